@@ -1,0 +1,37 @@
+# make demo   export, verify, serve, classify, measure, report
+# make test   all tests        make check   lint, types, architecture
+# make setup  the environment alone, in .venv
+
+# uv is used where it is installed and brought along, in .uv, where it is not.
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+BIN := .venv/bin
+
+.PHONY: setup demo test check lock clean
+setup: .venv/ready
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+.venv/ready: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
+	$(UV) venv --quiet --clear --no-managed-python --python python3 .venv
+	$(UV) pip sync --quiet --require-hashes requirements.lock
+	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+test: setup
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(filter .uv/bin/uv,$(UV))
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--extra cpu --extra export --extra bench --group dev \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .uv build
