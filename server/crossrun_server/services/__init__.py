@@ -1,0 +1,1 @@
+"""gRPC: messages to arrays and back, errors to status codes. Nothing else."""

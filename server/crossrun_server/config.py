@@ -1,0 +1,176 @@
+"""What config.pbtxt says of a model, completed from the ONNX file itself.
+
+The file is Triton's ModelConfig as protobuf text. A field that is not implemented
+is logged as having no effect; one that would change the answers is refused.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossrun.oip import model_config_pb2 as pb
+from google.protobuf import text_format
+
+from crossrun_server.errors import LoadError
+from crossrun_server.scheduler import Policy
+from crossrun_server.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+log = logging.getLogger(__name__)
+
+# Where there is no config.pbtxt and the model's first dimension is free.
+DEFAULT_MAX_BATCH_SIZE = 32
+
+IMPLEMENTED = {
+    "name",
+    "platform",
+    "backend",
+    "version_policy",
+    "max_batch_size",
+    "input",
+    "output",
+    "dynamic_batching",
+    "default_model_filename",
+    "parameters",
+}
+REFUSED = {"sequence_batching", "ensemble_scheduling", "batch_input", "batch_output"}
+
+
+@dataclass(frozen=True)
+class ServedConfig:
+    """A completed configuration; the shapes of the specs include the batch dimension."""
+
+    proto: pb.ModelConfig
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    policy: Policy
+
+    @property
+    def max_batch_size(self) -> int:
+        """The most rows of one request; 0 where the first dimension is not a batch."""
+        return self.proto.max_batch_size
+
+
+def read(folder: Path) -> pb.ModelConfig | None:
+    """Read FOLDER/config.pbtxt; None where there is no such file.
+
+    Raises:
+        LoadError: it is no valid ModelConfig, or describes something this server refuses.
+    """
+    path = folder / "config.pbtxt"
+    if not path.exists():
+        return None
+    try:
+        proto = text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise LoadError(f"{path}: {error}") from error
+    _check(proto, folder)
+    proto.name = folder.name
+    return proto
+
+
+def complete(
+    proto: pb.ModelConfig | None,
+    name: str,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+) -> ServedConfig:
+    """Fill in what the file leaves out and check the rest against the model.
+
+    Raises:
+        LoadError: the file and the model contradict each other.
+    """
+    proto = _automatic(name, (*inputs, *outputs)) if proto is None else proto
+    proto.platform, proto.backend = "onnxruntime_onnx", "onnxruntime"
+    batched = proto.max_batch_size > 0
+    if batched and not _batchable((*inputs, *outputs)):
+        raise LoadError(
+            f"{name}: max_batch_size is {proto.max_batch_size}, but the first dimension of "
+            "every input and output of the ONNX file is not free; set it to 0"
+        )
+    served_inputs = _merge(name, proto.input, inputs, batched)
+    served_outputs = _merge(name, proto.output, outputs, batched)
+    return ServedConfig(proto, served_inputs, served_outputs, _policy(proto))
+
+
+def _check(proto: pb.ModelConfig, folder: Path) -> None:
+    if proto.name not in ("", folder.name):
+        raise LoadError(f"{folder}: config.pbtxt names the model {proto.name!r}")
+    if proto.backend not in ("", "onnxruntime") or proto.platform not in ("", "onnxruntime_onnx"):
+        raise LoadError(f"{folder}: only ONNX models are served (backend 'onnxruntime')")
+    set_fields = {field.name for field, _ in proto.ListFields()}
+    if refused := set_fields & REFUSED:
+        raise LoadError(f"{folder}: {', '.join(sorted(refused))} is not supported")
+    for field in sorted(set_fields - IMPLEMENTED):
+        log.warning("%s: %s in config.pbtxt has no effect", folder.name, field)
+
+
+def _automatic(name: str, specs: Sequence[TensorSpec]) -> pb.ModelConfig:
+    proto = pb.ModelConfig(name=name)
+    if _batchable(specs):
+        proto.max_batch_size = DEFAULT_MAX_BATCH_SIZE
+        proto.dynamic_batching.SetInParent()
+    return proto
+
+
+def _batchable(specs: Sequence[TensorSpec]) -> bool:
+    return all(spec.shape[:1] == (-1,) for spec in specs)
+
+
+def _merge(
+    name: str,
+    declared: "RepeatedCompositeFieldContainer[Any]",
+    found: Sequence[TensorSpec],
+    batched: bool,
+) -> tuple[TensorSpec, ...]:
+    """Let what the file declares narrow what the model has, and write the rest into the file."""
+    specs = {spec.name: spec for spec in found}
+    undeclared = dict(specs)
+    for entry in declared:
+        if entry.name not in specs:
+            raise LoadError(f"{name}: the model has no {entry.name!r}; it has {', '.join(specs)}")
+        specs[entry.name] = _narrow(name, entry, specs[entry.name], batched)
+        undeclared.pop(entry.name, None)
+    for spec in undeclared.values():
+        dims = spec.shape[1:] if batched else spec.shape
+        declared.add(name=spec.name, data_type=_enum(spec.datatype), dims=dims)
+    return tuple(specs.values())
+
+
+def _narrow(
+    name: str, entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: bool
+) -> TensorSpec:
+    if entry.data_type != _enum(spec.datatype):
+        raise LoadError(
+            f"{name}: {entry.name!r} is declared {pb.DataType.Name(entry.data_type)}, "
+            f"but the model has {spec.datatype}"
+        )
+    shape = (-1, *entry.dims) if batched else tuple(entry.dims)
+    fits = len(shape) == len(spec.shape) and all(
+        have in (-1, want) for want, have in zip(shape, spec.shape, strict=True)
+    )
+    if not fits:
+        raise LoadError(
+            f"{name}: {entry.name!r} is declared {list(shape)}, "
+            f"but the model has {list(spec.shape)}"
+        )
+    return TensorSpec(spec.name, spec.datatype, shape)
+
+
+def _enum(datatype: str) -> int:
+    return pb.DataType.Value("TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}")
+
+
+def _policy(proto: pb.ModelConfig) -> Policy:
+    if not proto.HasField("dynamic_batching"):
+        return Policy()
+    batching = proto.dynamic_batching
+    return Policy(
+        max_batch_size=proto.max_batch_size,
+        max_queue_delay=batching.max_queue_delay_microseconds / 1e6,
+        queue_size=batching.default_queue_policy.max_queue_size or Policy.queue_size,
+    )

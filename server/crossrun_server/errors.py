@@ -1,0 +1,29 @@
+"""What can go wrong while serving. Knows no gRPC: services/edge.py makes status codes of these."""
+
+
+class ServingError(Exception):
+    """A failure whose message may be shown to the caller."""
+
+
+class InvalidRequest(ServingError):  # noqa: N818 - named after what happened, as the others
+    """The request cannot be answered as it stands; the message names what was expected."""
+
+
+class UnknownModel(ServingError):  # noqa: N818
+    """No such model, or no such version of it."""
+
+
+class ModelUnavailable(ServingError):  # noqa: N818
+    """The model is known but takes no requests now: draining."""
+
+
+class QueueFull(ServingError):  # noqa: N818
+    """The model's queue holds as many requests as it may."""
+
+
+class DeadlineExceeded(ServingError):  # noqa: N818
+    """The caller's deadline passed before the answer was there."""
+
+
+class LoadError(ServingError):
+    """A model cannot be loaded; the message says which and why."""

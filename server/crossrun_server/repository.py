@@ -1,0 +1,164 @@
+"""The models on disk and those in memory: finds versions, loads them, hands them out by name.
+
+Knows Triton's layout, NAME/config.pbtxt and NAME/VERSION/model.onnx, and nothing of requests.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from crossrun.oip import model_config_pb2 as pb
+
+from crossrun_server import config
+from crossrun_server.errors import LoadError, ModelUnavailable, ServingError, UnknownModel
+from crossrun_server.model import Model
+from crossrun_server.scheduler import Scheduler
+from crossrun_server.session import Session
+from crossrun_server.tensors import DTYPES, Array, TensorSpec
+
+log = logging.getLogger(__name__)
+
+
+class Repository:
+    """The loaded models, each name with its versions."""
+
+    def __init__(self, models: list[Model]) -> None:
+        self._models: dict[str, dict[int, Model]] = {}
+        for model in models:
+            self._models.setdefault(model.name, {})[int(model.version)] = model
+        self.draining = False
+
+    def __iter__(self) -> Iterator[Model]:
+        return (model for versions in self._models.values() for model in versions.values())
+
+    def get(self, name: str, version: str = "") -> Model:
+        """Find a model; without a version the newest loaded.
+
+        Raises:
+            UnknownModel: no such name or version.
+            ModelUnavailable: the server is draining.
+        """
+        model = self.find(name, version)
+        if self.draining:
+            raise ModelUnavailable(f"{name!r} takes no more requests: the server is draining")
+        return model
+
+    def find(self, name: str, version: str = "") -> Model:
+        """Find a model as `get` does, whether it takes requests or not."""
+        versions = self._models.get(name)
+        if versions is None:
+            raise UnknownModel(f"Request for unknown model: {name!r} is not found")
+        if not version:
+            return versions[max(versions)]
+        if not version.isdecimal() or int(version) not in versions:
+            raise UnknownModel(
+                f"Request for unknown model: {name!r} version {version!r} is not found; "
+                f"loaded: {', '.join(map(str, sorted(versions)))}"
+            )
+        return versions[int(version)]
+
+    def versions(self, name: str) -> list[str]:
+        """Name the loaded versions of a model, oldest first."""
+        return [str(version) for version in sorted(self._models[name])]
+
+    def only(self) -> str:
+        """Name the one model there is.
+
+        Raises:
+            ServingError: there are several.
+        """
+        if len(self._models) > 1:
+            raise UnknownModel(
+                f"the request names no model and there are several: {', '.join(self._models)}"
+            )
+        return next(iter(self._models))
+
+    def close(self) -> None:
+        """Release every model."""
+        for model in self:
+            model.close()
+
+
+def load(root: Path, provider: str) -> Repository:
+    """Load and warm up the versions that each model's version policy asks for.
+
+    Raises:
+        LoadError: there is no model, or one of them cannot be loaded.
+    """
+    if not root.is_dir():
+        raise LoadError(f"{root} is not a folder; expected a model repository")
+    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
+    if not folders:
+        raise LoadError(f"{root} holds no model; expected NAME/1/model.onnx")
+    return Repository([model for folder in folders for model in _load_model(folder, provider)])
+
+
+def _load_model(folder: Path, provider: str) -> list[Model]:
+    try:
+        declared = config.read(folder)
+        filename = (declared.default_model_filename if declared else "") or "model.onnx"
+        return [
+            _load_version(folder, version, filename, provider)
+            for version in _wanted(declared, _versions(folder, filename), folder)
+        ]
+    except ServingError as error:
+        raise LoadError(f"failed to load {folder.name!r}: {error}") from error
+
+
+def _versions(folder: Path, filename: str) -> list[int]:
+    found = [f for f in folder.iterdir() if f.name.isdecimal() and int(f.name) > 0]
+    versions = sorted(int(f.name) for f in found if (f / filename).is_file())
+    if not versions:
+        raise LoadError(f"{folder} has no version; expected {folder.name}/1/{filename}")
+    return versions
+
+
+def _wanted(declared: pb.ModelConfig | None, found: list[int], folder: Path) -> list[int]:
+    policy = declared.version_policy if declared else pb.ModelVersionPolicy()
+    if policy.HasField("all"):
+        return found
+    if policy.HasField("specific"):
+        wanted = sorted(policy.specific.versions)
+        if missing := set(wanted) - set(found):
+            raise LoadError(f"{folder} has no version {', '.join(map(str, sorted(missing)))}")
+        return wanted
+    return found[-(policy.latest.num_versions or 1) :]
+
+
+def _load_version(folder: Path, version: int, filename: str, provider: str) -> Model:
+    started = time.perf_counter()
+    session = Session(folder / str(version) / filename, provider)
+    served = config.complete(config.read(folder), folder.name, session.inputs, session.outputs)
+    _warm_up(session, folder.name)
+    log.info(
+        "loaded %s version %d on %s in %.2f s",
+        folder.name, version, ", ".join(session.providers), time.perf_counter() - started,
+    )  # fmt: skip
+    scheduler = Scheduler(session.run, served.policy)
+    return Model(str(version), served, _labels(folder, served), session.metadata, scheduler)
+
+
+def _labels(folder: Path, served: config.ServedConfig) -> tuple[str, ...]:
+    names = [output.label_filename for output in served.proto.output if output.label_filename]
+    if not names:
+        return ()
+    path = folder / names[0]
+    if not path.is_file():
+        raise LoadError(f"{path} is missing; config.pbtxt names it as label_filename")
+    return tuple(path.read_text(encoding="utf-8").splitlines())
+
+
+def _warm_up(session: Session, name: str) -> None:
+    """Run once on zeros, so that the first caller does not pay for what is done only once."""
+    inputs = {spec.name: _zeros(spec) for spec in session.inputs}
+    try:
+        session.run(inputs, [spec.name for spec in session.outputs])
+    except Exception as error:  # noqa: BLE001 - a model may well refuse zeros; callers send better
+        log.warning("%s: the warm-up on zeros failed: %s", name, error)
+
+
+def _zeros(spec: TensorSpec) -> Array:
+    shape = [1 if size == -1 else size for size in spec.shape]
+    return np.full(shape, b"" if spec.datatype == "BYTES" else 0, DTYPES[spec.datatype])

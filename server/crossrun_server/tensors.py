@@ -1,0 +1,94 @@
+"""Tensors as the Open Inference Protocol names and lays them out. Knows no gRPC and no onnxruntime.
+
+BF16, which numpy lacks, is carried as its 16 bits in uint16.
+Source: https://github.com/kserve/open-inference-protocol (required API, tensor data).
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BF16": np.dtype(np.uint16),
+    "BYTES": np.dtype(np.object_),
+}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """What a model says of one input or output; -1 in `shape` stands for any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape fits."""
+        return len(shape) == len(self.shape) and all(
+            want in (-1, have) for want, have in zip(self.shape, shape, strict=True)
+        )
+
+
+def from_bytes(data: bytes, datatype: str, shape: tuple[int, ...]) -> Array:
+    """Read a tensor from its wire form, little-endian and row-major, without copying it.
+
+    Strings (BYTES) are each preceded by their length as four bytes.
+
+    Raises:
+        ValueError: the bytes are more or fewer than the shape needs.
+    """
+    count = int(np.prod(shape, dtype=np.int64))
+    if datatype == "BYTES":
+        return _strings(data, count).reshape(shape)
+    dtype = DTYPES[datatype].newbyteorder("<")
+    expected = count * dtype.itemsize
+    if len(data) != expected:
+        raise ValueError(f"{expected} bytes expected for {datatype} {list(shape)}, got {len(data)}")
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _strings(data: bytes, count: int) -> Array:
+    strings, at = [], 0
+    while at < len(data):
+        if at + 4 > len(data):
+            raise ValueError("a string's four-byte length is cut off")
+        (length,) = struct.unpack_from("<I", data, at)
+        at += 4 + length
+        if at > len(data):
+            raise ValueError(f"a string of {length} bytes runs past the end of the tensor")
+        strings.append(data[at - length : at])
+    if len(strings) != count:
+        raise ValueError(f"{count} strings expected, got {len(strings)}")
+    return as_strings(strings)
+
+
+def as_strings(strings: list[bytes]) -> Array:
+    """Put byte strings into a one-dimensional object array, whatever their lengths."""
+    array = np.empty(len(strings), np.object_)
+    array[:] = strings
+    return array
+
+
+def to_bytes(array: Array) -> bytes:
+    """Write a tensor in its wire form; strings may be str or bytes."""
+    if array.dtype != np.object_:
+        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    encoded = (s.encode() if isinstance(s, str) else s for s in array.ravel())
+    return b"".join(struct.pack("<I", len(s)) + s for s in encoded)
