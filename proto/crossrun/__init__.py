@@ -1,0 +1,1 @@
+"""Stubs of crossrun's services, generated from the .proto files beside them."""

@@ -1,0 +1,1 @@
+"""crossrun's own services."""

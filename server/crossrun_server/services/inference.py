@@ -16,7 +16,7 @@ from crossrun_server.tensors import TensorSpec
 EXTENSIONS = ("model_configuration",)
 
 
-class InferenceService(GRPCInferenceServiceServicer):  # type: ignore[misc]  # untyped stubs
+class InferenceService(GRPCInferenceServiceServicer):
     """Answers for every model of a repository."""
 
     def __init__(self, repository: Repository) -> None:

@@ -20,7 +20,7 @@ RESIZE: dict[int, images.Resize] = {pb.RESIZE_STRETCH: "stretch", pb.RESIZE_CROP
 DEFAULT_TOP_K = 5
 
 
-class VisionService(VisionServicer):  # type: ignore[misc]  # untyped stubs
+class VisionService(VisionServicer):
     """Answers for every image classifier of a repository."""
 
     def __init__(self, repository: Repository) -> None:
