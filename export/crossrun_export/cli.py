@@ -1,0 +1,127 @@
+"""crossrun-export: reads the command line, shows progress, turns errors into one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from crossrun_export.errors import ExportError
+from crossrun_export.options import InputDtype, Options, Pixels, Resize, Tolerance
+
+# TensorFlow takes seconds to import: what needs it is imported where it is used.
+# ruff: noqa: PLC0415
+if TYPE_CHECKING:
+    from crossrun_export.sources import Source
+
+app = typer.Typer(
+    help="Export a Keras image classifier to ONNX, proven equal, into a model repository.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True)
+
+
+Output = Annotated[Path, typer.Option(help="Model repository to write to.")]
+Name = Annotated[str, typer.Option(help="Name of the model in the repository.")]
+Labels = Annotated[Path | None, typer.Option(help="File with one label a line.")]
+Dtype = Annotated[InputDtype, typer.Option(help="uint8 pixels, or what the Keras model takes.")]
+Images = Annotated[Path | None, typer.Option(help="Verify on these photographs.")]
+MaxDiff = Annotated[float, typer.Option(min=0, help="Largest difference of any score.")]
+Agreement = Annotated[float, typer.Option(min=0, max=1, help="Least share of equal top-1, top-5.")]
+ResizeOption = Annotated[Resize, typer.Option(help="What the server does to pictures.")]
+
+
+@app.command()
+def mobilenet(
+    output: Output,
+    weights: Annotated[
+        str, typer.Option(help="imagenet, bundled, random, or a weights file.")
+    ] = "imagenet",
+    alpha: Annotated[float | None, typer.Option(help="Width multiplier; 1.0.")] = None,
+    size: Annotated[int | None, typer.Option(help="Input height and width; 224.")] = None,
+    name: Name = "mobilenet",
+    labels: Labels = None,
+    input_dtype: Dtype = "uint8",
+    images: Images = None,
+    max_diff: MaxDiff = Tolerance.max_diff,
+    min_agreement: Agreement = Tolerance.min_agreement,
+    resize: ResizeOption = "stretch",
+) -> None:
+    """Export keras.applications.MobileNet."""
+
+    def load() -> "Source":
+        from crossrun_export import sources
+
+        return sources.mobilenet(alpha, size, weights, labels)
+
+    tolerance = Tolerance(max_diff, min_agreement)
+    _export(load, Options(output, name, input_dtype, resize, images, tolerance))
+
+
+@app.command(name="keras")
+def keras_file(
+    file: Annotated[Path, typer.Argument(help="A model saved as .keras.")],
+    output: Output,
+    name: Annotated[str | None, typer.Option(help="Name of the model; the file's.")] = None,
+    pixels: Annotated[
+        Pixels | None,
+        typer.Option(help="Range the model takes; 0..255 if it rescales by itself, else -1..1."),
+    ] = None,
+    labels: Labels = None,
+    input_dtype: Dtype = "uint8",
+    images: Images = None,
+    max_diff: MaxDiff = Tolerance.max_diff,
+    min_agreement: Agreement = Tolerance.min_agreement,
+    resize: ResizeOption = "stretch",
+) -> None:
+    """Export any Keras image classifier."""
+
+    def load() -> "Source":
+        from crossrun_export import sources
+
+        return sources.keras_file(file, pixels, labels)
+
+    tolerance = Tolerance(max_diff, min_agreement)
+    _export(load, Options(output, name or file.stem, input_dtype, resize, images, tolerance))
+
+
+@app.command()
+def pictures(
+    directory: Annotated[Path, typer.Argument(help="Folder to make.")],
+    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 200,
+    seed: Annotated[int, typer.Option(help="Other seeds, other pictures.")] = 1,
+    size: Annotated[int, typer.Option(min=32, help="Height and width.")] = 256,
+) -> None:
+    """Draw labelled pictures for the bundled model, in the layout of ImageNet folders."""
+    from crossrun_export import scenes
+
+    with console.status(f"drawing {count} pictures"):
+        scenes.write_folder(directory, count, seed, size)
+
+
+def _export(load: "Callable[[], Source]", options: Options) -> None:
+    with console.status("loading TensorFlow and the weights"):
+        from crossrun_export.pipeline import export
+
+        source = load()
+    with console.status(f"exporting {source.model.name}, {source.weights} weights"):
+        exported = export(source, options)
+    parity = exported.parity
+    console.print(
+        f"[bold]{exported.version}[/]: equal to Keras on {parity.images} pictures "
+        f"(largest difference {parity.max_abs_diff:.1e}, "
+        f"top-1 {parity.top1_agreement:.2%}, top-5 {parity.top5_agreement:.2%})",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def main() -> None:
+    """Run the command; an ExportError is one line and exit code 1."""
+    try:
+        app()
+    except ExportError as error:
+        raise SystemExit(f"crossrun-export: {error}") from error

@@ -1,0 +1,29 @@
+"""What can be asked of an export. Light: the command line reads it before TensorFlow is there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+InputDtype = Literal["uint8", "float32"]
+Resize = Literal["stretch", "crop"]
+Pixels = Literal["-1..1", "0..1", "0..255"]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far the exported model may be from the original."""
+
+    max_diff: float = 1e-4  # of any one score
+    min_agreement: float = 1.0  # share of pictures, for top-1 and for top-5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to make of a model, and where to put it."""
+
+    output: Path  # the model repository
+    name: str
+    input_dtype: InputDtype
+    resize: Resize  # what the server does to pictures
+    images: Path | None  # photographs to verify on; None draws scenes
+    tolerance: Tolerance

@@ -1,0 +1,226 @@
+"""Keras models to export: where their weights come from and how they take pixels.
+
+Knows Keras; knows nothing of ONNX or of what becomes of the model.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from crossrun_export.backend import keras
+from crossrun_export.errors import ExportError
+from crossrun_export.scenes import CLASSES
+
+# The weights that Keras publishes: https://keras.io/api/applications/mobilenet/
+IMAGENET_ALPHAS = {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"}
+IMAGENET_SIZES = (128, 160, 192, 224)
+IMAGENET_CLASSES = 1000
+
+BUNDLED_ALPHA, BUNDLED_SIZE = 0.25, 96
+BUNDLED_WEIGHTS = f"mobilenet_{BUNDLED_ALPHA}_{BUNDLED_SIZE}.weights.h5"
+
+# What a model takes for pixels 0 … 255: pixels * scale + offset.
+PIXELS = {"-1..1": (1 / 127.5, -1.0), "0..1": (1 / 255, 0.0), "0..255": (1.0, 0.0)}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Keras image classifier and what has to be known to serve it."""
+
+    model: keras.Model
+    labels: tuple[str, ...]  # empty where none are known
+    weights: str  # where they come from
+    sha256: str
+    scale: float
+    offset: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input, pixels."""
+        _, height, width, _ = self.model.input_shape
+        return height, width
+
+    @property
+    def classes(self) -> int:
+        """How many scores the model gives."""
+        return int(self.model.output_shape[-1])
+
+
+def mobilenet(alpha: float | None, size: int | None, weights: str, labels: Path | None) -> Source:
+    """Build a Keras MobileNet.
+
+    Args:
+        alpha: width multiplier; None is 1.0, or the bundled model's own.
+        size: height and width of the input, pixels; None is 224, or the bundled model's own.
+        weights: "imagenet", "bundled", "random", or the path of a weights file.
+        labels: a file with one label a line; None takes those that belong to the weights.
+
+    Raises:
+        ExportError: the weights cannot be had, or do not fit alpha, size or labels.
+    """
+    if weights == "bundled":
+        return _bundled(alpha, size)
+    alpha, size = alpha or 1.0, size or 224
+    if weights == "imagenet":
+        return _imagenet(alpha, size, labels)
+    return _own(alpha, size, weights, labels)
+
+
+def keras_file(path: Path, pixels: str | None, labels: Path | None) -> Source:
+    """Load an image classifier that was saved with `model.save("FILE.keras")`.
+
+    Args:
+        path: the file.
+        pixels: the range the model takes, a key of PIXELS; None takes 0..255 for a model that
+            rescales by itself and -1..1, MobileNet's, for any other.
+        labels: a file with one label a line, or None.
+
+    Raises:
+        ExportError: the file is no such model, needs layers of its own, or does not fit labels.
+    """
+    if not path.is_file():
+        raise ExportError(f"{path} is not a file; expected a model saved as .keras")
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # keras raises whatever its deserialization met
+        raise ExportError(f"{path} cannot be loaded: {_reason(error)}") from error
+    _check_classifier(model, path)
+    names = _read_labels(labels) if labels else ()
+    scale, offset = PIXELS[pixels or _guess_pixels(model)]
+    source = Source(model, names, str(path.name), sha256(path), scale, offset)
+    return _checked(source)
+
+
+def sha256(path: Path) -> str:
+    """Hash a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _imagenet(alpha: float, size: int, labels: Path | None) -> Source:
+    if alpha not in IMAGENET_ALPHAS or size not in IMAGENET_SIZES:
+        raise ExportError(
+            f"there are no ImageNet weights for alpha {alpha} and size {size}: alpha is one of "
+            f"{', '.join(map(str, IMAGENET_ALPHAS))}, size one of "
+            f"{', '.join(map(str, IMAGENET_SIZES))}"
+        )
+    file = _cache() / f"mobilenet_{IMAGENET_ALPHAS[alpha]}_{size}_tf.h5"
+    try:
+        model = keras.applications.MobileNet(
+            input_shape=(size, size, 3), alpha=alpha, weights="imagenet"
+        )
+    except Exception as error:  # keras wraps every failed download in a bare Exception
+        raise ExportError(
+            f"no ImageNet weights: {file} cannot be read or downloaded ({_reason(error)}); "
+            "put the file there, or use --weights bundled"
+        ) from error
+    names = _read_labels(labels) if labels else _imagenet_labels()
+    return _checked(Source(model, names, "imagenet", sha256(file), *PIXELS["-1..1"]))
+
+
+def _bundled(alpha: float | None, size: int | None) -> Source:
+    if (alpha or BUNDLED_ALPHA, size or BUNDLED_SIZE) != (BUNDLED_ALPHA, BUNDLED_SIZE):
+        raise ExportError(
+            f"the bundled model has alpha {BUNDLED_ALPHA} and size {BUNDLED_SIZE}, "
+            "leave --alpha and --size out"
+        )
+    model = _build(BUNDLED_ALPHA, BUNDLED_SIZE, len(CLASSES))
+    with resources.as_file(
+        resources.files("crossrun_export") / "bundled" / BUNDLED_WEIGHTS
+    ) as file:
+        model.load_weights(file)
+        return Source(model, CLASSES, "bundled", sha256(file), *PIXELS["-1..1"])
+
+
+def _own(alpha: float, size: int, weights: str, labels: Path | None) -> Source:
+    names = _read_labels(labels) if labels else ()
+    model = _build(alpha, size, len(names) or IMAGENET_CLASSES)
+    if weights == "random":
+        return Source(model, names, "random", _hash_weights(model), *PIXELS["-1..1"])
+    file = Path(weights)
+    if not file.is_file():
+        raise ExportError(f"--weights is imagenet, bundled, random or a file; {file} is none")
+    try:
+        model.load_weights(file)
+    except Exception as error:  # keras and h5py raise what they meet in the file
+        raise ExportError(
+            f"{file} does not fit a MobileNet of alpha {alpha}, size {size} "
+            f"and {model.output_shape[-1]} classes: {_reason(error)}"
+        ) from error
+    return Source(model, names, file.name, sha256(file), *PIXELS["-1..1"])
+
+
+def _build(alpha: float, size: int, classes: int) -> keras.Model:
+    try:
+        return keras.applications.MobileNet(
+            input_shape=(size, size, 3), alpha=alpha, weights=None, classes=classes
+        )
+    except ValueError as error:
+        raise ExportError(
+            f"no MobileNet of alpha {alpha}, size {size}: {_reason(error)}"
+        ) from error
+
+
+def _cache() -> Path:
+    """Where Keras keeps downloaded weights."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+
+
+def _imagenet_labels() -> tuple[str, ...]:
+    """Ask Keras for its class index: decoding scores in falling order names every class in turn."""
+    falling = np.arange(IMAGENET_CLASSES, 0, -1, dtype=np.float32)[np.newaxis]
+    try:
+        decoded = keras.applications.mobilenet.decode_predictions(falling, top=IMAGENET_CLASSES)
+    except Exception as error:  # as in _imagenet
+        raise ExportError(
+            f"no ImageNet labels: {_cache() / 'imagenet_class_index.json'} cannot be read or "
+            f"downloaded ({_reason(error)}); put the file there, or give --labels FILE"
+        ) from error
+    return tuple(label for _, label, _ in decoded[0])
+
+
+def _read_labels(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"--labels {path} cannot be read: {_reason(error)}") from error
+
+
+def _checked(source: Source) -> Source:
+    if source.labels and len(source.labels) != source.classes:
+        raise ExportError(f"{len(source.labels)} labels for a model of {source.classes} classes")
+    return source
+
+
+def _check_classifier(model: keras.Model, path: Path) -> None:
+    shapes = (model.input_shape, model.output_shape)
+    single = all(isinstance(shape, tuple) for shape in shapes)
+    if not (single and len(shapes[0]) == 4 and shapes[0][3] == 3 and len(shapes[1]) == 2):
+        raise ExportError(
+            f"{path} maps {shapes[0]} to {shapes[1]}; expected an image classifier, "
+            "(None, height, width, 3) to (None, classes)"
+        )
+    if None in (*shapes[0][1:], shapes[1][1]):
+        raise ExportError(f"{path} has an input of any size {shapes[0]}; expected a fixed one")
+
+
+def _guess_pixels(model: keras.Model) -> str:
+    rescales = (keras.layers.Rescaling, keras.layers.Normalization)
+    return "0..255" if any(isinstance(layer, rescales) for layer in model.layers) else "-1..1"
+
+
+def _hash_weights(model: keras.Model) -> str:
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    """The last sentence-like line of an error: keras puts the cause at the end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
