@@ -60,18 +60,26 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     """
     stop = _stop_on_signal()
     models = repository.load(config.models, config.provider)
-    async with _running(config, models) as (address, edge):
-        announce(address)
+    async with _running(config, models) as running:
+        announce(running.address)
         await stop.wait()
         log.info("draining")
         models.draining = True
-        await edge.drained()
+        await running.health.enter_graceful_shutdown()
+        await running.edge.drained()
     models.close()
     log.info("stopped")
 
 
+@dataclass(frozen=True)
+class _Running:
+    address: str
+    edge: Edge
+    health: HealthServicer
+
+
 @asynccontextmanager
-async def _running(config: Config, models: Repository) -> AsyncIterator[tuple[str, Edge]]:
+async def _running(config: Config, models: Repository) -> AsyncIterator[_Running]:
     edge, health = Edge(), HealthServicer()
     server = grpc.aio.server(interceptors=(edge,), options=OPTIONS)
     names = _add_services(server, models, health)
@@ -80,7 +88,7 @@ async def _running(config: Config, models: Repository) -> AsyncIterator[tuple[st
     for name in names:
         await health.set(name, SERVING)
     try:
-        yield f"{config.host}:{port}", edge
+        yield _Running(f"{config.host}:{port}", edge, health)
     finally:
         await server.stop(LAST_WORDS)
 

@@ -161,4 +161,4 @@ def _warm_up(session: Session, name: str) -> None:
 
 def _zeros(spec: TensorSpec) -> Array:
     shape = [1 if size == -1 else size for size in spec.shape]
-    return np.full(shape, b"" if spec.datatype == "BYTES" else 0, DTYPES[spec.datatype])
+    return np.full(shape, "" if spec.datatype == "BYTES" else 0, DTYPES[spec.datatype])

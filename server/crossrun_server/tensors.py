@@ -4,7 +4,9 @@ BF16, which numpy lacks, is carried as its 16 bits in uint16.
 Source: https://github.com/kserve/open-inference-protocol (required API, tensor data).
 """
 
+import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +56,7 @@ def from_bytes(data: bytes, datatype: str, shape: tuple[int, ...]) -> Array:
     Raises:
         ValueError: the bytes are more or fewer than the shape needs.
     """
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     if datatype == "BYTES":
         return _strings(data, count).reshape(shape)
     dtype = DTYPES[datatype].newbyteorder("<")
@@ -79,16 +81,21 @@ def _strings(data: bytes, count: int) -> Array:
     return as_strings(strings)
 
 
-def as_strings(strings: list[bytes]) -> Array:
-    """Put byte strings into a one-dimensional object array, whatever their lengths."""
-    array = np.empty(len(strings), np.object_)
-    array[:] = strings
-    return array
+def as_strings(strings: Sequence[bytes]) -> Array:
+    """Put strings into a one-dimensional object array of str.
+
+    Raises:
+        ValueError: one is not UTF-8, which is all that onnxruntime's Python takes.
+    """
+    try:
+        return np.array([string.decode() for string in strings], np.object_)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"a string is not UTF-8: {error.reason}") from error
 
 
 def to_bytes(array: Array) -> bytes:
-    """Write a tensor in its wire form; strings may be str or bytes."""
+    """Write a tensor in its wire form."""
     if array.dtype != np.object_:
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    encoded = (s.encode() if isinstance(s, str) else s for s in array.ravel())
-    return b"".join(struct.pack("<I", len(s)) + s for s in encoded)
+    encoded = (string.encode() for string in array.ravel())
+    return b"".join(struct.pack("<I", len(data)) + data for data in encoded)

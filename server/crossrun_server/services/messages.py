@@ -1,5 +1,6 @@
 """Open Inference Protocol messages to arrays and back. Knows no models beyond their specs."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -111,17 +112,8 @@ def _typed(tensor: pb.ModelInferRequest.InferInputTensor, shape: tuple[int, ...]
         if field.name != expected:
             raise ValueError(f"{tensor.datatype} comes in {expected}, got {field.name}")
     values = getattr(tensor.contents, expected)
-    if len(values) != int(np.prod(shape, dtype=np.int64)):
-        raise ValueError(f"{list(shape)} needs {np.prod(shape)} values, got {len(values)}")
+    if len(values) != math.prod(shape):
+        raise ValueError(f"{list(shape)} needs {math.prod(shape)} values, got {len(values)}")
     if tensor.datatype == "BYTES":
-        return as_strings(list(values)).reshape(shape)
-    return _in_range(values, DTYPES[tensor.datatype]).reshape(shape)
-
-
-def _in_range(values: object, dtype: "np.dtype[np.generic]") -> Array:
-    """Narrow to the tensor's dtype; the wire carries small integers in 32 bits."""
-    wide = np.asarray(values)
-    narrow = wide.astype(dtype)
-    if dtype.kind in "iu" and not np.array_equal(wide, narrow):
-        raise ValueError(f"a value does not fit into {dtype.name}")
-    return narrow
+        return as_strings(values).reshape(shape)
+    return np.array(list(values), DTYPES[tensor.datatype]).reshape(shape)

@@ -1,0 +1,110 @@
+"""What several tests use: tiny models, a real server in a child process, real material."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests import models
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+MATERIAL = ROOT.parent / "shared"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running crossrun-serve."""
+
+    address: str
+    process: subprocess.Popen[str]
+    log: Path
+
+    def stop(self) -> int:
+        """End it as an operator would; gives the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@contextmanager
+def serving(repository: Path, log: Path, *options: str) -> Iterator[Server]:
+    """Run crossrun-serve on a port of its choice until the block ends."""
+    command = [str(BIN / "crossrun-serve"), str(repository), "--port", "0", *options]
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
+    ):
+        try:
+            assert process.stdout
+            line = process.stdout.readline()
+            found = re.fullmatch(r"crossrun: serving on (\S+)\n", line)
+            assert found, f"the server said {line!r} and logged: {log.read_text()}"
+            yield Server(found[1], process, log)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of tiny models, one per behaviour."""
+    return models.write_all(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def server(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of the tiny models, shared by all tests that leave it running."""
+    with serving(tiny_models, tmp_path_factory.mktemp("log") / "server.log") as running:
+        yield running
+
+
+@pytest.fixture
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.address) as open_channel:
+        yield open_channel
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run() -> Command:
+    """Run one of the project's commands to its end."""
+
+    def run_command(
+        name: str, *arguments: object, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(BIN / name), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | (env or {}),
+        )
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def keras_home() -> str:
+    """The folder of Keras's ImageNet weights, for KERAS_HOME."""
+    folder = MATERIAL / "keras-home"
+    if not (folder / "models" / "mobilenet_1_0_224_tf.h5").exists():
+        pytest.skip(f"no ImageNet weights in {folder}")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """A folder of labelled photographs, WNID/*.JPEG."""
+    folder = MATERIAL / "images"
+    if not folder.is_dir():
+        pytest.skip(f"no photographs in {folder}")
+    return folder

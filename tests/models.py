@@ -1,0 +1,156 @@
+"""Tiny ONNX models, made by hand: whatever needs no MobileNet is tested with these."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto as Tp
+from onnx import helper
+
+OPSETS = [helper.make_opsetid("", 17)]
+
+# Datatype on the wire → element type in ONNX: all that ONNX models use.
+ELEMENT_TYPES = {
+    "BOOL": Tp.BOOL,
+    "UINT8": Tp.UINT8,
+    "UINT16": Tp.UINT16,
+    "UINT32": Tp.UINT32,
+    "UINT64": Tp.UINT64,
+    "INT8": Tp.INT8,
+    "INT16": Tp.INT16,
+    "INT32": Tp.INT32,
+    "INT64": Tp.INT64,
+    "FP16": Tp.FLOAT16,
+    "FP32": Tp.FLOAT,
+    "FP64": Tp.DOUBLE,
+    "BF16": Tp.BFLOAT16,
+    "BYTES": Tp.STRING,
+}
+
+
+def write_all(root: Path) -> Path:
+    """Write every model of this module into a repository."""
+    for datatype, element_type in ELEMENT_TYPES.items():
+        write(root, f"identity_{datatype.lower()}", identity(element_type, ["batch", "width"]))
+    write(root, "scalar", identity(Tp.FLOAT, []), "max_batch_size: 0")
+    write(root, "rank5", identity(Tp.FLOAT, ["batch", 2, 1, 3, "w"]))
+    write(root, "simple", sum_and_difference(), "max_batch_size: 8\ndynamic_batching {}")
+    write(root, "gather", gather(), "max_batch_size: 8\ndynamic_batching {}")
+    write(root, "slow", slow(), SLOW_CONFIG)
+    write(root, "colours", colours(), COLOURS_CONFIG, labels=["red", "green", "blue"])
+    write(root, "counted", identity(Tp.FLOAT, ["batch", 1]), version=1)
+    write(root, "counted", identity(Tp.FLOAT, ["batch", 2]), VERSIONS_CONFIG, version=3)
+    return root
+
+
+def write(  # noqa: PLR0913, PLR0917 - a model has that many parts
+    root: Path,
+    name: str,
+    model: onnx.ModelProto,
+    config: str = "",
+    labels: list[str] | None = None,
+    version: int = 1,
+) -> None:
+    """Write one version of a model; without a config the server has to complete it."""
+    folder = root / name / str(version)
+    folder.mkdir(parents=True)
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / "model.onnx")
+    if config:
+        (root / name / "config.pbtxt").write_text(config)
+    if labels:
+        (root / name / "labels.txt").write_text("\n".join(labels) + "\n")
+
+
+def identity(element_type: int, shape: list[str | int]) -> onnx.ModelProto:
+    """`x` → `y`, unchanged."""
+    return _model(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [helper.make_tensor_value_info("x", element_type, shape)],
+        [helper.make_tensor_value_info("y", element_type, shape)],
+    )
+
+
+def sum_and_difference() -> onnx.ModelProto:
+    """`INPUT0`, `INPUT1` INT32 [batch, 16] → their sum `OUTPUT0` and difference `OUTPUT1`."""
+    values = [
+        helper.make_tensor_value_info(name, Tp.INT32, ["batch", 16])
+        for name in ("INPUT0", "INPUT1", "OUTPUT0", "OUTPUT1")
+    ]
+    nodes = [
+        helper.make_node("Add", ["INPUT0", "INPUT1"], ["OUTPUT0"]),
+        helper.make_node("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"]),
+    ]
+    return _model(nodes, values[:2], values[2:])
+
+
+def gather() -> onnx.ModelProto:
+    """`index` INT64 [batch, 1] → `y`, which of ten values it names; any other index fails."""
+    table = helper.make_tensor("table", Tp.FLOAT, [10], np.arange(10, dtype=np.float32))
+    return _model(
+        [helper.make_node("Gather", ["table", "index"], ["y"])],
+        [helper.make_tensor_value_info("index", Tp.INT64, ["batch", 1])],
+        [helper.make_tensor_value_info("y", Tp.FLOAT, ["batch", 1])],
+        [table],
+    )
+
+
+def slow() -> onnx.ModelProto:
+    """`turns` INT64 [1] → `y` FP32 [1]: counts up to `turns` one by one, a million in seconds."""
+    values = {
+        "i": helper.make_tensor_value_info("i", Tp.INT64, []),
+        "go_on": helper.make_tensor_value_info("go_on", Tp.BOOL, []),
+        "sum": helper.make_tensor_value_info("sum", Tp.FLOAT, [1]),
+        "still": helper.make_tensor_value_info("still", Tp.BOOL, []),
+        "more": helper.make_tensor_value_info("more", Tp.FLOAT, [1]),
+    }
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_on"], ["still"]),
+            helper.make_node("Add", ["sum", "one"], ["more"]),
+        ],
+        "body",
+        [values["i"], values["go_on"], values["sum"]],
+        [values["still"], values["more"]],
+        [helper.make_tensor("one", Tp.FLOAT, [1], [1.0])],
+    )
+    return _model(
+        [helper.make_node("Loop", ["turns", "", "zero"], ["y"], body=body)],
+        [helper.make_tensor_value_info("turns", Tp.INT64, [1])],
+        [helper.make_tensor_value_info("y", Tp.FLOAT, [1])],
+        [helper.make_tensor("zero", Tp.FLOAT, [1], [0.0])],
+    )
+
+
+def colours() -> onnx.ModelProto:
+    """`image` UINT8 [batch, 8, 8, 3] → `scores`: the mean of each channel, 0 to 1."""
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=Tp.FLOAT),
+        helper.make_node("ReduceMean", ["float"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Div", ["mean", "white"], ["scores"]),
+    ]
+    return _model(
+        nodes,
+        [helper.make_tensor_value_info("image", Tp.UINT8, ["batch", 8, 8, 3])],
+        [helper.make_tensor_value_info("scores", Tp.FLOAT, ["batch", 3])],
+        [helper.make_tensor("white", Tp.FLOAT, [], [255.0])],
+    )
+
+
+COLOURS_CONFIG = """
+max_batch_size: 4
+dynamic_batching {}
+output [{ name: "scores" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" }]
+"""
+SLOW_CONFIG = "dynamic_batching { default_queue_policy { max_queue_size: 1 } }"
+VERSIONS_CONFIG = "max_batch_size: 2\nversion_policy { all {} }"
+
+
+def _model(
+    nodes: list[onnx.NodeProto],
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    initializers: list[onnx.TensorProto] | None = None,
+) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializers)
+    return helper.make_model(graph, opset_imports=OPSETS, ir_version=8)

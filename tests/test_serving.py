@@ -1,0 +1,263 @@
+"""The server as a process: starting, health, refusing early, stopping without losing anybody."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from crossrun.oip import grpc_service_pb2 as pb
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun_server import repository
+from crossrun_server.errors import LoadError
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+from tests import models
+from tests.conftest import Command, Server, serving
+
+SERVING, NOT_SERVING = 1, 2
+AGES = 1_000_000  # turns of the slow model: seconds, and on any machine longer than a refusal
+
+
+def slow(turns: int = AGES) -> pb.ModelInferRequest:
+    message = pb.ModelInferRequest(model_name="slow")
+    message.inputs.add(name="turns", datatype="INT64", shape=[1])
+    message.raw_input_contents.append(turns.to_bytes(8, "little"))
+    return message
+
+
+@pytest.fixture
+def slow_server(tmp_path: Path) -> Iterator[Server]:
+    """A server of its own, of a model that takes as long as it is told to."""
+    models.write(tmp_path / "models", "slow", models.slow(), models.SLOW_CONFIG)
+    with serving(tmp_path / "models", tmp_path / "log") as running:
+        yield running
+
+
+def code_of(call: Any) -> StatusCode:
+    """Wait for a call to end and tell how."""
+    code: StatusCode = call.code()
+    return code
+
+
+def until_running(stub: Stub) -> Any:
+    """Send a slow request and come back once it is at work, so that the next one has to wait."""
+    call = stub.ModelInfer.future(slow())
+    while True:
+        waiting = stub.ModelInfer.future(slow(1), timeout=0.2)
+        if code_of(waiting) == StatusCode.DEADLINE_EXCEEDED:
+            return call
+
+
+def test_health_knows_the_server_and_each_model(channel: grpc.Channel) -> None:
+    """Check answers for "", for each service and each model; anything else is NOT_FOUND."""
+    health: Any = health_pb2_grpc.HealthStub(channel)
+    for name in ("", "simple", "inference.GRPCInferenceService", "crossrun.v1.Vision"):
+        assert health.Check(health_pb2.HealthCheckRequest(service=name)).status == SERVING
+    with pytest.raises(grpc.RpcError) as caught:
+        health.Check(health_pb2.HealthCheckRequest(service="nobody"))
+    assert isinstance(caught.value, grpc.Call)
+    assert caught.value.code() == StatusCode.NOT_FOUND
+
+
+def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
+    """A client without our .proto can find out what there is."""
+    found = ProtoReflectionDescriptorDatabase(channel)
+    assert set(found.get_services()) == {
+        "inference.GRPCInferenceService",
+        "crossrun.v1.Vision",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+def test_what_is_not_implemented_says_so(channel: grpc.Channel) -> None:
+    """RPCs of the protocol that are not there are UNIMPLEMENTED, streams too."""
+    stub = Stub(channel)
+    with pytest.raises(grpc.RpcError) as unary:
+        stub.ModelStatistics(pb.ModelStatisticsRequest())
+    with pytest.raises(grpc.RpcError) as stream:
+        next(stub.ModelStreamInfer(iter([slow(1)])))
+    for caught in (unary, stream):
+        assert isinstance(caught.value, grpc.Call)
+        assert caught.value.code() == StatusCode.UNIMPLEMENTED
+
+
+def test_a_stop_lets_accepted_requests_finish(slow_server: Server) -> None:
+    """On SIGTERM: NOT_SERVING, new requests UNAVAILABLE, the one at work answered, exit 0."""
+    with grpc.insecure_channel(slow_server.address) as channel:
+        stub = Stub(channel)
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service="slow"))
+        assert next(watch).status == SERVING
+        accepted = until_running(stub)
+        slow_server.process.terminate()
+        assert next(watch).status == NOT_SERVING
+        assert code_of(stub.ModelInfer.future(slow(1))) == StatusCode.UNAVAILABLE
+        assert not stub.ModelReady(pb.ModelReadyRequest(name="slow")).ready
+        assert not stub.ServerReady(pb.ServerReadyRequest()).ready
+        assert not accepted.done()
+        assert len(accepted.result().raw_output_contents) == 1
+    assert slow_server.process.wait(60) == 0
+    assert "stopped" in slow_server.log.read_text()
+
+
+def test_a_second_signal_forces_the_end(slow_server: Server) -> None:
+    """Whoever signals twice does not wait for requests at work."""
+    with grpc.insecure_channel(slow_server.address) as channel:
+        accepted = until_running(Stub(channel))
+        slow_server.process.terminate()
+        while "draining" not in slow_server.log.read_text():
+            time.sleep(0.01)
+        slow_server.process.terminate()
+        assert code_of(accepted) == StatusCode.UNAVAILABLE
+    assert slow_server.process.wait(60) == 1
+
+
+def test_a_full_queue_and_a_passed_deadline_are_told_apart(slow_server: Server) -> None:
+    """Full is RESOURCE_EXHAUSTED at once; waiting too long is DEADLINE_EXCEEDED."""
+    with grpc.insecure_channel(slow_server.address) as channel:
+        stub = Stub(channel)
+        running = until_running(stub)
+        waiting = stub.ModelInfer.future(slow(1))
+        refused = next(  # sent until the one that waits has arrived before it
+            code
+            for code in (code_of(stub.ModelInfer.future(slow(1), timeout=0.2)) for _ in range(50))
+            if code != StatusCode.DEADLINE_EXCEEDED
+        )
+        assert refused == StatusCode.RESOURCE_EXHAUSTED
+        waiting.cancel()
+        running.cancel()
+    assert slow_server.stop() == 0
+
+
+def test_the_server_never_imports_tensorflow(
+    tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a serving process has imported, requests answered, holds nothing of the other areas."""
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    with serving(tiny_models, tmp_path / "log") as running:
+        with grpc.insecure_channel(running.address) as channel:
+            Stub(channel).ModelMetadata(pb.ModelMetadataRequest(name="simple"))
+        assert running.stop() == 0
+        lines = running.log.read_text().splitlines()
+    imported = {
+        line.rpartition("|")[2].strip().partition(".")[0]
+        for line in lines
+        if line.startswith("import time:")
+    }
+    assert {"onnxruntime", "grpc", "crossrun_server"} <= imported
+    forbidden = {"tensorflow", "keras", "tf2onnx", "onnx", "cv2", "scipy", "plotly", "matplotlib"}
+    assert not imported & (forbidden | {"crossrun_export", "crossrun_bench"})
+
+
+def test_a_port_in_use_is_one_line(server: Server, tiny_models: Path, run: Command) -> None:
+    """A second server on a port does not share it in silence."""
+    port = server.address.rpartition(":")[2]
+    ended = run("crossrun-serve", tiny_models, "--port", port)
+    assert ended.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr.splitlines()[-1]
+
+
+def broken_config(text: str) -> dict[str, str | bytes]:
+    return {"config.pbtxt": text}
+
+
+BROKEN: dict[str, tuple[dict[str, str | bytes], str]] = {
+    "no such field": (broken_config("max_batchsize: 8"), 'has no field named "max_batchsize"'),
+    "another name": (broken_config('name: "other"'), "config.pbtxt names the model 'other'"),
+    "another backend": (broken_config('backend: "python"'), "only ONNX models are served"),
+    "sequences": (broken_config("sequence_batching {}"), "sequence_batching is not supported"),
+    "unknown input": (
+        broken_config('input [{ name: "z" data_type: TYPE_FP32 dims: [1] }]'),
+        "the model has no 'z'; it has x",
+    ),
+    "wrong dtype": (
+        broken_config('input [{ name: "x" data_type: TYPE_INT8 dims: [2, 1] }]'),
+        "'x' is declared TYPE_INT8, but the model has FP32",
+    ),
+    "wrong shape": (
+        broken_config('input [{ name: "x" data_type: TYPE_FP32 dims: [2, 9] }]'),
+        "'x' is declared [2, 9], but the model has [2, 1]",
+    ),
+    "no batch dimension": (broken_config("max_batch_size: 8"), "max_batch_size is 8, but"),
+    "missing version": (
+        broken_config("version_policy { specific { versions: 7 } }"),
+        "has no version 7",
+    ),
+    "missing labels": (
+        broken_config('output [{ name: "y" data_type: TYPE_FP32 dims: [2, 1] '
+                      'label_filename: "no.txt" }]'),
+        "no.txt is missing",
+    ),
+    "no ONNX": ({"1/model.onnx": b"not a model"}, "onnxruntime cannot load model.onnx"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_model_that_cannot_load_says_why(case: str, tmp_path: Path) -> None:
+    """The error names the model and what is wrong with it."""
+    models.write(tmp_path, "broken", models.identity(models.ELEMENT_TYPES["FP32"], [2, 1]))
+    files, expected = BROKEN[case]
+    for name, content in files.items():
+        path = tmp_path / "broken" / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(LoadError) as caught:
+        repository.load(tmp_path, "cpu")
+    assert str(caught.value).startswith("failed to load 'broken': ")
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nowhere", "is not a folder; expected a model repository"),
+        ("empty", "holds no model; expected NAME/1/model.onnx"),
+        ("versionless", "has no version; expected mobilenet/1/model.onnx"),
+    ],
+)
+def test_a_folder_without_models_is_refused(name: str, expected: str, tmp_path: Path) -> None:
+    """No folder, an empty folder and a model without a version each say what was expected."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "versionless" / "mobilenet").mkdir(parents=True)
+    with pytest.raises(LoadError, match=expected):
+        repository.load(tmp_path / name, "cpu")
+
+
+def test_a_start_that_fails_is_one_line(tmp_path: Path, run: Command) -> None:
+    """The server does not start half: one line on stderr, nothing on stdout, exit code 1."""
+    models.write(tmp_path, "good", models.gather())
+    (tmp_path / "good" / "config.pbtxt").write_text("platform: 'tensorrt_plan'")
+    ended = run("crossrun-serve", tmp_path, "--port", 0)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("crossrun-serve: failed to load 'good': ")
+
+
+@pytest.mark.parametrize(
+    ("provider", "expected"),
+    [
+        ("migraphx", "this build of onnxruntime has no MIGraphXExecutionProvider"),
+        ("abacus", "there is no execution provider 'abacus'; known: cpu, cuda"),
+    ],
+)
+def test_a_provider_that_cannot_run_is_never_replaced(
+    provider: str, expected: str, tiny_models: Path, run: Command
+) -> None:
+    """A missing provider stops the start, and nothing falls back to the CPU."""
+    ended = run("crossrun-serve", tiny_models, "--port", 0, "--provider", provider)
+    assert ended.returncode == 1
+    assert expected in ended.stderr.splitlines()[-1]
+
+
+def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:
+    """What is not implemented is passed over aloud."""
+    model = models.identity(models.ELEMENT_TYPES["FP32"], ["batch", 1])
+    models.write(tmp_path / "m", "plain", model, "max_batch_size: 2\nresponse_cache {}")
+    with serving(tmp_path / "m", tmp_path / "log") as running:
+        assert "plain: response_cache in config.pbtxt has no effect" in running.log.read_text()
