@@ -32,7 +32,7 @@ def export(source: Source, options: Options) -> Exported:
     with publish.staging(options.output, options.name) as folder:
         files = folder / "files"
         files.mkdir()
-        model, file = convert.to_onnx(source, options.input_dtype), files / "model.onnx"
+        model, file = convert.to_onnx(source, options.input_dtype), files / publish.MODEL
         onnx.save(model, file)
         parity = verify.verify(source, file, pixels, names, options.tolerance)
         onnx.helper.set_model_props(model, _metadata(source, options, parity))

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import onnx
+
 from crossrun_export.errors import ExportError
 
 CONFIG = """\
@@ -20,6 +22,7 @@ output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ {classes} ]{label_file
 dynamic_batching {{ }}
 """
 LABELS = "labels.txt"
+MODEL = "model.onnx"
 
 
 @contextmanager
@@ -68,8 +71,8 @@ def publish(
     model = repository / name
     text = "".join(f"{label}\n" for label in labels)
     if model.exists():
-        _check_same(model, text)
-        return version_files.rename(model / str(_next_version(model)))
+        _check_same(model, text, version_files / MODEL)
+        return version_files.rename(model / str(_newest(model) + 1))
     whole = Path(tempfile.mkdtemp(prefix=".model-", dir=version_files.parent))
     try:
         whole.chmod(0o755)  # mkdtemp makes it private
@@ -84,12 +87,20 @@ def publish(
     return model / "1"
 
 
-def _check_same(model: Path, labels: str) -> None:
+def _check_same(model: Path, labels: str, new: Path) -> None:
     file = model / LABELS
     there = file.read_text(encoding="utf-8") if file.exists() else ""
     if there != labels:
         raise ExportError(f"{model} is a model with other labels; choose another --name")
+    newest = model / str(_newest(model)) / MODEL
+    if newest.exists() and _signature(newest) != _signature(new):
+        raise ExportError(f"{model} has other inputs or outputs; choose another --name")
 
 
-def _next_version(model: Path) -> int:
-    return max((int(f.name) for f in model.iterdir() if f.name.isdecimal()), default=0) + 1
+def _signature(file: Path) -> list[onnx.ValueInfoProto]:
+    graph = onnx.load(file, load_external_data=False).graph
+    return [*graph.input, *graph.output]
+
+
+def _newest(model: Path) -> int:
+    return max((int(f.name) for f in model.iterdir() if f.name.isdecimal()), default=0)

@@ -5,6 +5,7 @@ Knows Keras; knows nothing of ONNX or of what becomes of the model.
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -87,6 +88,11 @@ def keras_file(path: Path, pixels: str | None, labels: Path | None) -> Source:
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # keras raises whatever its deserialization met
+        if unknown := re.search(r"Could not locate class '(\w+)'", str(error)):
+            raise ExportError(
+                f"{path} needs layers of its own: {unknown[1]} is no part of Keras; "
+                "only models made of Keras's layers can be exported"
+            ) from error
         raise ExportError(f"{path} cannot be loaded: {_reason(error)}") from error
     _check_classifier(model, path)
     names = _read_labels(labels) if labels else ()

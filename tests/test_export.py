@@ -1,0 +1,359 @@
+"""The export: what is written is equal to the original, and what is not equal is not written."""
+
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from crossrun.v1 import vision_pb2
+from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_export import sources, verify
+from crossrun_export.backend import keras
+from crossrun_export.errors import ExportError
+from crossrun_export.options import Options, Tolerance
+from crossrun_export.pipeline import export
+from crossrun_server import config, repository
+from PIL import Image
+
+from tests.conftest import BIN, Command, serving
+
+SMALL = ("--alpha", "0.25", "--size", "64")
+FILES = ["1", "config.pbtxt", "labels.txt"]
+
+
+@pytest.fixture(scope="session")
+def small() -> sources.Source:
+    """A MobileNet of four classes with random weights."""
+    return with_labels(sources.mobilenet(0.25, 64, "random", None), 4)
+
+
+def with_labels(source: sources.Source, classes: int) -> sources.Source:
+    model = keras.applications.MobileNet(
+        input_shape=(*source.size, 3), alpha=0.25, weights=None, classes=classes
+    )
+    labels = tuple(f"label {i}" for i in range(classes))
+    return sources.Source(model, labels, "random", "0" * 64, source.scale, source.offset)
+
+
+def options(output: Path, **changes: Any) -> Options:
+    defaults: dict[str, Any] = {
+        "output": output,
+        "name": "mobilenet",
+        "input_dtype": "uint8",
+        "resize": "stretch",
+        "images": None,
+        "tolerance": Tolerance(),
+    }
+    return Options(**(defaults | changes))
+
+
+@pytest.fixture(scope="session")
+def exported(small: sources.Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository that holds the small model; to be looked at, not changed."""
+    output = tmp_path_factory.mktemp("exported")
+    export(small, options(output))
+    return output
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    shutil.copytree(exported, tmp_path / "models")
+    return tmp_path / "models"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def metadata(file: Path) -> dict[str, Any]:
+    model = onnx.load(file)
+    return {p.key.removeprefix("crossrun."): json.loads(p.value) for p in model.metadata_props}
+
+
+def test_the_repository_has_tritons_layout(exported: Path) -> None:
+    """NAME/config.pbtxt, NAME/labels.txt, NAME/1/model.onnx, and nothing beside them."""
+    assert names(exported) == ["mobilenet"]
+    assert names(exported / "mobilenet") == FILES
+    assert names(exported / "mobilenet" / "1") == ["model.keras", "model.onnx"]
+    labels = (exported / "mobilenet" / "labels.txt").read_text()
+    assert labels == "label 0\nlabel 1\nlabel 2\nlabel 3\n"
+
+
+def test_the_server_agrees_with_the_config_that_was_written(exported: Path) -> None:
+    """config.pbtxt says of inputs and outputs what the ONNX file says."""
+    proto = config.read(exported / "mobilenet")
+    assert proto is not None
+    assert (proto.max_batch_size, proto.HasField("dynamic_batching")) == (32, True)
+    (model,) = repository.load(exported, "cpu")
+    assert model.inputs["image"].shape == (-1, 64, 64, 3)
+    assert model.inputs["image"].datatype == "UINT8"
+    assert model.outputs["probabilities"].shape == (-1, 4)
+    model.close()
+
+
+def test_the_file_says_where_it_comes_from(exported: Path, small: sources.Source) -> None:
+    """Source, versions, preprocessing, labels and parity travel in the ONNX metadata."""
+    found = metadata(exported / "mobilenet" / "1" / "model.onnx")
+    assert found["source"] == {
+        "model": small.model.name,
+        "weights": "random",
+        "sha256": small.sha256,
+    }
+    assert found["versions"]["keras"] == keras.__version__
+    assert found["versions"]["opset"] == 17
+    assert found["preprocessing"]["scale"] == pytest.approx(1 / 127.5)
+    assert found["preprocessing"]["offset"] == -1
+    assert len(found["labels_sha256"]) == 64
+    assert found["parity"]["images"] > 30
+    assert found["parity"]["max_abs_diff"] <= 1e-4
+    assert found["parity"]["top1_agreement"] == found["parity"]["top5_agreement"] == 1
+
+
+def test_the_source_model_lies_beside_it(exported: Path, small: sources.Source) -> None:
+    """model.keras gives the very answers of the model that was exported."""
+    saved = keras.saving.load_model(exported / "mobilenet" / "1" / "model.keras")
+    pixels = np.random.default_rng(1).uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32)
+    assert np.array_equal(saved.predict(pixels, verbose=0), small.model.predict(pixels, verbose=0))
+
+
+def test_the_graph_that_runs_is_clean(exported: Path, tmp_path: Path) -> None:
+    """Batch norm folded, pads and activations fused, one transpose, at the entrance."""
+    settings = onnxruntime.SessionOptions()
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    settings.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(
+        exported / "mobilenet" / "1" / "model.onnx", settings, providers=["CPUExecutionProvider"]
+    )
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert kinds[:5] == ["Cast", "Mul", "Add", "Transpose", "FusedConv"] or kinds[:5] == [
+        "Cast", "Mul", "Sub", "Transpose", "FusedConv",
+    ]  # fmt: skip
+    assert kinds.count("Transpose") == 1
+    assert kinds.count("FusedConv") == 27
+    assert set(kinds[5:]) == {"FusedConv", "Conv", "GlobalAveragePool", "Reshape", "Softmax"}
+
+
+def test_versions_count_up_and_leave_a_tuned_config_alone(
+    copy: Path, small: sources.Source
+) -> None:
+    """The next export is version 2; what was there, and a config since edited, stays."""
+    edited = copy / "mobilenet" / "config.pbtxt"
+    edited.write_text(edited.read_text().replace("max_batch_size: 32", "max_batch_size: 4"))
+    before = (copy / "mobilenet" / "1" / "model.onnx").read_bytes()
+    assert export(small, options(copy)).version == copy / "mobilenet" / "2"
+    assert names(copy / "mobilenet") == ["1", "2", "config.pbtxt", "labels.txt"]
+    assert "max_batch_size: 4" in edited.read_text()
+    assert (copy / "mobilenet" / "1" / "model.onnx").read_bytes() == before
+
+
+def test_another_model_of_the_same_name_is_refused(copy: Path, small: sources.Source) -> None:
+    """Versions of a model share their labels and their inputs; others need another name."""
+    with pytest.raises(ExportError, match="other labels; choose another --name"):
+        export(with_labels(small, 3), options(copy))
+    with pytest.raises(ExportError, match="other inputs or outputs; choose another --name"):
+        export(small, options(copy, input_dtype="float32"))
+    assert names(copy) == ["mobilenet"]
+    assert names(copy / "mobilenet") == FILES
+
+
+def test_out_of_tolerance_writes_nothing(small: sources.Source, tmp_path: Path) -> None:
+    """A difference over the limit names the worst picture, and leaves no trace."""
+    with pytest.raises(ExportError, match=r"differs by up to .*; the worst is drawn picture \d+"):
+        export(small, options(tmp_path / "models", tolerance=Tolerance(max_diff=0)))
+    assert names(tmp_path / "models") == []
+
+
+def test_a_wrong_answer_is_found_however_small_the_difference(
+    small: sources.Source, exported: Path
+) -> None:
+    """Agreement is judged apart from the difference: NaN and swapped classes both fail."""
+    file = exported / "mobilenet" / "1" / "model.onnx"
+    pixels, labels = verify.pictures(small, None)
+    weights = small.model.get_weights()
+    other = with_labels(small, 4)
+    other.model.set_weights([*weights[:-1], np.array([0, 0, 0, 1e-3], np.float32)])
+    with pytest.raises(ExportError, match=r"agrees on .* required are 100.00%"):
+        verify.verify(other, file, pixels, labels, Tolerance(max_diff=1.0))
+    other.model.set_weights([weights[0] * np.nan, *weights[1:]])
+    with pytest.raises(ExportError, match="differs by up to nan"):
+        verify.verify(other, file, pixels, labels, Tolerance(max_diff=1.0))
+
+
+def test_agreement_counts_pictures_and_forgives_ties() -> None:
+    """Half the pictures with another best class are 50 %; an exact tie may fall either way."""
+    expected = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.4, 0.4, 0.2]], np.float32)
+    got = np.array([[0.3, 0.6, 0.1], [0.2, 0.5, 0.3], [0.3, 0.5, 0.2]], np.float32)
+    parity, worst = verify.compare(expected, got)
+    assert parity.top1_agreement == pytest.approx(2 / 3)
+    assert parity.max_abs_diff == pytest.approx(0.3)
+    assert worst == 0
+
+
+def test_the_float_variant_answers_the_same(
+    copy: Path, small: sources.Source, tmp_path: Path
+) -> None:
+    """The FP32 input takes what Keras takes; through Classify both give the same scores."""
+    export(small, options(copy, name="floats", input_dtype="float32"))
+    (sample, _) = verify.pictures(small, None)
+    picture = _png(sample[0])
+    with (
+        serving(copy, tmp_path / "log") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        replies = [
+            VisionStub(channel).Classify(vision_pb2.ClassifyRequest(model=name, images=[picture]))
+            for name in ("mobilenet", "floats")
+        ]
+    first, second = ([(c.index, c.score) for c in r.results[0].classes] for r in replies)
+    assert [i for i, _ in first] == [i for i, _ in second]
+    assert [s for _, s in first] == pytest.approx([s for _, s in second], abs=1e-6)
+
+
+def _png(pixels: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("make", "offset"),
+    [
+        (lambda: keras.applications.MobileNetV2((64, 64, 3), 0.35, weights=None, classes=5), -1),
+        (lambda: keras.applications.MobileNetV3Small((64, 64, 3), weights=None, classes=5), 0),
+    ],
+    ids=["MobileNetV2", "MobileNetV3Small"],
+)
+def test_any_keras_classifier_can_be_exported(make: Any, offset: float, tmp_path: Path) -> None:
+    """Other architectures pass the same verification; one that rescales by itself takes 0..255."""
+    make().save(tmp_path / "other.keras")
+    source = sources.keras_file(tmp_path / "other.keras", None, None)
+    assert source.offset == offset
+    version = export(source, options(tmp_path / "models", name="other")).version
+    assert metadata(version / "model.onnx")["source"]["weights"] == "other.keras"
+    assert names(tmp_path / "models" / "other") == ["1", "config.pbtxt"]
+
+
+@keras.saving.register_keras_serializable("test")
+class Doubling(keras.layers.Layer):  # type: ignore[misc]
+    """A layer that only this test knows."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * 2
+
+
+def _save(path: Path, *layers: Any, shape: tuple[int | None, ...] = (8, 8, 3)) -> Path:
+    keras.Sequential([keras.Input(shape), *layers]).save(path)
+    return path
+
+
+def test_a_keras_file_that_cannot_be_served_says_why(tmp_path: Path, run: Command) -> None:
+    """No file, no Keras file, no classifier, an input of any size: each has its own line."""
+    (tmp_path / "text.keras").write_text("not a model")
+    pooled = keras.layers.GlobalAveragePooling2D()
+    for path, expected in (
+        (tmp_path / "none.keras", "is not a file; expected a model saved as .keras"),
+        (tmp_path / "text.keras", "cannot be loaded: "),
+        (_save(tmp_path / "c.keras", keras.layers.Conv2D(3, 3)), "expected an image classifier"),
+        (_save(tmp_path / "a.keras", pooled, shape=(None, None, 3)), "expected a fixed one"),
+    ):
+        with pytest.raises(ExportError, match=expected):
+            sources.keras_file(path, None, None)
+    custom = _save(tmp_path / "custom.keras", Doubling(), pooled)
+    ended = run("crossrun-export", "keras", custom, "--output", tmp_path / "models")
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"crossrun-export: {custom} needs layers of its own: ")
+    assert "Doubling" in line
+    assert not (tmp_path / "models").exists()
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path, small: sources.Source) -> None:
+    """Other alpha, a file that is no weights, no file, alpha without ImageNet weights."""
+    small.model.save_weights(tmp_path / "four.weights.h5")
+    (tmp_path / "text.weights.h5").write_text("not weights")
+    (tmp_path / "two.txt").write_text("a\nb\n")
+    four = str(tmp_path / "four.weights.h5")
+    for arguments, expected in (
+        ((0.5, 64, four, None), "does not fit a MobileNet of alpha 0.5, size 64"),
+        ((0.25, 64, four, tmp_path / "two.txt"), "and 2 classes"),
+        ((0.25, 64, str(tmp_path / "text.weights.h5"), None), "does not fit"),
+        ((0.25, 64, "imagenot", None), "imagenet, bundled, random or a file; imagenot is none"),
+        ((0.3, 224, "imagenet", None), "no ImageNet weights for alpha 0.3 and size 224"),
+        ((1.0, 224, "bundled", None), "the bundled model has alpha 0.25 and size 96"),
+        ((0.25, 8, "random", None), "no MobileNet of alpha 0.25, size 8"),
+        ((0.25, 64, "random", tmp_path / "no.txt"), "no.txt cannot be read"),
+    ):
+        with pytest.raises(ExportError, match=expected):
+            sources.mobilenet(*arguments)
+
+
+def test_labels_have_to_be_as_many_as_classes(tmp_path: Path, small: sources.Source) -> None:
+    """Two labels for four classes are an error, not two named classes."""
+    small.model.save(tmp_path / "four.keras")
+    (tmp_path / "two.txt").write_text("a\nb\n")
+    with pytest.raises(ExportError, match="2 labels for a model of 4 classes"):
+        sources.keras_file(tmp_path / "four.keras", None, tmp_path / "two.txt")
+
+
+def test_without_a_network_the_place_for_the_weights_is_told(tmp_path: Path, run: Command) -> None:
+    """ImageNet weights that cannot be downloaded: one line with the path and the other road."""
+    nowhere = {"KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:1"}
+    arguments = ("mobilenet", "--weights", "imagenet", "--output", tmp_path / "models")
+    ended = run("crossrun-export", *arguments, env=nowhere)
+    assert ended.returncode == 1
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith(f"crossrun-export: no ImageNet weights: {tmp_path}/models/mobilenet_1_0")
+    assert line.endswith("put the file there, or use --weights bundled")
+    assert list(tmp_path.rglob("model.onnx")) == []
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, small: sources.Source) -> None:
+    """A file where the repository should be, or a name that is no folder's."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match=r"cannot write to .*file"):
+        export(small, options(tmp_path / "file" / "models"))
+    with pytest.raises(ExportError, match=r"'../up' is no name for a model"):
+        export(small, options(tmp_path / "models", name="../up"))
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Where the files cannot be written whole, no version and no scrap of one remains."""
+    command = [
+        str(BIN / "crossrun-export"), "mobilenet", *SMALL, "--weights", "random",
+        "--output", str(tmp_path),
+    ]  # fmt: skip
+    ended = subprocess.run(  # at most 100 kB a file
+        ["bash", "-c", 'ulimit -f 100; exec "$@"', "-", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert f"crossrun-export: cannot write to {tmp_path}: " in ended.stderr.splitlines()[-1]
+    assert names(tmp_path) == []
+
+
+def test_imagenet_weights_agree_on_photographs(
+    keras_home: str, photographs: Path, tmp_path: Path, run: Command
+) -> None:
+    """MobileNet 1.0/224 with real weights and Keras's own labels, equal on every photograph."""
+    arguments = ("mobilenet", "--output", tmp_path, "--images", photographs)
+    ended = run("crossrun-export", *arguments, env={"KERAS_HOME": keras_home})
+    assert ended.returncode == 0, ended.stderr
+    assert f"{tmp_path}/mobilenet/1: equal to Keras on 200 pictures" in ended.stderr
+    assert "top-1 100.00%, top-5 100.00%" in ended.stderr
+    labels = (tmp_path / "mobilenet" / "labels.txt").read_text().splitlines()
+    assert (len(labels), labels[0], labels[285]) == (1000, "tench", "Egyptian_cat")
+    found = metadata(tmp_path / "mobilenet" / "1" / "model.onnx")
+    assert found["source"]["weights"] == "imagenet"
+    assert found["source"]["sha256"] == sources.sha256(
+        Path(keras_home) / "models" / "mobilenet_1_0_224_tf.h5"
+    )
