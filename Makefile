@@ -19,6 +19,22 @@ setup: .venv/ready
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+# Pictures to classify and to measure accuracy on; IMAGES=DIR takes photographs, DIR/WNID/*.JPEG.
+IMAGES ?= build/pictures
+
+demo: setup
+	rm -rf build && mkdir build
+	$(BIN)/crossrun-export mobilenet --weights imagenet --output build/models || { \
+		echo "The demo goes on with the small bundled model instead."; \
+		$(BIN)/crossrun-export mobilenet --weights bundled --output build/models; }
+	$(BIN)/crossrun-export pictures build/pictures --count 200
+	$(BIN)/crossrun-serve build/models & trap "kill $$!; wait $$!" EXIT; \
+		$(BIN)/crossrun-bench classify $$(ls $(IMAGES)/*/* | head -4) --top-k 3
+	$(BIN)/crossrun-bench latency build/models --model mobilenet --output build/latency.json
+	$(BIN)/crossrun-bench accuracy build/models --model mobilenet --images $(IMAGES) \
+		--output build/accuracy.json
+	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json --output build/report.html
+
 test: setup
 	$(BIN)/pytest
 
