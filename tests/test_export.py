@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from PIL import Image
+
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_export import sources, verify
@@ -20,8 +22,6 @@ from crossrun_export.errors import ExportError
 from crossrun_export.options import Options, Tolerance
 from crossrun_export.pipeline import export
 from crossrun_server import config, repository
-from PIL import Image
-
 from tests.conftest import BIN, Command, serving
 
 SMALL = ("--alpha", "0.25", "--size", "64")

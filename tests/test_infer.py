@@ -3,9 +3,10 @@
 import grpc
 import numpy as np
 import pytest
+from grpc import StatusCode
+
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from grpc import StatusCode
 
 VALUES: dict[str, list[object]] = {
     "BOOL": [True, False],

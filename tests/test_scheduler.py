@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 import pytest
-from crossrun_server.errors import DeadlineExceeded, QueueFull
-from crossrun_server.scheduler import Policy, Reply, Scheduler, Tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from crossrun_server.errors import DeadlineExceeded, QueueFull
+from crossrun_server.scheduler import Policy, Reply, Scheduler, Tensors
 
 
 class Gate:

@@ -7,16 +7,16 @@ from typing import Any
 
 import grpc
 import pytest
-from crossrun.oip import grpc_service_pb2 as pb
-from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import repository
-from crossrun_server.errors import LoadError
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from crossrun.oip import grpc_service_pb2 as pb
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun_server import repository
+from crossrun_server.errors import LoadError
 from tests import models
 from tests.conftest import Command, Server, serving
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from crossrun_server.tensors import DTYPES, TensorSpec, as_strings, from_bytes, to_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+
+from crossrun_server.tensors import DTYPES, TensorSpec, as_strings, from_bytes, to_bytes
 
 NUMERIC = sorted(DTYPES.keys() - {"BYTES"})
 

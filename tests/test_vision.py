@@ -7,14 +7,14 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from grpc import StatusCode
+from PIL import Image
+
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server import images
 from crossrun_server.classifier import best
 from crossrun_server.errors import InvalidRequest
-from grpc import StatusCode
-from PIL import Image
-
 from tests.conftest import MATERIAL
 
 ORIENTATION = 0x0112  # EXIF tag

@@ -6,6 +6,7 @@ Knows Keras; knows nothing of ONNX or of what becomes of the model.
 import hashlib
 import os
 import re
+import socket
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,6 +21,7 @@ from crossrun_export.scenes import CLASSES
 IMAGENET_ALPHAS = {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"}
 IMAGENET_SIZES = (128, 160, 192, 224)
 IMAGENET_CLASSES = 1000
+NETWORK_TIMEOUT = 30.0  # seconds; Keras would wait for an answer for ever
 
 BUNDLED_ALPHA, BUNDLED_SIZE = 0.25, 96
 BUNDLED_WEIGHTS = f"mobilenet_{BUNDLED_ALPHA}_{BUNDLED_SIZE}.weights.h5"
@@ -115,6 +117,7 @@ def _imagenet(alpha: float, size: int, labels: Path | None) -> Source:
             f"{', '.join(map(str, IMAGENET_SIZES))}"
         )
     file = _cache() / f"mobilenet_{IMAGENET_ALPHAS[alpha]}_{size}_tf.h5"
+    socket.setdefaulttimeout(NETWORK_TIMEOUT)
     try:
         model = keras.applications.MobileNet(
             input_shape=(size, size, 3), alpha=alpha, weights="imagenet"

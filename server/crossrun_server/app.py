@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
-from crossrun.v1 import vision_pb2, vision_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
+from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
+from crossrun.v1 import vision_pb2, vision_pb2_grpc
 from crossrun_server import repository
 from crossrun_server.errors import ServingError
 from crossrun_server.repository import Repository

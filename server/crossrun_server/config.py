@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossrun.oip import model_config_pb2 as pb
 from google.protobuf import text_format
 
+from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
 from crossrun_server.scheduler import Policy
 from crossrun_server.tensors import TensorSpec

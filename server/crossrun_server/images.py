@@ -19,6 +19,7 @@ Pixels = NDArray[np.uint8]
 CROP = 0.875  # of the shorter side: 224 of 256, the habit of ImageNet evaluation
 MAX_PIXELS = 100_000_000  # a few kilobytes of PNG can unfold to gigabytes
 
+Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at its own limit; ours refuses
 Image.preinit()  # loads the codecs now, not in the first request
 
 
@@ -38,7 +39,7 @@ def load(data: bytes, height: int, width: int, resize: Resize) -> Pixels:
             return np.asarray(_fit(_rgb(upright), height, width, resize))
     except UnidentifiedImageError:
         raise InvalidRequest("neither JPEG nor PNG") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise InvalidRequest(f"cannot be decoded: {error}") from error
 
 

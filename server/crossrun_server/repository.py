@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from crossrun.oip import model_config_pb2 as pb
 
+from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import config
 from crossrun_server.errors import LoadError, ModelUnavailable, ServingError, UnknownModel
 from crossrun_server.model import Model

@@ -5,7 +5,6 @@ from importlib.metadata import version
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
-
 from crossrun_server.errors import ModelUnavailable
 from crossrun_server.repository import Repository
 from crossrun_server.scheduler import Reply

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from crossrun.oip import grpc_service_pb2 as pb
 
+from crossrun.oip import grpc_service_pb2 as pb
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.tensors import DTYPES, Array, TensorSpec, as_strings, from_bytes, to_bytes
 

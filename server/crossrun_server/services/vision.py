@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionServicer
-
 from crossrun_server import images
 from crossrun_server.classifier import Classifier, best, describe
 from crossrun_server.errors import InvalidRequest
