@@ -1,0 +1,115 @@
+"""The measured process: one runner, driven by JSON lines on stdin, answering on stdout.
+
+    python -m crossrun_bench.child < {a Task}, then commands
+    {"do": "turn", "batch": 8, "seconds": 0.2}      → {"started_ns": …, "warmup": 1, "ns": […]}
+    {"do": "predict", "batch": 8, "output": "….npy"} → {"done": 8} for each batch, then {}
+    {"do": "peak"}                                    → {"peak_rss_bytes": …}
+
+The first line out is {"ready_ns": …, "first_ns": …}, once a first picture is answered; the end of
+stdin ends the process. Whatever goes wrong is one line {"error": …}. Knows nothing of rounds or of
+other targets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from crossrun_bench.codec import decode
+from crossrun_bench.errors import BenchError
+from crossrun_bench.machine import peak_rss
+from crossrun_bench.runners import Runner, Task
+from crossrun_bench.targets import runner_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from crossrun_bench.pictures import Batch, Pictures
+
+    Reply = Callable[[dict[str, Any]], None]
+
+# Requests that end within this part of a turn are warm-ups: caches and threads still belong to
+# the target before.
+SETTLING = 0.1
+
+
+def main() -> int:
+    """Serve commands until stdin ends."""
+    replies = _own_stdout()
+
+    def reply(message: dict[str, Any]) -> None:
+        replies.write(json.dumps(message) + "\n")
+        replies.flush()
+
+    try:
+        _serve(decode(Task, json.loads(sys.stdin.readline())), reply)
+    except Exception as error:  # noqa: BLE001 - whatever a runtime raises is the parent's to tell
+        reply({"error": _one_line(error)})
+        return 1
+    return 0
+
+
+def _own_stdout() -> IO[str]:
+    """The pipe to the parent; what libraries print goes to stderr from here on."""
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return pipe
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
+
+
+def _serve(task: Task, reply: Reply) -> None:
+    runner = runner_for(task)
+    first = _timed(runner, task.pictures.batch(0, 1))
+    reply({"ready_ns": time.monotonic_ns(), "first_ns": first})
+    for line in sys.stdin:
+        command = json.loads(line)
+        if command["do"] == "turn":
+            reply(_turn(runner, task.pictures.batch(0, command["batch"]), command["seconds"]))
+        elif command["do"] == "predict":
+            _predict(runner, task, command["batch"], command["output"], reply)
+        else:
+            reply({"peak_rss_bytes": peak_rss(os.getpid())})
+
+
+def _timed(runner: Runner, batch: Batch) -> int:
+    begin = time.perf_counter_ns()
+    runner.run(batch)
+    return time.perf_counter_ns() - begin
+
+
+def _turn(runner: Runner, batch: Batch, seconds: float) -> dict[str, Any]:
+    """Requests one after another for `seconds`, at least one; the last may run over."""
+    started, spent, warmup = time.monotonic_ns(), 0, 0
+    ns: list[int] = []
+    while spent < seconds * 1e9:
+        ns.append(_timed(runner, batch))
+        spent += ns[-1]
+        if spent < seconds * 1e9 * SETTLING:
+            warmup = len(ns)
+    return {"started_ns": started, "warmup": warmup, "ns": ns}
+
+
+def _predict(runner: Runner, task: Task, size: int, output: str, reply: Reply) -> None:
+    """Probabilities of every picture into `output`, float32 [pictures, classes]."""
+    pictures: Pictures = task.pictures
+    shape = (len(pictures.files), task.model.classes)
+    stored = np.lib.format.open_memmap(output, mode="w+", dtype=np.float32, shape=shape)
+    for start in range(0, len(pictures.files), size):
+        batch = pictures.batch(start, size)
+        stored[start : start + size] = runner.run(batch)
+        reply({"done": len(batch.pixels)})
+    stored.flush()
+    reply({})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The command line `crossrun-bench`. Knows options and exit codes; imports each task when asked."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crossrun_bench import results
+from crossrun_bench.errors import BenchError
+from crossrun_bench.targets import TARGETS, chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
+
+app = typer.Typer(
+    help="Measure a served model against the Keras model it came from.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Models = Annotated[Path, typer.Argument(help="Model repository that holds the model.")]
+Name = Annotated[str, typer.Option("--model", help="Name of the model in the repository.")]
+Output = Annotated[Path | None, typer.Option(help="Write the results to this JSON file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, not a table.")]
+
+
+def main() -> None:
+    """Run the command line; an error is one line on stderr and exit status 1."""
+    try:
+        app()
+    except BenchError as error:
+        print(f"crossrun-bench: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
+        sys.exit(1)
+
+
+@app.command()
+def latency(
+    models: Models,
+    name: Name,
+    batch: Annotated[str, typer.Option(help="Pictures in a request, several sizes.")] = "1,8,32",
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Interleaved rounds; 10, or fewer at slow sizes, by default."),
+    ] = None,
+    targets: Annotated[str, typer.Option(help="What to measure.")] = ",".join(TARGETS),
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time each target on the same pictures, in interleaved rounds, each in its own process."""
+    from crossrun_bench.latency import Plan, measure
+    from crossrun_bench.rounds import Pace
+
+    plan = Plan(models, name, chosen(_words(targets)), _sizes(batch), Pace.of(rounds))
+    _finish(measure(plan, _command()), output, as_json)
+
+
+@app.command()
+def accuracy(
+    models: Models,
+    name: Name,
+    images: Annotated[
+        str, typer.Option(help="Folder of class folders of JPEG or PNG, or 'bundled' to draw some.")
+    ],
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the answers with the labels and with the source Keras model, on the same pixels."""
+    from crossrun_bench.accuracy import measure
+
+    _finish(measure(models, name, images=images, command=_command()), output, as_json)
+
+
+@app.command()
+def report(
+    files: Annotated[list[Path], typer.Argument(help="Results of latency and accuracy.")],
+    output: Annotated[Path | None, typer.Option(help="Write one HTML page here.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show results: tables here, and as Markdown or as one self-contained HTML page."""
+    from crossrun_bench.report import html, terminal
+    from crossrun_bench.report import markdown as md
+
+    read = [results.read(file) for file in files]
+    if markdown:
+        results.write_text(markdown, md.render(read))
+    if output:
+        results.write_text(output, html.render(read))
+    if as_json:
+        _print_json([results.to_document(result) for result in read])
+    else:
+        terminal.show(read)
+
+
+@app.command()
+def classify(
+    images: Annotated[list[Path], typer.Argument(help="JPEG or PNG files, or folders of them.")],
+    target: Annotated[str, typer.Option(help="host:port of a running server.")] = "127.0.0.1:8001",
+    name: Annotated[
+        str, typer.Option("--model", help="Model; may be left out where the server has only one.")
+    ] = "",
+    top_k: Annotated[int, typer.Option(min=1, help="Classes for each picture.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a running server what pictures show."""
+    from crossrun_bench.classify import named
+    from crossrun_bench.report import terminal
+
+    answers = named(images, target, name, top_k)
+    if as_json:
+        _print_json({str(file): classes for file, classes in answers.items()})
+    else:
+        terminal.show_classes(answers)
+
+
+def _finish(result: results.Result, output: Path | None, as_json: bool) -> None:
+    from crossrun_bench.report import terminal
+
+    if output:
+        results.write(output, result)
+    if as_json:
+        _print_json(results.to_document(result))
+    else:
+        terminal.show([result])
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document))  # noqa: T201 - the command's own output
+
+
+def _command() -> str:
+    """What was typed, to be typed again."""
+    return shlex.join(["crossrun-bench", *sys.argv[1:]])
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _sizes(text: str) -> Sequence[int]:
+    words = _words(text)
+    if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise BenchError(f"--batch '{text}': expected whole numbers from 1, such as 1,8,32")
+    return tuple(dict.fromkeys(int(word) for word in words))

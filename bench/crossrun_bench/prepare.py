@@ -1,0 +1,75 @@
+"""Makes the pictures to measure with: drawn, or found in folders and decoded as Keras does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from crossrun_bench.errors import BenchError
+from crossrun_bench.pictures import Pictures, Pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from crossrun_bench.progress import Step
+
+ENCODED = {".jpg", ".jpeg", ".png"}
+
+
+def drawn(folder: Path, count: int, height: int, width: int) -> Pictures:
+    """Write `count` seeded colour clouds as JPEG: about as many bytes as photographs have."""
+    rng = np.random.default_rng(20)
+    files = [folder / f"{i:03}.jpg" for i in range(count)]
+    for file in files:
+        cloud = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        smooth = Image.fromarray(cloud).resize((width, height), Image.Resampling.BICUBIC)
+        grain = rng.normal(0, 8, (height, width, 1))
+        noisy = np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(file, quality=90)
+    return decoded(files, folder / "pixels.npy", height, width)
+
+
+def decoded(
+    files: Sequence[Path],
+    pixels: Path,
+    height: int,
+    width: int,
+    step: Step | None = None,
+) -> Pictures:
+    """Decode and stretch each file as `keras.utils.load_img(interpolation="bilinear")` does.
+
+    BenchError for a file that Pillow can't read.
+    """
+    shape = (len(files), height, width, 3)
+    stored = np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=shape)
+    for i, file in enumerate(files):
+        stored[i] = _pixels(file, height, width)
+        if step:
+            step("decoding pictures")
+    stored.flush()
+    return Pictures(str(pixels), tuple(str(f) for f in files))
+
+
+def _pixels(file: Path, height: int, width: int) -> Pixels:
+    try:
+        with Image.open(file) as image:
+            sized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    except OSError as error:
+        raise BenchError(f"{file}: no readable JPEG or PNG picture") from error
+    return np.asarray(sized)
+
+
+def listed(folders: Sequence[Path]) -> tuple[Path, ...]:
+    """All JPEG and PNG files among files and folders, sorted within each folder, at any depth."""
+    found: list[Path] = []
+    for place in folders:
+        if not place.exists():
+            raise BenchError(f"{place}: no such file or folder")
+        inside = sorted(place.rglob("*")) if place.is_dir() else [place]
+        found += [f for f in inside if f.suffix.lower() in ENCODED and f.is_file()]
+    if not found:
+        raise BenchError(f"{', '.join(map(str, folders))}: no JPEG or PNG pictures")
+    return tuple(found)

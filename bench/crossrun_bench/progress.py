@@ -1,0 +1,32 @@
+"""One progress bar on stderr, so that stdout stays for results."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Step(Protocol):
+    """Moves the bar on and says what is under way."""
+
+    def __call__(self, text: str, done: int = 1, /) -> None:
+        """`done` more units of the total are done."""
+
+
+@contextmanager
+def bar(total: int) -> Iterator[Step]:
+    """A bar of `total` units; it leaves nothing behind on the terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    console = Console(stderr=True)
+    quiet = not console.is_terminal
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=quiet
+    ) as progress:
+        task = progress.add_task("starting", total=total)
+        yield lambda text, done=1: progress.update(task, advance=done, description=text)

@@ -1,0 +1,89 @@
+"""How figures are written, in every form of the report."""
+
+# ruff: noqa: RUF001, RUF002 - a report is set with typographic signs
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crossrun_bench.results import AccuracyResult, ModelInfo
+    from crossrun_bench.stats import Ratio
+
+NONE = "–"  # an en dash: not known, or without meaning
+
+
+def milliseconds(ns: float) -> str:
+    """Three significant digits or so: 6.94, 98.1, 1,204."""
+    ms = ns / 1e6
+    return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:,.0f}"
+
+
+def seconds(ns: float) -> str:
+    """0.61 s."""
+    return (
+        f"{ns / 1e9:.2f}\N{NO-BREAK SPACE}s" if ns < 10e9 else f"{ns / 1e9:.1f}\N{NO-BREAK SPACE}s"
+    )
+
+
+def moment(iso: str) -> str:
+    """2026-11-22 18:56 UTC, of a UTC time in ISO 8601."""
+    return f"{iso[:16].replace('T', ' ')} UTC"
+
+
+def megabytes(count: int) -> str:
+    """563 MB, of a million bytes each."""
+    return f"{count / 1e6:,.0f} MB"
+
+
+def rate(per_second: float) -> str:
+    """Pictures per second."""
+    return f"{per_second:.1f}" if per_second < 100 else f"{per_second:,.0f}"
+
+
+def times(ratio: Ratio | None) -> str:
+    """2.61× and nothing more."""
+    return NONE if ratio is None else f"{_short(ratio.value)}×"
+
+
+def interval(ratio: Ratio | None) -> str:
+    """2.55–2.68, or nothing where one round gives no interval."""
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return ""
+    return f"{_short(ratio.low)}–{_short(ratio.high)}"
+
+
+def times_with_interval(ratio: Ratio | None) -> str:
+    """2.61× (2.55–2.68)."""
+    bounds = interval(ratio)
+    return f"{times(ratio)} ({bounds})" if bounds else times(ratio)
+
+
+def percent(share: float | None) -> str:
+    """72.5 %, and 100 % only for all."""
+    if share is None:
+        return NONE
+    return "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
+
+
+def difference(value: float) -> str:
+    """Of probabilities: 1.2e-06, or 0."""
+    return f"{value:.1e}" if value else "0"
+
+
+def model(info: ModelInfo) -> str:
+    """Mobilenet version 1 (mobilenet_1.00_224, imagenet), 224 × 224, 1,000 classes."""
+    source = ", ".join(info.source[key] for key in ("model", "weights") if key in info.source)
+    size = f"{info.height} × {info.width}, {info.classes:,} classes"
+    return f"{info.name} version {info.version}" + (f" ({source})" if source else "") + f", {size}"
+
+
+def unlabelled(result: AccuracyResult) -> str | None:
+    """Why there is no top-1 and top-5, as a sentence."""
+    if result.labels is not None:
+        return None
+    return f"No top-1 and top-5, for it is unknown what the pictures show: {result.unlabelled}."
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"

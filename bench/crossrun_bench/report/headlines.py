@@ -1,0 +1,87 @@
+"""The few figures that a reader should leave with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from crossrun_bench.report import figures
+from crossrun_bench.results import LatencyResult
+from crossrun_bench.summary import accuracy_rows, latency_rows
+from crossrun_bench.targets import label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from crossrun_bench.results import AccuracyResult, Result
+    from crossrun_bench.stats import Ratio
+
+_SUBJECT = "onnxruntime"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A figure, what it counts, under which conditions, and all that as a sentence."""
+
+    figure: str
+    caption: str
+    detail: str
+    sentence: str
+
+
+def headlines(results: Sequence[Result]) -> list[Headline]:
+    """Speed against each baseline, agreement, start-up: what the results hold of them."""
+    found: list[Headline] = []
+    for result in results:
+        if isinstance(result, LatencyResult):
+            found += [*_speeds(result), *_startup(result)]
+        else:
+            found.append(_agreement(result))
+    return found
+
+
+def _speeds(result: LatencyResult) -> Iterator[Headline]:
+    rows = latency_rows(result)
+    row = next((row for row in rows if row.target == _SUBJECT), None)
+    for baseline, ratio in row.faster_than.items() if row else ():
+        yield _speed(baseline, ratio, rows[0].batch)
+
+
+def _speed(baseline: str, ratio: Ratio, batch: int) -> Headline:
+    if ratio.low is not None and ratio.high is not None and ratio.low < 1 < ratio.high:
+        return _unclear(baseline, ratio, batch)
+    word, shown = ("faster", ratio) if ratio.value >= 1 else ("slower", ratio.inverse())
+    figure = f"{shown.value:.1f}×"  # noqa: RUF001 - the sign for times
+    caption = f"{word} than {label(baseline)}"
+    bounds = figures.interval(shown)
+    detail = f"{label(_SUBJECT)}, batch {batch}" + (f", 95 % interval {bounds}" if bounds else "")
+    return Headline(figure, caption, detail, f"{label(_SUBJECT)} answers {figure} {caption}")
+
+
+def _unclear(baseline: str, ratio: Ratio, batch: int) -> Headline:
+    """An interval on both sides of 1 shows no difference, whatever its middle."""
+    caption = f"no clear difference from {label(baseline)}"
+    detail = f"{label(_SUBJECT)}, batch {batch}, 95 % interval {figures.interval(ratio)}"
+    sentence = f"{label(_SUBJECT)} shows {caption}"
+    return Headline(figures.times(ratio), caption, detail, sentence)
+
+
+def _startup(result: LatencyResult) -> Iterator[Headline]:
+    starts = {target.target: target.startup_ns for target in result.targets}
+    if _SUBJECT in starts and "tf-function" in starts:
+        figure = figures.seconds(starts[_SUBJECT])
+        detail = f"{label('tf-function')}: {figures.seconds(starts['tf-function'])}"
+        caption = "from process start to first answer"
+        sentence = f"{label(_SUBJECT)} takes {figure} {caption}"
+        yield Headline(figure, caption, f"{label(_SUBJECT)}; {detail}", sentence)
+
+
+def _agreement(result: AccuracyResult) -> Headline:
+    """Of the target that takes the same pixels as the reference and agrees least."""
+    rows = accuracy_rows(result)[1:]
+    same_pixels = [row for row in rows if row.target != "grpc-jpeg"] or rows
+    least = min(same_pixels, key=lambda row: row.agreeing)
+    figure, count = figures.percent(least.agreement), len(result.pictures)
+    caption = "same first class as Keras"
+    detail = f"{least.agreeing:,} of {count:,} pictures, {label(least.target)}"
+    return Headline(figure, caption, detail, f"{label(least.target)}: {figure} {caption}")

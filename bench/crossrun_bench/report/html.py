@@ -1,0 +1,65 @@
+"""The report as one HTML page that needs nothing else: styles, scripts and data are inside."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from crossrun_bench.errors import BenchError
+from crossrun_bench.report import figures, plots, tables
+from crossrun_bench.report.headlines import headlines
+from crossrun_bench.results import LatencyResult
+from crossrun_bench.targets import label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from crossrun_bench.results import AccuracyResult, Result
+
+
+def render(results: Sequence[Result]) -> str:
+    """The page; BenchError where jinja2 or plotly is missing."""
+    try:
+        from jinja2 import Environment, PackageLoader  # noqa: PLC0415 - only the page needs it
+        from plotly.offline import get_plotlyjs  # noqa: PLC0415 - only the page needs it
+    except ModuleNotFoundError as error:
+        raise BenchError(f"{error.name} is not installed: pip install 'crossrun[bench]'") from error
+
+    loader = PackageLoader("crossrun_bench.report", "templates")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page: str = environment.get_template("report.html").render(
+        headlines=headlines(results),
+        model=figures.model(results[0].model),
+        sections=[_section(result) for result in results],
+        machine=tables.machines(results),
+        machine_line=_machine_line(results[0]),
+        commands=[result.command for result in results],
+        plotly=get_plotlyjs() if any(isinstance(r, LatencyResult) for r in results) else "",
+    )
+    return page
+
+
+def _machine_line(result: Result) -> str:
+    machine = result.machine
+    return f"{machine.cpu}, {machine.cores:g} cores, {machine.os}, {figures.moment(machine.time)}"
+
+
+def _section(result: Result) -> dict[str, Any]:
+    return _latency(result) if isinstance(result, LatencyResult) else _accuracy(result)
+
+
+def _latency(result: LatencyResult) -> dict[str, Any]:
+    return {
+        "kind": "latency",
+        "targets": [(target.target, label(target.target)) for target in result.targets],
+        "distributions": [asdict(plot) for plot in plots.distributions(result)],
+        "throughputs": [asdict(plot) for plot in plots.throughputs(result)],
+        "resources": [asdict(plot) for plot in plots.resources(result)],
+        "table": tables.latency(result),
+        "starts": tables.STARTS,
+    }
+
+
+def _accuracy(result: AccuracyResult) -> dict[str, Any]:
+    return {"kind": "accuracy", "table": tables.accuracy(result)}

@@ -1,0 +1,60 @@
+"""The report's tables on the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from crossrun_bench.report.tables import Table, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from crossrun_bench.results import Result
+
+_WIDTH = 140
+
+
+def show(results: Sequence[Result]) -> None:
+    """Print every table to stdout."""
+    console = _console()
+    for table in tables(results):
+        console.print(_grid(table))
+
+
+def show_classes(answers: Mapping[Path, Sequence[tuple[str, float]]]) -> None:
+    """Print what each picture shows."""
+    rows = tuple(
+        (file.name if i == 0 else "", name, f"{score:.3f}")
+        for file, classes in answers.items()
+        for i, (name, score) in enumerate(classes)
+    )
+    _console().print(_grid(Table("", ("Picture", "Class", "Score"), rows)))
+
+
+def _console() -> Console:
+    """As wide as the terminal; where there is none, as wide as the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH)
+
+
+def _grid(table: Table) -> Grid:
+    grid = Grid(
+        title=escape(table.heading) or None,
+        caption=escape("\n".join(table.notes)) or None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+    )
+    for i, column in enumerate(table.columns):
+        grid.add_column(column, justify="right" if i else "left")
+    for i, row in enumerate(table.rows, 1):
+        ends = table.group > 0 and i % table.group == 0
+        grid.add_row(*(escape(cell) for cell in row), end_section=ends)
+    return grid

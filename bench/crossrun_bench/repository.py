@@ -1,0 +1,88 @@
+"""Reads a model of a model repository: its newest version and its labels.
+
+Opens model.onnx with onnxruntime on a single thread, so that no pool of threads is left behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from crossrun_bench.errors import BenchError
+from crossrun_bench.model import Model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TYPES = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}
+
+
+def read_labels(models: Path, name: str) -> tuple[str, ...]:
+    """Lines of labels.txt; none where there is no such file."""
+    file = models / name / "labels.txt"
+    return tuple(file.read_text("utf-8").splitlines()) if file.exists() else ()
+
+
+def read_model(models: Path, name: str) -> Model:
+    """Describe the newest version of `name`; BenchError where the folder holds no such model."""
+    folder = _newest(models, name)
+    onnx = folder / "model.onnx"
+    session = _session(onnx)
+    (image, *other), (answer, *_) = session.get_inputs(), session.get_outputs()
+    if other or len(image.shape) != 4 or image.shape[3] != 3 or image.type not in _TYPES:
+        raise BenchError(f"{onnx}: expected one input [batch, H, W, 3] of UINT8 or FP32")
+    metadata = session.get_modelmeta().custom_metadata_map
+    scaling = _json(metadata, "crossrun.preprocessing", onnx)
+    return Model(
+        name=name,
+        version=folder.name,
+        onnx=str(onnx),
+        keras=str(folder / "model.keras"),
+        sha256=hashlib.sha256(onnx.read_bytes()).hexdigest(),
+        source={k: str(v) for k, v in _json(metadata, "crossrun.source", onnx).items()},
+        height=image.shape[1],
+        width=image.shape[2],
+        classes=answer.shape[-1],
+        input_name=image.name,
+        input_type=_TYPES[image.type],
+        output_name=answer.name,
+        scale=float(scaling["scale"]),
+        offset=float(scaling["offset"]),
+    )
+
+
+def _newest(models: Path, name: str) -> Path:
+    if not models.is_dir():
+        raise BenchError(f"{models}: no such folder; expected a model repository")
+    found = [
+        d for d in (models / name).glob("*") if d.name.isdigit() and (d / "model.onnx").exists()
+    ]
+    if not found:
+        others = sorted(d.name for d in models.iterdir() if d.is_dir())
+        raise BenchError(f"{models}: no model '{name}'; it holds {', '.join(others) or 'none'}")
+    return max(found, key=lambda d: int(d.name))
+
+
+def _session(onnx: Path) -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415 - where it is missing, say which extra brings it
+    except ModuleNotFoundError as error:
+        raise BenchError("onnxruntime is not installed: pip install 'crossrun[cpu]'") from error
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base class but this
+        raise BenchError(f"{onnx}: no readable ONNX model") from error
+
+
+def _json(metadata: dict[str, str], key: str, onnx: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(metadata[key])
+    except (KeyError, ValueError) as error:
+        raise BenchError(f"{onnx}: no readable '{key}' in its metadata_props") from error
+    return value

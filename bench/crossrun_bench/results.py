@@ -1,0 +1,154 @@
+"""The results format, `crossrun-bench/1`: raw values with the machine they came from.
+
+One JSON document; nothing in it is a summary. Knows nothing of how values are measured or shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossrun_bench.codec import decode
+from crossrun_bench.errors import BenchError
+from crossrun_bench.machine import Machine
+
+if TYPE_CHECKING:
+    from crossrun_bench.model import Model
+
+FORMAT = "crossrun-bench/1"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model was measured."""
+
+    name: str
+    version: str
+    sha256: str  # of model.onnx
+    source: dict[str, str]
+    height: int
+    width: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One target's requests, one after another, until its time was up."""
+
+    batch: int  # pictures in each request
+    round: int  # from 1; 0 is the turn that warms up and counts nowhere
+    started_ns: int  # monotonic clock, the same for all turns of a file
+    warmup: int  # how many of `ns`, from the first, are warm-ups
+    ns: tuple[int, ...]  # how long each request took
+
+
+@dataclass(frozen=True)
+class TargetLatency:
+    """What one target did. For a served target start-up and memory are the server's."""
+
+    target: str
+    startup_ns: int  # from the start of the process to its first answer
+    peak_rss_bytes: int
+    turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True)
+class LatencyResult:
+    """Interleaved turns of some targets."""
+
+    command: str
+    machine: Machine
+    model: ModelInfo
+    targets: tuple[TargetLatency, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one target said of one picture, and the largest difference from the reference."""
+
+    top5: tuple[int, ...]  # positions in the model's output, best first
+    scores: tuple[float, ...]
+    difference: float  # of any class's probability, absolute
+
+
+@dataclass(frozen=True)
+class TargetAnswers:
+    """What one target said, picture by picture."""
+
+    target: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class AccuracyResult:
+    """Answers of some targets on the same pictures; the first target is the reference."""
+
+    command: str
+    machine: Machine
+    model: ModelInfo
+    pictures: tuple[str, ...]
+    labels: tuple[int, ...] | None  # what each picture shows; null where that is unknown
+    unlabelled: str | None  # why it is unknown
+    targets: tuple[TargetAnswers, ...]
+
+
+Result = LatencyResult | AccuracyResult
+_KINDS: dict[str, type[Result]] = {"latency": LatencyResult, "accuracy": AccuracyResult}
+
+
+def about(model: Model) -> ModelInfo:
+    """The part of a model's description that a result keeps: no paths of the machine."""
+    return ModelInfo(
+        name=model.name,
+        version=model.version,
+        sha256=model.sha256,
+        source=model.source,
+        height=model.height,
+        width=model.width,
+        classes=model.classes,
+    )
+
+
+def to_document(result: Result) -> dict[str, Any]:
+    """The JSON document of a result."""
+    kind = next(name for name, cls in _KINDS.items() if isinstance(result, cls))
+    return {"format": FORMAT, "kind": kind, **asdict(result)}
+
+
+def write(path: Path, result: Result) -> None:
+    """Write a result's document; BenchError where that fails."""
+    write_text(path, json.dumps(to_document(result)) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write aside, then rename: a reader sees a whole file or none."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, "utf-8")
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise BenchError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def read(path: Path) -> Result:
+    """A result from its file; BenchError for any file that is not a whole `crossrun-bench/1`."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BenchError(f"{path}: damaged, no JSON document: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        found = document.get("format") if isinstance(document, dict) else None
+        raise BenchError(f"{path}: expected format '{FORMAT}', got {json.dumps(found)}")
+    if document.get("kind") not in _KINDS:
+        raise BenchError(f"{path}: expected kind latency or accuracy, got {document.get('kind')}")
+    try:
+        return decode(_KINDS[document["kind"]], document)
+    except ValueError as error:
+        raise BenchError(f"{path}: damaged: {error}") from error

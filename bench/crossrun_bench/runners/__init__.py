@@ -1,0 +1,34 @@
+"""What every measured runtime looks like: built from a task, then `run` on one batch at a time.
+
+Each runner is one small module, imported only in the child process that measures it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossrun_bench.model import Model
+from crossrun_bench.pictures import Batch, Pictures
+
+Probabilities = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a measured process is told."""
+
+    target: str
+    model: Model
+    pictures: Pictures
+    address: str | None = None  # host:port of the server, for the targets that need one
+
+
+class Runner(Protocol):
+    """A loaded model, ready to answer. Building it loads it; what is missing is raised there."""
+
+    def run(self, batch: Batch) -> Probabilities:
+        """Probabilities [batch, classes] for the pictures of `batch`: the work that is timed."""

@@ -1,0 +1,87 @@
+"""A crossrun server over gRPC, blocking and one request at a time: raw tensors, or JPEG and PNG."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+
+from crossrun.oip import grpc_service_pb2 as oip
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from crossrun.v1 import vision_pb2 as vision
+from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_bench.errors import BenchError
+from crossrun_bench.model import as_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from crossrun_bench.pictures import Batch
+    from crossrun_bench.runners import Probabilities, Task
+
+TIMEOUT_S = 60.0
+_UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+
+
+def channel(address: str) -> grpc.Channel:
+    """A plain-text channel without a limit on message sizes: 32 pictures of 224 are 4.8 MB."""
+    return grpc.insecure_channel(address, options=_UNLIMITED)
+
+
+def answered(call: Callable[..., Any], request: object) -> Any:
+    """The reply; BenchError with status and message where the server refuses or isn't there."""
+    try:
+        return call(request, timeout=TIMEOUT_S)
+    except grpc.RpcError as error:
+        raise BenchError(f"{error.code().name}: {error.details()}") from error
+
+
+def classify(
+    stub: Any, model: str, images: Sequence[bytes], top_k: int
+) -> Sequence[vision.Classification]:
+    """Vision/Classify: for each encoded picture its classes, best first."""
+    request = vision.ClassifyRequest(model=model, images=images, top_k=top_k)
+    results: Sequence[vision.Classification] = answered(stub.Classify, request).results
+    return results
+
+
+class RawTensor:
+    """ModelInfer with raw contents, as tritonclient sends it."""
+
+    def __init__(self, task: Task) -> None:
+        self._model = task.model
+        self._infer = GRPCInferenceServiceStub(channel(task.address or "")).ModelInfer
+
+    def run(self, batch: Batch) -> Probabilities:
+        """Bytes of the tensor out, bytes of the probabilities back."""
+        pixels = as_input(self._model, batch.pixels)
+        tensor = oip.ModelInferRequest.InferInputTensor(
+            name=self._model.input_name, datatype=self._model.input_type, shape=pixels.shape
+        )
+        request = oip.ModelInferRequest(
+            model_name=self._model.name, inputs=[tensor], raw_input_contents=[pixels.tobytes()]
+        )
+        reply = answered(self._infer, request)
+        names = [output.name for output in reply.outputs]
+        position = names.index(self._model.output_name)
+        flat = np.frombuffer(reply.raw_output_contents[position], np.float32)
+        return flat.reshape(reply.outputs[position].shape)
+
+
+class EncodedPictures:
+    """Vision/Classify with JPEG or PNG bytes: the server decodes and resizes."""
+
+    def __init__(self, task: Task) -> None:
+        self._model = task.model
+        self._stub = VisionStub(channel(task.address or ""))
+
+    def run(self, batch: Batch) -> Probabilities:
+        """Ask for all classes, so that the answer is as complete as a tensor."""
+        classes = self._model.classes
+        results = classify(self._stub, self._model.name, batch.encoded, top_k=classes)
+        answer = np.zeros((len(results), classes), np.float32)
+        for row, result in zip(answer, results, strict=True):
+            row[[c.index for c in result.classes]] = [c.score for c in result.classes]
+        return answer

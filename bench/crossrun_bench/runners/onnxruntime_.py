@@ -1,0 +1,29 @@
+"""ONNX Runtime in process, on its CPU provider with its own defaults."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnxruntime
+
+from crossrun_bench.model import as_input
+
+if TYPE_CHECKING:
+    from crossrun_bench.pictures import Batch
+    from crossrun_bench.runners import Probabilities, Task
+
+
+class OnnxRuntime:
+    """The served model.onnx in one session."""
+
+    def __init__(self, task: Task) -> None:
+        self._model = task.model
+        self._session = onnxruntime.InferenceSession(
+            task.model.onnx, providers=["CPUExecutionProvider"]
+        )
+
+    def run(self, batch: Batch) -> Probabilities:
+        """One `InferenceSession.run`."""
+        feed = {self._model.input_name: as_input(self._model, batch.pixels)}
+        answer: Probabilities = self._session.run([self._model.output_name], feed)[0]
+        return answer

@@ -1,0 +1,70 @@
+"""Percentiles, and ratios with an interval. Knows numbers only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIDENCE = 0.95
+MIN_PAIRS = 5
+_RESAMPLES = 20_000  # of the narrowest sample the interval is at 1 in 1,000
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as long; `low` and `high` bound it with 95 % confidence, where known."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def inverse(self) -> Ratio:
+        """The same comparison told from the other side."""
+        low = None if self.high is None else 1 / self.high
+        high = None if self.low is None else 1 / self.low
+        return Ratio(1 / self.value, low, high)
+
+
+def percentiles(values: Sequence[int], points: Sequence[float]) -> tuple[float, ...]:
+    """Linear between values, in their unit; p99 of 20 values is nearly the largest."""
+    return tuple(float(p) for p in np.percentile(values, points))
+
+
+def paired_ratio(slow: Sequence[float], fast: Sequence[float]) -> Ratio:
+    """Geometric mean of slow[i] / fast[i], with its bootstrap interval over the pairs.
+
+    A pair is one round: what slowed down both of its turns cancels out. Fewer than 5 pairs give
+    no interval.
+    """
+    from scipy.stats import bootstrap  # noqa: PLC0415 - takes a second to import
+
+    logs = np.log(np.asarray(slow, float)) - np.log(np.asarray(fast, float))
+    value = float(np.exp(logs.mean()))
+    if len(logs) < MIN_PAIRS:
+        return Ratio(value, None, None)
+    interval = bootstrap(
+        (logs,),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        confidence_level=_expanded(len(logs)),
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return Ratio(value, float(np.exp(interval.low)), float(np.exp(interval.high)))
+
+
+def _expanded(pairs: int) -> float:
+    """The level at which percentiles of a small bootstrap cover 95 %.
+
+    Plain percentiles of 5 pairs cover 84 %, of 10 pairs 91 %. The correction is Hesterberg's,
+    "What Teachers Should Know About the Bootstrap", The American Statistician 69 (2015), 3.3.
+    """
+    from scipy.stats import norm, t  # noqa: PLC0415 - takes a second to import
+
+    quantile = t.ppf((1 - CONFIDENCE) / 2, pairs - 1)
+    return float(1 - 2 * norm.cdf(np.sqrt(pairs / (pairs - 1)) * quantile))

@@ -1,0 +1,203 @@
+"""Results as files and as reports, on made-up values."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossrun_bench import machine, results
+from crossrun_bench.errors import BenchError
+from crossrun_bench.report import headlines, html, markdown
+from crossrun_bench.results import (
+    AccuracyResult,
+    Answer,
+    LatencyResult,
+    ModelInfo,
+    Result,
+    TargetAnswers,
+    TargetLatency,
+    Turn,
+)
+from crossrun_bench.summary import accuracy_rows, latency_rows
+from tests.conftest import Command
+
+INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 10)
+MILLISECONDS = {"keras-predict": 80.0, "tf-function": 20.0, "onnxruntime": 8.0}
+
+
+def latency(milliseconds: dict[str, float] | None = None, noise: float = 0.02) -> LatencyResult:
+    rng = np.random.default_rng(3)
+    targets = tuple(
+        TargetLatency(name, 2_000_000_000, 500_000_000, turns(ms, rng, noise))
+        for name, ms in (milliseconds or MILLISECONDS).items()
+    )
+    return LatencyResult("crossrun-bench latency models", machine.describe(), INFO, targets)
+
+
+def turns(ms: float, rng: np.random.Generator, noise: float) -> tuple[Turn, ...]:
+    """Eight rounds at two batch sizes; the warm-ups are absurdly slow."""
+    return tuple(
+        Turn(batch, n, n, 1, (10**12, *(int(batch * ms * 1e6 * rng.lognormal(0, noise)),) * 5))
+        for batch in (1, 8)
+        for n in range(1, 9)
+    )
+
+
+def accuracy(labels: tuple[int, ...] | None = (0, 1, 2, 3)) -> AccuracyResult:
+    """Four pictures: the second target is right about three, and agrees on three."""
+    kind = [Answer((n, 9, 8, 7, 6), (0.6, 0.1, 0.1, 0.1, 0.1), 0.0) for n in range(4)]
+    other = [*kind[:3], Answer((9, 3, 8, 7, 6), (0.5, 0.4, 0.1, 0.0, 0.0), 0.25)]
+    targets = (
+        TargetAnswers("keras-predict", tuple(kind)),
+        TargetAnswers("onnxruntime", tuple(other)),
+    )
+    names = tuple(f"{n}.png" for n in range(4))
+    why = None if labels else "nobody <knows>"
+    return AccuracyResult("cmd", machine.describe(), INFO, names, labels, why, targets)
+
+
+@pytest.mark.parametrize("result", [latency(), accuracy(), accuracy(labels=None)])
+def test_what_is_written_is_what_is_read(result: Result, tmp_path: Path) -> None:
+    """A result survives its file, and nothing else is left in the folder."""
+    results.write(tmp_path / "new" / "r.json", result)
+    assert results.read(tmp_path / "new" / "r.json") == result
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["r.json"]
+
+
+def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
+    """A file of another format version is named, with what was expected."""
+    document = results.to_document(latency()) | {"format": "crossrun-bench/99"}
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    with pytest.raises(BenchError, match=r"expected format 'crossrun-bench/1', got .*99"):
+        results.read(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", '{"format": "crossrun-bench/1", "kind": "x"}'])
+def test_what_is_no_result_is_refused(text: str, tmp_path: Path) -> None:
+    """Any other JSON, or none, is refused with the file's name."""
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(BenchError, match=r"r\.json: "):
+        results.read(tmp_path / "r.json")
+
+
+def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, run: Command) -> None:
+    """Half a file is damaged, and the command says so on one line."""
+    results.write(tmp_path / "r.json", latency())
+    text = (tmp_path / "r.json").read_text()
+    (tmp_path / "r.json").write_text(text[: len(text) // 2])
+    done = run("crossrun-bench", "report", tmp_path / "r.json")
+    assert done.returncode == 1
+    assert "r.json: damaged" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_type_deep_inside_is_named(tmp_path: Path) -> None:
+    """A damaged value is pointed at."""
+    document = results.to_document(latency())
+    text = json.dumps(document).replace('"started_ns": 1,', '"started_ns": "soon",', 1)
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(BenchError, match=r"targets\[0\]\.turns\[0\]\.started_ns: expected int"):
+        results.read(tmp_path / "r.json")
+
+
+def test_summaries_leave_warm_ups_out() -> None:
+    """Percentiles, throughput and ratios come from the values after the warm-ups."""
+    row = next(r for r in latency_rows(latency()) if (r.target, r.batch) == ("onnxruntime", 8))
+    assert row.p50 == pytest.approx(8 * 8e6, rel=0.05)
+    assert row.throughput == pytest.approx(125, rel=0.05)
+    assert row.faster_than["tf-function"].value == pytest.approx(2.5, rel=0.05)
+    assert row.requests == 40
+
+
+def test_accuracy_counts_labels_and_agreement() -> None:
+    """Top-1, top-5, agreement and the largest difference are those of the answers."""
+    row = accuracy_rows(accuracy())[1]
+    assert (row.top1, row.top5, row.agreeing, row.max_difference) == (0.75, 1.0, 3, 0.25)
+
+
+def test_without_labels_there_is_agreement_only() -> None:
+    """Unknown labels are an en dash and a reason, not a zero."""
+    text = markdown.render([accuracy(labels=None)])
+    assert accuracy_rows(accuracy(labels=None))[0].top1 is None
+    assert "nobody <knows>" in text
+    assert "| 3 of 4 |" in text
+
+
+def test_the_headline_is_the_measured_ratio() -> None:
+    """The first thing a reader sees is how much faster ONNX Runtime is, and against what."""
+    first = headlines.headlines([latency()])[0]
+    assert first.sentence == "ONNX Runtime answers 2.5× faster than tf.function"  # noqa: RUF001
+
+
+def test_noise_is_not_called_a_difference() -> None:
+    """Where the interval holds 1, no headline says faster or slower."""
+    same = {"tf-function": 10.0, "onnxruntime": 10.0}
+    first = headlines.headlines([latency(same, noise=0.3)])[0]
+    assert "no clear difference" in first.sentence
+
+
+def test_a_slower_runtime_is_called_slower() -> None:
+    """The page would not turn a loss into a win."""
+    first = headlines.headlines([latency({"tf-function": 10.0, "onnxruntime": 20.0})])[0]
+    assert first.sentence == "ONNX Runtime answers 2.0× slower than tf.function"  # noqa: RUF001
+
+
+def test_a_busy_machine_is_said_aloud() -> None:
+    """A load before the start is a warning under the table."""
+    result = latency()
+    busy = dataclasses.replace(result.machine, load_before=5.0)
+    assert "machine was busy" in markdown.render([dataclasses.replace(result, machine=busy)])
+
+
+class Fetched(HTMLParser):
+    """Collects whatever a browser would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [f"{tag} {k}={v}" for k, v in attrs if k in {"src", "href", "srcset"}]
+
+
+def test_the_page_needs_nothing_but_itself() -> None:
+    """No tag of the page names a source, and no style imports one."""
+    page = html.render([latency(), accuracy(labels=None)])
+    parser = Fetched()
+    parser.feed(page)
+    assert parser.found == []
+    assert "nobody &lt;knows&gt;" in page
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_a_browser_draws_every_plot_without_complaint(tmp_path: Path) -> None:
+    """Headless Chromium opens the file, draws all panels and logs no error."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium or google-chrome installed")
+    results.write_text(tmp_path / "report.html", html.render([latency(), accuracy()]))
+    options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --dump-dom "
+    options += "--disable-background-networking --disable-component-update --disable-sync "
+    options += "--enable-logging=stderr --virtual-time-budget=5000"
+    done = subprocess.run(
+        [
+            browser,
+            *options.split(),
+            f"--user-data-dir={tmp_path}/profile",
+            f"file://{tmp_path}/report.html",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    panels = 2 + 2 + 2  # distributions and throughput at two batch sizes, start-up, memory
+    assert done.stdout.count('class="plot js-plotly-plot"') == panels
+    assert "CONSOLE" not in done.stderr

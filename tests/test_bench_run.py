@@ -1,0 +1,217 @@
+"""Measuring for real: child processes, a server, TensorFlow, on models that are tiny."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from PIL import Image
+
+from crossrun_bench import results
+from crossrun_bench.errors import BenchError
+from crossrun_bench.labels import labelled
+from crossrun_bench.prepare import drawn
+from crossrun_bench.repository import read_model
+from crossrun_bench.results import AccuracyResult, LatencyResult
+from crossrun_bench.rounds import Pace, interleaved, started
+from crossrun_bench.runners import Task
+from tests import models
+from tests.conftest import BIN, Command, Server
+
+COLOURS = {"red": (200, 30, 60), "green": (20, 190, 80), "blue": (50, 90, 210)}
+# A Keras model that names the strongest channel: nothing to train, and never in doubt.
+STRONGEST = """
+import sys, keras
+from keras import layers
+means = layers.GlobalAveragePooling2D()
+keras.Sequential([keras.Input((8, 8, 3)), means, layers.Softmax()]).save(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of one model that names colours, without its Keras source."""
+    root = tmp_path_factory.mktemp("bench")
+    model = models.colours()
+    preprocessing = json.dumps({"scale": 1 / 255, "offset": 0.0})
+    meta = {"crossrun.preprocessing": preprocessing, "crossrun.source": '{"model": "colours"}'}
+    onnx.helper.set_model_props(model, meta)
+    models.write(root, "colours", model, models.COLOURS_CONFIG, labels=list(COLOURS))
+    return root
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of one tiny model that crossrun-export made, its Keras source beside it."""
+    folder = tmp_path_factory.mktemp("exported")
+    (folder / "labels.txt").write_text("\n".join(COLOURS) + "\n")
+    subprocess.run([sys.executable, "-c", STRONGEST, str(folder / "colours.keras")], check=True)
+    export = [str(BIN / "crossrun-export"), "keras", str(folder / "colours.keras")]
+    options = ["--output", str(folder / "models"), "--labels", str(folder / "labels.txt")]
+    subprocess.run(export + options, check=True)
+    return folder / "models"
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """COLOUR/N.png, of three colours, two each."""
+    root = tmp_path_factory.mktemp("pictures")
+    for name, pixel in COLOURS.items():
+        (root / name).mkdir()
+        for n in range(2):
+            Image.new("RGB", (20 + n, 16), pixel).save(root / name / f"{n}.png")
+    return root
+
+
+@pytest.fixture
+def task(colours: Path, tmp_path: Path) -> Task:
+    model = read_model(colours, "colours")
+    return Task("onnxruntime", model, drawn(tmp_path, 2, model.height, model.width))
+
+
+def test_rounds_are_interleaved(task: Task) -> None:
+    """Two targets take turns, A B A B, after one warm-up turn each: the recorded times show it."""
+    with started(task) as a, started(task) as b:
+        assert a.hear()["first_ns"] > 0
+        assert b.hear()["first_ns"] > 0
+        found = [turn for _, turn in interleaved([a, b], 2, Pace.of(3), 0.001)]
+    assert [turn.round for turn in found] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [turn.started_ns for turn in found] == sorted(turn.started_ns for turn in found)
+    assert all(turn.warmup == len(turn.ns) for turn in found[:2])
+    assert all(turn.warmup < len(turn.ns) for turn in found[2:])
+
+
+def test_a_pace_ends_when_its_time_is_spent(task: Task) -> None:
+    """Rounds beyond the least number are left out once the seconds are over."""
+    with started(task) as child:
+        child.hear()
+        found = list(interleaved([child], 1, Pace(most=50, least=2, seconds=0.0), 0.001))
+    assert [turn.round for _, turn in found] == [0, 1, 2]
+
+
+def test_a_process_that_dies_is_named_with_its_status(task: Task) -> None:
+    """A measured process that is killed is an error of one line, not a hang."""
+    with started(task) as child:
+        child.hear()
+        child.process.kill()
+        child.process.wait()
+        with pytest.raises(BenchError, match="onnxruntime: its process died with status -9"):
+            child.ask(do="peak")
+
+
+def test_the_parent_process_imports_no_runtime_that_it_measures() -> None:
+    """The command line is up without TensorFlow, onnxruntime, scipy or plotly."""
+    code = "import sys, crossrun_bench.cli, crossrun_bench.latency; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert not {"tensorflow", "keras", "onnxruntime", "scipy", "plotly"} & set(loaded)
+
+
+def test_an_error_of_a_target_is_one_line_and_no_file(
+    colours: Path, tmp_path: Path, run: Command
+) -> None:
+    """A request that the server refuses ends the run: its reason, exit status 1, no results."""
+    out = tmp_path / "r.json"
+    too_many = ["--batch", "1,64", "--targets", "onnxruntime,grpc-raw", "--rounds", "1"]
+    done = run(
+        "crossrun-bench", "latency", colours, "--model", "colours", *too_many, "--output", out
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith("crossrun-bench: grpc-raw: INVALID_ARGUMENT")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "nothing"], "no model 'nothing'; it holds colours"),
+        (["--model", "colours", "--targets", "gpu"], "unknown target 'gpu'"),
+        (["--model", "colours", "--batch", "0"], "expected whole numbers from 1"),
+    ],
+)
+def test_a_mistyped_option_is_one_line(
+    colours: Path, run: Command, options: list[str], said: str
+) -> None:
+    """What was wrong and what was expected, before anything is started."""
+    done = run("crossrun-bench", "latency", colours, *options)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_accuracy_of_a_model_that_is_right(
+    exported: Path, pictures: Path, tmp_path: Path, run: Command
+) -> None:
+    """Keras, ONNX Runtime and the server see the same colours, and every one is right."""
+    options = ["--model", "colours", "--images", pictures, "--output", tmp_path / "a.json"]
+    done = run("crossrun-bench", "accuracy", exported, *options)
+    assert done.returncode == 0, done.stderr
+    result = results.read(tmp_path / "a.json")
+    assert isinstance(result, AccuracyResult)
+    assert result.labels == (2, 2, 1, 1, 0, 0)
+    assert result.targets[0].target == "keras-predict"
+    for target in result.targets:
+        assert tuple(answer.top5[0] for answer in target.answers) == result.labels
+        assert max(answer.difference for answer in target.answers) < 1e-6
+    assert done.stdout.count("6 of 6") == 4
+
+
+def test_latency_of_an_exported_model(exported: Path, tmp_path: Path, run: Command) -> None:
+    """From results to report: every target is measured at every size, each in its turn."""
+    out = tmp_path / "l.json"
+    options = "--model colours --batch 1,4 --rounds 2 --json "
+    options += "--targets tf-function,onnxruntime,grpc-raw,grpc-jpeg --output"
+    done = run("crossrun-bench", "latency", exported, *options.split(), out)
+    assert done.returncode == 0, done.stderr
+    result = results.read(out)
+    assert isinstance(result, LatencyResult)
+    assert json.loads(done.stdout.splitlines()[-1]) == json.loads(out.read_text())
+    assert len(result.targets) == 4
+    for target in result.targets:
+        rounds = [(turn.batch, turn.round) for turn in target.turns]
+        assert rounds == [(b, n) for b in (1, 4) for n in (0, 1, 2)]
+        assert target.startup_ns > 0
+        assert target.peak_rss_bytes > 1e6
+    done = run("crossrun-bench", "report", out, "--markdown", tmp_path / "r.md")
+    assert done.returncode == 0, done.stderr
+    assert "tf.function" in (tmp_path / "r.md").read_text()
+
+
+def test_classify_prints_what_a_server_sees(server: Server, pictures: Path, run: Command) -> None:
+    """The pictures of a folder go to a running server, and labels come back."""
+    options = ["--target", server.address, "--model", "colours", "--top-k", 1, "--json"]
+    done = run("crossrun-bench", "classify", pictures, *options)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    assert {Path(file).parent.name: best[0][0] for file, best in answers.items()} == {
+        name: name for name in COLOURS
+    }
+
+
+def test_classify_without_a_server_is_one_line(pictures: Path, run: Command) -> None:
+    """Nobody listening is an error that names the address."""
+    done = run("crossrun-bench", "classify", pictures, "--target", "127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("crossrun-bench: 127.0.0.1:1: UNAVAILABLE")
+
+
+def test_folders_name_classes_by_label_or_wordnet_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels, and ids of Keras's class index where there is one; one stranger makes all unknown."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    index = {"0": ["n01", "tench"], "1": ["n02", "crane"], "2": ["n03", "crane"]}
+    (tmp_path / "models" / "imagenet_class_index.json").write_text(json.dumps(index))
+    labels = ["tench", "crane", "crane"]
+
+    def classes(*folders: str) -> tuple[int, ...] | None:
+        return labelled(Path("d"), [Path("d") / f / "x.png" for f in folders], labels)[0]
+
+    assert classes("n03", "n01", "Tench") == (2, 0, 0)
+    assert classes("n01", "crane") is None
+    assert labelled(Path("d"), [Path("d/x.png")], labels)[1] is not None
