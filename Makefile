@@ -6,6 +6,12 @@
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 BIN := .venv/bin
 
+# uv does not read pip's settings: where pip is told of another index, tell uv too.
+INDEX := $(or $(PIP_INDEX_URL),$(shell python3 -m pip config get global.index-url 2>/dev/null))
+ifneq ($(INDEX),)
+export UV_DEFAULT_INDEX ?= $(INDEX)
+endif
+
 .PHONY: setup demo test check lock clean
 setup: .venv/ready
 

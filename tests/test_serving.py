@@ -172,6 +172,10 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], str]] = {
     "no such field": (broken_config("max_batchsize: 8"), 'has no field named "max_batchsize"'),
     "another name": (broken_config('name: "other"'), "config.pbtxt names the model 'other'"),
     "another backend": (broken_config('backend: "python"'), "only ONNX models are served"),
+    "a reshape": (
+        broken_config('input [{ name: "x" reshape { shape: [2] } }]'),
+        "input.reshape is not supported",
+    ),
     "sequences": (broken_config("sequence_batching {}"), "sequence_batching is not supported"),
     "unknown input": (
         broken_config('input [{ name: "z" data_type: TYPE_FP32 dims: [1] }]'),
@@ -258,6 +262,10 @@ def test_a_provider_that_cannot_run_is_never_replaced(
 def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:
     """What is not implemented is passed over aloud."""
     model = models.identity(models.ELEMENT_TYPES["FP32"], ["batch", 1])
-    models.write(tmp_path / "m", "plain", model, "max_batch_size: 2\nresponse_cache {}")
+    text = "max_batch_size: 2\nresponse_cache {}\ndynamic_batching { preferred_batch_size: 2 }"
+    models.write(tmp_path / "m", "plain", model, text)
     with serving(tmp_path / "m", tmp_path / "log") as running:
-        assert "plain: response_cache in config.pbtxt has no effect" in running.log.read_text()
+        log = running.log.read_text()
+    for field in ("response_cache", "dynamic_batching.preferred_batch_size"):
+        assert log.count(f"plain: {field} in config.pbtxt has no effect") == 1
+    assert "max_batch_size in" not in log

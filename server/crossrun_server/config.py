@@ -4,13 +4,15 @@ The file is Triton's ModelConfig as protobuf text. A field that is not implement
 is logged as having no effect; one that would change the answers is refused.
 """
 
+import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import text_format
+from google.protobuf.message import Message
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
@@ -31,13 +33,26 @@ IMPLEMENTED = {
     "backend",
     "version_policy",
     "max_batch_size",
-    "input",
-    "output",
-    "dynamic_batching",
+    "input.name",
+    "input.data_type",
+    "input.dims",
+    "output.name",
+    "output.data_type",
+    "output.dims",
+    "output.label_filename",
+    "dynamic_batching.max_queue_delay_microseconds",
+    "dynamic_batching.default_queue_policy.max_queue_size",
     "default_model_filename",
-    "parameters",
 }
-REFUSED = {"sequence_batching", "ensemble_scheduling", "batch_input", "batch_output"}
+# What changes the answers, so that passing it over would be wrong.
+REFUSED = {
+    "sequence_batching",
+    "ensemble_scheduling",
+    "batch_input",
+    "batch_output",
+    "input.reshape",
+    "output.reshape",
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,7 @@ def read(folder: Path) -> pb.ModelConfig | None:
 
 
 def complete(
-    proto: pb.ModelConfig | None,
+    declared: pb.ModelConfig | None,
     name: str,
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
@@ -84,10 +99,11 @@ def complete(
     Raises:
         LoadError: the file and the model contradict each other.
     """
-    proto = _automatic(name, (*inputs, *outputs)) if proto is None else proto
+    specs = (*inputs, *outputs)
+    proto = _automatic(name, specs) if declared is None else copy.deepcopy(declared)
     proto.platform, proto.backend = "onnxruntime_onnx", "onnxruntime"
     batched = proto.max_batch_size > 0
-    if batched and not _batchable((*inputs, *outputs)):
+    if batched and not _batchable(specs):
         raise LoadError(
             f"{name}: max_batch_size is {proto.max_batch_size}, but the first dimension of "
             "every input and output of the ONNX file is not free; set it to 0"
@@ -102,11 +118,24 @@ def _check(proto: pb.ModelConfig, folder: Path) -> None:
         raise LoadError(f"{folder}: config.pbtxt names the model {proto.name!r}")
     if proto.backend not in ("", "onnxruntime") or proto.platform not in ("", "onnxruntime_onnx"):
         raise LoadError(f"{folder}: only ONNX models are served (backend 'onnxruntime')")
-    set_fields = {field.name for field, _ in proto.ListFields()}
-    if refused := set_fields & REFUSED:
+    unused = set(_unused(proto))
+    if refused := unused & REFUSED:
         raise LoadError(f"{folder}: {', '.join(sorted(refused))} is not supported")
-    for field in sorted(set_fields - IMPLEMENTED):
+    for field in sorted(unused):
         log.warning("%s: %s in config.pbtxt has no effect", folder.name, field)
+
+
+def _unused(message: Message, prefix: str = "") -> Iterator[str]:
+    """Name the fields that are set and not implemented, as `dynamic_batching.priority_levels`."""
+    for field, value in message.ListFields():
+        path = prefix + field.name
+        if path in IMPLEMENTED:
+            continue
+        if any(name.startswith(f"{path}.") for name in IMPLEMENTED):
+            for part in [value] if isinstance(value, Message) else value:
+                yield from _unused(part, f"{path}.")
+        else:
+            yield path
 
 
 def _automatic(name: str, specs: Sequence[TensorSpec]) -> pb.ModelConfig:

@@ -100,7 +100,7 @@ def _load_model(folder: Path, provider: str) -> list[Model]:
         declared = config.read(folder)
         filename = (declared.default_model_filename if declared else "") or "model.onnx"
         return [
-            _load_version(folder, version, filename, provider)
+            _load_version(folder / str(version) / filename, declared, provider)
             for version in _wanted(declared, _versions(folder, filename), folder)
         ]
     except ServingError as error:
@@ -127,17 +127,18 @@ def _wanted(declared: pb.ModelConfig | None, found: list[int], folder: Path) -> 
     return found[-(policy.latest.num_versions or 1) :]
 
 
-def _load_version(folder: Path, version: int, filename: str, provider: str) -> Model:
+def _load_version(file: Path, declared: pb.ModelConfig | None, provider: str) -> Model:
+    folder, version = file.parent.parent, file.parent.name
     started = time.perf_counter()
-    session = Session(folder / str(version) / filename, provider)
-    served = config.complete(config.read(folder), folder.name, session.inputs, session.outputs)
+    session = Session(file, provider)
+    served = config.complete(declared, folder.name, session.inputs, session.outputs)
     _warm_up(session, folder.name)
     log.info(
-        "loaded %s version %d on %s in %.2f s",
+        "loaded %s version %s on %s in %.2f s",
         folder.name, version, ", ".join(session.providers), time.perf_counter() - started,
     )  # fmt: skip
     scheduler = Scheduler(session.run, served.policy)
-    return Model(str(version), served, _labels(folder, served), session.metadata, scheduler)
+    return Model(version, served, _labels(folder, served), session.metadata, scheduler)
 
 
 def _labels(folder: Path, served: config.ServedConfig) -> tuple[str, ...]:
