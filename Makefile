@@ -35,7 +35,8 @@ demo: setup
 		$(BIN)/crossrun-export mobilenet --weights bundled --output build/models; }
 	$(BIN)/crossrun-export pictures build/pictures --count 200
 	$(BIN)/crossrun-serve build/models & trap "kill $$!; wait $$!" EXIT; \
-		$(BIN)/crossrun-bench classify $$(ls $(IMAGES)/*/* | head -4) --top-k 3
+		$(BIN)/crossrun-bench classify --top-k 3 \
+		$$(ls $(IMAGES)/*/* | awk "NR % 40 == 1")
 	$(BIN)/crossrun-bench latency build/models --model mobilenet --output build/latency.json
 	$(BIN)/crossrun-bench accuracy build/models --model mobilenet --images $(IMAGES) \
 		--output build/accuracy.json
