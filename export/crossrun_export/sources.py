@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossrun_export import train
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.scenes import CLASSES
@@ -22,9 +23,6 @@ IMAGENET_ALPHAS = {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"}
 IMAGENET_SIZES = (128, 160, 192, 224)
 IMAGENET_CLASSES = 1000
 NETWORK_TIMEOUT = 30.0  # seconds; Keras would wait for an answer for ever
-
-BUNDLED_ALPHA, BUNDLED_SIZE = 0.25, 96
-BUNDLED_WEIGHTS = f"mobilenet_{BUNDLED_ALPHA}_{BUNDLED_SIZE}.weights.h5"
 
 # What a model takes for pixels 0 … 255: pixels * scale + offset.
 PIXELS = {"-1..1": (1 / 127.5, -1.0), "0..1": (1 / 255, 0.0), "0..255": (1.0, 0.0)}
@@ -132,15 +130,14 @@ def _imagenet(alpha: float, size: int, labels: Path | None) -> Source:
 
 
 def _bundled(alpha: float | None, size: int | None) -> Source:
-    if (alpha or BUNDLED_ALPHA, size or BUNDLED_SIZE) != (BUNDLED_ALPHA, BUNDLED_SIZE):
+    if (alpha or train.ALPHA, size or train.SIZE) != (train.ALPHA, train.SIZE):
         raise ExportError(
-            f"the bundled model has alpha {BUNDLED_ALPHA} and size {BUNDLED_SIZE}, "
+            f"the bundled model has alpha {train.ALPHA} and size {train.SIZE}, "
             "leave --alpha and --size out"
         )
-    model = _build(BUNDLED_ALPHA, BUNDLED_SIZE, len(CLASSES))
-    with resources.as_file(
-        resources.files("crossrun_export") / "bundled" / BUNDLED_WEIGHTS
-    ) as file:
+    model = train.build()
+    weights = resources.files("crossrun_export") / "bundled" / f"{train.NAME}.weights.h5"
+    with resources.as_file(weights) as file:
         model.load_weights(file)
         return Source(model, CLASSES, "bundled", sha256(file), *PIXELS["-1..1"])
 
