@@ -2,10 +2,11 @@ import json
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crossrun_export import train
-from crossrun_export.scenes import CLASSES, draw
+from crossrun_export.scenes import CLASSES, Scene, draw
 
 # Keras writes HDF5 through a protocol that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -29,6 +30,20 @@ def test_training_on_the_held_out_series_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="held-out"):
         train.train(tmp_path / "out", seed=train.HELD_OUT_SEED)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_close_up_shows_its_object_whole_and_large() -> None:
+    """Wherever the object lies, its close-up cuts nothing off and holds little else."""
+    for index in range(60):
+        ymin, xmin, ymax, xmax = box = draw(1, index, train.SIZE).box
+        white = np.zeros((train.SIZE, train.SIZE, 3), np.uint8)
+        white[ymin:ymax, xmin:xmax] = 255
+        near = train._close_up(Scene(white, 0, box), np.random.default_rng(index))
+        rows, columns = np.nonzero(near[..., 0] > 127)
+        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+        assert near.shape == (48, 48, 3)
+        assert 48 / 1.8 < max(height, width) <= 48
+        assert height / width == pytest.approx((ymax - ymin) / (xmax - xmin), rel=0.15)
 
 
 def test_shipped_weights_reach_the_shipped_figure() -> None:

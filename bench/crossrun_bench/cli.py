@@ -28,7 +28,7 @@ app = typer.Typer(
 
 Models = Annotated[Path, typer.Argument(help="Model repository that holds the model.")]
 Name = Annotated[str, typer.Option("--model", help="Name of the model in the repository.")]
-Output = Annotated[Path | None, typer.Option(help="Write the results to this JSON file.")]
+Output = Annotated[Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, not a table.")]
 
 
@@ -98,6 +98,8 @@ def report(
         _print_json([results.to_document(result) for result in read])
     else:
         terminal.show(read)
+        for written in filter(None, (output, markdown)):
+            _print(f"report: {written}")
 
 
 @app.command()
@@ -128,12 +130,18 @@ def _finish(result: results.Result, output: Path | None, as_json: bool) -> None:
         results.write(output, result)
     if as_json:
         _print_json(results.to_document(result))
+    elif output:
+        _print(f"results: {output}")
     else:
         terminal.show([result])
 
 
 def _print_json(document: Any) -> None:
-    print(json.dumps(document))  # noqa: T201 - the command's own output
+    _print(json.dumps(document))
+
+
+def _print(line: str) -> None:
+    print(line)  # noqa: T201 - the command's own output
 
 
 def _command() -> str:
