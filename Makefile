@@ -30,14 +30,13 @@ IMAGES ?= build/pictures
 
 demo: setup
 	rm -rf build && mkdir build
-	$(BIN)/crossrun-export mobilenet --weights imagenet --output build/models || { \
-		echo "The demo goes on with the small bundled model instead."; \
-		$(BIN)/crossrun-export mobilenet --weights bundled --output build/models; }
-	$(BIN)/crossrun-export pictures build/pictures --count 200
+	$(BIN)/crossrun-export mobilenet --weights imagenet,bundled --output build/models
+	$(BIN)/crossrun-export pictures build/pictures --count 100
 	$(BIN)/crossrun-serve build/models & trap "kill $$!; wait $$!" EXIT; \
 		$(BIN)/crossrun-bench classify --top-k 3 \
-		$$(ls $(IMAGES)/*/* | awk "NR % 40 == 1")
-	$(BIN)/crossrun-bench latency build/models --model mobilenet --output build/latency.json
+		$$(ls $(IMAGES)/*/* | awk "NR % 20 == 1")
+	$(BIN)/crossrun-bench latency build/models --model mobilenet --batch 1,8 \
+		--output build/latency.json
 	$(BIN)/crossrun-bench accuracy build/models --model mobilenet --images $(IMAGES) \
 		--output build/accuracy.json
 	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json --output build/report.html

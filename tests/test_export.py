@@ -315,6 +315,20 @@ def test_without_a_network_the_place_for_the_weights_is_told(tmp_path: Path, run
     assert list(tmp_path.rglob("model.onnx")) == []
 
 
+def test_a_second_choice_of_weights_is_taken_aloud(tmp_path: Path, run: Command) -> None:
+    """With `imagenet,bundled` the bundled model follows on the reason why it is not ImageNet's."""
+    nowhere = {"KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:1"}
+    arguments = ("mobilenet", "--weights", "imagenet,bundled", "--output", tmp_path / "models")
+    ended = run("crossrun-export", *arguments, env=nowhere)
+    assert ended.returncode == 0, ended.stderr
+    first, second, third = ended.stderr.splitlines()
+    assert first.startswith("not imagenet: no ImageNet weights: ")
+    assert second == "exporting mobilenet_0.25_96, bundled weights"
+    assert third.startswith(f"{tmp_path}/models/mobilenet/1: equal to Keras on 33 pictures")
+    found = metadata(tmp_path / "models" / "mobilenet" / "1" / "model.onnx")
+    assert found["source"]["weights"] == "bundled"
+
+
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, small: sources.Source) -> None:
     """A file where the repository should be, or a name that is no folder's."""
     (tmp_path / "file").write_text("")

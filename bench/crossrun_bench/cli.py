@@ -28,7 +28,9 @@ app = typer.Typer(
 
 Models = Annotated[Path, typer.Argument(help="Model repository that holds the model.")]
 Name = Annotated[str, typer.Option("--model", help="Name of the model in the repository.")]
-Output = Annotated[Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")]
+Output = Annotated[
+    Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, not a table.")]
 
 

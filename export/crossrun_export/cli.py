@@ -38,7 +38,11 @@ ResizeOption = Annotated[Resize, typer.Option(help="What the server does to pict
 def mobilenet(
     output: Output,
     weights: Annotated[
-        str, typer.Option(help="imagenet, bundled, random, or a weights file.")
+        str,
+        typer.Option(
+            help="imagenet, bundled, random, or a weights file; several, with commas between, "
+            "are tried in order."
+        ),
     ] = "imagenet",
     alpha: Annotated[float | None, typer.Option(help="Width multiplier; 1.0.")] = None,
     size: Annotated[int | None, typer.Option(help="Input height and width; 224.")] = None,
@@ -55,7 +59,13 @@ def mobilenet(
     def load() -> "Source":
         from crossrun_export import sources
 
-        return sources.mobilenet(alpha, size, weights, labels)
+        *others, last = weights.split(",")
+        for choice in others:
+            try:
+                return sources.mobilenet(alpha, size, choice, labels)
+            except ExportError as error:
+                console.print(f"not {choice}: {error}", highlight=False, soft_wrap=True)
+        return sources.mobilenet(alpha, size, last, labels)
 
     tolerance = Tolerance(max_diff, min_agreement)
     _export(load, Options(output, name, input_dtype, resize, images, tolerance))
@@ -118,7 +128,8 @@ def _export(load: "Callable[[], Source]", options: Options) -> None:
         from crossrun_export.pipeline import export
 
         source = load()
-    with console.status(f"exporting {source.model.name}, {source.weights} weights"):
+    console.print(f"exporting {source.model.name}, {source.weights} weights", highlight=False)
+    with console.status(f"converting and verifying {source.model.name}"):
         exported = export(source, options)
     parity = exported.parity
     console.print(
