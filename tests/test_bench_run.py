@@ -157,7 +157,9 @@ def test_accuracy_of_a_model_that_is_right(
     for target in result.targets:
         assert tuple(answer.top5[0] for answer in target.answers) == result.labels
         assert max(answer.difference for answer in target.answers) < 1e-6
-    assert done.stdout.count("6 of 6") == 4
+    shown = run("crossrun-bench", "report", tmp_path / "a.json", "--output", tmp_path / "r.html")
+    assert shown.stdout.count("6 of 6") == 4
+    assert shown.stdout.splitlines()[-1] == f"report: {tmp_path / 'r.html'}"
 
 
 def test_latency_of_an_exported_model(exported: Path, tmp_path: Path, run: Command) -> None:
