@@ -67,7 +67,7 @@ class Repository:
         """Name the one model there is.
 
         Raises:
-            ServingError: there are several.
+            UnknownModel: there are several.
         """
         if len(self._models) > 1:
             raise UnknownModel(
