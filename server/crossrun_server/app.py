@@ -23,7 +23,7 @@ from crossrun_server import repository
 from crossrun_server.errors import ServingError
 from crossrun_server.repository import Repository
 from crossrun_server.services.edge import Edge
-from crossrun_server.services.inference import InferenceService
+from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.services.vision import VisionService
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ async def _running(config: Config, models: Repository) -> AsyncIterator[_Running
 def _add_services(server: grpc.aio.Server, models: Repository, health: HealthServicer) -> list[str]:
     """Register every service; returns the names that health answers for."""
     grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
-        InferenceService(models), server
+        ProtocolService(models), server
     )
     vision_pb2_grpc.add_VisionServicer_to_server(VisionService(models), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)

@@ -1,4 +1,4 @@
-"""inference.GRPCInferenceService: the Open Inference Protocol v2 with Triton's ModelConfig."""
+"""The Open Inference Protocol v2: what there is, and inference."""
 
 import asyncio
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from crossrun_server.tensors import TensorSpec
 EXTENSIONS = ("model_configuration",)
 
 
-class InferenceService(GRPCInferenceServiceServicer):
+class Inference(GRPCInferenceServiceServicer):
     """Answers for every model of a repository."""
 
     def __init__(self, repository: Repository) -> None:
