@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import repository
+from crossrun_server import providers, repository
 from crossrun_server.errors import LoadError
 from tests import models
 from tests.conftest import Command, Server, serving
@@ -71,6 +71,7 @@ def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
     assert set(found.get_services()) == {
         "inference.GRPCInferenceService",
         "crossrun.v1.Vision",
+        "crossrun.v1.Providers",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
@@ -212,7 +213,7 @@ def test_a_model_that_cannot_load_says_why(case: str, tmp_path: Path) -> None:
         path = tmp_path / "broken" / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(LoadError) as caught:
-        repository.load(tmp_path, "cpu")
+        repository.load(tmp_path, providers.parse("cpu"))
     assert str(caught.value).startswith("failed to load 'broken': ")
     assert expected in str(caught.value)
 
@@ -230,7 +231,7 @@ def test_a_folder_without_models_is_refused(name: str, expected: str, tmp_path: 
     (tmp_path / "empty").mkdir()
     (tmp_path / "versionless" / "mobilenet").mkdir(parents=True)
     with pytest.raises(LoadError, match=expected):
-        repository.load(tmp_path / name, "cpu")
+        repository.load(tmp_path / name, providers.parse("cpu"))
 
 
 def test_a_start_that_fails_is_one_line(tmp_path: Path, run: Command) -> None:
@@ -241,22 +242,6 @@ def test_a_start_that_fails_is_one_line(tmp_path: Path, run: Command) -> None:
     assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = ended.stderr.splitlines()
     assert line.startswith("crossrun-serve: failed to load 'good': ")
-
-
-@pytest.mark.parametrize(
-    ("provider", "expected"),
-    [
-        ("migraphx", "this build of onnxruntime has no MIGraphXExecutionProvider"),
-        ("abacus", "there is no execution provider 'abacus'; known: cpu, cuda"),
-    ],
-)
-def test_a_provider_that_cannot_run_is_never_replaced(
-    provider: str, expected: str, tiny_models: Path, run: Command
-) -> None:
-    """A missing provider stops the start, and nothing falls back to the CPU."""
-    ended = run("crossrun-serve", tiny_models, "--port", 0, "--provider", provider)
-    assert ended.returncode == 1
-    assert expected in ended.stderr.splitlines()[-1]
 
 
 def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
-from crossrun.v1 import vision_pb2, vision_pb2_grpc
-from crossrun_server import repository
+from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
+from crossrun_server import providers, repository
 from crossrun_server.errors import ServingError
 from crossrun_server.repository import Repository
 from crossrun_server.services.edge import Edge
 from crossrun_server.services.protocol import ProtocolService
+from crossrun_server.services.providers import ProvidersService
 from crossrun_server.services.vision import VisionService
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ class Config:
     models: Path
     host: str = "127.0.0.1"
     port: int = 8001
-    provider: str = "cpu"
+    provider: str = "auto"
+    provider_options: tuple[str, ...] = ()
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
@@ -59,7 +61,8 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         ServingError: the port cannot be bound.
     """
     stop = _stop_on_signal()
-    models = repository.load(config.models, config.provider)
+    request = providers.parse(config.provider, providers.parse_options(config.provider_options))
+    models = repository.load(config.models, request)
     async with _running(config, models) as running:
         announce(running.address)
         await stop.wait()
@@ -99,10 +102,12 @@ def _add_services(server: grpc.aio.Server, models: Repository, health: HealthSer
         ProtocolService(models), server
     )
     vision_pb2_grpc.add_VisionServicer_to_server(VisionService(models), server)
+    providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     services = [
         grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
         vision_pb2.DESCRIPTOR.services_by_name["Vision"].full_name,
+        providers_pb2.DESCRIPTOR.services_by_name["Providers"].full_name,
     ]
     reflection.enable_server_reflection(
         [*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,

@@ -8,22 +8,46 @@ from typing import Annotated
 
 import typer
 
+from crossrun_server import listing
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
+
+
+def _list_providers(wanted: bool) -> None:
+    if wanted:
+        typer.echo("\n".join(listing.lines()))
+        raise typer.Exit
 
 
 def command(
     models: Annotated[Path, typer.Argument(help="Model repository: NAME/1/model.onnx …")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = Config.host,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks one.")] = Config.port,
-    provider: Annotated[str, typer.Option(help="Execution provider.")] = Config.provider,
+    provider: Annotated[
+        str,
+        typer.Option(help="Execution providers in order: cpu, cuda, openvino,cpu …, or auto."),
+    ] = Config.provider,
+    provider_option: Annotated[
+        list[str] | None,
+        typer.Option(help="Option of a provider, as openvino.device_type=GPU; repeatable."),
+    ] = None,
+    list_providers: Annotated[  # noqa: ARG001 - its callback has acted
+        bool,
+        typer.Option(
+            "--list-providers",
+            callback=_list_providers,
+            is_eager=True,
+            help="Try every execution provider on this machine, tell which can run, and exit.",
+        ),
+    ] = False,
 ) -> None:
     """Serve ONNX models over gRPC: Open Inference Protocol and crossrun.v1.Vision."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
+    config = Config(models, host, port, provider, tuple(provider_option or ()))
     try:
-        asyncio.run(serve(Config(models, host, port, provider), _announce))
+        asyncio.run(serve(config, _announce))
     except ServingError as error:
         raise SystemExit(f"crossrun-serve: {error}") from error
 

@@ -15,6 +15,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from crossrun.oip import model_config_pb2 as pb
+from crossrun_server import placement
 from crossrun_server.errors import LoadError
 from crossrun_server.scheduler import Policy
 from crossrun_server.tensors import TensorSpec
@@ -43,6 +44,12 @@ IMPLEMENTED = {
     "dynamic_batching.max_queue_delay_microseconds",
     "dynamic_batching.default_queue_policy.max_queue_size",
     "default_model_filename",
+    "instance_group.name",
+    "instance_group.kind",
+    "instance_group.count",
+    "instance_group.gpus",
+    "optimization.execution_accelerators",
+    "parameters",  # key by key, see _unused_parameters
 }
 # What changes the answers, so that passing it over would be wrong.
 REFUSED = {
@@ -118,7 +125,7 @@ def _check(proto: pb.ModelConfig, folder: Path) -> None:
         raise LoadError(f"{folder}: config.pbtxt names the model {proto.name!r}")
     if proto.backend not in ("", "onnxruntime") or proto.platform not in ("", "onnxruntime_onnx"):
         raise LoadError(f"{folder}: only ONNX models are served (backend 'onnxruntime')")
-    unused = set(_unused(proto))
+    unused = {*_unused(proto), *_unused_parameters(proto)}
     if refused := unused & REFUSED:
         raise LoadError(f"{folder}: {', '.join(sorted(refused))} is not supported")
     for field in sorted(unused):
@@ -136,6 +143,10 @@ def _unused(message: Message, prefix: str = "") -> Iterator[str]:
                 yield from _unused(part, f"{path}.")
         else:
             yield path
+
+
+def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
+    return (f"parameters.{key}" for key in proto.parameters if not placement.understands(key))
 
 
 def _automatic(name: str, specs: Sequence[TensorSpec]) -> pb.ModelConfig:

@@ -8,19 +8,21 @@ from collections.abc import Mapping, Sequence
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.scheduler import Reply, Scheduler
+from crossrun_server.session import Assignment
 from crossrun_server.tensors import Array, TensorSpec
 
 
 class Model:
     """A loaded model that answers requests."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a model has that many parts
         self,
         version: str,
         config: ServedConfig,
         labels: tuple[str, ...],
         metadata: Mapping[str, str],
         scheduler: Scheduler,
+        assignments: tuple[Assignment, ...],
     ) -> None:
         self.name = config.proto.name
         self.version = version
@@ -29,6 +31,7 @@ class Model:
         self.metadata = metadata
         self.inputs = {spec.name: spec for spec in config.inputs}
         self.outputs = {spec.name: spec for spec in config.outputs}
+        self.assignments = assignments
         self._scheduler = scheduler
 
     async def infer(

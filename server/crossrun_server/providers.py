@@ -1,59 +1,225 @@
-"""Which execution providers there are, which were asked for, which really run.
+"""Which execution providers there are, which were asked for, and how a session gets them.
 
-onnxruntime only warns when a provider is missing and runs on the CPU instead;
-here a provider that was asked for runs, or the model does not load.
+onnxruntime only warns when a provider cannot run and uses the CPU instead; here a
+provider that was asked for runs, or the reason why it cannot is an error.
 """
+
+import contextlib
+import functools
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import onnxruntime
 
+from crossrun_server import plugins
 from crossrun_server.errors import LoadError
+from crossrun_server.overheard import overheard
 
-# What people type, and the extra that brings a build with it where there is one.
-NAMES = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "dml": "DmlExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "rocm": "ROCMExecutionProvider",
-    "migraphx": "MIGraphXExecutionProvider",
-    "xnnpack": "XnnpackExecutionProvider",
-    "acl": "ACLExecutionProvider",
-    "qnn": "QNNExecutionProvider",
-}
+CPU = "CPUExecutionProvider"
+AUTO = "auto"
+
+SUFFIX = "ExecutionProvider"  # people type what is before it, in lower case
+
+# What people ask for; a build or a plugin may have others.
+KNOWN = tuple(
+    name + SUFFIX
+    for name in (
+        "CPU", "CUDA", "Tensorrt", "NvTensorRTRTX", "OpenVINO", "Dml", "CoreML", "ROCM",
+        "MIGraphX", "QNN", "WebGpu", "Xnnpack", "ACL",
+    )
+)  # fmt: skip
+# What `auto` tries, best first: graphics cards, other accelerators, then the CPU.
+# TensorRT is left out: it builds an engine for minutes and has to be asked for by name.
+AUTO_ORDER = ("cuda", "migraphx", "rocm", "qnn", "coreml", "dml", "openvino", "cpu")
+# The extra that brings a build with a provider in it.
 EXTRAS = {
-    "CPUExecutionProvider": "cpu",
+    CPU: "cpu",
     "CUDAExecutionProvider": "gpu",
     "TensorrtExecutionProvider": "gpu",
     "OpenVINOExecutionProvider": "openvino",
 }
+NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
+# Providers whose own code passes over options that it does not know.
+TAKE_NO_OPTIONS = {CPU}
+
+LIBRARY_HINTS = {"libcuda.so.1": ", which comes with NVIDIA's driver"}
+MISSING_LIBRARY = re.compile(r"(\S+): cannot open shared object file")
+# onnxruntime puts the place in its source before what it says.
+SOURCE_PLACE = re.compile(r"^.*?/onnxruntime\S*/onnxruntime/\S+:\d+ .*?\)\s+")
 
 
-def resolve(name: str) -> str:
-    """Turn what a person typed into onnxruntime's name of an available provider.
+class ProviderUnavailable(LoadError):  # noqa: N818 - named as its family is
+    """A provider that was asked for cannot run here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One execution provider by onnxruntime's name, with the options it is given."""
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The providers asked for, in order: each takes the nodes that those before it leave.
+
+    With `auto` they are alternatives instead: the first that runs is taken alone.
+    """
+
+    providers: tuple[Provider, ...]
+    auto: bool = False
+
+    @property
+    def alternatives(self) -> tuple[tuple[Provider, ...], ...]:
+        """What to try, one after the other, until a session loads."""
+        if self.auto:
+            return tuple((provider,) for provider in self.providers)
+        return tuple(self.providers[i:] for i in range(len(self.providers)))
+
+    def __str__(self) -> str:
+        return AUTO if self.auto else ",".join(short(p.name) for p in self.providers)
+
+
+def parse(names: str, options: Mapping[str, Mapping[str, str]] | None = None) -> Request:
+    """Read a list of providers as a person types it: `openvino,cpu` or `auto`.
+
+    Args:
+        names: short or full names, with commas between them.
+        options: provider options by the same names; all values are text, as onnxruntime's.
 
     Raises:
-        LoadError: there is no such provider, or this build of onnxruntime lacks it.
+        LoadError: a name is unknown or given twice, or options are for a provider not named.
     """
-    full = NAMES.get(name.lower(), name)
-    available = onnxruntime.get_available_providers()
-    if full in available:
-        return full
-    if full not in {*NAMES.values(), *onnxruntime.get_all_providers()}:
-        raise LoadError(f"there is no execution provider {name!r}; known: {', '.join(NAMES)}")
-    hint = f"; install crossrun[{EXTRAS[full]}]" if full in EXTRAS else ""
-    raise LoadError(
-        f"this build of onnxruntime has no {full} (it has {', '.join(available)}){hint}"
-    )
+    wanted = [name.strip() for name in names.split(",")]
+    by_name = {full_name(name): dict(given) for name, given in (options or {}).items()}
+    if wanted == [AUTO]:
+        found = [name for name in map(full_name, AUTO_ORDER) if _is_here(name)]
+    else:
+        found = [full_name(name) for name in wanted]
+        if len(set(found)) < len(found):
+            raise LoadError(f"{names!r} names an execution provider twice")
+        if strays := by_name.keys() - set(found):
+            raise LoadError(
+                f"there are options for {', '.join(sorted(strays))}, "
+                f"but the providers asked for are {names}"
+            )
+    return Request(tuple(Provider(n, by_name.get(n, {})) for n in found), wanted == [AUTO])
 
 
-def require(session: onnxruntime.InferenceSession, provider: str) -> None:
-    """Refuse a session in which onnxruntime dropped the provider that was asked for.
+def parse_options(texts: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Read provider options as a person types them, each `PROVIDER.KEY=VALUE`.
 
     Raises:
-        LoadError: the session runs without `provider`.
+        LoadError: one is not of this form.
     """
-    running = session.get_providers()
-    if provider not in running:
-        raise LoadError(f"{provider} was asked for but cannot run here; it would be {running[0]}")
+    options: dict[str, dict[str, str]] = {}
+    for text in texts:
+        found = re.fullmatch(r"(\w+)\.([^=]+)=(.*)", text)
+        if not found:
+            raise LoadError(f"{text!r} is no provider option; expected PROVIDER.KEY=VALUE")
+        options.setdefault(found[1], {})[found[2]] = found[3]
+    return options
+
+
+def full_name(name: str) -> str:
+    """Turn what a person typed into onnxruntime's name.
+
+    Raises:
+        LoadError: there is no such provider.
+    """
+    if not is_known(name):
+        known = ", ".join((AUTO, *map(short, KNOWN)))
+        raise LoadError(f"there is no execution provider {name!r}; known: {known}")
+    return _by_name()[name.lower()]
+
+
+def is_known(name: str) -> bool:
+    """Whether there is a provider of this short or full name, installed or not."""
+    return name.lower() in _by_name()
+
+
+@functools.cache
+def _by_name() -> dict[str, str]:
+    known = {*KNOWN, *onnxruntime.get_all_providers(), *plugins.names()}
+    return {full.lower(): full for full in known} | {short(full): full for full in known}
+
+
+def short(full: str) -> str:
+    """Give the name that people type: `openvino` for OpenVINOExecutionProvider."""
+    return full.removesuffix(SUFFIX).lower()
+
+
+def add(options: onnxruntime.SessionOptions, provider: Provider) -> None:
+    """Add a provider to the options of a session that is to be made.
+
+    Raises:
+        ProviderUnavailable: it cannot run here.
+        LoadError: it does not know one of its options.
+    """
+    if provider.name in TAKE_NO_OPTIONS and provider.options:
+        raise LoadError(
+            f"{provider.name} takes no options, got {', '.join(sorted(provider.options))}"
+        )
+    if provider.name in onnxruntime.get_available_providers():
+        _add_from_build(options, provider)
+    else:
+        _add_from_plugin(options, provider)
+
+
+def _is_here(name: str) -> bool:
+    return name in {*onnxruntime.get_available_providers(), *plugins.names()}
+
+
+def _add_from_build(options: onnxruntime.SessionOptions, provider: Provider) -> None:
+    if provider.name in NVIDIA:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+            onnxruntime.preload_dlls()
+    with overheard() as said:
+        try:
+            options.add_provider(provider.name, dict(provider.options))
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises a class per status code
+            failure: Exception | None = error
+        else:
+            failure = None
+    if failure is None:
+        return
+    if "EP option" in str(failure) or "provider option" in str(failure):
+        raise LoadError(f"{provider.name}: {plain(str(failure))}") from failure
+    raise ProviderUnavailable(f"{provider.name} cannot run here: {_reason(said, failure)}")
+
+
+def _add_from_plugin(options: onnxruntime.SessionOptions, provider: Provider) -> None:
+    if provider.name not in plugins.names():
+        raise ProviderUnavailable(_not_in_build(provider.name))
+    devices = plugins.devices(provider.name)
+    if not devices:
+        raise ProviderUnavailable(
+            f"{provider.name} cannot run here: {plugins.why_no_device(provider.name)}"
+        )
+    try:
+        options.add_provider_for_devices(devices[:1], dict(provider.options))
+    except Exception as error:
+        raise LoadError(f"{provider.name}: {plain(str(error))}") from error
+
+
+def _not_in_build(name: str) -> str:
+    hint = f"; install crossrun[{EXTRAS[name]}]" if name in EXTRAS else ""
+    available = ", ".join(onnxruntime.get_available_providers())
+    return f"this build of onnxruntime has no {name} (it has {available}){hint}"
+
+
+def _reason(said: list[str], failure: Exception) -> str:
+    """Say why onnxruntime could not make a provider, from what it wrote to stderr."""
+    for line in said or [str(failure)]:
+        if missing := MISSING_LIBRARY.search(line):
+            library = missing[1].rpartition("/")[2]
+            return f"the library {library} is missing{LIBRARY_HINTS.get(library, '')}"
+    return plain(said[0] if said else str(failure)).removeprefix("[ERROR] ")
+
+
+def plain(text: str) -> str:
+    """Take the places in onnxruntime's source and the line ends out of what it says."""
+    return SOURCE_PLACE.sub("", " ".join(text.split()))

@@ -5,17 +5,19 @@ Knows Triton's layout, NAME/config.pbtxt and NAME/VERSION/model.onnx, and nothin
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import config
+from crossrun_server import placement as placements
 from crossrun_server.errors import LoadError, ModelUnavailable, ServingError, UnknownModel
 from crossrun_server.model import Model
+from crossrun_server.providers import Request
 from crossrun_server.scheduler import Scheduler
-from crossrun_server.session import Session
+from crossrun_server.session import Assignment, Session
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,18 @@ class Repository:
         """Name the loaded versions of a model, oldest first."""
         return [str(version) for version in sorted(self._models[name])]
 
+    def select(self, name: str = "", version: str = "") -> list[Model]:
+        """Find every loaded version of every model, or of one, or one version of it.
+
+        Raises:
+            UnknownModel: a name or version was given and is not loaded.
+        """
+        if not name:
+            return list(self)
+        if version:
+            return [self.find(name, version)]
+        return [self.find(name, version) for version in self.versions(self.find(name).name)]
+
     def only(self) -> str:
         """Name the one model there is.
 
@@ -81,7 +95,7 @@ class Repository:
             model.close()
 
 
-def load(root: Path, provider: str) -> Repository:
+def load(root: Path, default: Request) -> Repository:
     """Load and warm up the versions that each model's version policy asks for.
 
     Raises:
@@ -92,15 +106,15 @@ def load(root: Path, provider: str) -> Repository:
     folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
     if not folders:
         raise LoadError(f"{root} holds no model; expected NAME/1/model.onnx")
-    return Repository([model for folder in folders for model in _load_model(folder, provider)])
+    return Repository([model for folder in folders for model in _load_model(folder, default)])
 
 
-def _load_model(folder: Path, provider: str) -> list[Model]:
+def _load_model(folder: Path, default: Request) -> list[Model]:
     try:
         declared = config.read(folder)
         filename = (declared.default_model_filename if declared else "") or "model.onnx"
         return [
-            _load_version(folder / str(version) / filename, declared, provider)
+            _load_version(folder / str(version) / filename, declared, default)
             for version in _wanted(declared, _versions(folder, filename), folder)
         ]
     except ServingError as error:
@@ -127,18 +141,27 @@ def _wanted(declared: pb.ModelConfig | None, found: list[int], folder: Path) -> 
     return found[-(policy.latest.num_versions or 1) :]
 
 
-def _load_version(file: Path, declared: pb.ModelConfig | None, provider: str) -> Model:
+def _load_version(file: Path, declared: pb.ModelConfig | None, default: Request) -> Model:
     folder, version = file.parent.parent, file.parent.name
     started = time.perf_counter()
-    session = Session(file, provider)
-    served = config.complete(declared, folder.name, session.inputs, session.outputs)
-    _warm_up(session, folder.name)
-    log.info(
-        "loaded %s version %s on %s in %.2f s",
-        folder.name, version, ", ".join(session.providers), time.perf_counter() - started,
-    )  # fmt: skip
-    scheduler = Scheduler(session.run, served.policy)
-    return Model(version, served, _labels(folder, served), session.metadata, scheduler)
+    placement = placements.place(declared or pb.ModelConfig(), default)
+    sessions = [Session(file, request, placement.threads) for request in placement.requests]
+    served = config.complete(declared, folder.name, sessions[0].inputs, sessions[0].outputs)
+    assignments = tuple(session.assignment for session in sessions)
+    placements.write(served.proto, assignments)
+    for session in sessions:
+        _warm_up(session, folder.name)
+    _tell(f"{folder.name} version {version}", assignments, time.perf_counter() - started)
+    scheduler = Scheduler(sessions[0].run, served.policy)
+    labels = _labels(folder, served)
+    return Model(version, served, labels, sessions[0].metadata, scheduler, assignments)
+
+
+def _tell(title: str, assignments: Sequence[Assignment], seconds: float) -> None:
+    for reason in {why: None for one in assignments for why in one.skipped.values()}:
+        log.warning("%s was asked to run on %s: %s", title, assignments[0].requested, reason)
+    for assignment in assignments:
+        log.info("loaded %s on %s in %.2f s", title, assignment, seconds)
 
 
 def _labels(folder: Path, served: config.ServedConfig) -> tuple[str, ...]:

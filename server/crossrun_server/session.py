@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import onnxruntime
 
 from crossrun_server import providers
 from crossrun_server.errors import LoadError
+from crossrun_server.providers import CPU, Provider, ProviderUnavailable, Request
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
 
 # onnxruntime's name of an element type → the Open Inference Protocol's.
@@ -32,27 +35,51 @@ DATATYPES = {
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
+@dataclass(frozen=True)
+class Threads:
+    """How many threads a session computes with; 0 is one for each core it may use."""
+
+    intra_op: int = 0  # inside one node
+    inter_op: int = 0  # of nodes beside each other
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a session was asked to run on and what really computes it."""
+
+    requested: str
+    nodes: Mapping[str, int]  # of the graph, by provider, as onnxruntime assigned them
+    skipped: Mapping[str, str]  # provider → why it does not run
+
+    @property
+    def provider(self) -> str:
+        """The provider that computes most nodes; the CPU for a model without any."""
+        return max(self.nodes, key=self.nodes.__getitem__, default=CPU)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} ({count} nodes)" for name, count in self.nodes.items()) or CPU
+
+
 class Session:
-    """A loaded ONNX file on one execution provider.
+    """A loaded ONNX model on the execution providers that were asked for.
+
+    Args:
+        model: the file, or its bytes.
+        request: the providers, in order.
+        threads: how many threads it computes with.
 
     Raises:
-        LoadError: the file or the provider cannot be used.
+        LoadError: the model cannot be used, or no provider that was asked for runs it.
     """
 
-    def __init__(self, path: Path, provider: str) -> None:
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path, _options(), providers=[providers.resolve(provider)]
-            )
-        except LoadError:
-            raise
-        except Exception as error:  # onnxruntime raises a class of its own per status code
-            raise LoadError(f"onnxruntime cannot load {path.name}: {_one_line(error)}") from error
-        providers.require(self._session, providers.resolve(provider))
+    def __init__(
+        self, model: Path | bytes, request: Request, threads: Threads | None = None
+    ) -> None:
+        self._session, skipped = _open(model, request, threads or Threads())
+        self.assignment = Assignment(str(request), _nodes(self._session), skipped)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.providers: list[str] = self._session.get_providers()
         self._run = self._run_bf16 if "BF16" in self._datatypes() else self._run_numpy
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
@@ -73,12 +100,85 @@ class Session:
         return [_array(value) for value in self._session.run_with_ort_values(outputs, feeds)]
 
 
-def _options() -> onnxruntime.SessionOptions:
+def _open(
+    model: Path | bytes, request: Request, threads: Threads
+) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
+    """Try what was asked for, in order; gives the session and why each provider before was not it.
+
+    A provider runs where it computes at least one node. One that is registered and
+    computes none is what onnxruntime keeps silent about.
+    """
+    skipped: dict[str, str] = {}
+    for wanted in request.alternatives:
+        try:
+            session, missing = _create(model, wanted, threads)
+        except ProviderUnavailable as error:
+            skipped[wanted[0].name] = str(error)
+            continue
+        skipped |= missing
+        nodes = _nodes(session)
+        named = [provider.name for provider in wanted if provider.name not in missing]
+        skipped |= {
+            name: f"{name} computes none of the model's {sum(nodes.values())} nodes"
+            for name in named
+            if nodes and name not in nodes and name != CPU
+        }
+        if not nodes or any(name in nodes for name in named):
+            return session, skipped
+    raise ProviderUnavailable("; ".join(dict.fromkeys(skipped.values())))
+
+
+def _create(
+    model: Path | bytes, wanted: Sequence[Provider], threads: Threads
+) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
+    """Make a session of those wanted that are here; gives why the others are not.
+
+    Raises:
+        ProviderUnavailable: none is here, or one of them fails with this model.
+        LoadError: the model is at fault, or an option.
+    """
+    options, missing = _options(threads), {}
+    for provider in wanted:
+        try:
+            providers.add(options, provider)
+        except ProviderUnavailable as error:
+            missing[provider.name] = str(error)
+    if len(missing) == len(wanted):
+        raise ProviderUnavailable("; ".join(missing.values()))
+    try:
+        return onnxruntime.InferenceSession(model, options, enable_fallback=0), missing
+    except Exception as error:  # onnxruntime raises a class of its own per status code
+        accelerators = [provider.name for provider in wanted if provider.name != CPU]
+        raise _failure(model, accelerators, error) from error
+
+
+def _failure(model: Path | bytes, accelerators: list[str], error: Exception) -> LoadError:
+    title = model.name if isinstance(model, Path) else "the model"
+    told = f"onnxruntime cannot load {title}"
+    if not accelerators:
+        return LoadError(f"{told}: {providers.plain(str(error))}")
+    named = ", ".join(accelerators)
+    return ProviderUnavailable(f"{told} on {named}: {providers.plain(str(error))}")
+
+
+def _options(threads: Threads) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     if hasattr(os, "sched_getaffinity"):  # elsewhere onnxruntime counts the cores itself
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    options.log_severity_level = 3  # errors: what it warns of, providers.require refuses
+    if threads.intra_op:
+        options.intra_op_num_threads = threads.intra_op
+    options.inter_op_num_threads = threads.inter_op
+    options.log_severity_level = 3  # errors: what it warns of is an error here
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
+
+
+def _nodes(session: onnxruntime.InferenceSession) -> dict[str, int]:
+    """Count the nodes that each execution provider computes, as onnxruntime assigned them."""
+    counts: Counter[str] = Counter()
+    for subgraph in session.get_provider_graph_assignment_info():
+        counts[subgraph.ep_name] += len(subgraph.get_nodes())
+    return dict(counts.most_common())
 
 
 def _spec(node: onnxruntime.NodeArg) -> TensorSpec:
@@ -100,7 +200,3 @@ def _array(value: onnxruntime.OrtValue) -> Array:
         return array
     data = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
     return np.frombuffer(data, DTYPES["BF16"]).reshape(value.shape())
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

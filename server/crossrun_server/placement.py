@@ -1,0 +1,154 @@
+"""Where the sessions of a model run: what config.pbtxt says of it, read as provider requests.
+
+Three ways lead here: `parameters` with the key "providers", Triton's
+`optimization.execution_accelerators`, and `instance_group`'s kind; without any of
+them the server's own choice holds.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from crossrun.oip import model_config_pb2 as pb
+from crossrun_server import providers
+from crossrun_server.errors import LoadError
+from crossrun_server.providers import Provider, Request
+from crossrun_server.session import Assignment, Threads
+
+Group = pb.ModelInstanceGroup
+
+PROVIDERS = "providers"
+RUNNING = "crossrun.running"
+# Triton's names for its ONNX backend.
+INTRA_OP, INTER_OP = "intra_op_thread_count", "inter_op_thread_count"
+# The option by which a provider is told which card to use.
+HAVE_DEVICE_ID = {
+    f"{name}ExecutionProvider" for name in ("CUDA", "Tensorrt", "MIGraphX", "ROCM", "Dml")
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One request of providers for each session (instance) of a model, and its threads."""
+
+    requests: tuple[Request, ...]
+    threads: Threads
+
+
+def place(proto: pb.ModelConfig, default: Request) -> Placement:
+    """Read where a model's sessions are to run.
+
+    Raises:
+        LoadError: a value is malformed, a provider unknown, or two fields contradict each other.
+    """
+    groups = list(proto.instance_group) or [Group(count=1)]
+    requests = [
+        request for group in groups for request in _requests(proto, group, default)
+        for _ in range(_count(group))
+    ]  # fmt: skip
+    threads = Threads(_whole_number(proto, INTRA_OP), _whole_number(proto, INTER_OP))
+    return Placement(tuple(requests), threads)
+
+
+def understands(key: str) -> bool:
+    """Whether a key of `parameters` says where a model runs."""
+    return key in (PROVIDERS, RUNNING, INTRA_OP, INTER_OP) or _is_option(key)
+
+
+def write(proto: pb.ModelConfig, assignments: Sequence[Assignment]) -> None:
+    """Put what really runs into a configuration, where clients can read it."""
+    if not proto.instance_group:
+        on_card = assignments[0].provider in HAVE_DEVICE_ID
+        kind = Group.KIND_GPU if on_card else Group.KIND_CPU
+        proto.instance_group.add(name=f"{proto.name}_0", kind=kind, count=1)
+    running = sorted({str(assignment) for assignment in assignments})
+    proto.parameters[RUNNING].string_value = "; ".join(running)
+
+
+def _requests(proto: pb.ModelConfig, group: Group, default: Request) -> list[Request]:
+    """Give the request of each session of a group; a group of several cards has one for each."""
+    request = _wanted(proto, group, default)
+    if not group.gpus:
+        return [request]
+    if not any(provider.name in HAVE_DEVICE_ID for provider in request.providers):
+        raise LoadError(f"instance_group.gpus is for graphics cards, but {request} runs on none")
+    return [_on_card(request, card) for card in group.gpus]
+
+
+def _wanted(proto: pb.ModelConfig, group: Group, default: Request) -> Request:
+    accelerators = _accelerators(proto, group.kind)
+    if PROVIDERS in proto.parameters:
+        if accelerators:
+            raise LoadError(
+                "parameters 'providers' and optimization.execution_accelerators "
+                "both name execution providers; expected one of them"
+            )
+        return _agreeing(_from_parameters(proto), group.kind)
+    if accelerators:
+        return accelerators
+    if group.kind == Group.KIND_GPU:
+        return providers.parse("cuda")
+    if group.kind == Group.KIND_CPU:
+        return providers.parse("cpu")
+    return default
+
+
+def _from_parameters(proto: pb.ModelConfig) -> Request:
+    texts = (
+        f"{key}={value.string_value}" for key, value in proto.parameters.items() if _is_option(key)
+    )
+    return providers.parse(proto.parameters[PROVIDERS].string_value, providers.parse_options(texts))
+
+
+def _is_option(key: str) -> bool:
+    """Whether a key of `parameters` is an option of a provider, as `openvino.device_type`."""
+    return "." in key and providers.is_known(key.partition(".")[0])
+
+
+def _agreeing(request: Request, kind: Group.Kind) -> Request:
+    if kind == Group.KIND_CPU and any(p.name in HAVE_DEVICE_ID for p in request.providers):
+        raise LoadError(f"instance_group has KIND_CPU, but parameters 'providers' says {request}")
+    if kind == Group.KIND_GPU and {p.name for p in request.providers} == {providers.CPU}:
+        raise LoadError(f"instance_group has KIND_GPU, but parameters 'providers' says {request}")
+    return request
+
+
+def _accelerators(proto: pb.ModelConfig, kind: Group.Kind) -> Request | None:
+    """Read Triton's accelerators: those for the kind of the group, and then the kind's own."""
+    listed = proto.optimization.execution_accelerators
+    on_gpu = kind == Group.KIND_GPU or (
+        kind == Group.KIND_AUTO and bool(listed.gpu_execution_accelerator)
+    )
+    found = listed.gpu_execution_accelerator if on_gpu else listed.cpu_execution_accelerator
+    if not found:
+        return None
+    names = [accelerator.name for accelerator in found]
+    if kind == Group.KIND_GPU and "cuda" not in names:
+        names.append("cuda")
+    return providers.parse(",".join(names), _accelerator_options(found))
+
+
+def _accelerator_options(
+    accelerators: "Iterable[pb.ModelOptimizationPolicy.ExecutionAccelerators.Accelerator]",
+) -> dict[str, dict[str, str]]:
+    return {one.name: dict(one.parameters) for one in accelerators if one.parameters}
+
+
+def _on_card(request: Request, card: int) -> Request:
+    placed = (
+        Provider(p.name, {**p.options, "device_id": str(card)}) if p.name in HAVE_DEVICE_ID else p
+        for p in request.providers
+    )
+    return Request(tuple(placed), request.auto)
+
+
+def _count(group: Group) -> int:
+    if group.count < 0:
+        raise LoadError(f"instance_group.count is {group.count}, expected 1 or more")
+    return group.count or 1
+
+
+def _whole_number(proto: pb.ModelConfig, key: str) -> int:
+    text = proto.parameters[key].string_value if key in proto.parameters else "0"
+    if not text.isdecimal():
+        raise LoadError(f"parameters {key!r} is {text!r}, expected a whole number")
+    return int(text)

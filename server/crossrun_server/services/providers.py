@@ -1,0 +1,69 @@
+"""crossrun.v1.Providers: which execution providers there are and which really run."""
+
+import asyncio
+from collections.abc import Iterable
+
+from crossrun.v1 import providers_pb2 as pb
+from crossrun.v1.providers_pb2_grpc import ProvidersServicer
+from crossrun_server import inventory
+from crossrun_server.inventory import Found, Origin
+from crossrun_server.model import Model
+from crossrun_server.providers import short
+from crossrun_server.repository import Repository
+from crossrun_server.services.edge import Context
+
+ORIGINS: dict[Origin, pb.Origin] = {
+    "build": pb.ORIGIN_BUILD,
+    "plugin": pb.ORIGIN_PLUGIN,
+    "none": pb.ORIGIN_UNSPECIFIED,
+}
+
+
+class ProvidersService(ProvidersServicer):
+    """Answers for this installation and for every model of a repository."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def ListProviders(
+        self, request: pb.ListProvidersRequest, context: Context
+    ) -> pb.ListProvidersResponse:
+        """What is installed and what can run, tried on the first call."""
+        found = await asyncio.to_thread(inventory.take)
+        return pb.ListProvidersResponse(
+            providers=[_provider(one) for one in found],
+            onnxruntime_version=inventory.onnxruntime_version(),
+        )
+
+    async def ListPlacements(
+        self, request: pb.ListPlacementsRequest, context: Context
+    ) -> pb.ListPlacementsResponse:
+        """What the loaded models run on."""
+        models = self._repository.select(request.model, request.version)
+        return pb.ListPlacementsResponse(placements=_placements(models))
+
+
+def _provider(found: Found) -> pb.Provider:
+    return pb.Provider(
+        name=found.name,
+        short_name=short(found.name),
+        origin=ORIGINS[found.origin],
+        available=found.runs,
+        reason=found.reason,
+        devices=found.devices,
+    )
+
+
+def _placements(models: Iterable[Model]) -> Iterable[pb.Placement]:
+    for model in models:
+        for assignment in model.assignments:
+            yield pb.Placement(
+                model=model.name,
+                version=model.version,
+                requested=assignment.requested,
+                running=[
+                    pb.NodeCount(provider=name, nodes=count)
+                    for name, count in assignment.nodes.items()
+                ],
+                skipped=assignment.skipped,
+            )
