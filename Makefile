@@ -12,7 +12,10 @@ ifneq ($(INDEX),)
 export UV_DEFAULT_INDEX ?= $(INDEX)
 endif
 
-.PHONY: setup demo test check lock clean
+# Other builds of onnxruntime, each in an environment of its own, for tests/test_providers.py.
+BUILDS := openvino plugin
+
+.PHONY: setup demo test test-providers check lock clean
 setup: .venv/ready
 
 .uv/bin/uv:
@@ -23,6 +26,12 @@ setup: .venv/ready
 	$(UV) venv --quiet --clear --no-managed-python --python python3 .venv
 	$(UV) pip sync --quiet --require-hashes requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv-%/ready: tests/environments/%.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
+	$(UV) venv --quiet --clear --no-managed-python --python python3 .venv-$*
+	$(UV) pip sync --quiet --require-hashes --python .venv-$*/bin/python $<
+	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv-$*/bin/python --editable .
 	touch $@
 
 # Pictures to classify and to measure accuracy on; IMAGES=DIR takes photographs, DIR/WNID/*.JPEG.
@@ -41,8 +50,11 @@ demo: setup
 		--output build/accuracy.json
 	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json --output build/report.html
 
-test: setup
+test: setup $(BUILDS:%=.venv-%/ready)
 	$(BIN)/pytest
+
+test-providers: setup $(BUILDS:%=.venv-%/ready)
+	$(BIN)/pytest tests/test_providers.py tests/test_swap.py
 
 check: setup
 	$(BIN)/ruff check
@@ -50,10 +62,16 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock"
+
 lock: $(filter .uv/bin/uv,$(UV))
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--extra cpu --extra export --extra bench --group dev \
-		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra cpu --extra export --extra bench --group dev \
+		--output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra openvino --group build \
+		--output-file tests/environments/openvino.lock pyproject.toml
+	$(COMPILE) --extra cpu --extra openvino-plugin --group build \
+		--output-file tests/environments/plugin.lock pyproject.toml
 
 clean:
-	rm -rf .venv .uv build
+	rm -rf .venv .venv-* .uv build

@@ -35,9 +35,11 @@ class Server:
 
 
 @contextmanager
-def serving(repository: Path, log: Path, *options: str) -> Iterator[Server]:
+def serving(
+    repository: Path, log: Path, *options: str, environment: Path = BIN
+) -> Iterator[Server]:
     """Run crossrun-serve on a port of its choice until the block ends."""
-    command = [str(BIN / "crossrun-serve"), str(repository), "--port", "0", *options]
+    command = [str(environment / "crossrun-serve"), str(repository), "--port", "0", *options]
     with (
         log.open("w") as stderr,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
@@ -50,6 +52,14 @@ def serving(repository: Path, log: Path, *options: str) -> Iterator[Server]:
             yield Server(found[1], process, log)
         finally:
             process.kill()
+
+
+def build(name: str) -> Path:
+    """The commands of an environment with another build of onnxruntime: `make test` makes it."""
+    found = ROOT / f".venv-{name}" / "bin"
+    if not (found / "crossrun-serve").exists():
+        pytest.skip(f"no environment in {found.parent}; make .venv-{name}/ready makes it")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -137,6 +137,31 @@ def colours() -> onnx.ModelProto:
     )
 
 
+def conv(scale: float = 1.0) -> onnx.ModelProto:
+    """`x` FP32 [batch, 3, 8, 8] → `y` [batch, 4, 1, 1]: a net that every provider takes."""
+    weights = np.linspace(-scale, scale, 4 * 3 * 3 * 3, dtype=np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["y"]),
+    ]
+    return _model(
+        nodes,
+        [helper.make_tensor_value_info("x", Tp.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", Tp.FLOAT, ["batch", 4, 1, 1])],
+        [helper.make_tensor("w", Tp.FLOAT, [4, 3, 3, 3], weights)],
+    )
+
+
+def determinant() -> onnx.ModelProto:
+    """`x` FP32 [batch, 4, 4] → `y` [batch]: a Relu for any provider, a Det for the CPU alone."""
+    return _model(
+        [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Det", ["r"], ["y"])],
+        [helper.make_tensor_value_info("x", Tp.FLOAT, ["batch", 4, 4])],
+        [helper.make_tensor_value_info("y", Tp.FLOAT, ["batch"])],
+    )
+
+
 COLOURS_CONFIG = """
 max_batch_size: 4
 dynamic_batching {}

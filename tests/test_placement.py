@@ -1,0 +1,87 @@
+"""config.pbtxt says where a model runs: providers, their options, instances, threads."""
+
+import pytest
+from google.protobuf import text_format
+
+from crossrun.oip import model_config_pb2 as pb
+from crossrun_server import placement, providers
+from crossrun_server.errors import LoadError
+
+ACCELERATORS = "optimization { execution_accelerators { %s { name: '%s' %s } } }"
+OPTION = "parameters { key: 'device_type' value: 'GPU' }"
+
+
+def parameter(key: str, value: str) -> str:
+    return f"parameters {{ key: '{key}' value {{ string_value: '{value}' }} }}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ["openvino"]),
+        ("instance_group { kind: KIND_CPU }", ["cpu"]),
+        ("instance_group { kind: KIND_GPU }", ["cuda"]),
+        ("instance_group { count: 2 }", ["openvino", "openvino"]),
+        ("instance_group { kind: KIND_GPU gpus: [0, 1] }", ["cuda", "cuda"]),
+        (parameter("providers", "cuda,cpu"), ["cuda,cpu"]),
+        (parameter("providers", "auto"), ["auto"]),
+        (ACCELERATORS % ("cpu_execution_accelerator", "openvino", ""), ["openvino"]),
+        (
+            "instance_group { kind: KIND_GPU }"
+            + ACCELERATORS % ("gpu_execution_accelerator", "tensorrt", ""),
+            ["tensorrt,cuda"],
+        ),
+        (ACCELERATORS % ("gpu_execution_accelerator", "tensorrt", ""), ["tensorrt"]),
+    ],
+)
+def test_config_pbtxt_places_a_model(text: str, expected: list[str]) -> None:
+    """By parameters, by Triton's accelerators, by the kind; else the server's choice holds."""
+    assert [str(request) for request in place(text).requests] == expected
+
+
+def test_config_pbtxt_passes_options_on() -> None:
+    """Options reach their provider from parameters, from accelerators and from gpus."""
+    options = [
+        place(text).requests[-1].providers[0].options
+        for text in (
+            parameter("providers", "openvino") + parameter("openvino.device_type", "GPU"),
+            ACCELERATORS % ("cpu_execution_accelerator", "openvino", OPTION),
+            "instance_group { kind: KIND_GPU gpus: [0, 3] }",
+        )
+    ]
+    assert options == [{"device_type": "GPU"}, {"device_type": "GPU"}, {"device_id": "3"}]
+    threads = place(parameter("intra_op_thread_count", "3")).threads
+    assert (threads.intra_op, threads.inter_op) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (parameter("providers", "abacus"), "there is no execution provider 'abacus'"),
+        (
+            parameter("providers", "cpu") + "instance_group { kind: KIND_GPU }",
+            "instance_group has KIND_GPU, but parameters 'providers' says cpu",
+        ),
+        (
+            parameter("providers", "cuda") + "instance_group { kind: KIND_CPU }",
+            "instance_group has KIND_CPU, but parameters 'providers' says cuda",
+        ),
+        (
+            parameter("providers", "cpu")
+            + ACCELERATORS % ("cpu_execution_accelerator", "openvino", ""),
+            "both name execution providers; expected one of them",
+        ),
+        ("instance_group { gpus: [0] }", "instance_group.gpus is for graphics cards"),
+        ("instance_group { count: -1 }", "instance_group.count is -1, expected 1 or more"),
+        (parameter("intra_op_thread_count", "two"), "'two', expected a whole number"),
+    ],
+)
+def test_contradictions_in_config_pbtxt_are_refused(text: str, expected: str) -> None:
+    """Two fields that say different things are an error that names both."""
+    with pytest.raises(LoadError, match=expected):
+        place(text)
+
+
+def place(text: str) -> placement.Placement:
+    proto = text_format.Parse(text, pb.ModelConfig())
+    return placement.place(proto, providers.parse("openvino"))
