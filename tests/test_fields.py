@@ -103,7 +103,9 @@ def test_what_is_passed_over_is_logged(
 
 def rows(heading: str) -> dict[str, tuple[str, str, str]]:
     """Read a table of the README: name → (status, test file, test)."""
-    section = README.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    section = (
+        README.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    )
     return {name: (status, file, test) for name, status, file, test in ROW.findall(section)}
 
 
@@ -122,4 +124,6 @@ def test_the_docs_list_every_rpc() -> None:
 def test_a_test_backs_each_line_of_the_docs(heading: str) -> None:
     """Each row names a test that is there."""
     for name, (_, file, test) in rows(heading).items():
-        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{name}: {file}::{test}"
+        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), (
+            f"{name}: {file}::{test}"
+        )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossrun_server.errors import DeadlineExceeded, QueueFull
-from crossrun_server.scheduler import Policy, Reply, Scheduler, Tensors
+from crossrun_server.scheduler import Policy, QueuePolicy, Reply, Scheduler, Tensors
 
 
 class Gate:
@@ -55,7 +55,7 @@ def play(scenario: Scenario, policy: Policy, *, closed: bool = False) -> Gate:
 
     async def run() -> Gate:
         gate = Gate(closed=closed)
-        scheduler = Scheduler(gate, policy)
+        scheduler = Scheduler([gate], policy)
         try:
             await scenario(scheduler, gate)
         finally:
@@ -155,7 +155,7 @@ def test_a_full_queue_answers_at_once() -> None:
         gate.open()
         assert len(await asyncio.gather(*tasks)) == 3
 
-    play(scenario, Policy(max_batch_size=8, queue_size=2), closed=True)
+    play(scenario, Policy(max_batch_size=8, queue=QueuePolicy(size=2)), closed=True)
 
 
 def test_a_request_past_its_deadline_never_reaches_the_session() -> None:
@@ -198,7 +198,7 @@ def test_a_caller_who_leaves_the_queue_makes_room() -> None:
         assert doubled(await tasks[0]) == [0]
         assert doubled(await replacement) == [14]
 
-    policy = Policy(max_batch_size=8, queue_size=1)
+    policy = Policy(max_batch_size=8, queue=QueuePolicy(size=1))
     assert play(scenario, policy, closed=True).batches == [[0], [7]]
 
 
@@ -241,7 +241,7 @@ def test_an_output_that_lost_its_rows_is_an_error() -> None:
         return {"y": inputs["x"].sum(axis=0, keepdims=True)}
 
     async def run() -> list[Reply]:
-        scheduler = Scheduler(summed, Policy(max_batch_size=8, max_queue_delay=0.02))
+        scheduler = Scheduler([summed], Policy(max_batch_size=8, max_queue_delay=0.02))
         replies = await asyncio.gather(*(scheduler.submit(rows(i), ["y"]) for i in (1, 2)))
         scheduler.close()
         return replies

@@ -247,10 +247,11 @@ def test_a_start_that_fails_is_one_line(tmp_path: Path, run: Command) -> None:
 def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:
     """What is not implemented is passed over aloud."""
     model = models.identity(models.ELEMENT_TYPES["FP32"], ["batch", 1])
-    text = "max_batch_size: 2\nresponse_cache {}\ndynamic_batching { preferred_batch_size: 2 }"
+    x = 'input { name: "x" data_type: TYPE_FP32 dims: 1 allow_ragged_batch: true }'
+    text = f"max_batch_size: 2\nresponse_cache {{}}\n{x}"
     models.write(tmp_path / "m", "plain", model, text)
     with serving(tmp_path / "m", tmp_path / "log") as running:
         log = running.log.read_text()
-    for field in ("response_cache", "dynamic_batching.preferred_batch_size"):
+    for field in ("response_cache", "input.allow_ragged_batch"):
         assert log.count(f"plain: {field} in config.pbtxt has no effect") == 1
     assert "max_batch_size in" not in log

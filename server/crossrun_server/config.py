@@ -15,9 +15,9 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import placement
+from crossrun_server import placement, policies
 from crossrun_server.errors import LoadError
-from crossrun_server.scheduler import Policy
+from crossrun_server.queueing import Policy
 from crossrun_server.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ IMPLEMENTED = {
     "output.data_type",
     "output.dims",
     "output.label_filename",
-    "dynamic_batching.max_queue_delay_microseconds",
-    "dynamic_batching.default_queue_policy.max_queue_size",
+    "dynamic_batching",
     "default_model_filename",
     "instance_group.name",
     "instance_group.kind",
@@ -117,7 +116,7 @@ def complete(
         )
     served_inputs = _merge(name, proto.input, inputs, batched)
     served_outputs = _merge(name, proto.output, outputs, batched)
-    return ServedConfig(proto, served_inputs, served_outputs, _policy(proto))
+    return ServedConfig(proto, served_inputs, served_outputs, policies.read(proto))
 
 
 def _check(proto: pb.ModelConfig, folder: Path) -> None:
@@ -203,14 +202,3 @@ def _narrow(
 
 def _enum(datatype: str) -> int:
     return pb.DataType.Value("TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}")
-
-
-def _policy(proto: pb.ModelConfig) -> Policy:
-    if not proto.HasField("dynamic_batching"):
-        return Policy()
-    batching = proto.dynamic_batching
-    return Policy(
-        max_batch_size=proto.max_batch_size,
-        max_queue_delay=batching.max_queue_delay_microseconds / 1e6,
-        queue_size=batching.default_queue_policy.max_queue_size or Policy.queue_size,
-    )

@@ -39,17 +39,23 @@ class Model:
         inputs: dict[str, Array],
         outputs: Sequence[str] = (),
         deadline: float | None = None,
+        priority: int = 0,
+        timeout: int = 0,
     ) -> Reply:
         """Answer one request; without `outputs`, all of them.
 
+        The deadline, the priority and the timeout are those of Scheduler.submit.
+
         Raises:
             InvalidRequest: an input or output is missing, unknown or of the wrong shape.
-            QueueFull, DeadlineExceeded: see Scheduler.submit.
+            QueueFull, DeadlineExceeded, ModelUnavailable: see Scheduler.submit.
         """
         self._check(inputs)
         for name in outputs:
             self.output(name)
-        return await self._scheduler.submit(inputs, tuple(outputs) or tuple(self.outputs), deadline)
+        return await self._scheduler.submit(
+            inputs, tuple(outputs) or tuple(self.outputs), deadline, priority, timeout
+        )
 
     def input(self, name: str) -> TensorSpec:
         """Find an input by name, or raise InvalidRequest."""
@@ -59,8 +65,12 @@ class Model:
         """Find an output by name, or raise InvalidRequest."""
         return _find(name, self.outputs, f"{self.name!r} has no output {name!r}; its outputs are")
 
+    async def drain(self) -> None:
+        """Wait until no request waits or runs."""
+        await self._scheduler.drain()
+
     def close(self) -> None:
-        """Release the model's thread."""
+        """Release the model's threads."""
         self._scheduler.close()
 
     def _check(self, inputs: Mapping[str, Array]) -> None:

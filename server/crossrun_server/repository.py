@@ -152,7 +152,7 @@ def _load_version(file: Path, declared: pb.ModelConfig | None, default: Request)
     for session in sessions:
         _warm_up(session, folder.name)
     _tell(f"{folder.name} version {version}", assignments, time.perf_counter() - started)
-    scheduler = Scheduler(sessions[0].run, served.policy)
+    scheduler = Scheduler([session.run for session in sessions], served.policy)
     labels = _labels(folder, served)
     return Model(version, served, labels, sessions[0].metadata, scheduler, assignments)
 

@@ -1,200 +1,210 @@
-"""The queue before a session: admission, deadlines, cancellation, dynamic batching.
+"""The road to a model's sessions: admission, deadlines, cancellation, dynamic batching.
 
-Knows no gRPC and no onnxruntime: what it runs is a plain function. A request that
-meets a free session goes straight to it; whoever left or ran out of time while
+Knows no gRPC and no onnxruntime: what it runs are plain functions. A request that
+meets an idle instance goes straight to it; whoever left or ran out of time while
 waiting is dropped before it costs a place in a batch.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
+from crossrun_server.batching import Execution, Reply, Request, Result, Run, Tensors, execute
+from crossrun_server.errors import DeadlineExceeded, ModelUnavailable
+from crossrun_server.queueing import Policy, QueuePolicy, WaitingRoom
 
-from crossrun_server.errors import DeadlineExceeded, QueueFull
-from crossrun_server.tensors import Array
+__all__ = ["Execution", "Policy", "QueuePolicy", "Reply", "Run", "Scheduler", "Tensors"]
 
-Tensors = dict[str, Array]
-Run = Callable[[Tensors, Sequence[str]], Tensors]
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How requests wait and merge; `max_batch_size` 0 runs each request alone."""
-
-    max_batch_size: int = 0  # rows
-    max_queue_delay: float = 0.0  # seconds that the oldest request waits for company
-    queue_size: int = 256  # requests
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The outputs of one request, with the time it waited and the time its batch ran."""
-
-    outputs: Tensors
-    queue_ns: int
-    compute_ns: int
-    batch: int  # requests that shared the run
+_Executed = asyncio.Future[tuple[list[Result], list[Execution]]]
 
 
 @dataclass(eq=False)
-class _Request:
-    inputs: Tensors
-    outputs: tuple[str, ...]
-    deadline: float | None  # on the event loop's clock
-    answer: asyncio.Future[Reply]
-    arrived: float  # on the event loop's clock
-    arrived_ns: int = field(default_factory=time.perf_counter_ns)
+class _Instance:
+    """One session and the thread that it runs on, one batch at a time."""
 
-    @property
-    def rows(self) -> int:
-        return len(next(iter(self.inputs.values())))
-
-    def fits(self, other: "_Request") -> bool:
-        """Whether both can share a batch: same outputs, same shapes past the first dimension."""
-        return self.outputs == other.outputs and all(
-            array.shape[1:] == other.inputs[name].shape[1:] for name, array in self.inputs.items()
-        )
+    run: Run
+    thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="session")
+    )
 
 
 class Scheduler:
-    """Runs requests one batch at a time on a thread of its own."""
+    """Runs requests in batches, on as many threads as there are instances of the model.
 
-    def __init__(self, run: Run, policy: Policy) -> None:
-        self._run = run
+    Args:
+        runs: what runs a batch, one function per instance, each called by a thread of its own.
+        policy: how requests wait and merge.
+        observe: is told of each executed batch, on the event loop, before its callers go on.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        policy: Policy,
+        observe: Callable[[Execution], None] = lambda _: None,
+    ) -> None:
+        self._instances = [_Instance(run) for run in runs]
+        self._idle = list(self._instances)
         self._policy = policy
-        self._waiting: dict[_Request, None] = {}  # in order of arrival, cheap to leave
-        self._busy = False
+        self._observe = observe
+        self._waiting = WaitingRoom(policy)
+        self._line: dict[Request, Result | None] = {}  # by arrival, where the order is preserved
         self._timer: asyncio.TimerHandle | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="session")
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._closed = False
 
     async def submit(
-        self, inputs: Tensors, outputs: Sequence[str], deadline: float | None = None
+        self,
+        inputs: Tensors,
+        outputs: Sequence[str],
+        deadline: float | None = None,
+        priority: int = 0,
+        timeout: int = 0,
     ) -> Reply:
         """Wait for the answer to one request.
 
-        Where batches are formed, all inputs share the size of their first dimension.
+        Where the model's first dimension is a batch, all inputs share its size.
 
         Args:
             inputs: arrays by input name; not to be changed until the answer is there.
             outputs: names of the outputs wanted.
             deadline: on the running event loop's clock, in seconds; None waits for ever.
+            priority: 1 is the highest; the default level for 0 and for a level there is not.
+            timeout: microseconds in the queue; counts where it may override the queue's own
+                and is less than that.
 
         Raises:
             QueueFull: as many requests wait as may; this one was not taken.
-            DeadlineExceeded: the deadline passed first.
+            DeadlineExceeded: the deadline passed first, or the queue's timeout.
+            ModelUnavailable: the scheduler is closed.
         """
-        if len(self._waiting) >= self._policy.queue_size:
-            raise QueueFull(f"the queue is full ({self._policy.queue_size} requests wait)")
-        loop = asyncio.get_running_loop()
-        request = _Request(inputs, tuple(outputs), deadline, loop.create_future(), loop.time())
-        self._waiting[request] = None
-        self._pump()
+        if self._closed:
+            raise ModelUnavailable("the model takes no more requests: it is being unloaded")
+        request = self._request(inputs, tuple(outputs), deadline, self._policy.level(priority))
+        self._admit(request, timeout)
         try:
             async with asyncio.timeout_at(deadline):
                 return await request.answer
         except TimeoutError:
             raise DeadlineExceeded("the deadline passed before the answer was there") from None
         finally:
-            self._waiting.pop(request, None)
+            self._forget(request)
+
+    async def drain(self) -> None:
+        """Wait until nothing is queued and nothing runs."""
+        await self._quiet.wait()
 
     def close(self) -> None:
-        """Let the thread go once what it runs has ended."""
-        self._thread.shutdown(wait=False)
+        """Refuse whoever still waits; let each thread go once what it runs has ended."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for request in list(self._waiting):
+            _answer(request, ModelUnavailable("the model was unloaded while the request waited"))
+        for instance in self._instances:
+            instance.thread.shutdown(wait=False)
+
+    def _request(
+        self, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None, level: int
+    ) -> Request:
+        loop = asyncio.get_running_loop()
+        rows = next((len(x) for x in inputs.values()), 1) if self._policy.max_batch_size else 1
+        answer: asyncio.Future[Reply] = loop.create_future()
+        return Request(inputs, outputs, rows, answer, loop.time(), deadline, level)
+
+    def _admit(self, request: Request, asked: int) -> None:
+        """Let a request wait, and go at once if it can."""
+        queue = self._policy.queue_of(request.level)
+        timeout = queue.timeout_for(asked)
+        if timeout:
+            request.expires = request.arrived + timeout / 1e6
+        self._waiting.enter(request)
+        self._quiet.clear()
+        if self._policy.preserve_ordering:
+            self._line[request] = None
+        self._pump()
+        if request.expires is not None and not queue.delay_expired and request in self._waiting:
+            loop = asyncio.get_running_loop()
+            request.alarm = loop.call_at(request.expires, self._reject, request, timeout)
+
+    def _reject(self, request: Request, timeout: int) -> None:
+        self._leave(request)
+        late = f"the request waited longer than the queue's timeout of {timeout} microseconds"
+        _answer(request, DeadlineExceeded(late))
+
+    def _leave(self, request: Request) -> None:
+        self._waiting.leave(request)
+        if request.alarm is not None:
+            request.alarm.cancel()
+
+    def _forget(self, request: Request) -> None:
+        """Do without a request that has its answer or whose caller has left."""
+        self._leave(request)
+        self._line.pop(request, None)
+        self._hand_out()
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._waiting and len(self._idle) == len(self._instances):
+            self._quiet.set()
 
     def _pump(self) -> None:
-        """Start a batch if the session is free and the requests need not wait for company."""
-        if self._busy:
-            return
-        loop = asyncio.get_running_loop()
-        batch = self._gather(loop.time())
-        if not batch:
-            return
-        ready_at = batch[0].arrived + self._policy.max_queue_delay
-        if loop.time() < ready_at and self._has_room(batch):
-            self._wake_at(ready_at)
-            return
-        for request in batch:
-            del self._waiting[request]
-        self._busy = True
-        replies = loop.run_in_executor(self._thread, self._execute, batch)
-        replies.add_done_callback(lambda done: self._finish(batch, done))
-
-    def _has_room(self, batch: list[_Request]) -> bool:
-        limit = self._policy.max_batch_size
-        return limit > 0 and sum(request.rows for request in batch) < limit
+        """Start batches while an instance is idle and the requests need not wait for company."""
+        now = asyncio.get_running_loop().time()
+        while self._idle and not self._closed:
+            batch, ready_at = self._waiting.next_batch(now)
+            if not batch:
+                return
+            if now < ready_at:
+                self._wake_at(ready_at)
+                return
+            self._start(self._idle.pop(), batch)
 
     def _wake_at(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(when, self._pump)
 
-    def _gather(self, now: float) -> list[_Request]:
-        """Choose the oldest live request and those behind it that fit into its batch."""
-        batch: list[_Request] = []
-        rows = 0
-        for request in self._waiting:
-            if request.answer.done() or (request.deadline is not None and request.deadline <= now):
-                continue
-            if self._policy.max_batch_size == 0:
-                return [request]
-            full = rows + request.rows > self._policy.max_batch_size
-            if batch and (full or not batch[0].fits(request)):
-                continue
-            batch.append(request)
-            rows += request.rows
-        return batch
+    def _start(self, instance: _Instance, batch: list[Request]) -> None:
+        for request in batch:
+            self._leave(request)
+        loop = asyncio.get_running_loop()
+        executed = loop.run_in_executor(instance.thread, execute, instance.run, batch)
+        executed.add_done_callback(lambda done: self._finish(instance, batch, done))
 
-    def _finish(self, batch: list[_Request], done: asyncio.Future[list[Reply | Exception]]) -> None:
-        self._busy = False
-        for request, result in zip(batch, done.result(), strict=True):
-            if request.answer.done():  # its caller has left
-                continue
-            if isinstance(result, Exception):
-                request.answer.set_exception(result)
-            else:
-                request.answer.set_result(result)
+    def _finish(self, instance: _Instance, batch: list[Request], executed: _Executed) -> None:
+        self._idle.append(instance)  # taken again first, while its caches are warm
+        results, executions = executed.result()
+        for request, result in zip(batch, results, strict=True):
+            self._settle(request, result)
+        self._hand_out()
         self._pump()
+        self._rest()
+        for execution in executions:
+            self._observe(execution)
 
-    def _execute(self, batch: list[_Request]) -> list[Reply | Exception]:
-        """Run a batch on the session's thread; where it fails, each request of it alone.
+    def _settle(self, request: Request, result: Result) -> None:
+        if not self._policy.preserve_ordering:
+            _answer(request, result)
+        elif request in self._line:  # otherwise its caller has left
+            self._line[request] = result
 
-        So one request that makes the model fail harms none of its neighbours.
-        """
-        try:
-            return list(self._run_together(batch))
-        except Exception as error:  # noqa: BLE001 - handed to the caller, whatever it is
-            if len(batch) == 1:
-                return [error]
-            return [reply for request in batch for reply in self._execute([request])]
-
-    def _run_together(self, batch: list[_Request]) -> list[Reply]:
-        started = time.perf_counter_ns()
-        outputs = self._run(_merge(batch), batch[0].outputs)
-        compute = time.perf_counter_ns() - started
-        return [
-            Reply(part, started - request.arrived_ns, compute, len(batch))
-            for request, part in zip(batch, _split(batch, outputs), strict=True)
-        ]
+    def _hand_out(self) -> None:
+        """Answer those in line whose predecessors all have their answers."""
+        while self._line:
+            request, result = next(iter(self._line.items()))
+            if result is None:
+                return
+            del self._line[request]
+            _answer(request, result)
 
 
-def _merge(batch: list[_Request]) -> Tensors:
-    if len(batch) == 1:
-        return batch[0].inputs
-    return {
-        name: np.concatenate([request.inputs[name] for request in batch])
-        for name in batch[0].inputs
-    }
-
-
-def _split(batch: list[_Request], outputs: Tensors) -> list[Tensors]:
-    if len(batch) == 1:
-        return [outputs]
-    ends = np.cumsum([request.rows for request in batch])
-    for name, array in outputs.items():
-        if array.ndim == 0 or len(array) != ends[-1]:
-            raise ValueError(f"output {name!r} has shape {array.shape} for a batch of {ends[-1]}")
-    parts = {name: np.split(array, ends[:-1]) for name, array in outputs.items()}
-    return [{name: arrays[i] for name, arrays in parts.items()} for i in range(len(batch))]
+def _answer(request: Request, result: Result) -> None:
+    if request.answer.done():  # its caller has left
+        return
+    if isinstance(result, Exception):
+        request.answer.set_exception(result)
+    else:
+        request.answer.set_result(result)
