@@ -1,18 +1,19 @@
 """The Open Inference Protocol v2: what there is, and inference."""
 
 import asyncio
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
-from crossrun_server.errors import ModelUnavailable
+from crossrun_server.errors import InvalidRequest, ModelUnavailable
 from crossrun_server.repository import Repository
 from crossrun_server.scheduler import Reply
 from crossrun_server.services.edge import Context
 from crossrun_server.services.messages import read_inputs, read_outputs, write_outputs
 from crossrun_server.tensors import TensorSpec
 
-EXTENSIONS = ("model_configuration",)
+EXTENSIONS = ("model_configuration", "schedule_policy")
 
 
 class Inference(GRPCInferenceServiceServicer):
@@ -89,7 +90,13 @@ class Inference(GRPCInferenceServiceServicer):
         """Run a model on one request's tensors."""
         model = self._repository.get(request.model_name, request.model_version)
         inputs = read_inputs(request, model.input)
-        reply = await model.infer(inputs, read_outputs(request), deadline_of(context))
+        reply = await model.infer(
+            inputs,
+            read_outputs(request),
+            deadline_of(context),
+            priority_of(request),
+            timeout_of(request),
+        )
         response = pb.ModelInferResponse(
             model_name=model.name, model_version=model.version, id=request.id
         )
@@ -102,6 +109,39 @@ def deadline_of(context: Context) -> float | None:
     """The caller's deadline on the event loop's clock, in seconds."""
     remaining = context.time_remaining()
     return None if remaining is None else asyncio.get_running_loop().time() + remaining
+
+
+def priority_of(request: pb.ModelInferRequest) -> int:
+    """The priority that a request asks for; 0 is the model's default.
+
+    Raises:
+        InvalidRequest: it is no whole number of 0 or more.
+    """
+    return _whole_number(request, "priority", ("int64_param", "uint64_param"))
+
+
+def timeout_of(request: pb.ModelInferRequest) -> int:
+    """How long a request says that it may wait in the queue, in microseconds; 0 says nothing.
+
+    Raises:
+        InvalidRequest: it is no whole number of 0 or more.
+    """
+    return _whole_number(request, "timeout", ("int64_param",))
+
+
+def _whole_number(request: pb.ModelInferRequest, name: str, kinds: Sequence[str]) -> int:
+    if name not in request.parameters:
+        return 0
+    parameter = request.parameters[name]
+    kind = parameter.WhichOneof("parameter_choice")
+    if kind not in kinds:
+        raise InvalidRequest(
+            f"parameter {name!r} comes as {kind or 'nothing'}, expected {' or '.join(kinds)}"
+        )
+    number: int = getattr(parameter, kind)
+    if number < 0:
+        raise InvalidRequest(f"parameter {name!r} is {number}, expected 0 or more")
+    return number
 
 
 def server_timing(reply: Reply) -> str:

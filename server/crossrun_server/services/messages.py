@@ -29,8 +29,6 @@ UNSUPPORTED = {
     "shared_memory_region": "shared memory",
     "classification": "the classification extension",
     "sequence_id": "sequences",
-    "priority": "priorities",
-    "timeout": "the timeout parameter (set the call's deadline instead)",
 }
 
 
