@@ -48,6 +48,7 @@ def infer(client: Any) -> None:
     assert result.get_response().id == "a"
     only = client.infer("simple", inputs(), outputs=[triton.InferRequestedOutput("OUTPUT1")])
     assert only.as_numpy("OUTPUT0") is None
+    check_sums(client.infer("simple", inputs(), priority=1, timeout=1_000_000))
     answers: queue.Queue[Any] = queue.Queue()
     client.async_infer("simple", inputs(), lambda result, error: answers.put(error or result))
     check_sums(answers.get(timeout=60))

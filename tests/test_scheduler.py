@@ -2,68 +2,17 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossrun_server.errors import DeadlineExceeded, QueueFull
+from crossrun_server.errors import DeadlineExceeded, ModelUnavailable, QueueFull
 from crossrun_server.scheduler import Policy, QueuePolicy, Reply, Scheduler, Tensors
-
-
-class Gate:
-    """A model that doubles its input; each run waits until it is let through."""
-
-    def __init__(self, *, closed: bool = False) -> None:
-        self.batches: list[list[int]] = []
-        self._open = threading.Event()
-        if not closed:
-            self._open.set()
-
-    def open(self) -> None:
-        self._open.set()
-
-    def __call__(self, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        self._open.wait()
-        self.batches.append(inputs["x"][:, 0].tolist())
-        if 13 in inputs["x"]:
-            raise ValueError("thirteen")
-        return dict.fromkeys(outputs, inputs["x"] * 2)
-
-
-def rows(*values: int, width: int = 1) -> Tensors:
-    return {"x": np.repeat(np.array(values)[:, np.newaxis], width, axis=1)}
-
-
-def doubled(reply: Reply) -> list[int]:
-    return [int(row[0]) for row in reply.outputs["y"]]
-
-
-async def settle() -> None:
-    """Let every task that can run do so."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-Scenario = Callable[[Scheduler, Gate], Awaitable[None]]
-
-
-def play(scenario: Scenario, policy: Policy, *, closed: bool = False) -> Gate:
-    """Run a scenario against a scheduler; whatever happens, its thread comes free."""
-
-    async def run() -> Gate:
-        gate = Gate(closed=closed)
-        scheduler = Scheduler([gate], policy)
-        try:
-            await scenario(scheduler, gate)
-        finally:
-            gate.open()
-            scheduler.close()
-        return gate
-
-    return asyncio.run(run())
+from crossrun_server.tensors import Array
+from tests.gate import Gate, doubled, play, rows, send, settle
 
 
 def test_requests_that_wait_together_run_together() -> None:
@@ -249,43 +198,235 @@ def test_an_output_that_lost_its_rows_is_an_error() -> None:
     assert [doubled(reply) for reply in asyncio.run(run())] == [[1], [2]]
 
 
+def test_a_lone_request_goes_straight_to_an_idle_instance() -> None:
+    """It runs before the event loop turns again: no hop through another task or callback."""
+    started = threading.Event()
+
+    def run(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        started.set()
+        return dict.fromkeys(outputs, inputs["x"] * 2)
+
+    async def scenario() -> None:
+        scheduler = Scheduler([run], Policy(max_batch_size=8))
+        task = send(scheduler, 1)
+        await asyncio.sleep(0)
+        assert started.wait(60)
+        assert doubled(await task) == [2]
+        scheduler.close()
+
+    asyncio.run(scenario())
+
+
+def test_two_instances_run_at_once() -> None:
+    """Two batches meet inside the model, each on a thread of its own."""
+    meeting = threading.Barrier(2)
+    threads = set()
+
+    def run(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        meeting.wait(60)
+        threads.add(threading.get_ident())
+        return dict.fromkeys(outputs, inputs["x"] * 2)
+
+    async def scenario() -> list[Reply]:
+        scheduler = Scheduler([run, run], Policy(max_batch_size=8))
+        replies = await asyncio.gather(*(send(scheduler, i) for i in range(2)))
+        scheduler.close()
+        return replies
+
+    assert [doubled(reply) for reply in asyncio.run(scenario())] == [[0], [2]]
+    assert len(threads) == 2
+
+
+def test_who_waits_goes_to_the_instance_that_comes_free() -> None:
+    """While one instance is busy the others answer."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        tasks = [send(scheduler, i) for i in range(4)]
+        await settle()
+        gate.open(1, 2)
+        assert [doubled(await task) for task in tasks[1:]] == [[2], [4], [6]]
+        assert not tasks[0].done()
+        gate.open()
+        assert doubled(await tasks[0]) == [0]
+
+    policy = Policy(max_batch_size=8)
+    batches = play(scenario, policy, closed=True, instances=2).batches
+    assert batches == [[1], [2, 3], [0]]
+
+
+def test_drain_waits_for_all_that_waits_or_runs() -> None:
+    """It ends with the last run, even where nobody waits for that run's answer any more."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        await scheduler.drain()
+        tasks = [send(scheduler, i) for i in range(3)]
+        await settle()
+        drained = asyncio.create_task(scheduler.drain())
+        tasks[0].cancel()
+        gate.open(0)
+        assert (await gate.executions.get()).requests == 1
+        await settle()
+        assert not drained.done()
+        tasks[1].cancel()
+        tasks[2].cancel()
+        await settle()
+        assert not drained.done()
+        gate.open(1)
+        await drained
+        assert gate.batches == [[0], [1, 2]]
+
+    play(scenario, Policy(max_batch_size=8), closed=True)
+
+
+def test_drain_ends_when_the_last_who_waits_leaves() -> None:
+    """A queue that empties without a run is drained too."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        task = send(scheduler, 1)
+        await settle()
+        drained = asyncio.create_task(scheduler.drain())
+        await settle()
+        assert not drained.done()
+        task.cancel()
+        await drained
+        assert gate.batches == []
+
+    play(scenario, Policy(max_batch_size=8, max_queue_delay=3600))
+
+
+def test_a_closed_scheduler_refuses() -> None:
+    """Whoever waits is told, whoever comes later too; what runs is finished."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        running, waiting = send(scheduler, 1), send(scheduler, 2)
+        await settle()
+        scheduler.close()
+        with pytest.raises(ModelUnavailable, match="unloaded"):
+            await waiting
+        with pytest.raises(ModelUnavailable, match="no more requests"):
+            await scheduler.submit(rows(3), ["y"])
+        gate.open()
+        assert doubled(await running) == [2]
+        await scheduler.drain()
+
+    assert play(scenario, Policy(max_batch_size=8), closed=True).batches == [[1]]
+
+
+def test_every_run_is_told_of() -> None:
+    """One Execution per run: a batch that fails, then each of its requests alone."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        sent = [(0,), (1, 2), (13,)]
+        tasks = [send(scheduler, *values) for values in sent]
+        await settle()
+        gate.open()
+        replies = await asyncio.gather(*tasks, return_exceptions=True)
+        told = [gate.executions.get_nowait() for _ in range(4)]
+        assert [(e.rows, e.requests, e.failed) for e in told] == [
+            (1, 1, False), (3, 2, True), (2, 1, False), (1, 1, True),
+        ]  # fmt: skip
+        assert told[1].input_ns > 0  # two requests were joined
+        assert told[1].output_ns == 0  # it failed before
+        for reply, execution in zip(replies[:2], (told[0], told[2]), strict=True):
+            assert isinstance(reply, Reply)
+            assert _phases(reply) == (execution.input_ns, execution.infer_ns, execution.output_ns)
+
+    play(scenario, Policy(max_batch_size=8), closed=True)
+
+
+def _phases(reply: Reply) -> tuple[int, int, int]:
+    return reply.input_ns, reply.compute_ns, reply.output_ns
+
+
+@pytest.mark.parametrize(
+    ("policy", "counted"), [(Policy(8, merge=False), [3, 2]), (Policy(), [1, 1])]
+)
+def test_rows_are_counted_where_no_batches_are_formed(policy: Policy, counted: list[int]) -> None:
+    """Without merging a request still has its rows; without a batch dimension it is one."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        await asyncio.gather(send(scheduler, 1, 2, 3), send(scheduler, 4, 5))
+        assert [gate.executions.get_nowait().rows for _ in range(2)] == counted
+
+    assert play(scenario, policy).batches == [[1, 2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("policy", "sent"),
+    [
+        (Policy(), [np.array(1.5), np.array(2.5)]),
+        (Policy(3, 3600), [np.array(x, np.object_) for x in ([["é"], ["longer"]], [[""]])]),
+    ],
+)
+def test_scalars_and_strings_pass(policy: Policy, sent: list[Array]) -> None:
+    """A tensor of rank 0 runs alone; strings are joined and taken apart as numbers are."""
+
+    def same(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        return dict.fromkeys(outputs, inputs["x"])
+
+    async def answers() -> list[Reply]:
+        scheduler = Scheduler([same], policy)
+        replies = await asyncio.gather(*(scheduler.submit({"x": x}, ["y"]) for x in sent))
+        scheduler.close()
+        return replies
+
+    answered = [reply.outputs["y"] for reply in asyncio.run(answers())]
+    assert [x.tolist() for x in answered] == [x.tolist() for x in sent]
+
+
+policies = st.builds(
+    Policy,
+    max_batch_size=st.integers(4, 8),
+    max_queue_delay=st.sampled_from([0.0, 0.001]),
+    merge=st.sampled_from([True, True, False]),
+    preferred_batch_sizes=st.sampled_from([frozenset[int](), frozenset({2, 4})]),
+    preserve_ordering=st.booleans(),
+    priority_levels=st.just(3),
+    default_priority=st.just(2),
+    queue=st.builds(
+        QueuePolicy,
+        timeout=st.sampled_from([0, 1, 1000]),
+        delay_expired=st.just(True),  # the others are refused, which a test of their own says
+    ),
+)
 requests = st.lists(
     st.tuples(
         st.lists(st.integers(0, 12), min_size=1, max_size=4),  # rows
         st.sampled_from([1, 2]),  # width, so that some requests do not fit together
         st.booleans(),  # leaves while waiting
         st.integers(0, 2),  # turns of the event loop before the next arrives
+        st.integers(0, 4),  # priority
     ),
     max_size=12,
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(requests, st.integers(4, 8), st.sampled_from([0.0, 0.001]))
+@settings(max_examples=100, deadline=None)
+@given(requests, policies, st.integers(1, 3))
 def test_everybody_gets_their_own_rows(
-    sent: list[tuple[list[int], int, bool, int]], max_batch_size: int, delay: float
+    sent: list[tuple[list[int], int, bool, int, int]], policy: Policy, instances: int
 ) -> None:
     """Whatever arrives, in whatever order, leaves or stays: answers are one's own, none is lost."""
 
     async def scenario(scheduler: Scheduler, gate: Gate) -> None:
         tasks = []
-        for values, width, _, turns in sent:
-            submitted = scheduler.submit(rows(*values, width=width), ["y"])
-            tasks.append(asyncio.create_task(submitted))
+        for values, width, _, turns, priority in sent:
+            tasks.append(send(scheduler, *values, width=width, priority=priority))
             for _ in range(turns):
                 await asyncio.sleep(0)
-        for task, (_, _, leaves, _) in zip(tasks, sent, strict=True):
+        for task, (_, _, leaves, _, _) in zip(tasks, sent, strict=True):
             if leaves:
                 task.cancel()
         gate.open()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result, (values, width, leaves, _) in zip(results, sent, strict=True):
+        for result, (values, width, leaves, _, _) in zip(results, sent, strict=True):
             if isinstance(result, Reply):
                 assert doubled(result) == [2 * value for value in values]
                 assert result.outputs["y"].shape == (len(values), width)
             else:
                 assert leaves
                 assert isinstance(result, asyncio.CancelledError)
+        await scheduler.drain()
 
-    gate = play(scenario, Policy(max_batch_size, delay), closed=True)
-    assert all(len(batch) <= max_batch_size for batch in gate.batches)
+    gate = play(scenario, policy, closed=True, instances=instances)
+    assert all(len(batch) <= policy.max_batch_size for batch in gate.batches)

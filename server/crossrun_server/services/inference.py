@@ -135,9 +135,8 @@ def _whole_number(request: pb.ModelInferRequest, name: str, kinds: Sequence[str]
     parameter = request.parameters[name]
     kind = parameter.WhichOneof("parameter_choice")
     if kind not in kinds:
-        raise InvalidRequest(
-            f"parameter {name!r} comes as {kind or 'nothing'}, expected {' or '.join(kinds)}"
-        )
+        given = f"comes as {kind}" if kind else "is empty"
+        raise InvalidRequest(f"parameter {name!r} {given}, expected {' or '.join(kinds)}")
     number: int = getattr(parameter, kind)
     if number < 0:
         raise InvalidRequest(f"parameter {name!r} is {number}, expected 0 or more")

@@ -1,0 +1,78 @@
+"""A model for the scheduler's tests: a plain function that runs when it is let through."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+
+from crossrun_server.scheduler import Execution, Policy, Reply, Scheduler, Tensors
+
+
+class Gate:
+    """Doubles its input; each run waits until the first value of its batch is let through."""
+
+    def __init__(self, *, closed: bool = False) -> None:
+        self.batches: list[list[int]] = []  # in the order in which they ran
+        self.executions: asyncio.Queue[Execution] = asyncio.Queue()
+        self._open_to: set[int] = set()
+        self._open = not closed
+        self._changed = threading.Condition()
+
+    def open(self, *values: int) -> None:
+        """Let the batches that begin with these values through, or all."""
+        with self._changed:
+            self._open_to |= set(values)
+            self._open |= not values
+            self._changed.notify_all()
+
+    def __call__(self, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        values = inputs["x"][:, 0].tolist()
+        with self._changed:
+            self._changed.wait_for(lambda: self._open or values[0] in self._open_to)
+        self.batches.append(values)
+        if 13 in inputs["x"]:
+            raise ValueError("thirteen")
+        return dict.fromkeys(outputs, inputs["x"] * 2)
+
+
+def rows(*values: int, width: int = 1) -> Tensors:
+    return {"x": np.repeat(np.array(values)[:, np.newaxis], width, axis=1)}
+
+
+def doubled(reply: Reply) -> list[int]:
+    return [int(row[0]) for row in reply.outputs["y"]]
+
+
+def send(
+    scheduler: Scheduler, *values: int, width: int = 1, priority: int = 0, timeout: int = 0
+) -> asyncio.Task[Reply]:
+    """Submit one request of these rows."""
+    inputs = rows(*values, width=width)
+    submitted = scheduler.submit(inputs, ["y"], priority=priority, timeout=timeout)
+    return asyncio.create_task(submitted)
+
+
+async def settle() -> None:
+    """Let every task that can run do so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+Scenario = Callable[[Scheduler, Gate], Awaitable[None]]
+
+
+def play(scenario: Scenario, policy: Policy, *, closed: bool = False, instances: int = 1) -> Gate:
+    """Run a scenario against a scheduler; whatever happens, its threads come free."""
+
+    async def run() -> Gate:
+        gate = Gate(closed=closed)
+        scheduler = Scheduler([gate] * instances, policy, gate.executions.put_nowait)
+        try:
+            await scenario(scheduler, gate)
+        finally:
+            gate.open()
+            scheduler.close()
+        return gate
+
+    return asyncio.run(run())
