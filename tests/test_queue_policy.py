@@ -179,12 +179,18 @@ def test_the_largest_preferred_size_wins() -> None:
 def test_after_the_delay_the_largest_batch_goes() -> None:
     """Who has waited for a preferred size long enough takes along everybody there is room for."""
 
-    async def scenario(scheduler: Scheduler, _: Gate) -> None:
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        tasks = [send(scheduler, 0, 1, 2, 3), *(send(scheduler, i) for i in range(4, 10))]
+        await settle()
+        await asyncio.sleep(0.01)
+        gate.open()
+        await asyncio.gather(*tasks)
         replies = await asyncio.gather(send(scheduler, 0, 1), send(scheduler, 2, 3, 4))
         assert [reply.batch for reply in replies] == [2, 2]
 
     policy = Policy(8, max_queue_delay=0.01, preferred_batch_sizes=frozenset({4}))
-    assert play(scenario, policy).batches == [[0, 1, 2, 3, 4]]
+    batches = play(scenario, policy, closed=True).batches
+    assert batches == [[0, 1, 2, 3], [4, 5, 6, 7, 8, 9], [0, 1, 2, 3, 4]]
 
 
 @pytest.mark.parametrize(("values", "width"), [((4, 5), 1), ((4,), 2)])

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -217,6 +218,29 @@ def test_a_lone_request_goes_straight_to_an_idle_instance() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("how", ["leaves", "deadline", "timeout"])
+def test_who_has_just_gone_takes_no_place(how: str) -> None:
+    """Whoever left or ran out of time in this very turn of the loop is not joined any more."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        soon = asyncio.get_running_loop().time() + 0.01 if how == "deadline" else None
+        timeout = 10_000 if how == "timeout" else 0
+        gone = asyncio.create_task(scheduler.submit(rows(1), ["y"], soon, timeout=timeout))
+        await settle()
+        patient = send(scheduler, 2)  # with the first it would make a full batch
+        if how == "leaves":
+            gone.cancel()
+        else:
+            time.sleep(0.02)  # the loop is late: the timer has not rung yet
+        await settle()
+        assert gone.done()
+        assert not patient.done()
+        assert gate.batches == []
+
+    queue = QueuePolicy(timeout=3600 * 10**6, allow_timeout_override=True)
+    play(scenario, Policy(max_batch_size=2, max_queue_delay=3600, queue=queue))
+
+
 def test_two_instances_run_at_once() -> None:
     """Two batches meet inside the model, each on a thread of its own."""
     meeting = threading.Barrier(2)
@@ -254,6 +278,20 @@ def test_who_waits_goes_to_the_instance_that_comes_free() -> None:
     assert batches == [[1], [2, 3], [0]]
 
 
+def test_the_delay_of_the_next_batch_begins_while_the_first_runs() -> None:
+    """Who could not join a batch goes to another instance once its own delay is over."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        first, second = send(scheduler, 1, 2, 3), send(scheduler, 4, 5)
+        await settle()
+        gate.open(4)
+        assert doubled(await second) == [8, 10]
+        assert not first.done()
+
+    policy = Policy(max_batch_size=4, max_queue_delay=0.01)
+    play(scenario, policy, closed=True, instances=2)
+
+
 def test_drain_waits_for_all_that_waits_or_runs() -> None:
     """It ends with the last run, even where nobody waits for that run's answer any more."""
 
@@ -282,12 +320,13 @@ def test_drain_ends_when_the_last_who_waits_leaves() -> None:
     """A queue that empties without a run is drained too."""
 
     async def scenario(scheduler: Scheduler, gate: Gate) -> None:
-        task = send(scheduler, 1)
+        tasks = [send(scheduler, i) for i in range(2)]
         await settle()
         drained = asyncio.create_task(scheduler.drain())
+        tasks[0].cancel()
         await settle()
         assert not drained.done()
-        task.cancel()
+        tasks[1].cancel()
         await drained
         assert gate.batches == []
 
@@ -339,16 +378,19 @@ def _phases(reply: Reply) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize(
-    ("policy", "counted"), [(Policy(8, merge=False), [3, 2]), (Policy(), [1, 1])]
+    ("policy", "counted"), [(Policy(8, merge=False), [1, 3, 2]), (Policy(), [1, 1, 1])]
 )
 def test_rows_are_counted_where_no_batches_are_formed(policy: Policy, counted: list[int]) -> None:
     """Without merging a request still has its rows; without a batch dimension it is one."""
 
     async def scenario(scheduler: Scheduler, gate: Gate) -> None:
-        await asyncio.gather(send(scheduler, 1, 2, 3), send(scheduler, 4, 5))
-        assert [gate.executions.get_nowait().rows for _ in range(2)] == counted
+        tasks = [send(scheduler, *values) for values in ((0,), (1, 2, 3), (4, 5))]
+        await settle()
+        gate.open()
+        await asyncio.gather(*tasks)
+        assert [gate.executions.get_nowait().rows for _ in tasks] == counted
 
-    assert play(scenario, policy).batches == [[1, 2, 3], [4, 5]]
+    assert play(scenario, policy, closed=True).batches == [[0], [1, 2, 3], [4, 5]]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,10 @@ class Request:
     alarm: asyncio.TimerHandle | None = None  # rings at `expires` where that means refusal
     arrived_ns: int = field(default_factory=time.perf_counter_ns)
 
+    def expired(self, now: float) -> bool:
+        """Whether it has waited longer than its queue allows."""
+        return self.expires is not None and self.expires <= now
+
     def fits(self, other: "Request") -> bool:
         """Whether both can share a batch: same outputs, same shapes past the first dimension."""
         return self.outputs == other.outputs and all(

@@ -3,7 +3,7 @@
 The rules are those of Triton's dynamic batcher. Knows time only as an argument.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
 
@@ -53,14 +53,13 @@ class WaitingRoom:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._levels: dict[int, _Level] = {}
+        self._levels: dict[int, dict[Request, None]] = {}  # those where somebody waits
 
     def __iter__(self) -> Iterator[Request]:
-        return chain.from_iterable(level.requests() for level in self._levels.values())
+        return chain.from_iterable(self._levels.values())
 
     def __contains__(self, request: Request) -> bool:
-        level = self._levels.get(request.level)
-        return level is not None and request in level
+        return request in self._levels.get(request.level, ())
 
     def __bool__(self) -> bool:
         return bool(self._levels)
@@ -71,19 +70,17 @@ class WaitingRoom:
         Raises:
             QueueFull: as many requests of its level wait as may.
         """
-        policy = self._policy.queue_of(request.level)
-        level = self._levels.get(request.level) or _Level(policy)
-        if len(level) >= policy.size:
+        size = self._policy.queue_of(request.level).size
+        if len(self._levels.get(request.level, ())) >= size:
             where = f" of priority {request.level}" if self._policy.priority_levels else ""
-            raise QueueFull(f"the queue{where} is full ({policy.size} requests wait)")
-        level.enter(request)
-        self._levels[request.level] = level
+            raise QueueFull(f"the queue{where} is full ({size} requests wait)")
+        self._levels.setdefault(request.level, {})[request] = None
 
     def leave(self, request: Request) -> None:
         """Forget a request, whether it waits or not."""
-        if level := self._levels.get(request.level):
-            level.leave(request)
-            if not len(level):
+        if request in self:
+            del self._levels[request.level][request]
+            if not self._levels[request.level]:
                 del self._levels[request.level]
 
     def next_batch(self, now: float) -> tuple[list[Request], float]:
@@ -127,46 +124,15 @@ class WaitingRoom:
 
     def _live(self, now: float) -> Iterator[Request]:
         """Those who still want an answer and can still have one, in the order of their turns."""
-        for number in sorted(self._levels):
-            for request in self._levels[number].by_turn(now):
+        for level in sorted(self._levels):
+            for request in self._by_turn(level, now):
                 late = request.deadline is not None and request.deadline <= now
                 if not late and not request.answer.done():
                     yield request
 
-
-class _Level:
-    """The requests of one priority: those in time, and those put behind them."""
-
-    def __init__(self, policy: QueuePolicy) -> None:
-        self._delays = policy.delay_expired
-        self._in_time: dict[Request, None] = {}
-        self._delayed: dict[Request, None] = {}
-
-    def __len__(self) -> int:
-        return len(self._in_time) + len(self._delayed)
-
-    def __contains__(self, request: Request) -> bool:
-        return request in self._in_time or request in self._delayed
-
-    def enter(self, request: Request) -> None:
-        self._in_time[request] = None
-
-    def leave(self, request: Request) -> None:
-        self._in_time.pop(request, None)
-        self._delayed.pop(request, None)
-
-    def requests(self) -> Iterator[Request]:
-        return chain(self._in_time, self._delayed)
-
-    def by_turn(self, now: float) -> Iterator[Request]:
-        """All whose turn can come; where expired requests are refused, without those."""
-        if not self._delays:
-            return (request for request in self._in_time if not _expired(request, now))
-        for request in [request for request in self._in_time if _expired(request, now)]:
-            del self._in_time[request]
-            self._delayed[request] = None
-        return self.requests()
-
-
-def _expired(request: Request, now: float) -> bool:
-    return request.expires is not None and request.expires <= now
+    def _by_turn(self, level: int, now: float) -> Iterable[Request]:
+        """Those of a level who may still wait; or all, those who waited too long behind."""
+        waiting = self._levels[level]
+        if self._policy.queue_of(level).delay_expired:
+            return sorted(waiting, key=lambda request: request.expired(now))
+        return (request for request in waiting if not request.expired(now))
