@@ -41,7 +41,7 @@ class Classifier:
 
     def label(self, index: int) -> str:
         """Name a class; the index itself where the model has no label for it."""
-        labels = self.model.labels
+        labels = self.model.labels.get(self.output.name, ())
         return labels[index] if index < len(labels) else str(index)
 
 

@@ -27,3 +27,15 @@ class DeadlineExceeded(ServingError):  # noqa: N818
 
 class LoadError(ServingError):
     """A model cannot be loaded; the message says which and why."""
+
+
+class UnknownRegion(ServingError):  # noqa: N818
+    """No such shared memory region, or no such shared memory object."""
+
+
+class RegionExists(ServingError):  # noqa: N818
+    """A shared memory region of that name is registered already."""
+
+
+class NotEnabled(ServingError):  # noqa: N818
+    """The server was started without what was asked for; the message names the option."""

@@ -19,7 +19,7 @@ class Model:
         self,
         version: str,
         config: ServedConfig,
-        labels: tuple[str, ...],
+        labels: Mapping[str, tuple[str, ...]],
         metadata: Mapping[str, str],
         scheduler: Scheduler,
         assignments: tuple[Assignment, ...],
@@ -27,7 +27,7 @@ class Model:
         self.name = config.proto.name
         self.version = version
         self.config = config
-        self.labels = labels
+        self.labels = labels  # of each output that has any
         self.metadata = metadata
         self.inputs = {spec.name: spec for spec in config.inputs}
         self.outputs = {spec.name: spec for spec in config.outputs}

@@ -164,14 +164,14 @@ def _tell(title: str, assignments: Sequence[Assignment], seconds: float) -> None
         log.info("loaded %s on %s in %.2f s", title, assignment, seconds)
 
 
-def _labels(folder: Path, served: config.ServedConfig) -> tuple[str, ...]:
-    names = [output.label_filename for output in served.proto.output if output.label_filename]
-    if not names:
-        return ()
-    path = folder / names[0]
-    if not path.is_file():
-        raise LoadError(f"{path} is missing; config.pbtxt names it as label_filename")
-    return tuple(path.read_text(encoding="utf-8").splitlines())
+def _labels(folder: Path, served: config.ServedConfig) -> dict[str, tuple[str, ...]]:
+    files = {o.name: folder / o.label_filename for o in served.proto.output if o.label_filename}
+    for path in files.values():
+        if not path.is_file():
+            raise LoadError(f"{path} is missing; config.pbtxt names it as label_filename")
+    return {
+        name: tuple(path.read_text(encoding="utf-8").splitlines()) for name, path in files.items()
+    }
 
 
 def _warm_up(session: Session, name: str) -> None:

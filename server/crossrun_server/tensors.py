@@ -48,8 +48,10 @@ class TensorSpec:
         )
 
 
-def from_bytes(data: bytes, datatype: str, shape: tuple[int, ...]) -> Array:
+def from_bytes(data: bytes | memoryview, datatype: str, shape: tuple[int, ...]) -> Array:
     """Read a tensor from its wire form, little-endian and row-major, without copying it.
+
+    A tensor that shared memory holds at an address its dtype cannot be read from is copied.
 
     Strings (BYTES) are each preceded by their length as four bytes.
 
@@ -63,10 +65,10 @@ def from_bytes(data: bytes, datatype: str, shape: tuple[int, ...]) -> Array:
     expected = count * dtype.itemsize
     if len(data) != expected:
         raise ValueError(f"{expected} bytes expected for {datatype} {list(shape)}, got {len(data)}")
-    return np.frombuffer(data, dtype).reshape(shape)
+    return np.require(np.frombuffer(data, dtype), requirements=["ALIGNED"]).reshape(shape)
 
 
-def _strings(data: bytes, count: int) -> Array:
+def _strings(data: bytes | memoryview, count: int) -> Array:
     strings, at = [], 0
     while at < len(data):
         if at + 4 > len(data):
@@ -75,7 +77,7 @@ def _strings(data: bytes, count: int) -> Array:
         at += 4 + length
         if at > len(data):
             raise ValueError(f"a string of {length} bytes runs past the end of the tensor")
-        strings.append(data[at - length : at])
+        strings.append(bytes(data[at - length : at]))
     if len(strings) != count:
         raise ValueError(f"{count} strings expected, got {len(strings)}")
     return as_strings(strings)
@@ -99,3 +101,21 @@ def to_bytes(array: Array) -> bytes:
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     encoded = (string.encode() for string in array.ravel())
     return b"".join(struct.pack("<I", len(data)) + data for data in encoded)
+
+
+def write(array: Array, memory: memoryview) -> int:
+    """Write a tensor's wire form at the start of `memory`; gives its size in bytes.
+
+    Raises:
+        ValueError: it does not fit; nothing was written.
+    """
+    data = memoryview(to_bytes(array)) if array.dtype == np.object_ else _octets(array).data
+    if len(data) > len(memory):
+        raise ValueError(f"{len(memory)} bytes should be at least {len(data)} to hold the results")
+    memory[: len(data)] = data
+    return len(data)
+
+
+def _octets(array: Array) -> NDArray[np.uint8]:
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return little.reshape(-1).view(np.uint8)
