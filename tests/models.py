@@ -38,6 +38,8 @@ def write_all(root: Path) -> Path:
     write(root, "gather", gather(), "max_batch_size: 8\ndynamic_batching {}")
     write(root, "slow", slow(), SLOW_CONFIG)
     write(root, "colours", colours(), COLOURS_CONFIG, labels=["red", "green", "blue"])
+    write(root, "two_faced", two_faced(), TWO_FACED_CONFIG, labels=["cat", "", "dog"])
+    (root / "two_faced" / "moods.txt").write_text("calm\nwild\n")
     write(root, "counted", identity(Tp.FLOAT, ["batch", 1]), version=1)
     write(root, "counted", identity(Tp.FLOAT, ["batch", 2]), VERSIONS_CONFIG, version=3)
     return root
@@ -162,10 +164,32 @@ def determinant() -> onnx.ModelProto:
     )
 
 
+def two_faced() -> onnx.ModelProto:
+    """`x` FP32 [3] → `animal`, as it is, and `mood` INT32 [3], as whole numbers."""
+    nodes = [
+        helper.make_node("Identity", ["x"], ["animal"]),
+        helper.make_node("Cast", ["x"], ["mood"], to=Tp.INT32),
+    ]
+    return _model(
+        nodes,
+        [helper.make_tensor_value_info("x", Tp.FLOAT, [3])],
+        [
+            helper.make_tensor_value_info("animal", Tp.FLOAT, [3]),
+            helper.make_tensor_value_info("mood", Tp.INT32, [3]),
+        ],
+    )
+
+
 COLOURS_CONFIG = """
 max_batch_size: 4
 dynamic_batching {}
 output [{ name: "scores" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" }]
+"""
+TWO_FACED_CONFIG = """
+output [
+  { name: "animal" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" },
+  { name: "mood" data_type: TYPE_INT32 dims: [3] label_filename: "moods.txt" }
+]
 """
 SLOW_CONFIG = "dynamic_batching { default_queue_policy { max_queue_size: 1 } }"
 VERSIONS_CONFIG = "max_batch_size: 2\nversion_policy { all {} }"

@@ -26,6 +26,7 @@ from crossrun_server.services.edge import Edge
 from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.services.providers import ProvidersService
 from crossrun_server.services.vision import VisionService
+from crossrun_server.shared_memory import Regions
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ class Config:
     port: int = 8001
     provider: str = "auto"
     provider_options: tuple[str, ...] = ()
+    shared_memory: bool = False
+    server_name: str = "crossrun"
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
@@ -69,7 +72,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         log.info("draining")
         models.draining = True
         await running.health.enter_graceful_shutdown()
-        await running.edge.drained()
+        await running.edge.in_flight.drained()
     models.close()
     log.info("stopped")
 
@@ -85,7 +88,10 @@ class _Running:
 async def _running(config: Config, models: Repository) -> AsyncIterator[_Running]:
     edge, health = Edge(), HealthServicer()
     server = grpc.aio.server(interceptors=(edge,), options=OPTIONS)
-    names = _add_services(server, models, health)
+    protocol = ProtocolService(
+        models, Regions(config.shared_memory), edge.in_flight, config.server_name
+    )
+    names = _add_services(server, models, protocol, health)
     port = _bind(server, config)
     await server.start()
     for name in names:
@@ -96,11 +102,11 @@ async def _running(config: Config, models: Repository) -> AsyncIterator[_Running
         await server.stop(LAST_WORDS)
 
 
-def _add_services(server: grpc.aio.Server, models: Repository, health: HealthServicer) -> list[str]:
+def _add_services(
+    server: grpc.aio.Server, models: Repository, protocol: ProtocolService, health: HealthServicer
+) -> list[str]:
     """Register every service; returns the names that health answers for."""
-    grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
-        ProtocolService(models), server
-    )
+    grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(protocol, server)
     vision_pb2_grpc.add_VisionServicer_to_server(VisionService(models), server)
     providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)

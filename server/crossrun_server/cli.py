@@ -40,12 +40,23 @@ def command(
             help="Try every execution provider on this machine, tell which can run, and exit.",
         ),
     ] = False,
+    shared_memory: Annotated[
+        bool,
+        typer.Option(
+            "--shared-memory",
+            "--allow-client-shm",
+            help="Let clients keep tensors in system shared memory; for clients that are trusted.",
+        ),
+    ] = Config.shared_memory,
+    server_name: Annotated[str, typer.Option(help="Name in ServerMetadata.")] = Config.server_name,
 ) -> None:
     """Serve ONNX models over gRPC: Open Inference Protocol and crossrun.v1.Vision."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
-    config = Config(models, host, port, provider, tuple(provider_option or ()))
+    config = Config(
+        models, host, port, provider, tuple(provider_option or ()), shared_memory, server_name
+    )
     try:
         asyncio.run(serve(config, _announce))
     except ServingError as error:

@@ -19,21 +19,43 @@ STATUS = {
     errors.ModelUnavailable: StatusCode.UNAVAILABLE,
     errors.QueueFull: StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
+    errors.UnknownRegion: StatusCode.NOT_FOUND,
+    errors.RegionExists: StatusCode.ALREADY_EXISTS,
+    errors.NotEnabled: StatusCode.UNIMPLEMENTED,
 }
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Edge(grpc.aio.ServerInterceptor):
-    """Wraps every unary call of every service."""
+class InFlight:
+    """Counts requests from the moment they are taken until they are answered."""
 
     def __init__(self) -> None:
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if self._count == 0:
+            self._none.set()
 
     async def drained(self) -> None:
-        """Wait until no call is in flight."""
-        await self._idle.wait()
+        """Wait until all are answered."""
+        await self._none.wait()
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """Wraps every unary call of every service, and the streams that write their own answers.
+
+    Such a stream counts its requests itself; the call as a whole may well outlive them.
+    """
+
+    def __init__(self) -> None:
+        self.in_flight = InFlight()
 
     async def intercept_service(
         self,
@@ -42,40 +64,49 @@ class Edge(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Wrap the handler that grpc found for a call."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
-        return grpc.unary_unary_rpc_method_handler(
-            self._wrap(handler.unary_unary, handler_call_details.method),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        if handler is None:
+            return None
+        how = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        method = handler_call_details.method
+        if handler.unary_unary:
+            wrapped = self._unary(handler.unary_unary, method)
+            return grpc.unary_unary_rpc_method_handler(wrapped, **how)
+        if inspect.iscoroutinefunction(handler.stream_stream):
+            wrapped = _wrap(handler.stream_stream, method)
+            return grpc.stream_stream_rpc_method_handler(wrapped, **how)
+        return handler
 
-    def _wrap(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable[Any]]:
+    def _unary(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable[Any]]:
+        answer = _wrap(behaviour, method)
+
         async def call(request: Any, context: Context) -> Any:
-            self._in_flight += 1
-            self._idle.clear()
-            try:
-                return await _answer(behaviour, request, context, method)
-            finally:
-                self._in_flight -= 1
-                if self._in_flight == 0:
-                    self._idle.set()
+            with self.in_flight:
+                return await answer(request, context)
 
         return call
 
 
-async def _answer(
-    behaviour: Callable[..., Any], request: object, context: Context, method: str
-) -> Any:
-    try:
-        reply = behaviour(request, context)
-        return await reply if inspect.isawaitable(reply) else reply
-    except errors.ServingError as error:
-        await context.abort(STATUS[type(error)], str(error))
-    except NotImplementedError:
-        await context.abort(StatusCode.UNIMPLEMENTED, f"{method} is not implemented here")
-    except grpc.aio.AbortError:
-        raise
-    except Exception:
-        log.exception("%s failed", method)
-        await context.abort(StatusCode.INTERNAL, "internal error; the server's log has the details")
+def explain(error: Exception, method: str) -> tuple[StatusCode, str]:
+    """Say of an error what its caller may know; what is no fault of the caller's is logged."""
+    if isinstance(error, errors.ServingError):
+        return STATUS[type(error)], str(error)
+    if isinstance(error, NotImplementedError):
+        return StatusCode.UNIMPLEMENTED, f"{method} is not implemented here"
+    log.error("%s failed", method, exc_info=error)
+    return StatusCode.INTERNAL, "internal error; the server's log has the details"
+
+
+def _wrap(behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable[Any]]:
+    async def call(request: Any, context: Context) -> Any:
+        try:
+            reply = behaviour(request, context)
+            return await reply if inspect.isawaitable(reply) else reply
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
+            await context.abort(*explain(error, method))
+
+    return call

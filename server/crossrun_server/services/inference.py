@@ -1,26 +1,29 @@
 """The Open Inference Protocol v2: what there is, and inference."""
 
 import asyncio
-from collections.abc import Sequence
 from importlib.metadata import version
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
-from crossrun_server.errors import InvalidRequest, ModelUnavailable
+from crossrun_server.errors import ModelUnavailable
 from crossrun_server.repository import Repository
 from crossrun_server.scheduler import Reply
+from crossrun_server.services import parameters
 from crossrun_server.services.edge import Context
 from crossrun_server.services.messages import read_inputs, read_outputs, write_outputs
+from crossrun_server.shared_memory import Regions
 from crossrun_server.tensors import TensorSpec
 
-EXTENSIONS = ("model_configuration", "schedule_policy")
+EXTENSIONS = ("classification", "model_configuration", "parameters", "schedule_policy")
 
 
 class Inference(GRPCInferenceServiceServicer):
     """Answers for every model of a repository."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, regions: Regions, name: str) -> None:
         self._repository = repository
+        self._regions = regions
+        self._name = name
 
     async def ServerLive(
         self,
@@ -56,8 +59,9 @@ class Inference(GRPCInferenceServiceServicer):
         context: Context,
     ) -> pb.ServerMetadataResponse:
         """Name, version and the extensions that work."""
+        memory = ("system_shared_memory",) if self._regions.enabled else ()
         return pb.ServerMetadataResponse(
-            name="crossrun", version=version("crossrun"), extensions=EXTENSIONS
+            name=self._name, version=version("crossrun"), extensions=(*EXTENSIONS, *memory)
         )
 
     async def ModelMetadata(
@@ -88,59 +92,51 @@ class Inference(GRPCInferenceServiceServicer):
         self, request: pb.ModelInferRequest, context: Context
     ) -> pb.ModelInferResponse:
         """Run a model on one request's tensors."""
-        model = self._repository.get(request.model_name, request.model_version)
-        inputs = read_inputs(request, model.input)
-        reply = await model.infer(
-            inputs,
-            read_outputs(request),
-            deadline_of(context),
-            priority_of(request),
-            timeout_of(request),
+        response, reply = await infer(
+            self._repository, self._regions, request, deadline_of(context)
         )
-        response = pb.ModelInferResponse(
-            model_name=model.name, model_version=model.version, id=request.id
-        )
-        write_outputs(response, reply.outputs, model.outputs)
         context.set_trailing_metadata((("server-timing", server_timing(reply)),))
         return response
+
+
+async def infer(
+    repository: Repository,
+    regions: Regions,
+    request: pb.ModelInferRequest,
+    deadline: float | None,
+) -> tuple[pb.ModelInferResponse, Reply]:
+    """Answer one request, alone or of a stream.
+
+    Args:
+        repository: where its model is.
+        regions: where its tensors may be.
+        request: the message.
+        deadline: see Scheduler.submit.
+
+    Raises:
+        ServingError: it cannot be answered.
+    """
+    model = repository.get(request.model_name, request.model_version)
+    inputs = read_inputs(request, model.input, regions)
+    wanted = read_outputs(request, regions)
+    reply = await model.infer(
+        inputs,
+        list(wanted),
+        deadline,
+        parameters.priority(request.parameters),
+        parameters.timeout(request.parameters),
+    )
+    response = pb.ModelInferResponse(
+        model_name=model.name, model_version=model.version, id=request.id
+    )
+    write_outputs(response, reply.outputs, wanted, model)
+    return response, reply
 
 
 def deadline_of(context: Context) -> float | None:
     """The caller's deadline on the event loop's clock, in seconds."""
     remaining = context.time_remaining()
     return None if remaining is None else asyncio.get_running_loop().time() + remaining
-
-
-def priority_of(request: pb.ModelInferRequest) -> int:
-    """The priority that a request asks for; 0 is the model's default.
-
-    Raises:
-        InvalidRequest: it is no whole number of 0 or more.
-    """
-    return _whole_number(request, "priority", ("int64_param", "uint64_param"))
-
-
-def timeout_of(request: pb.ModelInferRequest) -> int:
-    """How long a request says that it may wait in the queue, in microseconds; 0 says nothing.
-
-    Raises:
-        InvalidRequest: it is no whole number of 0 or more.
-    """
-    return _whole_number(request, "timeout", ("int64_param",))
-
-
-def _whole_number(request: pb.ModelInferRequest, name: str, kinds: Sequence[str]) -> int:
-    if name not in request.parameters:
-        return 0
-    parameter = request.parameters[name]
-    kind = parameter.WhichOneof("parameter_choice")
-    if kind not in kinds:
-        given = f"comes as {kind}" if kind else "is empty"
-        raise InvalidRequest(f"parameter {name!r} {given}, expected {' or '.join(kinds)}")
-    number: int = getattr(parameter, kind)
-    if number < 0:
-        raise InvalidRequest(f"parameter {name!r} is {number}, expected 0 or more")
-    return number
 
 
 def server_timing(reply: Reply) -> str:

@@ -1,13 +1,26 @@
-"""Open Inference Protocol messages to arrays and back. Knows no models beyond their specs."""
+"""Open Inference Protocol messages to arrays and back: raw, typed, in shared memory, as classes."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as pb
+from crossrun_server.classification import classify
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.tensors import DTYPES, Array, TensorSpec, as_strings, from_bytes, to_bytes
+from crossrun_server.model import Model
+from crossrun_server.services import parameters
+from crossrun_server.shared_memory import Regions
+from crossrun_server.tensors import (
+    DTYPES,
+    Array,
+    TensorSpec,
+    as_strings,
+    from_bytes,
+    to_bytes,
+    write,
+)
 
 # The field of InferTensorContents for each datatype; FP16 and BF16 travel raw only.
 CONTENTS = {
@@ -24,72 +37,146 @@ CONTENTS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-# What would change the answer if it were passed over; each has a message of its own kind.
-UNSUPPORTED = {
-    "shared_memory_region": "shared memory",
-    "classification": "the classification extension",
-    "sequence_id": "sequences",
-}
+
+
+class Wanted(NamedTuple):
+    """How an output is asked for: as it is, into shared memory, or as its best classes."""
+
+    place: parameters.Place | None = None
+    memory: memoryview | None = None  # what `place` stands for
+    classes: int | None = None
 
 
 def read_inputs(
-    request: pb.ModelInferRequest, find: Callable[[str], TensorSpec]
+    request: pb.ModelInferRequest, find: Callable[[str], TensorSpec], regions: Regions
 ) -> dict[str, Array]:
-    """Decode all inputs of a request, raw or typed.
+    """Decode all inputs of a request: raw, typed, or in shared memory, which is read in place.
 
     Args:
         request: the message.
         find: gives the spec of an input by name, or raises InvalidRequest.
+        regions: the shared memory that clients have registered.
 
     Raises:
         InvalidRequest: a tensor is malformed; the message names it and what was expected.
+        UnknownRegion, NotEnabled: see Regions.view.
     """
-    _refuse_unsupported(request.parameters)
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        raise InvalidRequest(
-            f"raw_input_contents has {len(raw)} entries for {len(request.inputs)} inputs"
-        )
+    parameters.check(request.parameters)
+    places = [parameters.place(tensor) for tensor in request.inputs]
+    raw = _raw(request, outside=places.count(None))
     arrays: dict[str, Array] = {}
-    for position, tensor in enumerate(request.inputs):
+    for tensor, place in zip(request.inputs, places, strict=True):
         if tensor.name in arrays:
             raise InvalidRequest(f"input {tensor.name!r} is given twice")
         shape = _check(tensor, find(tensor.name))
-        if raw and tensor.HasField("contents"):
-            raise InvalidRequest(f"input {tensor.name!r} is given both raw and typed")
+        data = regions.view(*place) if place else next(raw, None)
+        if data is not None and tensor.HasField("contents"):
+            other = "in shared memory" if place else "raw"
+            raise InvalidRequest(f"input {tensor.name!r} is given both {other} and typed")
         try:
             arrays[tensor.name] = (
-                from_bytes(raw[position], tensor.datatype, shape) if raw else _typed(tensor, shape)
+                _typed(tensor, shape) if data is None else from_bytes(data, tensor.datatype, shape)
             )
         except (ValueError, OverflowError) as error:
             raise InvalidRequest(f"input {tensor.name!r}: {error}") from None
     return arrays
 
 
-def read_outputs(request: pb.ModelInferRequest) -> list[str]:
-    """Name the outputs that a request asks for; none asked for is an empty list."""
+def read_outputs(request: pb.ModelInferRequest, regions: Regions) -> dict[str, Wanted]:
+    """Find which outputs a request asks for, and how; none asked for is an empty mapping.
+
+    Raises:
+        InvalidRequest: an output is asked for twice, or in a way that makes no sense.
+        UnknownRegion, NotEnabled: see Regions.view.
+    """
+    wanted: dict[str, Wanted] = {}
     for output in request.outputs:
-        _refuse_unsupported(output.parameters)
-    return [output.name for output in request.outputs]
+        if output.name in wanted:
+            raise InvalidRequest(f"output {output.name!r} is asked for twice")
+        place, classes = parameters.place(output), parameters.class_count(output)
+        if place and classes:
+            raise InvalidRequest(
+                f"output {output.name!r} can't set both {parameters.REGION!r} and 'classification'"
+            )
+        wanted[output.name] = Wanted(place, regions.view(*place) if place else None, classes)
+    return wanted
 
 
 def write_outputs(
-    response: pb.ModelInferResponse, outputs: Mapping[str, Array], specs: Mapping[str, TensorSpec]
+    response: pb.ModelInferResponse,
+    outputs: Mapping[str, Array],
+    wanted: Mapping[str, Wanted],
+    model: Model,
 ) -> None:
-    """Put arrays into a response, raw, as Triton does."""
+    """Put a model's outputs into a response, raw, as Triton does.
+
+    Every output has its raw entry, for clients find it by position; what went into shared
+    memory has an empty one, and parameters that tell where it lies and how many bytes it is.
+
+    Raises:
+        InvalidRequest: an output does not fit its shared memory, or has no classes.
+    """
     for name, array in outputs.items():
-        response.outputs.add(name=name, datatype=specs[name].datatype, shape=array.shape)
-        response.raw_output_contents.append(to_bytes(array))
+        how = wanted.get(name, Wanted())
+        if how.place and how.memory is not None:
+            _add(response, name, model.outputs[name].datatype, array.shape, b"")
+            _share(array, how.place, how.memory, response.outputs[-1])
+        elif how.classes:
+            strings = _classes(model, name, array, how.classes)
+            _add(response, name, "BYTES", strings.shape, to_bytes(strings))
+        else:
+            _add(response, name, model.outputs[name].datatype, array.shape, to_bytes(array))
 
 
-def _refuse_unsupported(parameters: Mapping[str, pb.InferParameter]) -> None:
-    for name in parameters:
-        if name in UNSUPPORTED:
-            raise InvalidRequest(f"parameter {name!r}: {UNSUPPORTED[name]} not supported")
+def _add(
+    response: pb.ModelInferResponse, name: str, datatype: str, shape: tuple[int, ...], raw: bytes
+) -> None:
+    response.outputs.add(name=name, datatype=datatype, shape=shape)
+    response.raw_output_contents.append(raw)
+
+
+def _share(
+    array: Array,
+    place: parameters.Place,
+    memory: memoryview,
+    output: pb.ModelInferResponse.InferOutputTensor,
+) -> None:
+    try:
+        size = write(array, memory)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"shared memory size specified with the request for output {output.name!r}: {error}"
+        ) from None
+    output.parameters[parameters.REGION].string_param = place.region
+    output.parameters[parameters.OFFSET].int64_param = place.offset
+    output.parameters[parameters.BYTE_SIZE].int64_param = size
+
+
+def _classes(model: Model, name: str, array: Array, count: int) -> Array:
+    try:
+        return classify(
+            array,
+            model.outputs[name].datatype,
+            count,
+            batched=model.config.max_batch_size > 0,
+            labels=model.labels.get(name, ()),
+        )
+    except InvalidRequest as error:
+        raise InvalidRequest(f"output {name!r}: {error}") from None
+
+
+def _raw(request: pb.ModelInferRequest, outside: int) -> Iterator[bytes]:
+    """The raw contents, one for each of the inputs outside shared memory, in their order."""
+    raw = request.raw_input_contents
+    if raw and len(raw) != outside:
+        where = " outside shared memory" if outside < len(request.inputs) else ""
+        raise InvalidRequest(
+            f"raw_input_contents has {len(raw)} entries for {outside} inputs{where}"
+        )
+    return iter(raw)
 
 
 def _check(tensor: pb.ModelInferRequest.InferInputTensor, spec: TensorSpec) -> tuple[int, ...]:
-    _refuse_unsupported(tensor.parameters)
     if tensor.datatype != spec.datatype:
         raise InvalidRequest(
             f"input {tensor.name!r} has datatype {tensor.datatype!r}, expected {spec.datatype}"

@@ -1,11 +1,19 @@
 """inference.GRPCInferenceService, put together from its parts."""
 
 from crossrun_server.repository import Repository
+from crossrun_server.services.edge import InFlight
 from crossrun_server.services.inference import Inference
+from crossrun_server.services.memory import SharedMemory
+from crossrun_server.services.stream import Stream
+from crossrun_server.shared_memory import Regions
 
 
-class ProtocolService(Inference):
+class ProtocolService(Inference, Stream, SharedMemory):
     """Answers every RPC of the protocol for one repository."""
 
-    def __init__(self, repository: Repository) -> None:
-        Inference.__init__(self, repository)
+    def __init__(
+        self, repository: Repository, regions: Regions, in_flight: InFlight, name: str
+    ) -> None:
+        Inference.__init__(self, repository, regions, name)
+        Stream.__init__(self, repository, regions, in_flight)
+        SharedMemory.__init__(self, regions)

@@ -1,0 +1,82 @@
+"""ModelStreamInfer: the requests of one stream side by side, their answers in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from crossrun.oip import grpc_service_pb2 as pb
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
+from crossrun_server.repository import Repository
+from crossrun_server.services.edge import Context, InFlight, explain
+from crossrun_server.services.inference import deadline_of, infer
+from crossrun_server.shared_memory import Regions
+
+CONCURRENT = 64  # requests of one stream at work; the client's further ones wait in its transport
+
+
+class Stream(GRPCInferenceServiceServicer):
+    """Answers streams of requests to the models of a repository."""
+
+    def __init__(self, repository: Repository, regions: Regions, in_flight: InFlight) -> None:
+        self._repository = repository
+        self._regions = regions
+        self._in_flight = in_flight
+
+    async def ModelStreamInfer(
+        self, requests: AsyncIterator[pb.ModelInferRequest], context: Context
+    ) -> None:
+        """Answer each request of a stream; what is wrong with one of them ends no other.
+
+        A client that sends the metadata `triton_grpc_error: true` has its stream ended by the
+        first error, with its status code, instead.
+        """
+        room = asyncio.Semaphore(CONCURRENT)
+        answered: asyncio.Task[None] | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                async for request in requests:
+                    await room.acquire()
+                    answered = group.create_task(self._answer(request, answered, context))
+                    answered.add_done_callback(lambda _: room.release())
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def _answer(
+        self,
+        request: pb.ModelInferRequest,
+        before: asyncio.Task[None] | None,
+        context: Context,
+    ) -> None:
+        """Work on one request at once, and write its answer after the one before."""
+        with self._in_flight:
+            try:
+                deadline = deadline_of(context)
+                response, _ = await infer(self._repository, self._regions, request, deadline)
+                answer = pb.ModelStreamInferResponse(infer_response=response)
+            except Exception as error:
+                if _ends_at_errors(context):
+                    await _written(before)
+                    raise
+                answer = _failure(request, error)
+            answer.infer_response.parameters["triton_final_response"].bool_param = True
+            await _written(before)
+            await context.write(answer)
+
+
+async def _written(answer: asyncio.Task[None] | None) -> None:
+    if answer is not None:
+        await answer
+
+
+def _failure(request: pb.ModelInferRequest, error: Exception) -> pb.ModelStreamInferResponse:
+    """The answer that tells what was wrong with a request, and which one it was."""
+    _, text = explain(error, "ModelStreamInfer")
+    return pb.ModelStreamInferResponse(
+        error_message=text,
+        infer_response=pb.ModelInferResponse(
+            id=request.id, model_name=request.model_name, model_version=request.model_version
+        ),
+    )
+
+
+def _ends_at_errors(context: Context) -> bool:
+    return ("triton_grpc_error", "true") in (context.invocation_metadata() or ())
