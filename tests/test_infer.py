@@ -243,6 +243,46 @@ def test_a_parameter_that_would_be_passed_over_is_refused(channel: grpc.Channel)
     assert "sequence_id" in details
 
 
+def test_parameters_of_the_callers_own_are_passed_over(channel: grpc.Channel) -> None:
+    """Names that the protocol does not reserve, of any type, and sequences that are none."""
+    message = simple(5)
+    expected = Stub(channel).ModelInfer(message)
+    message.parameters["colour"].string_param = "red"
+    message.parameters["depth"].double_param = 0.5
+    message.parameters["sequence_id"].int64_param = 0
+    message.parameters["sequence_start"].bool_param = False
+    message.inputs[0].parameters["binary_data_size"].int64_param = 64
+    assert Stub(channel).ModelInfer(message) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value", "expected"),
+    [
+        ("sequence_id", "string_param", "a", "parameter 'sequence_id': sequences are not supp"),
+        ("sequence_start", "bool_param", True, "parameter 'sequence_start': sequences are not"),
+        ("sequence_end", "bool_param", True, "parameter 'sequence_end': sequences are not supp"),
+        (
+            "sequence_end",
+            "int64_param",
+            1,
+            "type for 'sequence_end' parameter, expected bool_param",
+        ),
+        ("sequence_id", "bool_param", True, "expected int64_param or string_param"),
+        ("triton_secret", "bool_param", True, "starting with 'triton_' are reserved"),
+        ("triton_enable_empty_final_response", "int64_param", 1, "expected bool_param"),
+    ],
+)
+def test_reserved_parameters_are_not_passed_over(
+    channel: grpc.Channel, name: str, kind: str, value: object, expected: str
+) -> None:
+    """Sequences, which change the answers, and names reserved for Triton are refused."""
+    message = simple(5)
+    setattr(message.parameters[name], kind, value)
+    code, details = refusal(channel, message)
+    assert code == StatusCode.INVALID_ARGUMENT
+    assert expected in details
+
+
 def test_an_unknown_model_or_version_is_not_found(channel: grpc.Channel) -> None:
     """The text begins as Triton's does, which clients look for."""
     for message in (

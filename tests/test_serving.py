@@ -45,9 +45,9 @@ def code_of(call: Any) -> StatusCode:
     return code
 
 
-def until_running(stub: Stub) -> Any:
+def until_running(stub: Stub, request: pb.ModelInferRequest | None = None) -> Any:
     """Send a slow request and come back once it is at work, so that the next one has to wait."""
-    call = stub.ModelInfer.future(slow())
+    call = stub.ModelInfer.future(request or slow())
     while True:
         waiting = stub.ModelInfer.future(slow(1), timeout=0.2)
         if code_of(waiting) == StatusCode.DEADLINE_EXCEEDED:
@@ -83,6 +83,18 @@ def test_what_is_not_implemented_says_so(channel: grpc.Channel) -> None:
         Stub(channel).ModelStatistics(pb.ModelStatisticsRequest())
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() == StatusCode.UNIMPLEMENTED
+
+
+def test_the_server_tells_the_name_it_was_given(tmp_path: Path, channel: grpc.Channel) -> None:
+    """Clients that look for a server of another name can be given one."""
+    models.write(tmp_path / "m", "gather", models.gather())
+    ask = pb.ServerMetadataRequest()
+    assert Stub(channel).ServerMetadata(ask).name == "crossrun"
+    with (
+        serving(tmp_path / "m", tmp_path / "log", "--server-name", "triton") as running,
+        grpc.insecure_channel(running.address) as renamed,
+    ):
+        assert Stub(renamed).ServerMetadata(ask).name == "triton"
 
 
 def test_a_stop_lets_accepted_requests_finish(slow_server: Server) -> None:
