@@ -1,14 +1,17 @@
 """What a user of tritonclient does, one call after the other; run by test_stock_client.py."""
 
 import asyncio
+import os
 import queue
 import sys
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
-from tritonclient.utils import InferenceServerException
+import tritonclient.utils.shared_memory as memory
+from tritonclient.utils import InferenceServerException, serialize_byte_tensor
 
 ONES = np.ones((1, 16), np.int32)
 FIVES = np.full((1, 16), 5, np.int32)
@@ -68,13 +71,136 @@ def meet_errors(client: Any) -> None:
         (lambda: client.infer("simple", inputs()[:1]), "needs the input INPUT1 too"),
         (lambda: client.get_model_config("simple", "9"), "Request for unknown model"),
     ):
-        try:
-            call()  # type: ignore[no-untyped-call]
-        except InferenceServerException as error:
-            told = error.message()
-        else:
-            told = "no error"
-        assert expected in told, told
+        check_told(call, expected)
+
+
+def check_told(call: Callable[[], Any], expected: str) -> None:
+    try:
+        call()
+    except InferenceServerException as error:
+        told = error.message()
+    else:
+        told = "no error"
+    assert expected in told, told
+
+
+def infer_with_parameters(client: Any) -> None:
+    own = {"colour": "red", "depth": 2, "width": 0.5, "loud": True}
+    check_sums(client.infer("simple", inputs(), parameters=own))
+    check_told(
+        lambda: client.infer("simple", inputs(), sequence_id=7, sequence_start=True),
+        "sequences are not supported",
+    )
+
+
+def classify(client: Any) -> None:
+    image = triton.InferInput("image", [2, 8, 8, 3], "UINT8")
+    image.set_data_from_numpy(np.tile(np.array([255, 0, 51], np.uint8), (2, 8, 8, 1)))
+    wanted = [triton.InferRequestedOutput("scores", class_count=2)]
+    scores = client.infer("colours", [image], outputs=wanted).as_numpy("scores")
+    assert scores.tolist() == [[b"1.000000:0:red", b"0.200000:2:blue"]] * 2
+
+
+def stream(client: Any) -> None:
+    answers: queue.Queue[Any] = queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)))
+    for model, i in (("simple", "a"), ("nobody", "b"), ("simple", "c")):
+        client.async_stream_infer(
+            model, inputs(), request_id=i, enable_empty_final_response=model == "simple"
+        )
+    client.stop_stream()
+    (first, _), (_, unknown), (last, _) = (answers.get(timeout=60) for _ in range(3))
+    for result, i in ((first, "a"), (last, "c")):
+        check_sums(result)
+        assert result.get_response().id == i
+        assert result.get_response().parameters["triton_final_response"].bool_param
+    assert "Request for unknown model: 'nobody'" in unknown.message()
+    assert answers.empty()
+
+
+def cancel_stream(client: Any) -> None:
+    answers: queue.Queue[Any] = queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)))
+    client.async_stream_infer("simple", inputs())
+    check_sums(answers.get(timeout=60)[0])
+    client.stop_stream(cancel_requests=True)
+    check_sums(client.infer("simple", inputs()))
+
+
+def share_sums(client: Any) -> None:
+    """Two inputs and one output in shared memory, the other output in the message."""
+    client.unregister_system_shared_memory()
+    client.unregister_cuda_shared_memory()
+    given = make_region(client, "given", [FIVES, ONES], 128)
+    taken = make_region(client, "taken", [], 64)
+    tensors = [triton.InferInput(f"INPUT{i}", [1, 16], "INT32") for i in (0, 1)]
+    tensors[0].set_shared_memory("given", 64)
+    tensors[1].set_shared_memory("given", 64, offset=64)
+    wanted = [triton.InferRequestedOutput(f"OUTPUT{i}") for i in (0, 1)]
+    wanted[0].set_shared_memory("taken", 64)
+    result = client.infer("simple", tensors, outputs=wanted)
+    assert (memory.get_contents_as_numpy(taken, np.int32, [1, 16]) == FIVES + ONES).all()
+    assert (result.as_numpy("OUTPUT1") == FIVES - ONES).all()
+    assert result.get_output("OUTPUT0").parameters["shared_memory_region"].string_param == "taken"
+    assert set(client.get_system_shared_memory_status(as_json=True)["regions"]) == {
+        "given",
+        "taken",
+    }
+    client.unregister_system_shared_memory("given")
+    assert set(client.get_system_shared_memory_status().regions) == {"taken"}
+    client.unregister_system_shared_memory()
+    for region in (given, taken):
+        memory.destroy_shared_memory_region(region)
+
+
+def share_strings(client: Any) -> None:
+    """Strings go in and come out of shared memory in their wire form."""
+    words = np.array([["crossrun", "überlaufen"]], np.object_)
+    encoded = serialize_byte_tensor(words)
+    size = len(encoded.item())
+    both = make_region(client, "words", [encoded], size + 100)
+    tensor = triton.InferInput("x", [1, 2], "BYTES")
+    tensor.set_shared_memory("words", size)
+    wanted = triton.InferRequestedOutput("y")
+    wanted.set_shared_memory("words", 100, offset=size)
+    output = client.infer("identity_bytes", [tensor], outputs=[wanted]).get_output("y")
+    found = memory.get_contents_as_numpy(both, np.object_, output.shape, offset=size)
+    assert [word.decode() for word in found.ravel()] == words.ravel().tolist()
+    client.unregister_system_shared_memory("words")
+    memory.destroy_shared_memory_region(both)
+
+
+def make_region(client: Any, name: str, arrays: list[Any], byte_size: int) -> Any:
+    key = f"/crossrun_stock_{os.getpid()}_{name}"
+    region = memory.create_shared_memory_region(name, key, byte_size, create_only=True)
+    memory.set_shared_memory_region(region, arrays)
+    client.register_system_shared_memory(name, key, byte_size)
+    return region
+
+
+def meet_errors_of_sharing(client: Any) -> None:
+    assert not client.get_cuda_shared_memory_status().regions
+    client.unregister_cuda_shared_memory("nothing")
+    for call, expected in (
+        (lambda: client.register_cuda_shared_memory("a", b"AAAA", 0, 8), "takes no CUDA regions"),
+        (lambda: client.register_system_shared_memory("a", "/nobody", 8), "Unable to open"),
+        (lambda: client.get_system_shared_memory_status("a"), "Unable to find system shared mem"),
+    ):
+        check_told(call, expected)
+
+
+def keep_alive(address: str) -> None:
+    options = triton.KeepAliveOptions(
+        keepalive_time_ms=1000,
+        keepalive_timeout_ms=20000,
+        keepalive_permit_without_calls=True,
+        http2_max_pings_without_data=0,
+    )
+    with triton.InferenceServerClient(address, keepalive_options=options) as client:
+        check_sums(client.infer("simple", inputs()))
+    arguments = [("grpc.lb_policy_name", "pick_first"), ("grpc.max_send_message_length", 2**20)]
+    with triton.InferenceServerClient(address, channel_args=arguments) as client:
+        check_sums(client.infer("simple", inputs()))
 
 
 async def infer_async(address: str) -> None:
@@ -82,12 +208,40 @@ async def infer_async(address: str) -> None:
         results = await asyncio.gather(*(client.infer("simple", inputs()) for _ in range(20)))
         for result in results:
             check_sums(result)
+        await stream_async(client)
+
+
+async def stream_async(client: Any) -> None:
+    async def requests() -> AsyncIterator[dict[str, Any]]:
+        for name in ("simple", "nobody", "simple"):
+            yield {"model_name": name, "inputs": inputs(), "request_id": name}
+
+    answers = [answer async for answer in client.stream_infer(requests())]
+    assert [error is None for _, error in answers] == [True, False, True]
+    check_sums(answers[0][0])
+    check_sums(answers[2][0])
+
+
+STEPS = (
+    ask_about,
+    infer,
+    infer_strings,
+    meet_errors,
+    infer_with_parameters,
+    classify,
+    stream,
+    cancel_stream,
+    share_sums,
+    share_strings,
+    meet_errors_of_sharing,
+)
 
 
 def main(address: str) -> None:
     with triton.InferenceServerClient(address) as client:
-        for step in (ask_about, infer, infer_strings, meet_errors):
+        for step in STEPS:
             step(client)
+    keep_alive(address)
     asyncio.run(infer_async(address))
     print("all calls answered")  # noqa: T201 - the test reads it
 
