@@ -124,6 +124,13 @@ def test_integers_rank_to_the_ends_of_their_range(datatype: str) -> None:
     assert classify(scores, datatype, 4, batched=True).tolist() == [expected]
 
 
+def test_equal_scores_rank_by_index() -> None:
+    """Of many classes with one score the lowest indices come first."""
+    scores = np.array([[0.25, 0.5] * 500], np.float32)
+    expected = [f"0.500000:{i}" for i in range(1, 200, 2)]
+    assert classify(scores, "FP32", 100, batched=True).tolist() == [expected]
+
+
 def test_what_is_no_number_ranks_last() -> None:
     """NaN is never the best class, infinity is."""
     scores = np.array([np.nan, 1e10, np.inf], np.float64)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from crossrun_server.tensors import DTYPES, TensorSpec, as_strings, from_bytes, to_bytes
+from crossrun_server.tensors import DTYPES, TensorSpec, as_strings, from_bytes, to_bytes, write
 
 NUMERIC = sorted(DTYPES.keys() - {"BYTES"})
 
@@ -68,3 +68,28 @@ def test_a_spec_accepts_any_size_where_it_says_so() -> None:
     assert spec.accepts((7, 3))
     assert not spec.accepts((7, 4))
     assert not spec.accepts((7,))
+
+
+@given(tensors())
+def test_what_is_written_into_memory_is_the_wire_form(tensor: tuple[str, np.ndarray]) -> None:
+    """It takes as many bytes as it says, and not one more; one byte too few takes nothing."""
+    _, array = tensor
+    data = to_bytes(array)
+    memory = bytearray(b"." * (len(data) + 1))
+    assert write(array, memoryview(memory)) == len(data)
+    assert memory == data + b"."
+    if data:
+        untouched = bytearray(len(data) - 1)
+        with pytest.raises(ValueError, match=f"should be at least {len(data)} to hold"):
+            write(array, memoryview(untouched))
+        assert untouched == bytes(len(data) - 1)
+
+
+def test_memory_is_read_in_place_where_its_address_allows() -> None:
+    """A tensor looks into the memory it lies in; only an address off the dtype's is copied."""
+    memory = np.zeros(17, np.uint8)
+    in_place = from_bytes(memory.data[:16], "FP32", (4,))
+    assert np.shares_memory(in_place, memory)
+    moved = from_bytes(memory.data[1:], "FP32", (4,))
+    assert moved.flags.aligned
+    assert not np.shares_memory(moved, memory)
