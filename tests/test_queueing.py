@@ -124,7 +124,8 @@ def test_a_parameter_of_the_wrong_kind_is_named(
     setattr(message.parameters[name], kind, value)
     code, details = refusal(channel, message)
     assert code == StatusCode.INVALID_ARGUMENT
-    assert details.startswith(f"parameter '{name}' {expected}")
+    assert f"'{name}'" in details
+    assert expected in details
 
 
 def test_an_empty_parameter_is_named(channel: grpc.Channel) -> None:
