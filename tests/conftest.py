@@ -14,10 +14,16 @@ import grpc
 import pytest
 
 from tests import models
+from tests.conformance import options
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 MATERIAL = ROOT.parent / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the conformance suite's options, which a plain `pytest` has to know as well."""
+    options.add(parser)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,82 @@
+"""The target of the suite, who is skipped, and the line at the end that says so."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from tests.conformance import options
+from tests.conformance.target import Target
+
+FOLDER = Path(__file__).parent
+TARGET = pytest.StashKey[Target]()
+
+
+@pytest.fixture(scope="session")
+def target(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Target]:
+    """The server under test: --target, or ours on the suite's models."""
+    address: str | None = pytestconfig.getoption("target")
+    if address:
+        yield _connect(pytestconfig, address, complete=False)
+        return
+    from tests.conformance import models
+    from tests.conftest import serving
+
+    repository = models.write_all(tmp_path_factory.mktemp("conformance"))
+    with serving(repository, tmp_path_factory.mktemp("log") / "server.log") as running:
+        yield _connect(pytestconfig, running.address, complete=True)
+
+
+@pytest.fixture(autouse=True)
+def _announced(request: pytest.FixtureRequest) -> None:
+    """Skip the cases of an extension that the target does not announce."""
+    if marker := request.node.get_closest_marker("extension"):
+        request.getfixturevalue("target").need_extension(marker.args[0])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell pytest the suite's marker."""
+    config.addinivalue_line("markers", "extension(name): runs where the target announces it")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Say how many cases ran, how many were skipped, and why."""
+    target = config.stash.get(TARGET, None)
+    if target is None:
+        return
+    ours = {
+        outcome: [r for r in reports if getattr(r, "fspath", "").startswith(_prefix(config))]
+        for outcome, reports in terminalreporter.stats.items()
+        if outcome in ("passed", "failed", "error", "skipped")
+    }
+    counts = {outcome: len(reports) for outcome, reports in ours.items()}
+    terminalreporter.section("conformance")
+    terminalreporter.line(
+        f"{_name(target)}: {counts.get('passed', 0)} passed, "
+        f"{counts.get('failed', 0) + counts.get('error', 0)} failed, "
+        f"{counts.get('skipped', 0)} skipped"
+    )
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in ours.get("skipped", [])
+    )
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"  {count} {reason}")
+
+
+def _prefix(config: pytest.Config) -> str:
+    return FOLDER.relative_to(config.rootpath).as_posix()
+
+
+def _name(target: Target) -> str:
+    said = target.__dict__.get("metadata")
+    return f"{said.name} {said.version} at {target.address}" if said else target.address
+
+
+def _connect(config: pytest.Config, address: str, complete: bool) -> Target:
+    target = Target(address, complete, options.same_host(config, address))
+    config.stash[TARGET] = target
+    return target
