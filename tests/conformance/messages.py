@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
+import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
 from tests.conformance.datatypes import NUMPY, TYPED, Array, array, decode, encode
@@ -22,10 +24,20 @@ class Tensor:
         """The tensor in raw form."""
         return encode(self.datatype, self.values)
 
-    @property
-    def content(self) -> tuple[str, tuple[int, ...], bytes]:
-        """What has to come back from an identity: datatype, shape, bytes."""
-        return self.datatype, self.values.shape, self.raw
+    def check(self, datatype: str, values: Array) -> None:
+        """Fail the test unless this is the very tensor: datatype, shape, and every bit."""
+        assert (self.datatype, self.values.shape) == (datatype, values.shape), self.name
+        raw, expected = self.raw, encode(datatype, values)
+        if raw != expected:
+            self._tell_difference(values)
+
+    def _tell_difference(self, values: Array) -> NoReturn:
+        """Name the first element that differs, rather than print two long tensors."""
+        pairs = zip(self.values.ravel(), values.ravel(), strict=True)
+        for position, (found, wanted) in enumerate(pairs):
+            if found is not wanted and repr(found) != repr(wanted):
+                pytest.fail(f"{self.name}[{position}] is {found!r:.80}, expected {wanted!r:.80}")
+        pytest.fail(f"{self.name} differs in bits that do not show")
 
 
 def tensor(
