@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> dict[str, object]:
     """Run the suite once."""
     outcomes, printed = Outcomes(), io.StringIO()
     with contextlib.redirect_stdout(printed):
-        pytest.main(["-p", "no:cacheprovider", *arguments], [outcomes])
+        pytest.main(["--tb=no", "-p", "no:cacheprovider", *arguments], [outcomes])
     return {**outcomes.names, "summary": printed.getvalue()}
 
 

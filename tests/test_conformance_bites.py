@@ -1,8 +1,11 @@
 """The conformance suite notices: run against servers that are wrong, the right cases fail."""
 
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,6 +21,7 @@ ERRORS = f"{SUITE}/test_errors.py"
 PIPELINED = f"{SUITE}/test_connection.py::test_pipelined_requests_do_not_mix"
 EXTENSIONS = f"{SUITE}/test_extensions.py"
 NOTHING = "nothing"
+SILENCE = "silence"
 MALFORMED = "test_a_malformed_request_is_refused"
 DENORMALS = {
     f"{test}[{datatype}-denormal]"
@@ -126,16 +130,29 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, Outcome]:
-    """The suite's outcome for each fault, and for none."""
+    """The suite's outcome for each fault, for none, and for an address without a server.
+
+    One child process runs them all, as importing takes it longer than most runs.
+    """
     files = {NOTHING: SUITE} | {fault: file for fault, (file, _) in FAULTS.items()}
-    with broken_oip.running(list(files)) as addresses:
-        orders = [json.dumps([files[fault], "--target", addresses[fault]]) for fault in files]
+    with broken_oip.running(list(files)) as addresses, silent_address() as silent:
+        orders = [[files[fault], "--target", addresses[fault]] for fault in files]
+        orders.append([SUITE, "--target", silent])
         child = subprocess.run(
             [sys.executable, "-m", "tests.conformance_child"],
-            input="\n".join(orders), capture_output=True, text=True, check=True, cwd=ROOT,
+            input="\n".join(map(json.dumps, orders)),
+            capture_output=True, text=True, check=True, cwd=ROOT,
         )  # fmt: skip
     answers = [Outcome(**json.loads(line)) for line in child.stdout.splitlines()]
-    return dict(zip(files, answers, strict=True))
+    return dict(zip([*files, SILENCE], answers, strict=True))
+
+
+@contextmanager
+def silent_address() -> Iterator[str]:
+    """An address that is taken, and where nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 def test_a_server_without_fault_passes(outcomes: dict[str, Outcome]) -> None:
@@ -154,6 +171,13 @@ def test_what_a_server_lacks_is_skipped_and_told(outcomes: dict[str, Outcome]) -
     assert f": {passed} passed, 0 failed, {skipped} skipped\n" in found.summary
     assert "  2 the target does not serve oip_slow\n" in found.summary
     assert "the target does not announce statistics\n" in found.summary
+
+
+def test_without_a_server_the_run_ends_at_once(outcomes: dict[str, Outcome]) -> None:
+    """An address where nobody listens is one line, not a failure of every case."""
+    found = outcomes[SILENCE]
+    assert "no server answers at 127.0.0.1:" in found.summary
+    assert found.passed == found.failed == found.skipped == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)

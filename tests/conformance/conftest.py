@@ -78,5 +78,7 @@ def _name(target: Target) -> str:
 
 def _connect(config: pytest.Config, address: str, complete: bool) -> Target:
     target = Target(address, complete, options.same_host(config, address))
+    if not target.answers():
+        pytest.exit(f"no server answers at {address}", returncode=pytest.ExitCode.USAGE_ERROR)
     config.stash[TARGET] = target
     return target

@@ -45,6 +45,14 @@ class Target:
             self.address, (*UNLIMITED, ("grpc.use_local_subchannel_pool", 1))
         )
 
+    def answers(self) -> bool:
+        """Whether there is a server at all."""
+        try:
+            self.call("ServerLive", pb.ServerLiveRequest())
+        except grpc.RpcError as error:
+            return code_of(error) not in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED)
+        return True
+
     def call(self, rpc: str, message: Any, timeout: float = LIMIT) -> Any:
         """Call an RPC by its name; what goes wrong is a grpc.RpcError."""
         return getattr(self._stub, rpc)(message, timeout=timeout)

@@ -110,13 +110,15 @@ def test_an_unknown_model_in_a_stream(target: Target) -> None:
 def test_two_streams_do_not_mix(target: Target) -> None:
     """Streams that are open together each get their own answers."""
     target.need("oip_simple")
-    streams = [
-        target.stream(simple(base + i, identifier=f"{base + i}") for i in range(20))
-        for base in (100, 200)
-    ]
-    for base, answers in zip((100, 200), streams, strict=True):
-        ids = [answer.infer_response.id for answer in answers]
-        assert ids == [f"{base + i}" for i in range(20)]
+    streams = {
+        start: target.stream(simple(i, identifier=str(i)) for i in range(start, start + 20))
+        for start in (100, 200)
+    }
+    for start, answers in streams.items():
+        found = [answer.infer_response for answer in answers]
+        assert [response.id for response in found] == [str(start + i) for i in range(20)]
+        sums = [read(response)["OUTPUT0"].values[0, 0] for response in found]
+        assert sums == list(range(start + 1, start + 21))
 
 
 def test_a_stream_that_is_cancelled(target: Target) -> None:
