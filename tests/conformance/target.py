@@ -53,9 +53,9 @@ class Target:
             return code_of(error) not in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED)
         return True
 
-    def call(self, rpc: str, message: Any, timeout: float = LIMIT) -> Any:
-        """Call an RPC by its name; what goes wrong is a grpc.RpcError."""
-        return getattr(self._stub, rpc)(message, timeout=timeout)
+    def call(self, rpc: str, message: Any, **options: Any) -> Any:
+        """Call an RPC by its name, with grpc's options; what goes wrong is a grpc.RpcError."""
+        return getattr(self._stub, rpc)(message, **{"timeout": LIMIT, **options})
 
     def future(self, message: pb.ModelInferRequest, timeout: float = LIMIT) -> Any:
         """Send an inference without waiting for it."""

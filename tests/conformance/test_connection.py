@@ -38,6 +38,22 @@ def test_many_strings(target: Target) -> None:
     assert answer.ravel().tolist() == strings
 
 
+def test_a_compressed_request(target: Target) -> None:
+    """A request that gRPC compresses is answered as any other."""
+    target.need("oip_identity_fp32")
+    message = identity("FP32", [1.5] * 5000)
+    response = target.call("ModelInfer", message, compression=grpc.Compression.Gzip)
+    assert read(response)["y"].values.tolist() == [[1.5] * 5000]
+
+
+def test_metadata_of_the_call(target: Target) -> None:
+    """Metadata that the server does not know changes nothing."""
+    target.need("oip_simple")
+    metadata = (("oip-custom", "value"), ("oip-custom-bin", b"\0\xff"))
+    response = target.call("ModelInfer", simple(5), metadata=metadata)
+    assert read(response)["OUTPUT0"].values[0, 0] == 6
+
+
 def pipelined(model: str, i: int) -> pb.ModelInferRequest:
     if model == "oip_simple":
         return simple(i, identifier=f"id {i}")

@@ -64,7 +64,9 @@ DEAD = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED)
 def test_an_rpc_answers_as_announced(target: Target, rpc: str) -> None:
     """An RPC of an announced extension is never UNIMPLEMENTED; any other ends in an error status.
 
-    Triton announces shared memory and says UNIMPLEMENTED with "disabled" where it is switched off.
+    Status and Unregister of shared memory may answer unannounced, as long as they know no regions:
+    clients tidy up with them before they look at what is announced. Triton announces shared
+    memory and says UNIMPLEMENTED with "disabled" where it is switched off.
     """
     known = RPCS[rpc]
     if known.extension in target.metadata.extensions:
