@@ -1,6 +1,7 @@
 """Every datatype, raw and typed, at the edges of what it holds: an identity gives it back."""
 
 import pytest
+from grpc import StatusCode
 
 from tests.conformance.datatypes import EDGES, TYPED
 from tests.conformance.messages import Tensor, identity, request, tensor
@@ -41,6 +42,18 @@ def test_raw_values_in_rows(target: Target, datatype: str) -> None:
 def test_typed_values_in_rows(target: Target, datatype: str) -> None:
     """Several typed values in several rows keep their order."""
     check(target, _in_rows(datatype), typed=True)
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["raw", "typed"])
+def test_bytes_that_are_no_text(target: Target, typed: bool) -> None:
+    """BYTES outside UTF-8 come back as they are or are refused by name, but are never changed."""
+    sent = tensor("x", "BYTES", [b"\xff\xfe", b"\x80 text \xc3"])
+    message = request("oip_identity_bytes", [sent], typed=typed)
+    target.need(message.model_name)
+    if target.attempt("ModelInfer", message) is StatusCode.INVALID_ARGUMENT:
+        target.check_refused(message, ("x",))
+    else:
+        check(target, sent, typed)
 
 
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])
