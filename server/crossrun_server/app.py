@@ -9,20 +9,21 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
-from crossrun_server import providers, repository
+from crossrun_server import modes, providers
 from crossrun_server.errors import ServingError
+from crossrun_server.modes import Control
 from crossrun_server.repository import Repository
 from crossrun_server.services.edge import Edge
+from crossrun_server.services.health import Health
 from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.services.providers import ProvidersService
 from crossrun_server.services.vision import VisionService
@@ -30,7 +31,6 @@ from crossrun_server.shared_memory import Regions
 
 log = logging.getLogger(__name__)
 
-SERVING = health_pb2.HealthCheckResponse.SERVING
 OPTIONS = (
     ("grpc.max_receive_message_length", -1),  # a batch of pictures is far over grpc's 4 MB
     ("grpc.max_send_message_length", -1),
@@ -50,6 +50,7 @@ class Config:
     provider_options: tuple[str, ...] = ()
     shared_memory: bool = False
     server_name: str = "crossrun"
+    control: modes.Policy = field(default_factory=modes.Policy)
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
@@ -57,23 +58,27 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
 
     Args:
         config: what to serve and where.
-        announce: is told the address once all models are SERVING.
+        announce: is told the address once all models that load at the start are SERVING.
 
     Raises:
-        LoadError: a model cannot be loaded.
-        ServingError: the port cannot be bound.
+        LoadError: a model cannot be loaded, and that is to be fatal.
+        ServingError: the options contradict each other, or the port cannot be bound.
     """
-    stop = _stop_on_signal()
+    stop, health = _stop_on_signal(), Health()
     request = providers.parse(config.provider, providers.parse_options(config.provider_options))
-    models = repository.load(config.models, request)
-    async with _running(config, models) as running:
+    models = Repository(config.models, request, health.set)
+    control = Control(models, config.control)
+    await control.start()
+    async with _running(config, control, health) as running:
+        watching = asyncio.create_task(control.watch())
         announce(running.address)
         await stop.wait()
         log.info("draining")
+        watching.cancel()
         models.draining = True
-        await running.health.enter_graceful_shutdown()
+        health.stop()
         await running.edge.in_flight.drained()
-    models.close()
+    await models.close()
     log.info("stopped")
 
 
@@ -81,31 +86,30 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
 class _Running:
     address: str
     edge: Edge
-    health: HealthServicer
 
 
 @asynccontextmanager
-async def _running(config: Config, models: Repository) -> AsyncIterator[_Running]:
-    edge, health = Edge(), HealthServicer()
+async def _running(config: Config, control: Control, health: Health) -> AsyncIterator[_Running]:
+    edge = Edge()
     server = grpc.aio.server(interceptors=(edge,), options=OPTIONS)
     protocol = ProtocolService(
-        models, Regions(config.shared_memory), edge.in_flight, config.server_name
+        control, Regions(config.shared_memory), edge.in_flight, config.server_name
     )
-    names = _add_services(server, models, protocol, health)
+    names = _add_services(server, control.repository, protocol, health)
     port = _bind(server, config)
     await server.start()
     for name in names:
-        await health.set(name, SERVING)
+        health.set(name, True)
     try:
-        yield _Running(f"{config.host}:{port}", edge, health)
+        yield _Running(f"{config.host}:{port}", edge)
     finally:
         await server.stop(LAST_WORDS)
 
 
 def _add_services(
-    server: grpc.aio.Server, models: Repository, protocol: ProtocolService, health: HealthServicer
+    server: grpc.aio.Server, models: Repository, protocol: ProtocolService, health: Health
 ) -> list[str]:
-    """Register every service; returns the names that health answers for."""
+    """Register every service; returns the names that health answers for besides the models."""
     grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(protocol, server)
     vision_pb2_grpc.add_VisionServicer_to_server(VisionService(models), server)
     providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), server)
@@ -119,7 +123,7 @@ def _add_services(
         [*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
          reflection.SERVICE_NAME], server,
     )  # fmt: skip
-    return ["", *services, *sorted({model.name for model in models})]
+    return ["", *services]
 
 
 def _bind(server: grpc.aio.Server, config: Config) -> int:

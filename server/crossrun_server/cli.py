@@ -11,6 +11,7 @@ import typer
 from crossrun_server import listing
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
+from crossrun_server.modes import Mode, Policy
 
 
 def _list_providers(wanted: bool) -> None:
@@ -49,13 +50,36 @@ def command(
         ),
     ] = Config.shared_memory,
     server_name: Annotated[str, typer.Option(help="Name in ServerMetadata.")] = Config.server_name,
+    model_control_mode: Annotated[
+        Mode,
+        typer.Option(help="What is loaded: all at the start; what changes; what is asked for."),
+    ] = Policy.mode,
+    load_model: Annotated[
+        list[str] | None, typer.Option(help="With explicit: load it at the start; '*' is all.")
+    ] = None,
+    repository_poll_secs: Annotated[
+        int, typer.Option(min=1, help="With poll: seconds from one look to the next.")
+    ] = Policy.poll_seconds,
+    exit_on_error: Annotated[
+        bool, typer.Option(help="End where a model cannot be loaded at the start.")
+    ] = Policy.exit_on_error,
 ) -> None:
     """Serve ONNX models over gRPC: Open Inference Protocol and crossrun.v1.Vision."""
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
+    control = Policy(
+        model_control_mode, tuple(load_model or ()), repository_poll_secs, exit_on_error
+    )
     config = Config(
-        models, host, port, provider, tuple(provider_option or ()), shared_memory, server_name
+        models,
+        host,
+        port,
+        provider,
+        tuple(provider_option or ()),
+        shared_memory,
+        server_name,
+        control,
     )
     try:
         asyncio.run(serve(config, _announce))

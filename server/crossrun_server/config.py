@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
 from google.protobuf.message import Message
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import placement, policies
-from crossrun_server.errors import LoadError
+from crossrun_server.errors import LoadError, PollError
 from crossrun_server.queueing import Policy
 from crossrun_server.tensors import TensorSpec
 
@@ -49,6 +49,7 @@ IMPLEMENTED = {
     "instance_group.gpus",
     "optimization.execution_accelerators",
     "parameters",  # key by key, see _unused_parameters
+    "model_warmup",
 }
 # What changes the answers, so that passing it over would be wrong.
 REFUSED = {
@@ -89,9 +90,21 @@ def read(folder: Path) -> pb.ModelConfig | None:
         proto = text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise LoadError(f"{path}: {error}") from error
-    _check(proto, folder)
-    proto.name = folder.name
-    return proto
+    return _checked(proto, folder.name, "config.pbtxt")
+
+
+def from_json(text: str, name: str) -> pb.ModelConfig:
+    """Read a configuration given as JSON in place of a model's config.pbtxt.
+
+    Raises:
+        PollError: it is no valid ModelConfig.
+        LoadError: it describes something this server refuses.
+    """
+    try:
+        proto = json_format.Parse(text, pb.ModelConfig())
+    except json_format.ParseError as error:
+        raise PollError(f"config: {error}") from error
+    return _checked(proto, name, "config")
 
 
 def complete(
@@ -119,16 +132,18 @@ def complete(
     return ServedConfig(proto, served_inputs, served_outputs, policies.read(proto))
 
 
-def _check(proto: pb.ModelConfig, folder: Path) -> None:
-    if proto.name not in ("", folder.name):
-        raise LoadError(f"{folder}: config.pbtxt names the model {proto.name!r}")
+def _checked(proto: pb.ModelConfig, name: str, source: str) -> pb.ModelConfig:
+    if proto.name not in ("", name):
+        raise LoadError(f"{source} names the model {proto.name!r}")
     if proto.backend not in ("", "onnxruntime") or proto.platform not in ("", "onnxruntime_onnx"):
-        raise LoadError(f"{folder}: only ONNX models are served (backend 'onnxruntime')")
+        raise LoadError(f"{source}: only ONNX models are served (backend 'onnxruntime')")
     unused = {*_unused(proto), *_unused_parameters(proto)}
     if refused := unused & REFUSED:
-        raise LoadError(f"{folder}: {', '.join(sorted(refused))} is not supported")
+        raise LoadError(f"{source}: {', '.join(sorted(refused))} is not supported")
     for field in sorted(unused):
-        log.warning("%s: %s in config.pbtxt has no effect", folder.name, field)
+        log.warning("%s: %s in %s has no effect", name, field, source)
+    proto.name = name
+    return proto
 
 
 def _unused(message: Message, prefix: str = "") -> Iterator[str]:

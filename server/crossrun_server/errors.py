@@ -14,7 +14,11 @@ class UnknownModel(ServingError):  # noqa: N818
 
 
 class ModelUnavailable(ServingError):  # noqa: N818
-    """The model is known but takes no requests now: draining."""
+    """The model is known but takes no requests now: not loaded, or draining."""
+
+
+class ControlRefused(ServingError):  # noqa: N818
+    """Loading and unloading on request are not allowed as the server was started."""
 
 
 class QueueFull(ServingError):  # noqa: N818
@@ -39,3 +43,7 @@ class RegionExists(ServingError):  # noqa: N818
 
 class NotEnabled(ServingError):  # noqa: N818
     """The server was started without what was asked for; the message names the option."""
+
+
+class PollError(LoadError):
+    """What a model was to be loaded from is not there or cannot be read."""

@@ -1,8 +1,11 @@
 """One version of one model: what it takes, what it gives, what it makes of a request.
 
+Whoever keeps a model across an `await` does so in `with model:`, so that a model which is
+replaced meanwhile is not closed under a request.
 Knows arrays, not messages; how the session runs and how requests wait is not its business.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from crossrun_server.config import ServedConfig
@@ -33,6 +36,19 @@ class Model:
         self.outputs = {spec.name: spec for spec in config.outputs}
         self.assignments = assignments
         self._scheduler = scheduler
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    def __enter__(self) -> "Model":
+        self._users += 1
+        self._unused.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if self._users == 0:
+            self._unused.set()
 
     async def infer(
         self,
@@ -53,9 +69,10 @@ class Model:
         self._check(inputs)
         for name in outputs:
             self.output(name)
-        return await self._scheduler.submit(
-            inputs, tuple(outputs) or tuple(self.outputs), deadline, priority, timeout
-        )
+        with self:
+            return await self._scheduler.submit(
+                inputs, tuple(outputs) or tuple(self.outputs), deadline, priority, timeout
+            )
 
     def input(self, name: str) -> TensorSpec:
         """Find an input by name, or raise InvalidRequest."""
@@ -66,7 +83,8 @@ class Model:
         return _find(name, self.outputs, f"{self.name!r} has no output {name!r}; its outputs are")
 
     async def drain(self) -> None:
-        """Wait until no request waits or runs."""
+        """Wait until nobody uses it and nothing of it runs, not even for a caller who left."""
+        await self._unused.wait()
         await self._scheduler.drain()
 
     def close(self) -> None:

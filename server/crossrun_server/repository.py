@@ -1,46 +1,63 @@
-"""The models on disk and those in memory: finds versions, loads them, hands them out by name.
+"""The models by name: loads, swaps, unloads and lists them, and hands them out.
 
-Knows Triton's layout, NAME/config.pbtxt and NAME/VERSION/model.onnx, and nothing of requests.
+A model is replaced by one assignment once its successor is warm; whoever had got the one
+before finishes on it. Knows nothing of requests, and not why a model is loaded.
 """
 
-import logging
-import time
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config
-from crossrun_server import placement as placements
-from crossrun_server.errors import LoadError, ModelUnavailable, ServingError, UnknownModel
+from crossrun_server import layout, loader
+from crossrun_server.errors import ModelUnavailable, UnknownModel
+from crossrun_server.loader import Loaded, Source
 from crossrun_server.model import Model
 from crossrun_server.providers import Request
-from crossrun_server.scheduler import Scheduler
-from crossrun_server.session import Assignment, Session
-from crossrun_server.tensors import DTYPES, Array, TensorSpec
+from crossrun_server.states import UNKNOWN, Entry, Retired
 
-log = logging.getLogger(__name__)
+Listener = Callable[[str, bool], None]
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A line of the index; version and state are empty for a model that was never loaded."""
+
+    name: str
+    version: str = ""
+    state: str = ""
+    reason: str = ""
 
 
 class Repository:
-    """The loaded models, each name with its versions."""
+    """The models of one folder, and those that were sent over the wire."""
 
-    def __init__(self, models: list[Model]) -> None:
-        self._models: dict[str, dict[int, Model]] = {}
-        for model in models:
-            self._models.setdefault(model.name, {})[int(model.version)] = model
+    def __init__(
+        self, root: Path, default: Request, listener: Listener = lambda _name, _ready: None
+    ) -> None:
+        """Store where models are and who listens.
+
+        Args:
+            root: the folder of the models' folders.
+            default: the execution providers of models that name none.
+            listener: is told a model's name and whether it is ready, at every change.
+        """
+        self.root = root
         self.draining = False
+        self._default = default
+        self._listener = listener
+        self._entries: dict[str, Entry] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Model]:
-        return (model for versions in self._models.values() for model in versions.values())
+        return (m for entry in self._entries.values() for m in entry.loaded.models.values())
 
     def get(self, name: str, version: str = "") -> Model:
-        """Find a model; without a version the newest loaded.
+        """Find a model that takes requests; without a version the newest loaded.
 
         Raises:
             UnknownModel: no such name or version.
-            ModelUnavailable: the server is draining.
+            ModelUnavailable: it is not loaded, or the server is draining.
         """
         model = self.find(name, version)
         if self.draining:
@@ -48,28 +65,22 @@ class Repository:
         return model
 
     def find(self, name: str, version: str = "") -> Model:
-        """Find a model as `get` does, whether it takes requests or not."""
-        versions = self._models.get(name)
-        if versions is None:
-            raise UnknownModel(f"Request for unknown model: {name!r} is not found")
-        if not version:
-            return versions[max(versions)]
-        if not version.isdecimal() or int(version) not in versions:
-            raise UnknownModel(
-                f"Request for unknown model: {name!r} version {version!r} is not found; "
-                f"loaded: {', '.join(map(str, sorted(versions)))}"
-            )
-        return versions[int(version)]
+        """Find a loaded model as `get` does, whether the server is draining or not."""
+        if name in self._entries:
+            return self._entries[name].find(version)
+        if layout.has_model(self.root, name):
+            raise ModelUnavailable(f"{UNKNOWN} {name!r} has no available versions: not loaded")
+        raise UnknownModel(f"{UNKNOWN} {name!r} is not found")
 
     def versions(self, name: str) -> list[str]:
         """Name the loaded versions of a model, oldest first."""
-        return [str(version) for version in sorted(self._models[name])]
+        return [str(version) for version in sorted(self._entries[name].loaded.models)]
 
     def select(self, name: str = "", version: str = "") -> list[Model]:
         """Find every loaded version of every model, or of one, or one version of it.
 
         Raises:
-            UnknownModel: a name or version was given and is not loaded.
+            UnknownModel, ModelUnavailable: a name or version was given and is not loaded.
         """
         if not name:
             return list(self)
@@ -78,111 +89,119 @@ class Repository:
         return [self.find(name, version) for version in self.versions(self.find(name).name)]
 
     def only(self) -> str:
-        """Name the one model there is.
+        """Name the one model that is loaded.
 
         Raises:
-            UnknownModel: there are several.
+            UnknownModel: there are several, or none.
         """
-        if len(self._models) > 1:
-            raise UnknownModel(
-                f"the request names no model and there are several: {', '.join(self._models)}"
-            )
-        return next(iter(self._models))
+        ready = [name for name, entry in self._entries.items() if entry.ready]
+        if len(ready) != 1:
+            there = f"there are several: {', '.join(ready)}" if ready else "none is loaded"
+            raise UnknownModel(f"the request names no model and {there}")
+        return ready[0]
 
-    def close(self) -> None:
-        """Release every model."""
+    def index(self) -> list[Indexed]:
+        """List every version that was ever loaded or tried, and every model on disk."""
+        names = {*layout.models(self.root), *self._entries}
+        return [line for name in sorted(names) for line in self._indexed(name)]
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Tell the listener of models that are known and not ready."""
+        for name in names:
+            self._listener(name, False)
+
+    async def load(self, source: Source, *, keep_unchanged: bool = False) -> None:
+        """Load a model beside the one that serves, then let it take over.
+
+        Whoever awaits this may leave: it goes on.
+
+        Args:
+            source: what to load it from.
+            keep_unchanged: leave versions alone whose files are those that were loaded.
+
+        Raises:
+            LoadError: it cannot be loaded; what was loaded before goes on serving.
+        """
+        await self._to_its_end(self._load(source, keep_unchanged))
+
+    async def unload(self, name: str) -> None:
+        """Let a model take no more requests; it is released once those it has are answered.
+
+        Raises:
+            UnknownModel: no such name.
+        """
+        if name in self._entries:
+            await self._to_its_end(self._unload(self._entries[name]))
+        elif not layout.has_model(self.root, name):
+            raise UnknownModel(f"{UNKNOWN} {name!r} is not found")
+
+    async def close(self) -> None:
+        """Finish what is under way, then release every model."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         for model in self:
             model.close()
 
+    def _indexed(self, name: str) -> Iterator[Indexed]:
+        statuses = list(self._entries.get(name, ()))
+        for version, status in statuses:
+            yield Indexed(name, str(version or ""), status.state, status.reason)
+        if not statuses:
+            yield Indexed(name)
 
-def load(root: Path, default: Request) -> Repository:
-    """Load and warm up the versions that each model's version policy asks for.
+    def _entry(self, source: Source) -> Entry:
+        """Find or make the entry of a model; one that stands for nothing is not kept."""
+        entry = self._entries.get(source.name) or Entry(source.name)
+        if source.files is not None or layout.has_model(self.root, source.name):
+            self._entries[source.name] = entry
+        return entry
 
-    Raises:
-        LoadError: there is no model, or one of them cannot be loaded.
-    """
-    if not root.is_dir():
-        raise LoadError(f"{root} is not a folder; expected a model repository")
-    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
-    if not folders:
-        raise LoadError(f"{root} holds no model; expected NAME/1/model.onnx")
-    return Repository([model for folder in folders for model in _load_model(folder, default)])
+    async def _load(self, source: Source, keep_unchanged: bool) -> None:
+        entry = self._entry(source)
+        async with entry.changing:
+            previous = entry.loaded if keep_unchanged else None
+            try:
+                loaded = await self._on_a_thread(source, previous, entry)
+            except Exception as error:
+                entry.failed(str(error))
+                self._tell(entry)
+                raise
+            self._switch(entry, loaded)
 
+    async def _on_a_thread(self, source: Source, previous: Loaded | None, entry: Entry) -> Loaded:
+        loop = asyncio.get_running_loop()
 
-def _load_model(folder: Path, default: Request) -> list[Model]:
-    try:
-        declared = config.read(folder)
-        filename = (declared.default_model_filename if declared else "") or "model.onnx"
-        return [
-            _load_version(folder / str(version) / filename, declared, default)
-            for version in _wanted(declared, _versions(folder, filename), folder)
-        ]
-    except ServingError as error:
-        raise LoadError(f"failed to load {folder.name!r}: {error}") from error
+        def announce(versions: list[int]) -> None:
+            loop.call_soon_threadsafe(entry.loading, versions)
 
+        return await asyncio.to_thread(loader.load, source, self._default, previous, announce)
 
-def _versions(folder: Path, filename: str) -> list[int]:
-    found = [f for f in folder.iterdir() if f.name.isdecimal() and int(f.name) > 0]
-    versions = sorted(int(f.name) for f in found if (f / filename).is_file())
-    if not versions:
-        raise LoadError(f"{folder} has no version; expected {folder.name}/1/{filename}")
-    return versions
+    async def _unload(self, entry: Entry) -> None:
+        async with entry.changing:
+            self._switch(entry, Loaded())
 
+    def _switch(self, entry: Entry, loaded: Loaded) -> None:
+        retired = entry.switch(loaded)
+        self._tell(entry)
+        for one in retired:
+            self._spawn(_retire(entry, one))
 
-def _wanted(declared: pb.ModelConfig | None, found: list[int], folder: Path) -> list[int]:
-    policy = declared.version_policy if declared else pb.ModelVersionPolicy()
-    if policy.HasField("all"):
-        return found
-    if policy.HasField("specific"):
-        wanted = sorted(policy.specific.versions)
-        if missing := set(wanted) - set(found):
-            raise LoadError(f"{folder} has no version {', '.join(map(str, sorted(missing)))}")
-        return wanted
-    return found[-(policy.latest.num_versions or 1) :]
+    def _tell(self, entry: Entry) -> None:
+        if self._entries.get(entry.name) is entry:
+            self._listener(entry.name, entry.ready)
 
+    async def _to_its_end(self, change: Coroutine[None, None, None]) -> None:
+        await asyncio.shield(self._spawn(change))
 
-def _load_version(file: Path, declared: pb.ModelConfig | None, default: Request) -> Model:
-    folder, version = file.parent.parent, file.parent.name
-    started = time.perf_counter()
-    placement = placements.place(declared or pb.ModelConfig(), default)
-    sessions = [Session(file, request, placement.threads) for request in placement.requests]
-    served = config.complete(declared, folder.name, sessions[0].inputs, sessions[0].outputs)
-    assignments = tuple(session.assignment for session in sessions)
-    placements.write(served.proto, assignments)
-    for session in sessions:
-        _warm_up(session, folder.name)
-    _tell(f"{folder.name} version {version}", assignments, time.perf_counter() - started)
-    scheduler = Scheduler([session.run for session in sessions], served.policy)
-    labels = _labels(folder, served)
-    return Model(version, served, labels, sessions[0].metadata, scheduler, assignments)
+    def _spawn(self, change: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(change)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
-def _tell(title: str, assignments: Sequence[Assignment], seconds: float) -> None:
-    for reason in {why: None for one in assignments for why in one.skipped.values()}:
-        log.warning("%s was asked to run on %s: %s", title, assignments[0].requested, reason)
-    for assignment in assignments:
-        log.info("loaded %s on %s in %.2f s", title, assignment, seconds)
-
-
-def _labels(folder: Path, served: config.ServedConfig) -> dict[str, tuple[str, ...]]:
-    files = {o.name: folder / o.label_filename for o in served.proto.output if o.label_filename}
-    for path in files.values():
-        if not path.is_file():
-            raise LoadError(f"{path} is missing; config.pbtxt names it as label_filename")
-    return {
-        name: tuple(path.read_text(encoding="utf-8").splitlines()) for name, path in files.items()
-    }
-
-
-def _warm_up(session: Session, name: str) -> None:
-    """Run once on zeros, so that the first caller does not pay for what is done only once."""
-    inputs = {spec.name: _zeros(spec) for spec in session.inputs}
-    try:
-        session.run(inputs, [spec.name for spec in session.outputs])
-    except Exception as error:  # noqa: BLE001 - a model may well refuse zeros; callers send better
-        log.warning("%s: the warm-up on zeros failed: %s", name, error)
-
-
-def _zeros(spec: TensorSpec) -> Array:
-    shape = [1 if size == -1 else size for size in spec.shape]
-    return np.full(shape, "" if spec.datatype == "BYTES" else 0, DTYPES[spec.datatype])
+async def _retire(entry: Entry, retired: Retired) -> None:
+    """Release a version once its last request is answered."""
+    await retired.model.drain()
+    retired.model.close()
+    entry.released(retired.version, retired.status)

@@ -22,6 +22,9 @@ STATUS = {
     errors.UnknownRegion: StatusCode.NOT_FOUND,
     errors.RegionExists: StatusCode.ALREADY_EXISTS,
     errors.NotEnabled: StatusCode.UNIMPLEMENTED,
+    errors.ControlRefused: StatusCode.UNAVAILABLE,
+    errors.LoadError: StatusCode.INVALID_ARGUMENT,  # this and the next as Triton has them
+    errors.PollError: StatusCode.INTERNAL,
 }
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -14,7 +14,14 @@ from crossrun_server.services.messages import read_inputs, read_outputs, write_o
 from crossrun_server.shared_memory import Regions
 from crossrun_server.tensors import TensorSpec
 
-EXTENSIONS = ("classification", "model_configuration", "parameters", "schedule_policy")
+EXTENSIONS = (
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "parameters",
+    "schedule_policy",
+)
 
 
 class Inference(GRPCInferenceServiceServicer):

@@ -11,6 +11,7 @@ from crossrun.v1.vision_pb2_grpc import VisionServicer
 from crossrun_server import images
 from crossrun_server.classifier import Classifier, best, describe
 from crossrun_server.errors import InvalidRequest
+from crossrun_server.model import Model
 from crossrun_server.repository import Repository
 from crossrun_server.scheduler import Reply
 from crossrun_server.services.edge import Context
@@ -28,19 +29,26 @@ class VisionService(VisionServicer):
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
         """Name what each picture shows."""
-        model = self._repository.get(request.model or self._repository.only(), request.version)
-        classifier = describe(model)
-        resize = _resize(request, classifier)
-        started = time.perf_counter_ns()
-        pictures = await _decode(request.images, *classifier.size, resize)
-        decode_ns = time.perf_counter_ns() - started
-        replies = await _infer(classifier, pictures, deadline_of(context))
-        return pb.ClassifyResponse(
-            model=model.name,
-            version=model.version,
-            results=_results(classifier, replies, request),
-            timings=_timings(decode_ns, replies),
-        )
+        name = request.model or self._repository.only()
+        with self._repository.get(name, request.version) as model:
+            return await _classify(model, request, deadline_of(context))
+
+
+async def _classify(
+    model: Model, request: pb.ClassifyRequest, deadline: float | None
+) -> pb.ClassifyResponse:
+    classifier = describe(model)
+    resize = _resize(request, classifier)
+    started = time.perf_counter_ns()
+    pictures = await _decode(request.images, *classifier.size, resize)
+    decode_ns = time.perf_counter_ns() - started
+    replies = await _infer(classifier, pictures, deadline)
+    return pb.ClassifyResponse(
+        model=model.name,
+        version=model.version,
+        results=_results(classifier, replies, request),
+        timings=_timings(decode_ns, replies),
+    )
 
 
 def _resize(request: pb.ClassifyRequest, classifier: Classifier) -> images.Resize:

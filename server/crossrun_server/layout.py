@@ -1,0 +1,92 @@
+"""Triton's layout on disk: which models, versions and files there are, and whether they changed.
+
+Names may come over the wire: none of them leads out of its folder. Loads nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+
+from crossrun_server.errors import LoadError
+
+# Path in its folder, inode, modification time in ns, size in bytes.
+Traces = frozenset[tuple[str, int, int, int]]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a model's folder held when somebody looked; equal stamps, equal files."""
+
+    shared: Traces = frozenset()  # config.pbtxt, labels, warm-up data
+    versions: Mapping[int, Traces] = field(default_factory=dict)
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a name can be that of a folder in a repository, on any system."""
+    path = PureWindowsPath(name)  # knows both kinds of slash, and drives
+    single = not path.anchor and len(path.parts) == 1 and path.name == name
+    return single and not name.startswith(".") and "\0" not in name
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Find a file by its path in a model's folder.
+
+    Raises:
+        LoadError: the path is absolute, or leads out of the folder.
+    """
+    path = PureWindowsPath(name)
+    if path.anchor or not path.parts or ".." in path.parts or "\0" in name:
+        raise LoadError(f"{name!r} does not name a file in the model's folder")
+    return folder / name
+
+
+def models(root: Path) -> list[str]:
+    """Name the models of a repository.
+
+    Raises:
+        LoadError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise LoadError(f"{root} is not a folder; expected a model repository")
+    return sorted(folder.name for folder in _visible(root) if folder.is_dir())
+
+
+def has_model(root: Path, name: str) -> bool:
+    """Whether a repository has a folder for a model."""
+    try:
+        return is_model_name(name) and (root / name).is_dir()
+    except OSError:  # a name that the file system does not take
+        return False
+
+
+def versions(folder: Path) -> dict[int, Path]:
+    """Find the folders of a model's versions, oldest first."""
+    found = {int(f.name): f for f in _visible(folder) if f.name.isdecimal() and f.is_dir()}
+    return {v: found[v] for v in sorted(found) if v > 0 and found[v].name == str(v)}
+
+
+def stamp(folder: Path) -> Stamp:
+    """Look at every file of a model, without reading any."""
+    found = versions(folder)
+    others = [path for path in _visible(folder) if path not in found.values()]
+    return Stamp(
+        frozenset(trace for path in others for trace in _traces(path, folder)),
+        {version: frozenset(_traces(path, folder)) for version, path in found.items()},
+    )
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """List a folder without what starts with a dot, such as an editor's swap files."""
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _traces(path: Path, folder: Path) -> Iterator[tuple[str, int, int, int]]:
+    try:
+        status = path.stat()
+        if path.is_dir():
+            for child in _visible(path):
+                yield from _traces(child, folder)
+    except FileNotFoundError:  # gone while we looked
+        return
+    name = str(path.relative_to(folder))
+    yield name, status.st_ino, 0 if path.is_dir() else status.st_mtime_ns, status.st_size

@@ -1,0 +1,207 @@
+"""One model from its files: reads, completes, loads and warms up the versions that are wanted.
+
+The files are a folder, or bytes given in its place; a configuration may be given in place of
+config.pbtxt. Knows no other models and nothing of requests.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crossrun.oip import model_config_pb2 as pb
+from crossrun_server import config, layout, placement
+from crossrun_server.errors import LoadError, PollError, ServingError
+from crossrun_server.model import Model
+from crossrun_server.providers import Request
+from crossrun_server.scheduler import Scheduler
+from crossrun_server.session import Assignment, Session
+from crossrun_server.warmup import warm_up
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one model is loaded from."""
+
+    folder: Path  # its name is the model's
+    config: str | None = None  # a ModelConfig as JSON, used in place of config.pbtxt
+    files: Mapping[str, bytes] | None = None  # by path in the folder, used in its place
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.folder.name
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The versions of one model that are loaded together."""
+
+    models: Mapping[int, Model] = field(default_factory=dict)
+    stamp: layout.Stamp = field(default_factory=layout.Stamp)
+
+
+def load(
+    source: Source,
+    default: Request,
+    previous: Loaded | None = None,
+    announce: Callable[[list[int]], None] = lambda _: None,
+) -> Loaded:
+    """Load and warm up the versions that the model's version policy asks for: all or none.
+
+    Args:
+        source: the model's files.
+        default: the providers of a model whose configuration names none.
+        previous: versions of it whose files have not changed since are taken over.
+        announce: is told which versions are about to be loaded.
+
+    Raises:
+        PollError: there is no such folder, or what was given in its place cannot be used.
+        LoadError: a version cannot be loaded; the message names the model and the reason.
+    """
+    failed = f"failed to load {source.name!r}"
+    try:
+        with _opened(source) as folder:
+            stamp = layout.stamp(folder)
+            declared = _declared(source)
+            files = _wanted(declared, _versions(folder, declared), folder)
+            announce(list(files))
+            kept = _unchanged(previous or Loaded(), stamp)
+            return Loaded(_load_versions(folder, files, declared, default, kept), stamp)
+    except PollError as error:
+        text = f"{failed}, failed to poll from model repository: {error}"
+        raise PollError(text) from error
+    except (ServingError, UnicodeDecodeError, OSError) as error:
+        raise LoadError(f"{failed}: {error}") from error
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[Path]:
+    """Give the model's folder; files that were given as bytes lie in one until they are loaded."""
+    if source.files is None:
+        if not layout.has_model(source.folder.parent, source.name):
+            raise PollError(f"there is no folder {source.folder}")
+        yield source.folder
+        return
+    if source.config is None:
+        raise PollError("files were given without 'config', which has to describe them")
+    with tempfile.TemporaryDirectory(prefix="crossrun-") as room:
+        folder = Path(room) / source.name
+        for name, data in source.files.items():
+            _write(folder, name, data)
+        yield folder
+
+
+def _write(folder: Path, name: str, data: bytes) -> None:
+    try:
+        path = layout.inside(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except LoadError as error:
+        raise PollError(f"file: {error}") from error
+    except OSError as error:
+        raise PollError(f"file {name!r}: {error.strerror}") from error
+
+
+def _declared(source: Source) -> pb.ModelConfig | None:
+    if source.config is None:
+        return config.read(source.folder)
+    return config.from_json(source.config, source.name)
+
+
+def _versions(folder: Path, declared: pb.ModelConfig | None) -> dict[int, Path]:
+    """Find the file of each version, oldest first."""
+    name = (declared.default_model_filename if declared else "") or "model.onnx"
+    files = {v: layout.inside(path, name) for v, path in layout.versions(folder).items()}
+    found = {version: file for version, file in files.items() if file.is_file()}
+    if not found:
+        raise LoadError(f"{folder.name} has no version; expected {folder.name}/1/{name}")
+    return found
+
+
+def _wanted(
+    declared: pb.ModelConfig | None, found: dict[int, Path], folder: Path
+) -> dict[int, Path]:
+    policy = declared.version_policy if declared else pb.ModelVersionPolicy()
+    if policy.HasField("all"):
+        return found
+    if policy.HasField("specific"):
+        wanted = sorted(set(policy.specific.versions))
+        if missing := set(wanted) - set(found):
+            names = ", ".join(map(str, sorted(missing)))
+            raise LoadError(f"{folder.name} has no version {names}")
+    else:
+        wanted = list(found)[-(policy.latest.num_versions or 1) :]
+    return {version: found[version] for version in wanted}
+
+
+def _unchanged(previous: Loaded, stamp: layout.Stamp) -> dict[int, Model]:
+    if previous.stamp.shared != stamp.shared:
+        return {}
+    before = previous.stamp.versions
+    same = {v for v, traces in stamp.versions.items() if before.get(v) == traces}
+    return {version: model for version, model in previous.models.items() if version in same}
+
+
+def _load_versions(
+    folder: Path,
+    files: Mapping[int, Path],
+    declared: pb.ModelConfig | None,
+    default: Request,
+    kept: Mapping[int, Model],
+) -> dict[int, Model]:
+    built: dict[int, Model] = {}
+    try:
+        for version, file in files.items():
+            if version not in kept:
+                built[version] = _load_version(folder, version, file, declared, default)
+    except BaseException:
+        for model in built.values():
+            model.close()
+        raise
+    return {version: built.get(version) or kept[version] for version in files}
+
+
+def _load_version(
+    folder: Path, version: int, file: Path, declared: pb.ModelConfig | None, default: Request
+) -> Model:
+    started = time.perf_counter()
+    try:
+        placed = placement.place(declared or pb.ModelConfig(), default)
+        sessions = [Session(file, request, placed.threads) for request in placed.requests]
+        served = config.complete(declared, folder.name, sessions[0].inputs, sessions[0].outputs)
+        labels = _labels(folder, served)
+        for session in sessions:
+            warm_up(session.run, served, folder)
+    except LoadError as error:
+        raise LoadError(f"version {version}: {error}") from error
+    assignments = tuple(session.assignment for session in sessions)
+    placement.write(served.proto, assignments)
+    _tell(f"{folder.name} version {version}", assignments, time.perf_counter() - started)
+    scheduler = Scheduler([session.run for session in sessions], served.policy)
+    return Model(str(version), served, labels, sessions[0].metadata, scheduler, assignments)
+
+
+def _tell(title: str, assignments: Sequence[Assignment], seconds: float) -> None:
+    for reason in {why: None for one in assignments for why in one.skipped.values()}:
+        log.warning("%s was asked to run on %s: %s", title, assignments[0].requested, reason)
+    for assignment in assignments:
+        log.info("loaded %s on %s in %.2f s", title, assignment, seconds)
+
+
+def _labels(folder: Path, served: config.ServedConfig) -> dict[str, tuple[str, ...]]:
+    """Read the labels of each output that has a file of them."""
+    named = {o.name: o.label_filename for o in served.proto.output if o.label_filename}
+    return {output: _lines(folder, name) for output, name in named.items()}
+
+
+def _lines(folder: Path, name: str) -> tuple[str, ...]:
+    path = layout.inside(folder, name)
+    if not path.is_file():
+        raise LoadError(f"{name} is missing; the configuration names it as label_filename")
+    return tuple(path.read_text(encoding="utf-8").splitlines())

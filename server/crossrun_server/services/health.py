@@ -1,0 +1,65 @@
+"""grpc.health.v1: whether the server, its services and each model answer; changes are seen.
+
+Every watcher is told, whoever else watches or leaves; none holds up the one who sets.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+from grpc_health.v1 import health_pb2 as pb
+from grpc_health.v1.health_pb2_grpc import HealthServicer
+
+from crossrun_server.services.edge import Context
+
+SERVING = pb.HealthCheckResponse.SERVING
+NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
+SERVICE_UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+class Health(HealthServicer):
+    """Answers for names: "", services and models."""
+
+    def __init__(self) -> None:
+        self._serving: dict[str, bool] = {}
+        self._stopped = False
+        self._changed = asyncio.Event()
+
+    def set(self, name: str, serving: bool) -> None:
+        """Note whether a name is served; without effect once stopped."""
+        self._serving[name] = serving and not self._stopped
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let nothing be served from now on."""
+        self._stopped = True
+        for name in list(self._serving):
+            self.set(name, False)
+
+    async def Check(
+        self, request: pb.HealthCheckRequest, context: Context
+    ) -> pb.HealthCheckResponse:
+        """Tell the state of a name; NOT_FOUND for one that is not known."""
+        status = self._status(request.service)
+        if status == SERVICE_UNKNOWN:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.service!r} is not known")
+        return pb.HealthCheckResponse(status=status)
+
+    async def Watch(
+        self, request: pb.HealthCheckRequest, context: Context
+    ) -> AsyncIterator[pb.HealthCheckResponse]:
+        """Tell the state of a name, known or not, and again whenever it changes."""
+        told = None
+        while True:
+            changed = self._changed  # taken first: a change while we tell is not lost
+            status = self._status(request.service)
+            if status != told:
+                yield pb.HealthCheckResponse(status=status)
+                told = status
+            await changed.wait()
+
+    def _status(self, name: str) -> int:
+        if name not in self._serving:
+            return SERVICE_UNKNOWN
+        return SERVING if self._serving[name] else NOT_SERVING

@@ -1,0 +1,142 @@
+"""Runs before a model is ready: its model_warmup samples, or zeros where it has none.
+
+So the first caller does not pay for what is done only once. Knows no onnxruntime:
+what it runs is a plain function.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from crossrun.oip import model_config_pb2 as pb
+from crossrun_server import layout
+from crossrun_server.config import ServedConfig
+from crossrun_server.errors import LoadError
+from crossrun_server.scheduler import Run
+from crossrun_server.tensors import DTYPES, Array, TensorSpec, from_bytes
+
+log = logging.getLogger(__name__)
+
+FOLDER = "warmup"  # in the model's folder, for input_data_file
+
+
+def warm_up(run: Run, config: ServedConfig, folder: Path) -> None:
+    """Run every sample of the configuration as often as it says; without samples, zeros once.
+
+    Args:
+        run: what is to be warmed up.
+        config: the completed configuration.
+        folder: the model's folder.
+
+    Raises:
+        LoadError: a sample does not fit the model or fails; zeros that fail are only logged.
+    """
+    for position, sample in enumerate(config.proto.model_warmup):
+        name = sample.name or f"number {position}"
+        try:
+            _run_sample(run, sample, config, folder)
+        except Exception as error:  # whatever the model raises, the load has failed
+            raise LoadError(f"failed to run warmup sample {name!r}: {error}") from error
+    if not config.proto.model_warmup:
+        _run_zeros(run, config)
+
+
+def _run_sample(run: Run, sample: pb.ModelWarmup, config: ServedConfig, folder: Path) -> None:
+    inputs = _inputs(sample, config, folder)
+    outputs = [spec.name for spec in config.outputs]
+    for _ in range(sample.count or 1):
+        run(inputs, outputs)
+
+
+def _run_zeros(run: Run, config: ServedConfig) -> None:
+    inputs = {
+        spec.name: _filled(spec.datatype, tuple(1 if size == -1 else size for size in spec.shape))
+        for spec in config.inputs
+    }
+    try:
+        run(inputs, [spec.name for spec in config.outputs])
+    except Exception as error:  # noqa: BLE001 - a model may well refuse zeros; callers send better
+        log.warning("%s: the warm-up on zeros failed: %s", config.proto.name, error)
+
+
+def _inputs(sample: pb.ModelWarmup, config: ServedConfig, folder: Path) -> dict[str, Array]:
+    specs = {spec.name: spec for spec in config.inputs}
+    if unlike := specs.keys() ^ sample.inputs.keys():
+        raise LoadError(
+            f"it gives {', '.join(sorted(sample.inputs)) or 'no input'}, the model takes "
+            f"{', '.join(specs)}; see {', '.join(sorted(unlike))}"
+        )
+    rows = _rows(sample, config.max_batch_size)
+    return {
+        name: _repeated(_item(entry, name, folder), rows, specs[name])
+        for name, entry in _checked(sample.inputs, specs).items()
+    }
+
+
+def _rows(sample: pb.ModelWarmup, limit: int) -> int | None:
+    """How often one item is repeated; None where the first dimension is not a batch."""
+    rows = sample.batch_size or 1
+    if rows > (limit or 1):
+        raise LoadError(f"its batch_size is {rows}, the model takes 1 to {limit or 1}")
+    return rows if limit else None
+
+
+def _checked(
+    inputs: Mapping[str, pb.ModelWarmup.Input], specs: Mapping[str, TensorSpec]
+) -> Mapping[str, pb.ModelWarmup.Input]:
+    for name, entry in inputs.items():
+        datatype = _datatype(entry)
+        if datatype != specs[name].datatype:
+            raise LoadError(f"input {name!r} is {datatype}, expected {specs[name].datatype}")
+        if min(entry.dims, default=0) < 0:
+            raise LoadError(f"input {name!r} has dims {list(entry.dims)}, expected sizes")
+    return inputs
+
+
+def _datatype(entry: pb.ModelWarmup.Input) -> str:
+    name = pb.DataType.Name(entry.data_type).removeprefix("TYPE_")
+    return "BYTES" if name == "STRING" else name
+
+
+def _item(entry: pb.ModelWarmup.Input, name: str, folder: Path) -> Array:
+    """Make one item of an input, without a batch dimension."""
+    shape, datatype = tuple(entry.dims), _datatype(entry)
+    source = entry.WhichOneof("input_data_type")
+    if source is None:
+        raise LoadError(
+            f"input {name!r} has no data; expected zero_data, random_data or input_data_file"
+        )
+    if source == "input_data_file":
+        data = layout.inside(folder / FOLDER, entry.input_data_file).read_bytes()
+        return from_bytes(data, datatype, shape)
+    if source == "random_data" and datatype != "BYTES":
+        return _random(datatype, shape)
+    return _filled(datatype, shape)
+
+
+def _random(datatype: str, shape: tuple[int, ...]) -> Array:
+    """Draw floats from 0 to 1 and integers from their whole range, the same at each load."""
+    draw, dtype = np.random.default_rng(0), DTYPES[datatype]
+    if dtype.kind == "f":
+        return draw.random(shape).astype(dtype)
+    if dtype.kind == "b":
+        return draw.integers(0, 2, shape).astype(dtype)
+    if datatype == "BF16":  # bits: those of a float32 from 0 to 1, cut in half
+        return (draw.random(shape).astype(np.float32).view(np.uint32) >> 16).astype(dtype)
+    limits = np.iinfo(dtype)
+    return draw.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+def _filled(datatype: str, shape: tuple[int, ...]) -> Array:
+    return np.full(shape, "" if datatype == "BYTES" else 0, DTYPES[datatype])
+
+
+def _repeated(item: Array, rows: int | None, spec: TensorSpec) -> Array:
+    array = item if rows is None else np.repeat(item[np.newaxis], rows, axis=0)
+    if not spec.accepts(array.shape):
+        raise LoadError(
+            f"input {spec.name!r} has shape {list(array.shape)}, expected {list(spec.shape)}"
+        )
+    return array
