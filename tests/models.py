@@ -73,6 +73,25 @@ def identity(element_type: int, shape: list[str | int]) -> onnx.ModelProto:
     )
 
 
+def scale(factor: float) -> onnx.ModelProto:
+    """`x` FP32 [batch, 1] → `y`, so many times as much: tells versions apart."""
+    values = [helper.make_tensor_value_info(name, Tp.FLOAT, ["batch", 1]) for name in "xy"]
+    factors = helper.make_tensor("factor", Tp.FLOAT, [], [factor])
+    node = helper.make_node("Mul", ["x", "factor"], ["y"])
+    return _model([node], values[:1], values[1:], [factors])
+
+
+def weigh() -> onnx.ModelProto:
+    """`x` FP32 [batch, any] → `y`, its sum; does not say that it fails unless `x` is 3 wide."""
+    weights = helper.make_tensor("weights", Tp.FLOAT, [3, 1], [1.0] * 3)
+    return _model(
+        [helper.make_node("MatMul", ["x", "weights"], ["y"])],
+        [helper.make_tensor_value_info("x", Tp.FLOAT, ["batch", "any"])],
+        [helper.make_tensor_value_info("y", Tp.FLOAT, ["batch", 1])],
+        [weights],
+    )
+
+
 def sum_and_difference() -> onnx.ModelProto:
     """`INPUT0`, `INPUT1` INT32 [batch, 16] → their sum `OUTPUT0` and difference `OUTPUT1`."""
     values = [

@@ -38,7 +38,8 @@ def warm_up(run: Run, config: ServedConfig, folder: Path) -> None:
         try:
             _run_sample(run, sample, config, folder)
         except Exception as error:  # whatever the model raises, the load has failed
-            raise LoadError(f"failed to run warmup sample {name!r}: {error}") from error
+            reason = " ".join(str(error).split())  # onnxruntime's may have several lines
+            raise LoadError(f"failed to run warmup sample {name!r}: {reason}") from error
     if not config.proto.model_warmup:
         _run_zeros(run, config)
 

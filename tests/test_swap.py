@@ -1,0 +1,119 @@
+"""Swapping models under load: requests on a fixed schedule, and none of them fails."""
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+
+from crossrun.oip import grpc_service_pb2 as pb
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun.v1 import vision_pb2
+from crossrun.v1.vision_pb2_grpc import VisionStub
+from tests import models
+from tests.conftest import serving
+from tests.test_vision import plain
+
+SWAPS = 24
+EVERY = 0.01  # seconds from one request to the next
+QUEUE = {"default_queue_policy": {"max_queue_size": 10_000}}  # a slow machine refuses nobody
+
+
+@contextmanager
+def open_loop(send: Callable[[int], Any], every: float = EVERY) -> Iterator[list[Any]]:
+    """Send on a schedule, however long answers take, until the block ends.
+
+    Args:
+        send: sends request number i and gives its call, without waiting.
+        every: seconds from one to the next.
+    """
+    calls: list[Any] = []
+    stop = threading.Event()
+
+    def run() -> None:
+        started = time.perf_counter()
+        for number in itertools.count():
+            if stop.wait(max(0.0, started + number * every - time.perf_counter())):
+                return
+            calls.append(send(number))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield calls
+    finally:
+        stop.set()
+        thread.join()
+
+
+def wait_for_more(calls: list[Any], count: int = 5) -> None:
+    """Let so many more requests be sent, so that each swap has some before and after it."""
+    wanted = len(calls) + count
+    while len(calls) < wanted:
+        time.sleep(EVERY)
+
+
+def reload(stub: Stub, name: str, config: dict[str, Any]) -> None:
+    message = pb.RepositoryModelLoadRequest(model_name=name)
+    message.parameters["config"].string_param = json.dumps(config | {"dynamic_batching": QUEUE})
+    stub.RepositoryModelLoad(message)
+
+
+def multiply(stub: Stub, value: int) -> Any:
+    message = pb.ModelInferRequest(model_name="m", id=str(value))
+    message.inputs.add(name="x", datatype="FP32", shape=[1, 1])
+    message.raw_input_contents.append(np.float32(value).tobytes())
+    return stub.ModelInfer.future(message)
+
+
+def check_product(answer: pb.ModelInferResponse) -> str:
+    """Whoever sent a number gets it back times the version that answered; gives the version."""
+    product = np.frombuffer(answer.raw_output_contents[0], np.float32)
+    assert product.tolist() == [int(answer.id) * int(answer.model_version)]
+    return answer.model_version
+
+
+def test_a_swap_under_load_loses_nobody(tmp_path: Path) -> None:
+    """Through two dozen swaps of version and batch size each request is answered, and rightly."""
+    for version in (1, 2):
+        models.write(tmp_path / "models", "m", models.scale(version), version=version)
+    options = ("--model-control-mode", "explicit", "--load-model", "*")
+    with (
+        serving(tmp_path / "models", tmp_path / "log", *options) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = Stub(channel)
+        with open_loop(lambda number: multiply(stub, number)) as calls:
+            for swap in range(SWAPS):
+                size, version = 4 + swap, 1 + swap % 2
+                policy = {"specific": {"versions": [version]}}
+                reload(stub, "m", {"max_batch_size": size, "version_policy": policy})
+                config = stub.ModelConfig(pb.ModelConfigRequest(name="m")).config
+                assert config.max_batch_size == size
+                assert check_product(multiply(stub, 3).result()) == str(version)
+                wait_for_more(calls)
+        assert {check_product(call.result()) for call in calls} == {"1", "2"}
+        assert server.stop() == 0
+
+
+def test_pictures_being_decoded_meet_no_closed_model(tmp_path: Path) -> None:
+    """A request that had got its model before the swap runs on it after, however late."""
+    models.write(tmp_path / "models", "colours", models.colours(), "max_batch_size: 1")
+    options = ("--model-control-mode", "explicit", "--load-model", "*")
+    request = vision_pb2.ClassifyRequest(model="colours", images=[plain(255, 0, 0)] * 4)
+    with (
+        serving(tmp_path / "models", tmp_path / "log", *options) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub, vision = Stub(channel), VisionStub(channel)
+        with open_loop(lambda _: vision.Classify.future(request)) as calls:
+            for size in range(1, 1 + SWAPS):
+                reload(stub, "colours", {"max_batch_size": 1 + size % 2})
+                wait_for_more(calls, 2)
+        assert all(len(call.result().results) == 4 for call in calls)
