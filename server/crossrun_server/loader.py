@@ -76,7 +76,7 @@ def load(
     except PollError as error:
         text = f"{failed}, failed to poll from model repository: {error}"
         raise PollError(text) from error
-    except (ServingError, UnicodeDecodeError, OSError) as error:
+    except (ServingError, UnicodeError, OSError) as error:
         raise LoadError(f"{failed}: {error}") from error
 
 

@@ -88,10 +88,8 @@ class Control:
             LoadError: it cannot be loaded.
         """
         self._allow(name)
-        if not layout.is_model_name(name):
-            raise InvalidRequest(f"failed to load {name!r}: that cannot be a model's name")
         try:
-            await self.repository.load(Source(self.repository.root / name, config, files))
+            await self.repository.load(self._source(name, config, files))
         except LoadError as error:
             log.error("%s", error)
             raise
@@ -116,6 +114,13 @@ class Control:
             )
         if self.repository.draining:
             raise ModelUnavailable(f"{name!r} stays as it is: the server is draining")
+
+    def _source(
+        self, name: str, config: str | None = None, files: dict[str, bytes] | None = None
+    ) -> Source:
+        if not layout.is_model_name(name):
+            raise InvalidRequest(f"failed to load {name!r}: that cannot be a model's name")
+        return Source(self.repository.root / name, config, files)
 
     def _wanted(self, found: list[str]) -> list[str]:
         names = list(dict.fromkeys(self._policy.at_start))
@@ -142,10 +147,9 @@ class Control:
                 await self._load(name)
 
     async def _load(self, name: str, *, fatal: bool = False) -> None:
-        source = Source(self.repository.root / name)
         try:
-            await self.repository.load(source, keep_unchanged=True)
+            await self.repository.load(self._source(name), keep_unchanged=True)
         except Exception as error:
             if fatal:
                 raise
-            log.error("%s", error, exc_info=not isinstance(error, LoadError))
+            log.error("%s", error, exc_info=not isinstance(error, ServingError))
