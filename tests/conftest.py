@@ -13,12 +13,14 @@ from pathlib import Path
 import grpc
 import pytest
 
+from crossrun_server import providers
 from tests import models
 from tests.conformance import options
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 MATERIAL = ROOT.parent / "shared"
+ON_CPU = providers.parse("cpu")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -22,7 +22,7 @@ from crossrun_server.errors import ServingError
 from crossrun_server.modes import Control, Mode, Policy
 from crossrun_server.repository import Repository
 from tests import models
-from tests.conftest import Server, serving
+from tests.conftest import ON_CPU, Server, serving
 
 SERVING, NOT_SERVING = 1, 2
 EXPLICIT = ("--model-control-mode", "explicit")
@@ -418,7 +418,7 @@ def test_a_start_that_cannot_be_meant_is_refused(
 ) -> None:
     """--load-model without the mode for it, '*' beside a name, and a name that is not there."""
     two_versions(tmp_path, "m")
-    control = Control(Repository(tmp_path, "cpu"), policy)
+    control = Control(Repository(tmp_path, ON_CPU), policy)
     with pytest.raises(ServingError, match=expected):
         asyncio.run(control.start())
 
@@ -427,7 +427,7 @@ def test_every_model_can_be_loaded_at_an_explicit_start(tmp_path: Path) -> None:
     """--load-model '*' loads what is there; without it nothing is loaded."""
 
     async def loaded(*names: str) -> list[str]:
-        repository = Repository(tmp_path, "cpu")
+        repository = Repository(tmp_path, ON_CPU)
         await Control(repository, Policy(Mode.EXPLICIT, names)).start()
         found = sorted(model.name for model in repository)
         await repository.close()

@@ -21,9 +21,9 @@ from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.options import Options, Tolerance
 from crossrun_export.pipeline import export
-from crossrun_server import config, loader, providers
+from crossrun_server import config, loader
 from crossrun_server.loader import Source
-from tests.conftest import BIN, Command, serving
+from tests.conftest import BIN, ON_CPU, Command, serving
 
 SMALL = ("--alpha", "0.25", "--size", "64")
 FILES = ["1", "config.pbtxt", "labels.txt"]
@@ -93,7 +93,7 @@ def test_the_server_agrees_with_the_config_that_was_written(exported: Path) -> N
     proto = config.read(exported / "mobilenet")
     assert proto is not None
     assert (proto.max_batch_size, proto.HasField("dynamic_batching")) == (32, True)
-    (model,) = loader.load(Source(exported / "mobilenet"), providers.parse("cpu")).models.values()
+    (model,) = loader.load(Source(exported / "mobilenet"), ON_CPU).models.values()
     assert model.inputs["image"].shape == (-1, 64, 64, 3)
     assert model.inputs["image"].datatype == "UINT8"
     assert model.outputs["probabilities"].shape == (-1, 4)

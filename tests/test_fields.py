@@ -4,10 +4,10 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import text_format
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from crossrun.oip import grpc_service_pb2
@@ -25,7 +25,7 @@ STATUS = {
 }
 
 
-def leaves(message: Descriptor, prefix: str = "") -> Iterator[str]:
+def leaves(message: Any, prefix: str = "") -> Iterator[str]:
     """Name every field of a message that is no message itself."""
     for field in message.fields:
         inside = field.message_type
@@ -56,7 +56,7 @@ def only(leaf: str) -> pb.ModelConfig:
     return proto
 
 
-def fill(message: Message, field: FieldDescriptor) -> None:
+def fill(message: Message, field: Any) -> None:
     inside = field.message_type
     if inside and inside.GetOptions().map_entry:
         entries = getattr(message, field.name)

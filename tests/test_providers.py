@@ -88,7 +88,7 @@ def test_cuda_on_a_machine_without_it_is_one_clear_sentence(repository: Path) ->
     """The server does not start, and says which extra brings the provider."""
     line = refused(repository, "--provider", "cuda")
     assert line == (
-        f"crossrun-serve: failed to load 'conv': {NO_CUDA} "
+        f"crossrun-serve: failed to load 'conv': version 1: {NO_CUDA} "
         f"(it has AzureExecutionProvider, {CPU}); install crossrun[gpu]"
     )
 
@@ -213,7 +213,7 @@ def test_a_device_or_option_that_is_not_there_is_named(
         repository, "--provider", "openvino", "--provider-option", f"openvino.{option}",
         environment=build("openvino"),
     )  # fmt: skip
-    assert f"failed to load 'conv': {expected}" in line
+    assert f"failed to load 'conv': version 1: {expected}" in line
     with_fallback = refused(
         repository, "--provider", "openvino,cpu", "--provider-option", "openvino.colour=red",
         environment=build("openvino"),

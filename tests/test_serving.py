@@ -16,13 +16,13 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import loader, providers
+from crossrun_server import loader
 from crossrun_server.errors import LoadError
 from crossrun_server.loader import Source
 from crossrun_server.modes import Control, Policy
 from crossrun_server.repository import Repository
 from tests import models
-from tests.conftest import Command, Server, serving
+from tests.conftest import ON_CPU, Command, Server, serving
 
 SERVING, NOT_SERVING = 1, 2
 AGES = 1_000_000  # turns of the slow model: seconds, and on any machine longer than a refusal
@@ -225,7 +225,7 @@ def test_a_model_that_cannot_load_says_why(case: str, tmp_path: Path) -> None:
         path = tmp_path / "broken" / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(LoadError) as caught:
-        loader.load(Source(tmp_path / "broken"), providers.parse("cpu"))
+        loader.load(Source(tmp_path / "broken"), ON_CPU)
     assert str(caught.value).startswith("failed to load 'broken': ")
     assert expected in str(caught.value)
 
@@ -242,7 +242,7 @@ def test_a_folder_without_models_is_refused(name: str, expected: str, tmp_path: 
     """No folder, an empty folder and a model without a version each say what was expected."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "versionless" / "mobilenet").mkdir(parents=True)
-    control = Control(Repository(tmp_path / name, providers.parse("cpu")), Policy())
+    control = Control(Repository(tmp_path / name, ON_CPU), Policy())
     with pytest.raises(LoadError, match=expected):
         asyncio.run(control.start())
 

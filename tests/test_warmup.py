@@ -10,6 +10,7 @@ from crossrun_server.errors import LoadError
 from crossrun_server.loader import Source
 from crossrun_server.session import Session
 from tests import models
+from tests.conftest import ON_CPU
 
 NINE = (9).to_bytes(8, "little")
 TEN = (10).to_bytes(8, "little")
@@ -43,7 +44,7 @@ def test_a_sample_runs_as_often_and_as_large_as_it_says(
 
     monkeypatch.setattr(Session, "run", recorded)
     sample = "batch_size: 3 count: 2 " + index('input_data_file: "nine"')
-    loader.load(gather(tmp_path, sample, nine=NINE), "cpu")
+    loader.load(gather(tmp_path, sample, nine=NINE), ON_CPU)
     assert ran == [[[9], [9], [9]]] * 2
 
 
@@ -70,7 +71,7 @@ def test_a_sample_that_cannot_run_fails_the_load(
     """The error names the model, the sample and what is wrong with it."""
     source = gather(tmp_path, sample, ten=TEN, short=b"9")
     with pytest.raises(LoadError) as caught:
-        loader.load(source, "cpu")
+        loader.load(source, ON_CPU)
     text = "failed to load 'gather': version 1: failed to run warmup sample 'first': "
     assert str(caught.value).startswith(text)
     assert expected in str(caught.value)
@@ -86,7 +87,7 @@ def test_data_can_be_made_for_every_datatype(datatype: str, data: str, tmp_path:
             data_type: TYPE_{name} dims: [3] {data}: true }} }} }}]"""
     model = models.identity(models.ELEMENT_TYPES[datatype], ["batch", "width"])
     models.write(tmp_path, "any", model, config)
-    assert list(loader.load(Source(tmp_path / "any"), "cpu").models) == [1]
+    assert list(loader.load(Source(tmp_path / "any"), ON_CPU).models) == [1]
 
 
 def test_a_model_without_batches_is_warmed_up_too(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_model_without_batches_is_warmed_up_too(tmp_path: Path) -> None:
             data_type: TYPE_FP32 dims: [2, 1] random_data: true } } }]"""
     model = models.identity(models.ELEMENT_TYPES["FP32"], [2, 1])
     models.write(tmp_path, "whole", model, config)
-    assert list(loader.load(Source(tmp_path / "whole"), "cpu").models) == [1]
+    assert list(loader.load(Source(tmp_path / "whole"), ON_CPU).models) == [1]
 
 
 def test_zeros_that_a_model_refuses_are_no_error(
@@ -104,5 +105,5 @@ def test_zeros_that_a_model_refuses_are_no_error(
 ) -> None:
     """Without samples a failing warm-up is a warning: callers may send better."""
     models.write(tmp_path, "wide", models.weigh())
-    assert list(loader.load(Source(tmp_path / "wide"), "cpu").models) == [1]
+    assert list(loader.load(Source(tmp_path / "wide"), ON_CPU).models) == [1]
     assert "wide: the warm-up on zeros failed" in caplog.text
