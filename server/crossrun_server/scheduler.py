@@ -96,6 +96,11 @@ class Scheduler:
         """Wait until nothing is queued and nothing runs."""
         await self._quiet.wait()
 
+    @property
+    def pending(self) -> int:
+        """How many requests wait to be run."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """Refuse whoever still waits; let each thread go once what it runs has ended."""
         self._closed = True
