@@ -14,13 +14,14 @@ import grpc
 import pytest
 
 from crossrun_server import providers
+from crossrun_server.loader import Shared
 from tests import models
 from tests.conformance import options
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 MATERIAL = ROOT.parent / "shared"
-ON_CPU = providers.parse("cpu")
+ON_CPU = Shared(providers.parse("cpu"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,6 +37,13 @@ class Server:
     process: subprocess.Popen[str]
     log: Path
 
+    @property
+    def metrics(self) -> str:
+        """The URL of its metrics."""
+        found = re.search(r"metrics on (\S+)", self.log.read_text())
+        assert found, "it serves no metrics"
+        return found[1]
+
     def stop(self) -> int:
         """End it as an operator would; gives the exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -47,7 +55,8 @@ def serving(
     repository: Path, log: Path, *options: str, environment: Path = BIN
 ) -> Iterator[Server]:
     """Run crossrun-serve on a port of its choice until the block ends."""
-    command = [str(environment / "crossrun-serve"), str(repository), "--port", "0", *options]
+    command = [str(environment / "crossrun-serve"), str(repository), "--port", "0"]
+    command += ["--metrics-port", "0", *options]
     with (
         log.open("w") as stderr,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,

@@ -143,6 +143,15 @@ def slow() -> onnx.ModelProto:
     )
 
 
+def dice() -> onnx.ModelProto:
+    """`x` FP32 [batch, width] → `y`, `z` of its shape: random, and different at every run."""
+    values = {
+        name: helper.make_tensor_value_info(name, Tp.FLOAT, ["batch", "width"]) for name in "xyz"
+    }
+    nodes = [helper.make_node("RandomUniformLike", ["x"], [name]) for name in "yz"]
+    return _model(nodes, [values["x"]], [values["y"], values["z"]])
+
+
 def colours() -> onnx.ModelProto:
     """`image` UINT8 [batch, 8, 8, 3] → `scores`: the mean of each channel, 0 to 1."""
     nodes = [

@@ -203,6 +203,20 @@ def keep_alive(address: str) -> None:
         check_sums(client.infer("simple", inputs()))
 
 
+def observe(client: Any) -> None:
+    (found,) = client.get_inference_statistics("simple").model_stats
+    assert found.inference_stats.success.count >= found.execution_count > 0
+    assert {"simple", "counted"} <= {m.name for m in client.get_inference_statistics().model_stats}
+    changed = client.update_log_settings({"log_verbose_level": 1, "log_format": "ISO8601"})
+    assert changed.settings["log_verbose_level"].uint32_param == 1
+    client.update_log_settings({"log_verbose_level": 0, "log_format": "default"})
+    assert client.get_log_settings().settings["log_format"].string_param == "default"
+    changed = client.update_trace_settings("simple", {"trace_rate": "5", "trace_count": None})
+    assert list(changed.settings["trace_rate"].value) == ["5"]
+    assert list(client.get_trace_settings().settings["trace_rate"].value) == ["1000"]
+    client.update_trace_settings("simple", {"trace_rate": None})
+
+
 async def infer_async(address: str) -> None:
     async with triton_aio.InferenceServerClient(address) as client:
         results = await asyncio.gather(*(client.infer("simple", inputs()) for _ in range(20)))
@@ -234,6 +248,7 @@ STEPS = (
     share_sums,
     share_strings,
     meet_errors_of_sharing,
+    observe,
 )
 
 

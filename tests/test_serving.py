@@ -81,14 +81,6 @@ def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
     }
 
 
-def test_what_is_not_implemented_says_so(channel: grpc.Channel) -> None:
-    """RPCs of the protocol that are not there are UNIMPLEMENTED."""
-    with pytest.raises(grpc.RpcError) as caught:
-        Stub(channel).ModelStatistics(pb.ModelStatisticsRequest())
-    assert isinstance(caught.value, grpc.Call)
-    assert caught.value.code() == StatusCode.UNIMPLEMENTED
-
-
 def test_the_server_tells_the_name_it_was_given(tmp_path: Path, channel: grpc.Channel) -> None:
     """Clients that look for a server of another name can be given one."""
     models.write(tmp_path / "m", "gather", models.gather())
@@ -260,11 +252,11 @@ def test_a_start_that_fails_is_one_line(tmp_path: Path, run: Command) -> None:
 def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:
     """What is not implemented is passed over aloud."""
     model = models.identity(models.ELEMENT_TYPES["FP32"], ["batch", 1])
-    x = 'input { name: "x" data_type: TYPE_FP32 dims: 1 allow_ragged_batch: true }'
-    text = f"max_batch_size: 2\nresponse_cache {{}}\n{x}"
+    text = "max_batch_size: 2\nresponse_cache { enable: true }\n"
+    text += "optimization { graph { level: 1 } } parameters { key: 'colour' value {} }"
     models.write(tmp_path / "m", "plain", model, text)
     with serving(tmp_path / "m", tmp_path / "log") as running:
         log = running.log.read_text()
-    for field in ("response_cache", "input.allow_ragged_batch"):
+    for field in ("response_cache", "optimization.graph", "parameters.colour"):
         assert log.count(f"plain: {field} in config.pbtxt has no effect") == 1
     assert "max_batch_size in" not in log

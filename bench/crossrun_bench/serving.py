@@ -46,7 +46,7 @@ def server_for(models: Path, targets: Sequence[str]) -> Iterator[Server | None]:
 @contextmanager
 def serving(models: Path) -> Iterator[Server]:
     """Serve `models` until leaving; BenchError with its last words where it does not start."""
-    command = [sibling("crossrun-serve", "cpu"), str(models), "--port", "0"]
+    command = [sibling("crossrun-serve", "cpu"), str(models), "--port", "0", "--no-metrics"]
     begin = time.monotonic_ns()
     with (
         tempfile.TemporaryFile("w+", errors="replace") as log,

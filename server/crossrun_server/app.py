@@ -7,10 +7,11 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -18,9 +19,11 @@ from grpc_reflection.v1alpha import reflection
 
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
-from crossrun_server import modes, providers
+from crossrun_server import cache, logs, metrics, modes, providers, trace_settings
 from crossrun_server.errors import ServingError
+from crossrun_server.loader import Shared
 from crossrun_server.modes import Control
+from crossrun_server.record import Observer
 from crossrun_server.repository import Repository
 from crossrun_server.services.edge import Edge
 from crossrun_server.services.health import Health
@@ -28,6 +31,7 @@ from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.services.providers import ProvidersService
 from crossrun_server.services.vision import VisionService
 from crossrun_server.shared_memory import Regions
+from crossrun_server.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +40,10 @@ OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of its requests
 )
+SCRAPE = 10.0  # seconds that a scrape of the metrics waits for the event loop
 LAST_WORDS = 1.0  # seconds that open streams, such as Watch, get after the last answer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,11 @@ class Config:
     shared_memory: bool = False
     server_name: str = "crossrun"
     control: modes.Policy = field(default_factory=modes.Policy)
+    metrics: bool = True
+    metrics_port: int = 8002
+    cache_config: str = ""  # Triton's local,size=BYTES; none: no response cache
+    trace_config: tuple[str, ...] = ()  # Triton's triton,file=PATH and the like
+    log: logs.Settings = field(default_factory=logs.Settings)
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
@@ -64,12 +76,15 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         LoadError: a model cannot be loaded, and that is to be fatal.
         ServingError: the options contradict each other, or the port cannot be bound.
     """
+    process_log = logs.start(config.log)
     stop, health = _stop_on_signal(), Health()
-    request = providers.parse(config.provider, providers.parse_options(config.provider_options))
-    models = Repository(config.models, request, health.set)
+    tracer = Tracer(trace_settings.parse(config.trace_config))
+    shared = _shared(config, (tracer.finished, process_log.finished))
+    models = Repository(config.models, shared, health.set)
     control = Control(models, config.control)
     await control.start()
-    async with _running(config, control, health) as running:
+    instruments = _Instruments(health, tracer, process_log)
+    async with _running(config, control, instruments) as running:
         watching = asyncio.create_task(control.watch())
         announce(running.address)
         await stop.wait()
@@ -79,7 +94,21 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         health.stop()
         await running.edge.in_flight.drained()
     await models.close()
+    tracer.close()
     log.info("stopped")
+
+
+def _shared(config: Config, observers: tuple[Observer, ...]) -> Shared:
+    options = providers.parse_options(config.provider_options)
+    kept = cache.Cache(cache.parse(config.cache_config)) if config.cache_config else None
+    return Shared(providers.parse(config.provider, options), kept, observers)
+
+
+@dataclass(frozen=True)
+class _Instruments:
+    health: Health
+    tracer: Tracer
+    log: logs.Log
 
 
 @dataclass(frozen=True)
@@ -89,21 +118,51 @@ class _Running:
 
 
 @asynccontextmanager
-async def _running(config: Config, control: Control, health: Health) -> AsyncIterator[_Running]:
+async def _running(
+    config: Config, control: Control, instruments: _Instruments
+) -> AsyncIterator[_Running]:
     edge = Edge()
     server = grpc.aio.server(interceptors=(edge,), options=OPTIONS)
     protocol = ProtocolService(
-        control, Regions(config.shared_memory), edge.in_flight, config.server_name
+        config.server_name,
+        control,
+        Regions(config.shared_memory),
+        edge.in_flight,
+        instruments.tracer,
+        instruments.log,
     )
+    health = instruments.health
     names = _add_services(server, control.repository, protocol, health)
     port = _bind(server, config)
     await server.start()
     for name in names:
         health.set(name, True)
     try:
-        yield _Running(f"{config.host}:{port}", edge)
+        with _metrics(config, control.repository):
+            yield _Running(f"{config.host}:{port}", edge)
     finally:
         await server.stop(LAST_WORDS)
+
+
+@contextmanager
+def _metrics(config: Config, models: Repository) -> Iterator[None]:
+    if not config.metrics:
+        yield
+        return
+    readings = _on_this_loop(lambda: metrics.read(models))
+    with metrics.exporting(config.host, config.metrics_port, readings) as url:
+        log.info("metrics on %s", url)
+        yield
+
+
+def _on_this_loop(function: Callable[[], T]) -> Callable[[], T]:
+    """Let other threads call a function that reads what belongs to the event loop."""
+    loop = asyncio.get_running_loop()
+
+    async def call() -> T:
+        return function()
+
+    return lambda: asyncio.run_coroutine_threadsafe(call(), loop).result(SCRAPE)
 
 
 def _add_services(

@@ -26,7 +26,8 @@ class Reply:
     input_ns: int  # joining the inputs of the batch
     compute_ns: int
     output_ns: int  # taking the outputs apart
-    batch: int  # requests that shared the run
+    batch: int  # requests that shared the run; 0 where the response cache answered
+    cache_ns: int = 0  # looking into the response cache and keeping the answer; 0 without one
 
 
 @dataclass(frozen=True)

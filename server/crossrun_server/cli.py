@@ -1,14 +1,12 @@
 """crossrun-serve: reads the command line, starts the server."""
 
 import asyncio
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from crossrun_server import listing
+from crossrun_server import listing, logs
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
 from crossrun_server.modes import Mode, Policy
@@ -63,14 +61,39 @@ def command(
     exit_on_error: Annotated[
         bool, typer.Option(help="End where a model cannot be loaded at the start.")
     ] = Policy.exit_on_error,
+    metrics: Annotated[bool, typer.Option(help="Prometheus metrics.")] = Config.metrics,
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the metrics; 0 picks one.")
+    ] = Config.metrics_port,
+    cache_config: Annotated[
+        str, typer.Option(help="Response cache: local,size=BYTES.", show_default=False)
+    ] = Config.cache_config,
+    trace_config: Annotated[
+        list[str],
+        typer.Option(
+            help="Tracing, any number of times: triton,file=PATH; triton,log-frequency=N; "
+            "level=TIMESTAMPS; rate=N; count=N.",
+            show_default=False,
+        ),
+    ] = list(Config.trace_config),  # noqa: B006 - typer copies it
+    log_verbose: Annotated[
+        int, typer.Option(min=0, help="1 logs each request, 2 what the libraries say.")
+    ] = logs.Settings.verbose_level,
+    log_info: Annotated[bool, typer.Option(help="Log what happens.")] = logs.Settings.info,
+    log_warning: Annotated[bool, typer.Option(help="Log warnings.")] = logs.Settings.warning,
+    log_error: Annotated[bool, typer.Option(help="Log errors.")] = logs.Settings.error,
+    log_format: Annotated[
+        str, typer.Option(help="Lines of the log: default or ISO8601.")
+    ] = logs.Settings.format,
+    log_file: Annotated[
+        str, typer.Option(help="Log to a file, not to stderr.", show_default=False)
+    ] = logs.Settings.file,
 ) -> None:
     """Serve ONNX models over gRPC: Open Inference Protocol and crossrun.v1.Vision."""
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
     control = Policy(
         model_control_mode, tuple(load_model or ()), repository_poll_secs, exit_on_error
     )
+    log = logs.Settings(log_file, log_info, log_warning, log_error, log_verbose, log_format)
     config = Config(
         models,
         host,
@@ -80,6 +103,11 @@ def command(
         shared_memory,
         server_name,
         control,
+        metrics,
+        metrics_port,
+        cache_config,
+        tuple(trace_config),
+        log,
     )
     try:
         asyncio.run(serve(config, _announce))

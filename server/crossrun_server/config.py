@@ -1,7 +1,6 @@
 """What config.pbtxt says of a model, completed from the ONNX file itself.
 
-The file is Triton's ModelConfig as protobuf text. A field that is not implemented
-is logged as having no effect; one that would change the answers is refused.
+The file is Triton's ModelConfig as protobuf text; fields.py says which fields work.
 """
 
 import copy
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format, text_format
-from google.protobuf.message import Message
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import placement, policies
+from crossrun_server import fields, placement, policies
 from crossrun_server.errors import LoadError, PollError
 from crossrun_server.queueing import Policy
 from crossrun_server.tensors import TensorSpec
@@ -27,39 +25,6 @@ log = logging.getLogger(__name__)
 
 # Where there is no config.pbtxt and the model's first dimension is free.
 DEFAULT_MAX_BATCH_SIZE = 32
-
-IMPLEMENTED = {
-    "name",
-    "platform",
-    "backend",
-    "version_policy",
-    "max_batch_size",
-    "input.name",
-    "input.data_type",
-    "input.dims",
-    "output.name",
-    "output.data_type",
-    "output.dims",
-    "output.label_filename",
-    "dynamic_batching",
-    "default_model_filename",
-    "instance_group.name",
-    "instance_group.kind",
-    "instance_group.count",
-    "instance_group.gpus",
-    "optimization.execution_accelerators",
-    "parameters",  # key by key, see _unused_parameters
-    "model_warmup",
-}
-# What changes the answers, so that passing it over would be wrong.
-REFUSED = {
-    "sequence_batching",
-    "ensemble_scheduling",
-    "batch_input",
-    "batch_output",
-    "input.reshape",
-    "output.reshape",
-}
 
 
 @dataclass(frozen=True)
@@ -137,26 +102,13 @@ def _checked(proto: pb.ModelConfig, name: str, source: str) -> pb.ModelConfig:
         raise LoadError(f"{source} names the model {proto.name!r}")
     if proto.backend not in ("", "onnxruntime") or proto.platform not in ("", "onnxruntime_onnx"):
         raise LoadError(f"{source}: only ONNX models are served (backend 'onnxruntime')")
-    unused = {*_unused(proto), *_unused_parameters(proto)}
-    if refused := unused & REFUSED:
+    used = set(fields.used(proto))
+    if refused := used & fields.REFUSED:
         raise LoadError(f"{source}: {', '.join(sorted(refused))} is not supported")
-    for field in sorted(unused):
+    for field in sorted({*used & fields.PASSED_OVER, *_unused_parameters(proto)}):
         log.warning("%s: %s in %s has no effect", name, field, source)
     proto.name = name
     return proto
-
-
-def _unused(message: Message, prefix: str = "") -> Iterator[str]:
-    """Name the fields that are set and not implemented, as `dynamic_batching.priority_levels`."""
-    for field, value in message.ListFields():
-        path = prefix + field.name
-        if path in IMPLEMENTED:
-            continue
-        if any(name.startswith(f"{path}.") for name in IMPLEMENTED):
-            for part in [value] if isinstance(value, Message) else value:
-                yield from _unused(part, f"{path}.")
-        else:
-            yield path
 
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:

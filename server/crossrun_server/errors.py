@@ -9,6 +9,10 @@ class InvalidRequest(ServingError):  # noqa: N818 - named after what happened, a
     """The request cannot be answered as it stands; the message names what was expected."""
 
 
+class NotSupported(ServingError):  # noqa: N818
+    """What is asked for exists in the protocol, but not here."""
+
+
 class UnknownModel(ServingError):  # noqa: N818
     """No such model, or no such version of it."""
 

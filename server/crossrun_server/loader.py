@@ -14,11 +14,14 @@ from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import config, layout, placement
+from crossrun_server.cache import Cache, ModelCache
 from crossrun_server.errors import LoadError, PollError, ServingError
-from crossrun_server.model import Model
+from crossrun_server.model import Instruments, Model
 from crossrun_server.providers import Request
+from crossrun_server.record import Observer
 from crossrun_server.scheduler import Scheduler
 from crossrun_server.session import Assignment, Session
+from crossrun_server.statistics import Statistics
 from crossrun_server.warmup import warm_up
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,15 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """What the models of a server have in common."""
+
+    default: Request  # the execution providers of models that name none
+    cache: Cache | None = None  # of the answers of models that ask for it
+    observers: tuple[Observer, ...] = ()  # are told of each request once it is over
+
+
+@dataclass(frozen=True)
 class Loaded:
     """The versions of one model that are loaded together."""
 
@@ -48,7 +60,7 @@ class Loaded:
 
 def load(
     source: Source,
-    default: Request,
+    shared: Shared,
     previous: Loaded | None = None,
     announce: Callable[[list[int]], None] = lambda _: None,
 ) -> Loaded:
@@ -56,7 +68,7 @@ def load(
 
     Args:
         source: the model's files.
-        default: the providers of a model whose configuration names none.
+        shared: what it has in common with other models.
         previous: versions of it whose files have not changed since are taken over.
         announce: is told which versions are about to be loaded.
 
@@ -72,7 +84,7 @@ def load(
             files = _wanted(declared, _versions(folder, declared), folder)
             announce(list(files))
             kept = _unchanged(previous or Loaded(), stamp)
-            return Loaded(_load_versions(folder, files, declared, default, kept), stamp)
+            return Loaded(_load_versions(folder, files, declared, shared, kept), stamp)
     except PollError as error:
         text = f"{failed}, failed to poll from model repository: {error}"
         raise PollError(text) from error
@@ -152,14 +164,14 @@ def _load_versions(
     folder: Path,
     files: Mapping[int, Path],
     declared: pb.ModelConfig | None,
-    default: Request,
+    shared: Shared,
     kept: Mapping[int, Model],
 ) -> dict[int, Model]:
     built: dict[int, Model] = {}
     try:
         for version, file in files.items():
             if version not in kept:
-                built[version] = _load_version(folder, version, file, declared, default)
+                built[version] = _load_version(folder, version, file, declared, shared)
     except BaseException:
         for model in built.values():
             model.close()
@@ -168,11 +180,11 @@ def _load_versions(
 
 
 def _load_version(
-    folder: Path, version: int, file: Path, declared: pb.ModelConfig | None, default: Request
+    folder: Path, version: int, file: Path, declared: pb.ModelConfig | None, shared: Shared
 ) -> Model:
     started = time.perf_counter()
     try:
-        placed = placement.place(declared or pb.ModelConfig(), default)
+        placed = placement.place(declared or pb.ModelConfig(), shared.default)
         sessions = [Session(file, request, placed.threads) for request in placed.requests]
         served = config.complete(declared, folder.name, sessions[0].inputs, sessions[0].outputs)
         labels = _labels(folder, served)
@@ -183,8 +195,21 @@ def _load_version(
     assignments = tuple(session.assignment for session in sessions)
     placement.write(served.proto, assignments)
     _tell(f"{folder.name} version {version}", assignments, time.perf_counter() - started)
-    scheduler = Scheduler([session.run for session in sessions], served.policy)
-    return Model(str(version), served, labels, sessions[0].metadata, scheduler, assignments)
+    instruments = Instruments(Statistics(), _part_of(shared.cache, served), shared.observers)
+    runs = [session.run for session in sessions]
+    scheduler = Scheduler(runs, served.policy, instruments.statistics.executed)
+    metadata = sessions[0].metadata
+    return Model(str(version), served, labels, metadata, scheduler, assignments, instruments)
+
+
+def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | None:
+    if not served.proto.response_cache.enable:
+        return None
+    if cache is None:
+        text = "%s: response_cache in config.pbtxt has no effect without --cache-config"
+        log.warning(text, served.proto.name)
+        return None
+    return ModelCache(cache)
 
 
 def _tell(title: str, assignments: Sequence[Assignment], seconds: float) -> None:

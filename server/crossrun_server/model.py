@@ -6,17 +6,46 @@ Knows arrays, not messages; how the session runs and how requests wait is not it
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter_ns
 
+from crossrun_server.cache import ModelCache
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import InvalidRequest
+from crossrun_server.record import Observer, Record
 from crossrun_server.scheduler import Reply, Scheduler
 from crossrun_server.session import Assignment
+from crossrun_server.statistics import Statistics
 from crossrun_server.tensors import Array, TensorSpec
 
 
+@dataclass(frozen=True)
+class Instruments:
+    """What counts a model's requests, what remembers their answers, and who else is told of them.
+
+    The observers are told of each request once it is over, after the statistics.
+    """
+
+    statistics: Statistics
+    cache: ModelCache | None = None  # None computes every answer
+    observers: tuple[Observer, ...] = ()
+
+
 class Model:
-    """A loaded model that answers requests."""
+    """A loaded model that answers requests.
+
+    Args:
+        version: the number of its folder.
+        config: its completed configuration.
+        labels: names of the classes, of each output that has any.
+        metadata: the ONNX file's own.
+        scheduler: what runs it, telling the statistics of each run.
+        assignments: what computes it, one of each session.
+        instruments: what watches it.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - a model has that many parts
         self,
@@ -26,15 +55,19 @@ class Model:
         metadata: Mapping[str, str],
         scheduler: Scheduler,
         assignments: tuple[Assignment, ...],
+        instruments: Instruments,
     ) -> None:
         self.name = config.proto.name
         self.version = version
         self.config = config
-        self.labels = labels  # of each output that has any
+        self.labels = labels
         self.metadata = metadata
         self.inputs = {spec.name: spec for spec in config.inputs}
         self.outputs = {spec.name: spec for spec in config.outputs}
         self.assignments = assignments
+        self.statistics = instruments.statistics
+        self.cache = instruments.cache
+        self._observers = (self.statistics.finished, *instruments.observers)
         self._scheduler = scheduler
         self._users = 0
         self._unused = asyncio.Event()
@@ -50,13 +83,24 @@ class Model:
         if self._users == 0:
             self._unused.set()
 
-    async def infer(
+    @property
+    def provider(self) -> str:
+        """The execution provider that computes most of it, by onnxruntime's name."""
+        return self.assignments[0].provider
+
+    @property
+    def pending(self) -> int:
+        """How many requests wait to be run."""
+        return self._scheduler.pending
+
+    async def infer(  # noqa: PLR0913, PLR0917 - on what terms a request waits
         self,
         inputs: dict[str, Array],
         outputs: Sequence[str] = (),
         deadline: float | None = None,
         priority: int = 0,
         timeout: int = 0,
+        request_id: str = "",
     ) -> Reply:
         """Answer one request; without `outputs`, all of them.
 
@@ -66,13 +110,17 @@ class Model:
             InvalidRequest: an input or output is missing, unknown or of the wrong shape.
             QueueFull, DeadlineExceeded, ModelUnavailable: see Scheduler.submit.
         """
-        self._check(inputs)
-        for name in outputs:
-            self.output(name)
-        with self:
-            return await self._scheduler.submit(
-                inputs, tuple(outputs) or tuple(self.outputs), deadline, priority, timeout
+        with self, self._recorded(request_id) as record:
+            self._check(inputs)
+            for name in outputs:
+                self.output(name)
+            wanted = tuple(outputs) or tuple(self.outputs)
+            submit = partial(self._scheduler.submit, inputs, wanted, deadline, priority, timeout)
+            record.rows, record.queued_ns = self._rows(inputs), perf_counter_ns()
+            record.reply = await (
+                self.cache.answer(inputs, wanted, submit) if self.cache else submit()
             )
+            return record.reply
 
     def input(self, name: str) -> TensorSpec:
         """Find an input by name, or raise InvalidRequest."""
@@ -88,8 +136,27 @@ class Model:
         await self._scheduler.drain()
 
     def close(self) -> None:
-        """Release the model's threads."""
+        """Release the model's threads and what was kept of its answers."""
         self._scheduler.close()
+        if self.cache is not None:
+            self.cache.close()
+
+    @contextmanager
+    def _recorded(self, request_id: str) -> Iterator[Record]:
+        """Tell the observers of a request once it is over, however it ends."""
+        record = Record(self.name, self.version, request_id)
+        try:
+            yield record
+        except BaseException as error:  # a caller who leaves counts as a failure
+            record.error = type(error)
+            raise
+        finally:
+            record.ended_ns = perf_counter_ns()
+            for observe in self._observers:
+                observe(record)
+
+    def _rows(self, inputs: Mapping[str, Array]) -> int:
+        return len(next(iter(inputs.values()))) if self.config.max_batch_size else 1
 
     def _check(self, inputs: Mapping[str, Array]) -> None:
         for name, array in inputs.items():

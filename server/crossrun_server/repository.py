@@ -11,9 +11,8 @@ from pathlib import Path
 
 from crossrun_server import layout, loader
 from crossrun_server.errors import ModelUnavailable, UnknownModel
-from crossrun_server.loader import Loaded, Source
+from crossrun_server.loader import Loaded, Shared, Source
 from crossrun_server.model import Model
-from crossrun_server.providers import Request
 from crossrun_server.states import UNKNOWN, Entry, Retired
 
 Listener = Callable[[str, bool], None]
@@ -33,18 +32,18 @@ class Repository:
     """The models of one folder, and those that were sent over the wire."""
 
     def __init__(
-        self, root: Path, default: Request, listener: Listener = lambda _name, _ready: None
+        self, root: Path, shared: Shared, listener: Listener = lambda _name, _ready: None
     ) -> None:
         """Store where models are and who listens.
 
         Args:
             root: the folder of the models' folders.
-            default: the execution providers of models that name none.
+            shared: what the models have in common.
             listener: is told a model's name and whether it is ready, at every change.
         """
         self.root = root
         self.draining = False
-        self._default = default
+        self._shared = shared
         self._listener = listener
         self._entries: dict[str, Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,13 +76,13 @@ class Repository:
         return [str(version) for version in sorted(self._entries[name].loaded.models)]
 
     def select(self, name: str = "", version: str = "") -> list[Model]:
-        """Find every loaded version of every model, or of one, or one version of it.
+        """Find every loaded version of every model, or of one, or one version of it or of all.
 
         Raises:
             UnknownModel, ModelUnavailable: a name or version was given and is not loaded.
         """
         if not name:
-            return list(self)
+            return [model for model in self if version in ("", model.version)]
         if version:
             return [self.find(name, version)]
         return [self.find(name, version) for version in self.versions(self.find(name).name)]
@@ -174,7 +173,7 @@ class Repository:
         def announce(versions: list[int]) -> None:
             loop.call_soon_threadsafe(entry.loading, versions)
 
-        return await asyncio.to_thread(loader.load, source, self._default, previous, announce)
+        return await asyncio.to_thread(loader.load, source, self._shared, previous, announce)
 
     async def _unload(self, entry: Entry) -> None:
         async with entry.changing:

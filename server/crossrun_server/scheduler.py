@@ -99,7 +99,7 @@ class Scheduler:
     @property
     def pending(self) -> int:
         """How many requests wait to be run."""
-        return len(self._waiting)
+        return sum(1 for _ in self._waiting)
 
     def close(self) -> None:
         """Refuse whoever still waits; let each thread go once what it runs has ended."""

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 STATUS = {
     errors.InvalidRequest: StatusCode.INVALID_ARGUMENT,
+    errors.NotSupported: StatusCode.UNIMPLEMENTED,
     errors.UnknownModel: StatusCode.NOT_FOUND,
     errors.ModelUnavailable: StatusCode.UNAVAILABLE,
     errors.QueueFull: StatusCode.RESOURCE_EXHAUSTED,
@@ -96,8 +97,6 @@ def explain(error: Exception, method: str) -> tuple[StatusCode, str]:
     """Say of an error what its caller may know; what is no fault of the caller's is logged."""
     if isinstance(error, errors.ServingError):
         return STATUS[type(error)], str(error)
-    if isinstance(error, NotImplementedError):
-        return StatusCode.UNIMPLEMENTED, f"{method} is not implemented here"
     log.error("%s failed", method, exc_info=error)
     return StatusCode.INTERNAL, "internal error; the server's log has the details"
 

@@ -14,23 +14,17 @@ from crossrun_server.services.messages import read_inputs, read_outputs, write_o
 from crossrun_server.shared_memory import Regions
 from crossrun_server.tensors import TensorSpec
 
-EXTENSIONS = (
-    "classification",
-    "model_configuration",
-    "model_repository",
-    "model_repository(unload_dependents)",
-    "parameters",
-    "schedule_policy",
-)
-
 
 class Inference(GRPCInferenceServiceServicer):
     """Answers for every model of a repository."""
 
-    def __init__(self, repository: Repository, regions: Regions, name: str) -> None:
+    def __init__(
+        self, repository: Repository, regions: Regions, name: str, extensions: tuple[str, ...]
+    ) -> None:
         self._repository = repository
         self._regions = regions
         self._name = name
+        self._extensions = extensions
 
     async def ServerLive(
         self,
@@ -66,9 +60,8 @@ class Inference(GRPCInferenceServiceServicer):
         context: Context,
     ) -> pb.ServerMetadataResponse:
         """Name, version and the extensions that work."""
-        memory = ("system_shared_memory",) if self._regions.enabled else ()
         return pb.ServerMetadataResponse(
-            name=self._name, version=version("crossrun"), extensions=(*EXTENSIONS, *memory)
+            name=self._name, version=version("crossrun"), extensions=self._extensions
         )
 
     async def ModelMetadata(
@@ -132,6 +125,7 @@ async def infer(
         deadline,
         parameters.priority(request.parameters),
         parameters.timeout(request.parameters),
+        request_id=request.id,
     )
     response = pb.ModelInferResponse(
         model_name=model.name, model_version=model.version, id=request.id

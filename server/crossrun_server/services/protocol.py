@@ -1,19 +1,49 @@
 """inference.GRPCInferenceService, put together from its parts."""
 
+from crossrun_server.logs import Log
 from crossrun_server.modes import Control
 from crossrun_server.services.control import ModelControl
 from crossrun_server.services.edge import InFlight
 from crossrun_server.services.inference import Inference
 from crossrun_server.services.memory import SharedMemory
+from crossrun_server.services.settings import Settings
+from crossrun_server.services.statistics import Statistics
 from crossrun_server.services.stream import Stream
 from crossrun_server.shared_memory import Regions
+from crossrun_server.tracing import Tracer
+
+# What works, under Triton's names; shared memory only where the server was started with it.
+EXTENSIONS = (
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+    "trace",
+    "logging",
+)
+SHARED_MEMORY = "system_shared_memory"
 
 
-class ProtocolService(Inference, Stream, SharedMemory, ModelControl):
+class ProtocolService(Inference, Stream, SharedMemory, ModelControl, Statistics, Settings):
     """Answers every RPC of the protocol for one repository."""
 
-    def __init__(self, control: Control, regions: Regions, in_flight: InFlight, name: str) -> None:
-        Inference.__init__(self, control.repository, regions, name)
-        Stream.__init__(self, control.repository, regions, in_flight)
+    def __init__(  # noqa: PLR0913, PLR0917 - the protocol has that many sides
+        self,
+        name: str,
+        control: Control,
+        regions: Regions,
+        in_flight: InFlight,
+        tracer: Tracer,
+        log: Log,
+    ) -> None:
+        repository = control.repository
+        extensions = (*EXTENSIONS, SHARED_MEMORY) if regions.enabled else EXTENSIONS
+        Inference.__init__(self, repository, regions, name, extensions)
+        Stream.__init__(self, repository, regions, in_flight)
         SharedMemory.__init__(self, regions)
         ModelControl.__init__(self, control)
+        Statistics.__init__(self, repository)
+        Settings.__init__(self, repository, tracer, log)

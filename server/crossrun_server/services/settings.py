@@ -1,0 +1,56 @@
+"""TraceSetting and LogSettings: what is traced and logged, told and changed while serving."""
+
+from crossrun.oip import grpc_service_pb2 as pb
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
+from crossrun_server.logs import Log, Value
+from crossrun_server.repository import Repository
+from crossrun_server.services.edge import Context
+from crossrun_server.tracing import Tracer
+
+
+class Settings(GRPCInferenceServiceServicer):
+    """Answers for the tracer and the log of this process."""
+
+    def __init__(self, repository: Repository, tracer: Tracer, log: Log) -> None:
+        self._repository = repository
+        self._tracer = tracer
+        self._log = log
+
+    async def TraceSetting(
+        self,
+        request: pb.TraceSettingRequest,
+        context: Context,
+    ) -> pb.TraceSettingResponse:
+        """Change what is traced, for one model or for all, and tell what is in force."""
+        if request.model_name:
+            self._repository.find(request.model_name)
+        changes = {name: list(setting.value) for name, setting in request.settings.items()}
+        if changes:
+            self._tracer.change(changes, request.model_name)
+        response = pb.TraceSettingResponse()
+        for name, values in self._tracer.settings(request.model_name).items():
+            response.settings[name].value.extend(values)
+        return response
+
+    async def LogSettings(
+        self,
+        request: pb.LogSettingsRequest,
+        context: Context,
+    ) -> pb.LogSettingsResponse:
+        """Change what is logged and how, and tell what is in force."""
+        self._log.change({name: _value(setting) for name, setting in request.settings.items()})
+        response = pb.LogSettingsResponse()
+        for name, value in self._log.settings().items():
+            setattr(response.settings[name], _field(value), value)
+        return response
+
+
+def _value(setting: pb.LogSettingsRequest.SettingValue) -> Value | None:
+    chosen = setting.WhichOneof("parameter_choice")
+    return None if chosen is None else getattr(setting, chosen)
+
+
+def _field(value: Value) -> str:
+    if isinstance(value, bool):
+        return "bool_param"
+    return "uint32_param" if isinstance(value, int) else "string_param"

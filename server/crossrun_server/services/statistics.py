@@ -1,0 +1,63 @@
+"""ModelStatistics: what each version of a model has done since it was loaded."""
+
+from crossrun.oip import grpc_service_pb2 as pb
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
+from crossrun_server.model import Model
+from crossrun_server.repository import Repository
+from crossrun_server.services.edge import Context
+from crossrun_server.statistics import Batches, Counters, Duration
+
+
+class Statistics(GRPCInferenceServiceServicer):
+    """Tells the counters of every model of a repository."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def ModelStatistics(
+        self,
+        request: pb.ModelStatisticsRequest,
+        context: Context,
+    ) -> pb.ModelStatisticsResponse:
+        """Counters of one version, of all of a model, or of all models."""
+        models = self._repository.select(request.name, request.version)
+        return pb.ModelStatisticsResponse(model_stats=[_statistics(model) for model in models])
+
+
+def _statistics(model: Model) -> pb.ModelStatistics:
+    counters = model.statistics.read()
+    return pb.ModelStatistics(
+        name=model.name,
+        version=model.version,
+        last_inference=counters.last_arrival_ns // 1_000_000,
+        inference_count=counters.inferences,
+        execution_count=counters.executions,
+        inference_stats=_requests(counters),
+        batch_stats=[_batches(rows, counters.batches[rows]) for rows in sorted(counters.batches)],
+    )
+
+
+def _requests(counters: Counters) -> pb.InferStatistics:
+    return pb.InferStatistics(
+        success=_duration(counters.success),
+        fail=_duration(counters.fail),
+        queue=_duration(counters.queue),
+        compute_input=_duration(counters.input),
+        compute_infer=_duration(counters.infer),
+        compute_output=_duration(counters.output),
+        cache_hit=_duration(counters.cache_hit),
+        cache_miss=_duration(counters.cache_miss),
+    )
+
+
+def _batches(rows: int, batches: Batches) -> pb.InferBatchStatistics:
+    return pb.InferBatchStatistics(
+        batch_size=rows,
+        compute_input=_duration(batches.input),
+        compute_infer=_duration(batches.infer),
+        compute_output=_duration(batches.output),
+    )
+
+
+def _duration(duration: Duration) -> pb.StatisticDuration:
+    return pb.StatisticDuration(count=duration.count, ns=duration.ns)
