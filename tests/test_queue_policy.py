@@ -328,7 +328,7 @@ def test_a_contradiction_is_named(case: str) -> None:
     text, expected = CONTRADICTIONS[case]
     with pytest.raises(LoadError) as caught:
         served(text)
-    assert str(caught.value).startswith("m: dynamic_batching.")
+    assert str(caught.value).startswith("dynamic_batching.")
     assert expected in str(caught.value)
 
 

@@ -147,6 +147,6 @@ def test_a_contradiction_in_the_config_stops_the_start(tmp_path: Path, run: Comm
     ended = run("crossrun-serve", tmp_path, "--port", 0)
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == (
-        "crossrun-serve: failed to load 'slow': slow: dynamic_batching.default_priority_level "
+        "crossrun-serve: failed to load 'slow': version 1: dynamic_batching.default_priority_level "
         "is 0, expected 1 to priority_levels, 2"
     )

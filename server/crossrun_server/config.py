@@ -89,11 +89,11 @@ def complete(
     batched = proto.max_batch_size > 0
     if batched and not _batchable(specs):
         raise LoadError(
-            f"{name}: max_batch_size is {proto.max_batch_size}, but the first dimension of "
+            f"max_batch_size is {proto.max_batch_size}, but the first dimension of "
             "every input and output of the ONNX file is not free; set it to 0"
         )
-    served_inputs = _merge(name, proto.input, inputs, batched)
-    served_outputs = _merge(name, proto.output, outputs, batched)
+    served_inputs = _merge(proto.input, inputs, batched)
+    served_outputs = _merge(proto.output, outputs, batched)
     return ServedConfig(proto, served_inputs, served_outputs, policies.read(proto))
 
 
@@ -128,7 +128,6 @@ def _batchable(specs: Sequence[TensorSpec]) -> bool:
 
 
 def _merge(
-    name: str,
     declared: "RepeatedCompositeFieldContainer[Any]",
     found: Sequence[TensorSpec],
     batched: bool,
@@ -138,8 +137,8 @@ def _merge(
     undeclared = dict(specs)
     for entry in declared:
         if entry.name not in specs:
-            raise LoadError(f"{name}: the model has no {entry.name!r}; it has {', '.join(specs)}")
-        specs[entry.name] = _narrow(name, entry, specs[entry.name], batched)
+            raise LoadError(f"the model has no {entry.name!r}; it has {', '.join(specs)}")
+        specs[entry.name] = _narrow(entry, specs[entry.name], batched)
         undeclared.pop(entry.name, None)
     for spec in undeclared.values():
         dims = spec.shape[1:] if batched else spec.shape
@@ -147,12 +146,10 @@ def _merge(
     return tuple(specs.values())
 
 
-def _narrow(
-    name: str, entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: bool
-) -> TensorSpec:
+def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: bool) -> TensorSpec:
     if entry.data_type != _enum(spec.datatype):
         raise LoadError(
-            f"{name}: {entry.name!r} is declared {pb.DataType.Name(entry.data_type)}, "
+            f"{entry.name!r} is declared {pb.DataType.Name(entry.data_type)}, "
             f"but the model has {spec.datatype}"
         )
     shape = (-1, *entry.dims) if batched else tuple(entry.dims)
@@ -161,8 +158,7 @@ def _narrow(
     )
     if not fits:
         raise LoadError(
-            f"{name}: {entry.name!r} is declared {list(shape)}, "
-            f"but the model has {list(spec.shape)}"
+            f"{entry.name!r} is declared {list(shape)}, but the model has {list(spec.shape)}"
         )
     return TensorSpec(spec.name, spec.datatype, shape)
 

@@ -26,7 +26,7 @@ def read(proto: pb.ModelConfig) -> Policy:
         _check_priorities(batching)
         _check_ordering(batching)
     except LoadError as error:
-        raise LoadError(f"{proto.name}: dynamic_batching.{error}") from None
+        raise LoadError(f"dynamic_batching.{error}") from None
     for field, without in _without_effect(batching):
         log.warning(
             "%s: dynamic_batching.%s in config.pbtxt has no effect without %s",

@@ -10,6 +10,8 @@ from tests.conformance import options
 from tests.conformance.target import Target
 
 FOLDER = Path(__file__).parent
+# Our server with all that has to be asked for.
+EVERYTHING = ("--shared-memory", "--model-control-mode", "explicit", "--load-model", "*")
 TARGET = pytest.StashKey[Target]()
 
 
@@ -26,7 +28,8 @@ def target(
     from tests.conftest import serving
 
     repository = models.write_all(tmp_path_factory.mktemp("conformance"))
-    with serving(repository, tmp_path_factory.mktemp("log") / "server.log") as running:
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with serving(repository, log, *EVERYTHING) as running:
         yield _connect(pytestconfig, running.address, complete=True)
 
 
