@@ -1,5 +1,6 @@
 """Tiny ONNX models, made by hand: whatever needs no MobileNet is tested with these."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,23 @@ def conv(scale: float = 1.0) -> onnx.ModelProto:
         [helper.make_tensor_value_info("y", Tp.FLOAT, ["batch", 4, 1, 1])],
         [helper.make_tensor("w", Tp.FLOAT, [4, 3, 3, 3], weights)],
     )
+
+
+def int8(model: onnx.ModelProto, samples: list[dict[str, np.ndarray]]) -> onnx.ModelProto:
+    """The same model with int8 weights and activations, calibrated on samples of its inputs."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    class Samples(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._rest = iter(samples)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self._rest, None)
+
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        # Seven bits of weight: eight overflow the 16-bit sums of processors without VNNI.
+        quantize_static(model, file.name, Samples(), per_channel=True, reduce_range=True)
+        return onnx.load(file.name)
 
 
 def determinant() -> onnx.ModelProto:

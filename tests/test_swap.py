@@ -11,13 +11,17 @@ from typing import Any
 
 import grpc
 import numpy as np
+import onnx
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun.v1 import vision_pb2
+from crossrun.v1 import providers_pb2, vision_pb2
+from crossrun.v1.providers_pb2_grpc import ProvidersStub
 from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_server import providers
+from crossrun_server.session import Session
 from tests import models
-from tests.conftest import serving
+from tests.conftest import build, serving
 from tests.test_vision import plain
 
 SWAPS = 24
@@ -99,6 +103,69 @@ def test_a_swap_under_load_loses_nobody(tmp_path: Path) -> None:
                 assert check_product(multiply(stub, 3).result()) == str(version)
                 wait_for_more(calls)
         assert {check_product(call.result()) for call in calls} == {"1", "2"}
+        assert server.stop() == 0
+
+
+X = np.random.default_rng(0).uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32)
+SAMPLES = [{"x": X * share} for share in (-1, -0.5, 0.5, 1)]
+PROVIDERS = {"cpu": "CPUExecutionProvider", "openvino": "OpenVINOExecutionProvider"}
+FILES = {"model.onnx": 3, "int8.onnx": 9}  # nodes: the quantized one has (de)quantizers
+
+
+def write_precisions(root: Path) -> dict[str, np.ndarray]:
+    """Write two versions of `conv`, each in FP32 and in int8; gives what each version answers."""
+    answers = {}
+    for version in (1, 2):
+        net = models.conv(version)
+        models.write(root, "conv", net, version=version)
+        folder = root / "conv" / str(version)
+        onnx.save(models.int8(net, SAMPLES), folder / "int8.onnx")
+        session = Session(folder / "model.onnx", providers.parse("cpu"))
+        answers[str(version)] = session.run({"x": X}, ["y"])["y"].ravel()
+    return answers
+
+
+def convolve(stub: Stub) -> Any:
+    message = pb.ModelInferRequest(model_name="conv")
+    message.inputs.add(name="x", datatype="FP32", shape=X.shape)
+    message.raw_input_contents.append(X.tobytes())
+    return stub.ModelInfer.future(message, timeout=60)
+
+
+def running(channel: grpc.Channel) -> dict[str, int]:
+    request = providers_pb2.ListPlacementsRequest(model="conv")
+    (placed,) = ProvidersStub(channel).ListPlacements(request).placements
+    return {count.provider: count.nodes for count in placed.running}
+
+
+def test_provider_precision_and_version_swap_under_load(tmp_path: Path) -> None:
+    """Between CPU and OpenVINO, FP32 and int8, 1 and 2: no request fails, each answer is right."""
+    answers = write_precisions(tmp_path / "models")
+    combinations = list(itertools.product(PROVIDERS, FILES, answers))
+    options = ("--provider", "cpu", "--model-control-mode", "explicit", "--load-model", "*")
+    with (
+        serving(
+            tmp_path / "models", tmp_path / "log", *options, environment=build("openvino")
+        ) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = Stub(channel)
+        with open_loop(lambda _: convolve(stub)) as calls:
+            for provider, file, version in combinations * (SWAPS // len(combinations)):
+                chosen = {
+                    "max_batch_size": 8,
+                    "default_model_filename": file,
+                    "version_policy": {"specific": {"versions": [version]}},
+                    "parameters": {"providers": {"string_value": provider}},
+                }
+                reload(stub, "conv", chosen)
+                assert running(channel) == {PROVIDERS[provider]: FILES[file]}
+                assert convolve(stub).result().model_version == version
+                wait_for_more(calls)
+        for answer in (call.result() for call in calls):
+            got = np.frombuffer(answer.raw_output_contents[0], np.float32)
+            np.testing.assert_allclose(got, answers[answer.model_version], rtol=0.05)
+        assert {call.result().model_version for call in calls} == {"1", "2"}
         assert server.stop() == 0
 
 
