@@ -161,6 +161,18 @@ def test_the_server_never_imports_tensorflow(
     assert not imported & (forbidden | {"crossrun_export", "crossrun_bench"})
 
 
+def test_the_server_reports_to_nobody(
+    tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime's telemetry, which opens a session of its own in TMPDIR, is off."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    with serving(tiny_models, tmp_path / "log") as running:
+        assert running.stop() == 0
+    assert list(scratch.iterdir()) == []
+
+
 def test_a_port_in_use_is_one_line(server: Server, tiny_models: Path, run: Command) -> None:
     """A second server on a port does not share it in silence."""
     port = server.address.rpartition(":")[2]
