@@ -17,7 +17,7 @@ from crossrun_server.errors import LoadError
 from tests.conftest import ROOT
 
 README = ROOT / "server" / "README.md"
-ROW = re.compile(r"^\| `([\w.]+)` \| ([\w ]+) \| .* \| `(tests/[\w/]+\.py)::(test_\w+)` \|$", re.M)
+ROW = re.compile(r"^\| `([\w.]+)` \| ([\w ]+) \|.*\| `(tests/[\w/]+\.py)::(test_\w+)` \|$", re.M)
 STATUS = {
     **dict.fromkeys(fields.WORKS, "works"),
     **dict.fromkeys(fields.REFUSED, "refused"),

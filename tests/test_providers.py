@@ -174,6 +174,21 @@ def test_a_model_overrides_the_servers_provider(tmp_path: Path) -> None:
         assert "has no effect" not in server.log.read_text()
 
 
+def test_each_instance_has_a_session_of_its_own(tmp_path: Path) -> None:
+    """`count` sessions run side by side, each placed by itself; the group is shown as given."""
+    group = "instance_group { name: 'pair' count: 2 kind: KIND_CPU }"
+    models.write(tmp_path / "m", "conv", models.conv(), group)
+    with (
+        serving(tmp_path / "m", tmp_path / "log") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        request = providers_pb2.ListPlacementsRequest(model="conv", version="1")
+        placed = ProvidersStub(channel).ListPlacements(request).placements
+        config = config_of(server.address, "conv")
+    assert [running(one) for one in placed] == [{CPU: 3}, {CPU: 3}]
+    assert [(g.name, g.count) for g in config.instance_group] == [("pair", 2)]
+
+
 # --- OpenVINO compiled in --------------------------------------------------------------------
 
 
