@@ -35,6 +35,8 @@ def ask_about(client: Any) -> None:
     assert client.is_server_ready()
     assert client.is_model_ready("simple")
     assert client.is_model_ready("counted", "3")
+    assert not client.is_model_ready("counted", "9")
+    assert not client.is_model_ready("nobody")
     assert client.get_server_metadata().name == "crossrun"
     metadata = client.get_model_metadata("simple", as_json=True)
     assert metadata["platform"] == "onnxruntime_onnx"

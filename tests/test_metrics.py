@@ -86,6 +86,13 @@ def test_metrics_and_statistics_are_the_same_numbers(measured: Server, stub: Stu
     ]
 
 
+def test_the_provider_that_computes_a_model_is_told(measured: Server) -> None:
+    """Every metric of a model carries its provider, and its nodes are counted by provider."""
+    cpu = "CPUExecutionProvider"
+    assert samples(measured, "crossrun_model_nodes", model="simple", provider=cpu) == [2]
+    assert len(samples(measured, "nv_inference_count", model="simple", provider=cpu)) == 1
+
+
 def test_a_reader_of_openmetrics_is_answered_in_kind(measured: Server) -> None:
     """Prometheus asks for OpenMetrics first; the names are the same there."""
     text = scrape(measured, "application/openmetrics-text; version=1.0.0")

@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
-from crossrun_server.errors import ModelUnavailable
+from crossrun_server.errors import ModelUnavailable, UnknownModel
 from crossrun_server.repository import Repository
 from crossrun_server.scheduler import Reply
 from crossrun_server.services import parameters
@@ -47,10 +47,10 @@ class Inference(GRPCInferenceServiceServicer):
         request: pb.ModelReadyRequest,
         context: Context,
     ) -> pb.ModelReadyResponse:
-        """Whether one model takes requests."""
+        """Whether one model takes requests; one that nobody knows does not."""
         try:
             self._repository.get(request.name, request.version)
-        except ModelUnavailable:
+        except (ModelUnavailable, UnknownModel):
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
 
