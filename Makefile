@@ -1,6 +1,7 @@
 # make demo   export, verify, serve, classify, measure, report
 # make test   all tests        make check   lint, types, architecture
 # make setup  the environment alone, in .venv
+# make environments  also those with other builds of onnxruntime, in .venv-*
 
 # uv is used where it is installed and brought along, in .uv, where it is not.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
@@ -15,8 +16,9 @@ endif
 # Other builds of onnxruntime, each in an environment of its own, for tests/test_providers.py.
 BUILDS := openvino plugin
 
-.PHONY: setup demo test test-providers check lock clean
+.PHONY: setup environments demo test check lock clean
 setup: .venv/ready
+environments: setup $(BUILDS:%=.venv-%/ready)
 
 .uv/bin/uv:
 	python3 -m venv .uv
@@ -50,11 +52,8 @@ demo: setup
 		--output build/accuracy.json
 	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json --output build/report.html
 
-test: setup $(BUILDS:%=.venv-%/ready)
+test: environments
 	$(BIN)/pytest
-
-test-providers: setup $(BUILDS:%=.venv-%/ready)
-	$(BIN)/pytest tests/test_providers.py tests/test_swap.py
 
 check: setup
 	$(BIN)/ruff check

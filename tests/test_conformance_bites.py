@@ -185,3 +185,17 @@ def test_a_fault_is_found(outcomes: dict[str, Outcome], fault: str) -> None:
     """A server with a fault fails the cases that are about it, and no others."""
     expected = FAULTS[fault][1]
     assert outcomes[fault].failures(expected) == expected
+
+
+def test_the_readme_tells_how_many_cases_there_are() -> None:
+    """The number that the project speaks of is what pytest collects."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", SUITE],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    count = ended.stdout.splitlines()[-1].partition(" ")[0]
+    assert count.isdecimal()
+    assert f"**{count} cases**" in (ROOT / "README.md").read_text(encoding="utf-8")

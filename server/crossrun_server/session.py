@@ -57,7 +57,11 @@ class Assignment:
         return max(self.nodes, key=self.nodes.__getitem__, default=CPU)
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} ({count} nodes)" for name, count in self.nodes.items()) or CPU
+        return ", ".join(f"{name} ({_counted(n)})" for name, n in self.nodes.items()) or CPU
+
+
+def _counted(nodes: int) -> str:
+    return f"{nodes} node" if nodes == 1 else f"{nodes} nodes"
 
 
 class Session:
