@@ -47,6 +47,7 @@ def server_for(models: Path, targets: Sequence[str]) -> Iterator[Server | None]:
 def serving(models: Path) -> Iterator[Server]:
     """Serve `models` until leaving; BenchError with its last words where it does not start."""
     command = [sibling("crossrun-serve", "cpu"), str(models), "--port", "0", "--no-metrics"]
+    command += ["--provider", "cpu"]  # as in process, where the same file is measured
     begin = time.monotonic_ns()
     with (
         tempfile.TemporaryFile("w+", errors="replace") as log,
