@@ -19,7 +19,9 @@ from crossrun.oip import model_config_pb2 as config_pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import providers_pb2
 from crossrun.v1.providers_pb2_grpc import ProvidersStub
-from crossrun_server import providers
+from crossrun_server import plugins, providers
+from crossrun_server.errors import LoadError
+from crossrun_server.providers import Provider, Request
 from crossrun_server.session import Session
 from tests import models
 from tests.conftest import BIN, build, serving
@@ -271,6 +273,25 @@ def fake_plugin(tmp_path: Path) -> Path:
         "Metadata-Version: 2.1\nName: onnxruntime-ep-fake\nVersion: 1.2\n"
     )
     return package.parent
+
+
+@pytest.fixture
+def cpu_as_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU provider, whose device onnxruntime lists as it lists those of plugins."""
+    monkeypatch.setattr(plugins, "_registered", lambda: {CPU: ("onnxruntime-ep-cpu 1.0", "")})
+    monkeypatch.setattr(onnxruntime, "get_available_providers", list)
+
+
+@pytest.mark.usefixtures("cpu_as_a_plugin")
+def test_a_plugins_device_is_chosen_by_its_type(repository: Path) -> None:
+    """A session is made with the device asked for; one that there is not is named."""
+    file = repository / "conv/1/model.onnx"
+    for options in ({}, {"device_type": "cpu"}):
+        wanted = Request((Provider(CPU, options),))
+        assert Session(file, wanted).assignment.nodes == {CPU: 3}
+    told = "onnxruntime-ep-cpu 1.0 has no device_type 'NPU' here; it has CPU"
+    with pytest.raises(LoadError, match=told):
+        Session(file, Request((Provider(CPU, {"device_type": "NPU"}),)))
 
 
 def test_a_plugin_that_cannot_be_loaded_is_listed_with_the_reason(fake_plugin: Path) -> None:

@@ -22,17 +22,30 @@ def names() -> set[str]:
     return set(_registered())
 
 
-def devices(name: str) -> list[Any]:
-    """List the devices, OrtEpDevice, that a plugin's provider offers on this machine."""
+def devices(name: str, kind: str = "") -> list[Any]:
+    """List the devices, OrtEpDevice, that a plugin's provider offers on this machine.
+
+    Args:
+        name: onnxruntime's name of the provider.
+        kind: CPU, GPU or NPU; empty for all.
+    """
     if name not in names():
         return []
-    return [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
+    return [
+        device
+        for device in onnxruntime.get_ep_devices()
+        if device.ep_name == name and kind.upper() in ("", device.device.type.name)
+    ]
 
 
-def why_no_device(name: str) -> str:
-    """Say why a plugin's provider has no device."""
+def why_no_device(name: str, kind: str = "") -> str:
+    """Say why a plugin's provider has no device, or none of a kind."""
     package, failure = _registered()[name]
-    return failure or f"{package} is installed and found no device that it supports"
+    if failure:
+        return failure
+    if others := ", ".join(device.device.type.name for device in devices(name)):
+        return f"{package} has no device_type {kind!r} here; it has {others}"
+    return f"{package} is installed and found no device that it supports"
 
 
 @functools.cache

@@ -40,6 +40,8 @@ EXTRAS = {
     "TensorrtExecutionProvider": "gpu",
     "OpenVINOExecutionProvider": "openvino",
 }
+# The option by which a provider is told what to run on; for plugins onnxruntime lists devices.
+DEVICE_TYPE = "device_type"
 NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
 # Providers whose own code passes over options that it does not know.
 TAKE_NO_OPTIONS = {CPU}
@@ -159,10 +161,6 @@ def add(options: onnxruntime.SessionOptions, provider: Provider) -> None:
         ProviderUnavailable: it cannot run here.
         LoadError: it does not know one of its options.
     """
-    if provider.name in TAKE_NO_OPTIONS and provider.options:
-        raise LoadError(
-            f"{provider.name} takes no options, got {', '.join(sorted(provider.options))}"
-        )
     if provider.name in onnxruntime.get_available_providers():
         _add_from_build(options, provider)
     else:
@@ -174,6 +172,10 @@ def _is_here(name: str) -> bool:
 
 
 def _add_from_build(options: onnxruntime.SessionOptions, provider: Provider) -> None:
+    if provider.name in TAKE_NO_OPTIONS and provider.options:
+        raise LoadError(
+            f"{provider.name} takes no options, got {', '.join(sorted(provider.options))}"
+        )
     if provider.name in NVIDIA:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
             onnxruntime.preload_dlls()
@@ -194,13 +196,14 @@ def _add_from_build(options: onnxruntime.SessionOptions, provider: Provider) -> 
 def _add_from_plugin(options: onnxruntime.SessionOptions, provider: Provider) -> None:
     if provider.name not in plugins.names():
         raise ProviderUnavailable(_not_in_build(provider.name))
-    devices = plugins.devices(provider.name)
+    given = dict(provider.options)
+    kind = given.pop(DEVICE_TYPE, "")
+    devices = plugins.devices(provider.name, kind)
     if not devices:
-        raise ProviderUnavailable(
-            f"{provider.name} cannot run here: {plugins.why_no_device(provider.name)}"
-        )
+        reason = plugins.why_no_device(provider.name, kind)
+        raise ProviderUnavailable(f"{provider.name} cannot run here: {reason}")
     try:
-        options.add_provider_for_devices(devices[:1], dict(provider.options))
+        options.add_provider_for_devices(devices[:1], given)
     except Exception as error:
         raise LoadError(f"{provider.name}: {plain(str(error))}") from error
 
