@@ -179,18 +179,17 @@ def _add_from_build(options: onnxruntime.SessionOptions, provider: Provider) -> 
     if provider.name in NVIDIA:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
             onnxruntime.preload_dlls()
-    with overheard() as said:
-        try:
+    try:
+        with overheard() as said:
             options.add_provider(provider.name, dict(provider.options))
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises a class per status code
-            failure: Exception | None = error
-        else:
-            failure = None
-    if failure is None:
-        return
-    if "EP option" in str(failure) or "provider option" in str(failure):
-        raise LoadError(f"{provider.name}: {plain(str(failure))}") from failure
-    raise ProviderUnavailable(f"{provider.name} cannot run here: {_reason(said, failure)}")
+    except Exception as error:  # onnxruntime raises a class of its own per status code
+        raise _refusal(provider.name, said, error) from error
+
+
+def _refusal(name: str, said: list[str], error: Exception) -> LoadError:
+    if "EP option" in str(error) or "provider option" in str(error):
+        return LoadError(f"{name}: {plain(str(error))}")
+    return ProviderUnavailable(f"{name} cannot run here: {_reason(said, error)}")
 
 
 def _add_from_plugin(options: onnxruntime.SessionOptions, provider: Provider) -> None:
