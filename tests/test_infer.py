@@ -199,6 +199,19 @@ def test_raw_contents_match_the_inputs_in_number(channel: grpc.Channel) -> None:
     assert refusal(channel, message)[1] == "raw_input_contents has 1 entries for 2 inputs"
 
 
+def test_values_are_raw_or_typed_and_not_both(channel: grpc.Channel) -> None:
+    """Which input has both is told, whatever else is wrong; the text is Triton's own."""
+    message = simple(5)
+    message.inputs[0].contents.int_contents.extend([5] * 16)
+    for _ in ("as many raw entries as inputs", "one too few"):
+        assert refusal(channel, message) == (
+            StatusCode.INVALID_ARGUMENT,
+            "contents field must not be specified when using raw_input_contents "
+            "for 'INPUT0' for model 'simple'",
+        )
+        del message.raw_input_contents[1:]
+
+
 def test_an_unknown_output_is_refused(channel: grpc.Channel) -> None:
     """Asking for an output that the model does not have names those it has."""
     code, details = refusal(channel, simple(5, outputs=("OUTPUT2",)))

@@ -1,7 +1,7 @@
 """Open Inference Protocol messages to arrays and back: raw, typed, in shared memory, as classes."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,16 +63,15 @@ def read_inputs(
     """
     parameters.check(request.parameters)
     places = [parameters.place(tensor) for tensor in request.inputs]
-    raw = _raw(request, outside=places.count(None))
+    raw = _raw(request, [t for t, place in zip(request.inputs, places, strict=True) if not place])
     arrays: dict[str, Array] = {}
     for tensor, place in zip(request.inputs, places, strict=True):
         if tensor.name in arrays:
             raise InvalidRequest(f"input {tensor.name!r} is given twice")
         shape = _check(tensor, find(tensor.name))
         data = regions.view(*place) if place else next(raw, None)
-        if data is not None and tensor.HasField("contents"):
-            other = "in shared memory" if place else "raw"
-            raise InvalidRequest(f"input {tensor.name!r} is given both {other} and typed")
+        if place and tensor.HasField("contents"):
+            raise InvalidRequest(f"input {tensor.name!r} is given both in shared memory and typed")
         try:
             arrays[tensor.name] = (
                 _typed(tensor, shape) if data is None else from_bytes(data, tensor.datatype, shape)
@@ -165,13 +164,20 @@ def _classes(model: Model, name: str, array: Array, count: int) -> Array:
         raise InvalidRequest(f"output {name!r}: {error}") from None
 
 
-def _raw(request: pb.ModelInferRequest, outside: int) -> Iterator[bytes]:
+def _raw(
+    request: pb.ModelInferRequest, outside: Sequence[pb.ModelInferRequest.InferInputTensor]
+) -> Iterator[bytes]:
     """The raw contents, one for each of the inputs outside shared memory, in their order."""
     raw = request.raw_input_contents
-    if raw and len(raw) != outside:
-        where = " outside shared memory" if outside < len(request.inputs) else ""
+    if raw and (typed := [tensor.name for tensor in outside if tensor.HasField("contents")]):
+        raise InvalidRequest(  # word for word as Triton has it: its clients look for this
+            "contents field must not be specified when using raw_input_contents for "
+            f"{typed[0]!r} for model {request.model_name!r}"
+        )
+    if raw and len(raw) != len(outside):
+        where = " outside shared memory" if len(outside) < len(request.inputs) else ""
         raise InvalidRequest(
-            f"raw_input_contents has {len(raw)} entries for {outside} inputs{where}"
+            f"raw_input_contents has {len(raw)} entries for {len(outside)} inputs{where}"
         )
     return iter(raw)
 
