@@ -65,12 +65,14 @@ def write(  # noqa: PLR0913, PLR0917 - a model has that many parts
         (root / name / "labels.txt").write_text("\n".join(labels) + "\n")
 
 
-def identity(element_type: int, shape: list[str | int]) -> onnx.ModelProto:
+def identity(
+    element_type: int, shape: list[str | int], x: str = "x", y: str = "y"
+) -> onnx.ModelProto:
     """`x` → `y`, unchanged."""
     return _model(
-        [helper.make_node("Identity", ["x"], ["y"])],
-        [helper.make_tensor_value_info("x", element_type, shape)],
-        [helper.make_tensor_value_info("y", element_type, shape)],
+        [helper.make_node("Identity", [x], [y])],
+        [helper.make_tensor_value_info(x, element_type, shape)],
+        [helper.make_tensor_value_info(y, element_type, shape)],
     )
 
 
@@ -93,17 +95,24 @@ def weigh() -> onnx.ModelProto:
     )
 
 
-def sum_and_difference() -> onnx.ModelProto:
-    """`INPUT0`, `INPUT1` INT32 [batch, 16] → their sum `OUTPUT0` and difference `OUTPUT1`."""
+def sum_and_difference(element_type: int = Tp.INT32) -> onnx.ModelProto:
+    """`INPUT0`, `INPUT1` [batch, 16] → their sum `OUTPUT0` and difference `OUTPUT1`.
+
+    Of any element type: onnxruntime adds few of them on the CPU, so that others are added as INT32.
+    """
+    inputs, outputs = ["INPUT0", "INPUT1"], ["OUTPUT0", "OUTPUT1"]
     values = [
-        helper.make_tensor_value_info(name, Tp.INT32, ["batch", 16])
-        for name in ("INPUT0", "INPUT1", "OUTPUT0", "OUTPUT1")
+        helper.make_tensor_value_info(name, element_type, ["batch", 16])
+        for name in inputs + outputs
     ]
-    nodes = [
-        helper.make_node("Add", ["INPUT0", "INPUT1"], ["OUTPUT0"]),
-        helper.make_node("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"]),
-    ]
-    return _model(nodes, values[:2], values[2:])
+    before = [helper.make_node("Cast", [n], [f"{n}_int"], to=Tp.INT32) for n in inputs]
+    after = [helper.make_node("Cast", [f"{n}_int"], [n], to=element_type) for n in outputs]
+    if element_type == Tp.INT32:
+        before, after = [], []
+    terms = [node.output[0] for node in before] or inputs
+    found = [node.input[0] for node in after] or outputs
+    sums = [helper.make_node("Add", terms, found[:1]), helper.make_node("Sub", terms, found[1:])]
+    return _model(before + sums + after, values[:2], values[2:])
 
 
 def gather() -> onnx.ModelProto:
@@ -199,6 +208,23 @@ def int8(model: onnx.ModelProto, samples: list[dict[str, np.ndarray]]) -> onnx.M
         # Seven bits of weight: eight overflow the 16-bit sums of processors without VNNI.
         quantize_static(model, file.name, Samples(), per_channel=True, reduce_range=True)
         return onnx.load(file.name)
+
+
+def dominant_colour(
+    x: str, y: str, shape: list[str | int], height_and_width: tuple[int, int]
+) -> onnx.ModelProto:
+    """`x` FP32, one picture or a batch → `y` [1000] each: the mean of each channel, then zeros."""
+    classes = helper.make_tensor("classes", Tp.FLOAT, [3, 1000], np.eye(3, 1000, dtype=np.float32))
+    nodes = [
+        helper.make_node("ReduceMean", [x], ["mean"], axes=height_and_width, keepdims=0),
+        helper.make_node("MatMul", ["mean", "classes"], [y]),
+    ]
+    return _model(
+        nodes,
+        [helper.make_tensor_value_info(x, Tp.FLOAT, shape)],
+        [helper.make_tensor_value_info(y, Tp.FLOAT, [*shape[:-3], 1000])],
+        [classes],
+    )
 
 
 def determinant() -> onnx.ModelProto:

@@ -107,3 +107,13 @@ def test_zeros_that_a_model_refuses_are_no_error(
     models.write(tmp_path, "wide", models.weigh())
     assert list(loader.load(Source(tmp_path / "wide"), ON_CPU).models) == [1]
     assert "wide: the warm-up on zeros failed" in caplog.text
+
+
+def test_strings_are_warmed_up_with_a_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without samples a model that reads numbers from strings is warmed up as any other."""
+    model = models.sum_and_difference(models.ELEMENT_TYPES["BYTES"])
+    models.write(tmp_path, "strings", model, "max_batch_size: 8")
+    assert list(loader.load(Source(tmp_path / "strings"), ON_CPU).models) == [1]
+    assert "warm-up" not in caplog.text

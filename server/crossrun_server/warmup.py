@@ -19,6 +19,7 @@ from crossrun_server.tensors import DTYPES, Array, TensorSpec, from_bytes
 
 log = logging.getLogger(__name__)
 
+ZERO = "0"  # as a string: a model that reads numbers takes it, and fails at ""
 FOLDER = "warmup"  # in the model's folder, for input_data_file
 
 
@@ -53,7 +54,7 @@ def _run_sample(run: Run, sample: pb.ModelWarmup, config: ServedConfig, folder: 
 
 def _run_zeros(run: Run, config: ServedConfig) -> None:
     inputs = {
-        spec.name: _filled(spec.datatype, tuple(1 if size == -1 else size for size in spec.shape))
+        spec.name: _filled(spec.datatype, tuple(1 if s == -1 else s for s in spec.shape), ZERO)
         for spec in config.inputs
     }
     try:
@@ -130,8 +131,8 @@ def _random(datatype: str, shape: tuple[int, ...]) -> Array:
     return draw.integers(limits.min, limits.max, shape, dtype, endpoint=True)
 
 
-def _filled(datatype: str, shape: tuple[int, ...]) -> Array:
-    return np.full(shape, "" if datatype == "BYTES" else 0, DTYPES[datatype])
+def _filled(datatype: str, shape: tuple[int, ...], text: str = "") -> Array:
+    return np.full(shape, text if datatype == "BYTES" else 0, DTYPES[datatype])
 
 
 def _repeated(item: Array, rows: int | None, spec: TensorSpec) -> Array:
