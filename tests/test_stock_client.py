@@ -7,20 +7,39 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import serving
+import pytest
 
-CLIENT = Path(__file__).parent / "stock_client.py"
+from tests import example_models
+from tests.conftest import ROOT, serving
 
 
-def test_tritonclient_finds_everything_it_asks_for(tiny_models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("client", ["stock_client", "stock_memory"])
+def test_tritonclient_finds_everything_it_asks_for(
+    tiny_models: Path, tmp_path: Path, client: str
+) -> None:
     """Metadata, inference by every road of the client, streams, shared memory, and its errors."""
     with serving(tiny_models, tmp_path / "log", "--allow-client-shm") as server:
-        ended = subprocess.run(
-            [sys.executable, str(CLIENT), server.address],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        run_client(client, server.address)
+
+
+@pytest.mark.parametrize("client", ["stock_examples", "stock_images"])
+def test_triton_s_examples_find_what_they_ask_for(tmp_path: Path, client: str) -> None:
+    """Their models, the server's name and its words are as they expect them."""
+    repository = example_models.write_all(tmp_path / "models")
+    options = ["--server-name", "triton", "--shared-memory", "--no-exit-on-error"]
+    control = ["--model-control-mode", "explicit", "--load-model", "*"]
+    with serving(repository, tmp_path / "log", *options, *control) as server:
+        run_client(client, server.address)
+
+
+def run_client(name: str, address: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", f"tests.{name}", address],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=ROOT,
+    )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "all calls answered"
