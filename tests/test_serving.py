@@ -206,6 +206,11 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], str]] = {
         broken_config('input [{ name: "x" data_type: TYPE_FP32 dims: [2, 9] }]'),
         "'x' is declared [2, 9], but the model has [2, 1]",
     ),
+    "wrong dims for its format": (
+        broken_config('input [{ name: "x" data_type: TYPE_FP32 dims: [2, 1] '
+                      'format: FORMAT_NHWC }]'),
+        "'x' is FORMAT_NHWC, expected 3 dims, got [2, 1]",
+    ),
     "no batch dimension": (broken_config("max_batch_size: 8"), "max_batch_size is 8, but"),
     "missing version": (
         broken_config("version_policy { specific { versions: 7 } }"),

@@ -107,8 +107,19 @@ def _checked(proto: pb.ModelConfig, name: str, source: str) -> pb.ModelConfig:
         raise LoadError(f"{source}: {', '.join(sorted(refused))} is not supported")
     for field in sorted({*used & fields.PASSED_OVER, *_unused_parameters(proto)}):
         log.warning("%s: %s in %s has no effect", name, field, source)
+    for entry in proto.input:
+        _check_format(entry, source)
     proto.name = name
     return proto
+
+
+def _check_format(entry: pb.ModelInput, source: str) -> None:
+    """A format tells clients which of a picture's three dims is which; here it changes nothing."""
+    if entry.format != pb.ModelInput.FORMAT_NONE and len(entry.dims) != len("HWC"):
+        raise LoadError(
+            f"{source}: {entry.name!r} is {pb.ModelInput.Format.Name(entry.format)}, "
+            f"expected 3 dims, got {list(entry.dims)}"
+        )
 
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:

@@ -18,6 +18,7 @@ WORKS = {
     "input.name",
     "input.data_type",
     "input.dims",
+    "input.format",
     "output.name",
     "output.data_type",
     "output.dims",
@@ -55,7 +56,6 @@ REFUSED = {
     "runtime",
 }
 PASSED_OVER = {
-    "input.format",
     "instance_group.profile",
     "instance_group.rate_limiter",
     "instance_group.host_policy",
