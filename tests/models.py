@@ -35,6 +35,8 @@ def write_all(root: Path) -> Path:
         write(root, f"identity_{datatype.lower()}", identity(element_type, ["batch", "width"]))
     write(root, "scalar", identity(Tp.FLOAT, []), "max_batch_size: 0")
     write(root, "rank5", identity(Tp.FLOAT, ["batch", 2, 1, 3, "w"]))
+    write(root, "reshaped", identity(Tp.FLOAT, ["batch", 2, 3]), RESHAPED_CONFIG)
+    write(root, "unfolded", identity(Tp.FLOAT, [1, 4, 1, 1]), UNFOLDED_CONFIG)
     write(root, "simple", sum_and_difference(), "max_batch_size: 8\ndynamic_batching {}")
     write(root, "gather", gather(), "max_batch_size: 8\ndynamic_batching {}")
     write(root, "slow", slow(), SLOW_CONFIG)
@@ -262,6 +264,15 @@ output [
   { name: "animal" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" },
   { name: "mood" data_type: TYPE_INT32 dims: [3] label_filename: "moods.txt" }
 ]
+"""
+RESHAPED_CONFIG = """
+max_batch_size: 4
+input [{ name: "x" data_type: TYPE_FP32 dims: [6] reshape { shape: [2, 3] } }]
+output [{ name: "y" data_type: TYPE_FP32 dims: [3, -1] reshape { shape: [2, 3] } }]
+"""
+UNFOLDED_CONFIG = """
+input [{ name: "x" data_type: TYPE_FP32 dims: [4] reshape { shape: [1, 4, 1, 1] } }]
+output [{ name: "y" data_type: TYPE_FP32 dims: [4] reshape { shape: [1, 4, 1, 1] } }]
 """
 SLOW_CONFIG = "dynamic_batching { default_queue_policy { max_queue_size: 1 } }"
 VERSIONS_CONFIG = "max_batch_size: 2\nversion_policy { all {} }"

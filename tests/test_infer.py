@@ -1,5 +1,7 @@
 """ModelInfer over a real connection: every dtype, raw and typed, and every way to get it wrong."""
 
+import math
+
 import grpc
 import numpy as np
 import pytest
@@ -98,6 +100,23 @@ def test_any_rank_is_served(channel: grpc.Channel) -> None:
         message.raw_input_contents.append(sent)
         reply = Stub(channel).ModelInfer(message)
         assert (list(reply.outputs[0].shape), reply.raw_output_contents[0]) == (shape, sent)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "answered"),
+    [("reshaped", [2, 6], [2, 3, 2]), ("unfolded", [4], [4])],
+)
+def test_a_reshape_is_undone_for_the_caller(
+    model: str, given: list[int], answered: list[int], channel: grpc.Channel
+) -> None:
+    """Callers see the dims of config.pbtxt, the model its own shape; the values stay in order."""
+    message = request(model, "FP32", given)
+    message.raw_input_contents.append(np.arange(math.prod(given), dtype=np.float32).tobytes())
+    reply = Stub(channel).ModelInfer(message)
+    assert list(reply.outputs[0].shape) == answered
+    assert reply.raw_output_contents[0] == message.raw_input_contents[0]
+    metadata = Stub(channel).ModelMetadata(pb.ModelMetadataRequest(name=model))
+    assert [size for size in metadata.inputs[0].shape if size > 0] == given[-1:]
 
 
 def test_several_inputs_and_outputs_are_served(channel: grpc.Channel) -> None:

@@ -189,9 +189,15 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], str]] = {
     "no such field": (broken_config("max_batchsize: 8"), 'has no field named "max_batchsize"'),
     "another name": (broken_config('name: "other"'), "config.pbtxt names the model 'other'"),
     "another backend": (broken_config('backend: "python"'), "only ONNX models are served"),
-    "a reshape": (
-        broken_config('input [{ name: "x" reshape { shape: [2] } }]'),
-        "input.reshape is not supported",
+    "a reshape of another size": (
+        broken_config('input [{ name: "x" data_type: TYPE_FP32 dims: [3] '
+                      'reshape { shape: [2, 1] } }]'),
+        "'x' has dims [3] and reshape [2, 1]; expected as many elements in both",
+    ),
+    "a reshape that is not the model's": (
+        broken_config('input [{ name: "x" data_type: TYPE_FP32 dims: [2] '
+                      'reshape { shape: [1, 2] } }]'),
+        "'x' is declared [1, 2], but the model has [2, 1]",
     ),
     "sequences": (broken_config("sequence_batching {}"), "sequence_batching is not supported"),
     "unknown input": (

@@ -5,6 +5,7 @@ The file is Triton's ModelConfig as protobuf text; fields.py says which fields w
 
 import copy
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import fields, placement, policies
 from crossrun_server.errors import LoadError, PollError
 from crossrun_server.queueing import Policy
+from crossrun_server.reshape import Reshapes
 from crossrun_server.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class ServedConfig:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     policy: Policy
+    reshapes: Reshapes
 
     @property
     def max_batch_size(self) -> int:
@@ -94,7 +97,9 @@ def complete(
         )
     served_inputs = _merge(proto.input, inputs, batched)
     served_outputs = _merge(proto.output, outputs, batched)
-    return ServedConfig(proto, served_inputs, served_outputs, policies.read(proto))
+    return ServedConfig(
+        proto, served_inputs, served_outputs, policies.read(proto), _reshapes(proto, batched)
+    )
 
 
 def _checked(proto: pb.ModelConfig, name: str, source: str) -> pb.ModelConfig:
@@ -163,15 +168,38 @@ def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: 
             f"{entry.name!r} is declared {pb.DataType.Name(entry.data_type)}, "
             f"but the model has {spec.datatype}"
         )
-    shape = (-1, *entry.dims) if batched else tuple(entry.dims)
-    fits = len(shape) == len(spec.shape) and all(
-        have in (-1, want) for want, have in zip(shape, spec.shape, strict=True)
+    batch = (-1,) if batched else ()
+    inside = batch + tuple(_inside(entry))
+    fits = len(inside) == len(spec.shape) and all(
+        have in (-1, want) for want, have in zip(inside, spec.shape, strict=True)
     )
     if not fits:
         raise LoadError(
-            f"{entry.name!r} is declared {list(shape)}, but the model has {list(spec.shape)}"
+            f"{entry.name!r} is declared {list(inside)}, but the model has {list(spec.shape)}"
         )
-    return TensorSpec(spec.name, spec.datatype, shape)
+    return TensorSpec(spec.name, spec.datatype, batch + tuple(entry.dims))
+
+
+def _inside(entry: "pb.ModelInput | pb.ModelOutput") -> Sequence[int]:
+    """The shape of a tensor in the model, which may not be that for the caller."""
+    if not entry.HasField("reshape"):
+        return entry.dims
+    shape = entry.reshape.shape
+    free = max(list(entry.dims).count(-1), list(shape).count(-1))
+    if free > 1 or (free == 0 and math.prod(entry.dims) != math.prod(shape)):
+        raise LoadError(
+            f"{entry.name!r} has dims {list(entry.dims)} and reshape {list(shape)}; expected as "
+            "many elements in both, and at most one free size in each"
+        )
+    return shape
+
+
+def _reshapes(proto: pb.ModelConfig, batched: bool) -> Reshapes:
+    return Reshapes(
+        batched,
+        {e.name: tuple(e.reshape.shape) for e in proto.input if e.HasField("reshape")},
+        {e.name: tuple(e.dims) for e in proto.output if e.HasField("reshape")},
+    )
 
 
 def _enum(datatype: str) -> int:

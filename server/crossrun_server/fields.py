@@ -18,10 +18,12 @@ WORKS = {
     "input.name",
     "input.data_type",
     "input.dims",
+    "input.reshape",
     "input.format",
     "output.name",
     "output.data_type",
     "output.dims",
+    "output.reshape",
     "output.label_filename",
     "instance_group.name",
     "instance_group.count",
@@ -35,12 +37,10 @@ WORKS = {
     "response_cache",
 }
 REFUSED = {
-    "input.reshape",
     "input.is_shape_tensor",
     "input.allow_ragged_batch",
     "input.optional",
     "input.is_non_linear_format_io",
-    "output.reshape",
     "output.is_shape_tensor",
     "output.is_non_linear_format_io",
     "instance_group.passive",
@@ -73,7 +73,7 @@ ALL = WORKS | REFUSED | PASSED_OVER
 
 
 def used(message: Message, prefix: str = "") -> Iterator[str]:
-    """Name the entries of ALL that a configuration sets, as `input.reshape`."""
+    """Name the entries of ALL that a configuration sets, as `input.dims`."""
     for field, value in message.ListFields():
         path = prefix + field.name
         if path in ALL:

@@ -188,15 +188,15 @@ def _load_version(
         sessions = [Session(file, request, placed.threads) for request in placed.requests]
         served = config.complete(declared, folder.name, sessions[0].inputs, sessions[0].outputs)
         labels = _labels(folder, served)
-        for session in sessions:
-            warm_up(session.run, served, folder)
+        runs = [served.reshapes.around(session.run) for session in sessions]
+        for run in runs:
+            warm_up(run, served, folder)
     except LoadError as error:
         raise LoadError(f"version {version}: {error}") from error
     assignments = tuple(session.assignment for session in sessions)
     placement.write(served.proto, assignments)
     _tell(f"{folder.name} version {version}", assignments, time.perf_counter() - started)
     instruments = Instruments(Statistics(), _part_of(shared.cache, served), shared.observers)
-    runs = [session.run for session in sessions]
     scheduler = Scheduler(runs, served.policy, instruments.statistics.executed)
     metadata = sessions[0].metadata
     return Model(str(version), served, labels, metadata, scheduler, assignments, instruments)
