@@ -322,6 +322,24 @@ def test_a_graphics_card_computes_what_it_was_asked_to(
     assert config.instance_group[0].kind == config_pb.ModelInstanceGroup.KIND_GPU
 
 
+def test_a_missing_library_is_named_with_where_it_comes_from(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What onnxruntime writes to stderr alone becomes the reason of the failed load."""
+
+    def fail(*_: object) -> None:
+        text = b"2026 [E:onnxruntime:Default, x.cc:1 f] /o/onnxruntime/core/x.cc:1 Get() FAIL : "
+        os.write(2, text + b"error: libcublasLt.so.13: cannot open shared object file: No such\n")
+        raise RuntimeError("Provider configuration is not supported.")
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime.SessionOptions, "add_provider", fail)
+    told = "the library libcublasLt.so.13 is missing, which crossrun[gpu] brings"
+    with pytest.raises(LoadError) as caught:
+        Session(repository / "conv/1/model.onnx", providers.parse("cuda"))
+    assert str(caught.value) == f"{CUDA} cannot run here: {told}"
+
+
 # --- What onnxruntime says on stderr ---------------------------------------------------------
 
 

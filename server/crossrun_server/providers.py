@@ -46,7 +46,15 @@ NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
 # Providers whose own code passes over options that it does not know.
 TAKE_NO_OPTIONS = {CPU}
 
-LIBRARY_HINTS = {"libcuda.so.1": ", which comes with NVIDIA's driver"}
+# Where a library comes from, by its name before `.so`.
+LIBRARY_HINTS = {
+    "libcuda": ", which comes with NVIDIA's driver",
+    "libnvinfer": ", which comes with TensorRT",
+    **dict.fromkeys(
+        ("libcublas", "libcublasLt", "libcudart", "libcudnn", "libcufft", "libcurand"),
+        ", which crossrun[gpu] brings",
+    ),
+}
 MISSING_LIBRARY = re.compile(r"(\S+): cannot open shared object file")
 # onnxruntime puts the place in its source before what it says.
 SOURCE_PLACE = re.compile(r"^.*?/onnxruntime\S*/onnxruntime/\S+:\d+ .*?\)\s+")
@@ -218,7 +226,8 @@ def _reason(said: list[str], failure: Exception) -> str:
     for line in said or [str(failure)]:
         if missing := MISSING_LIBRARY.search(line):
             library = missing[1].rpartition("/")[2]
-            return f"the library {library} is missing{LIBRARY_HINTS.get(library, '')}"
+            hint = LIBRARY_HINTS.get(library.partition(".so")[0], "")
+            return f"the library {library} is missing{hint}"
     return plain(said[0] if said else str(failure)).removeprefix("[ERROR] ")
 
 
