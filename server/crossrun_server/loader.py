@@ -7,6 +7,7 @@ config.pbtxt. Knows no other models and nothing of requests.
 import logging
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -172,11 +173,20 @@ def _load_versions(
         for version, file in files.items():
             if version not in kept:
                 built[version] = _load_version(folder, version, file, declared, shared)
-    except BaseException:
+    except BaseException as error:
         for model in built.values():
             model.close()
+        built.clear()
+        _let_go(error)
         raise
     return {version: built.get(version) or kept[version] for version in files}
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Release what the frames of a failure hold: sessions, which may be large, and their threads."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _load_version(

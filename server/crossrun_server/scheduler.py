@@ -106,6 +106,7 @@ class Scheduler:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None  # it knows this scheduler, which would keep the sessions alive
         for request in list(self._waiting):
             _answer(request, ModelUnavailable("the model was unloaded while the request waited"))
         for instance in self._instances:

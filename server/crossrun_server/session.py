@@ -84,14 +84,12 @@ class Session:
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self._run = self._run_bf16 if "BF16" in self._datatypes() else self._run_numpy
+        self._has_bf16 = any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs))
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """Compute the named outputs, each in the dtype and shape that the model gives it."""
-        return dict(zip(outputs, self._run(inputs, outputs), strict=True))
-
-    def _datatypes(self) -> set[str]:
-        return {spec.datatype for spec in (*self.inputs, *self.outputs)}
+        run = self._run_bf16 if self._has_bf16 else self._run_numpy
+        return dict(zip(outputs, run(inputs, outputs), strict=True))
 
     def _run_numpy(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         arrays: list[Array] = self._session.run(list(outputs), dict(inputs))
