@@ -9,6 +9,7 @@ from typing import Any, Self
 import grpc
 import pytest
 from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
@@ -190,6 +191,17 @@ def test_cancelling_a_stream_frees_its_place(slow_server: Server) -> None:
         assert freed == StatusCode.DEADLINE_EXCEEDED
         running.cancel()
     assert slow_server.stop() == 0
+    assert "Traceback" not in slow_server.log.read_text()
+
+
+def test_a_stop_ends_streams_that_nobody_closes(slow_server: Server) -> None:
+    """On SIGTERM a stream without requests and a watch of the health end, and nothing is logged."""
+    with grpc.insecure_channel(slow_server.address) as channel, Stream(channel) as stream:
+        stream.send(slow(1))
+        stream.receive()
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        next(health.Watch(health_pb2.HealthCheckRequest()))
+        assert slow_server.stop() == 0
     assert "Traceback" not in slow_server.log.read_text()
 
 

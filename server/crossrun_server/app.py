@@ -94,8 +94,15 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         health.stop()
         await running.edge.in_flight.drained()
     await models.close()
+    await _cancelled_calls_ended()
     tracer.close()
     log.info("stopped")
+
+
+async def _cancelled_calls_ended() -> None:
+    """Let the streams end that the stop cancelled; grpc logs those that are cancelled again."""
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others, timeout=LAST_WORDS)
 
 
 def _shared(config: Config, observers: tuple[Observer, ...]) -> Shared:
