@@ -218,6 +218,29 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], str]] = {
         "'x' is FORMAT_NHWC, expected 3 dims, got [2, 1]",
     ),
     "no batch dimension": (broken_config("max_batch_size: 8"), "max_batch_size is 8, but"),
+    "a negative batch size": (broken_config("max_batch_size: -1"), "expected 0 or more"),
+    "a size below any": (
+        broken_config('input [{ name: "x" data_type: TYPE_FP32 dims: [-2, 1] }]'),
+        "'x' has the size -2, expected 1 or more, or -1 for any",
+    ),
+    "a size of nothing": (
+        broken_config('output [{ name: "y" data_type: TYPE_FP32 dims: [0, 1] }]'),
+        "'y' has the size 0, expected 1 or more",
+    ),
+    "an input twice": (
+        broken_config('input [{ name: "x" data_type: TYPE_FP32 dims: [2, 1] }, '
+                      '{ name: "x" data_type: TYPE_FP32 dims: [2, 1] }]'),
+        "'x' is declared twice",
+    ),
+    "more threads than can be": (
+        broken_config('parameters { key: "intra_op_thread_count" '
+                      'value { string_value: "99999999999" } }'),
+        "'intra_op_thread_count' is '99999999999', expected a whole number of at most 4 digits",
+    ),
+    "no version at all": (
+        broken_config("version_policy { specific {} }"),
+        "version_policy.specific names no version",
+    ),
     "missing version": (
         broken_config("version_policy { specific { versions: 7 } }"),
         "has no version 7",

@@ -117,3 +117,13 @@ def test_strings_are_warmed_up_with_a_number(
     models.write(tmp_path, "strings", model, "max_batch_size: 8")
     assert list(loader.load(Source(tmp_path / "strings"), ON_CPU).models) == [1]
     assert "warm-up" not in caplog.text
+
+
+def test_zeros_that_do_not_fit_in_memory_do_not_keep_a_model_from_loading(tmp_path: Path) -> None:
+    """A size that is too large for zeros is logged as any warm-up that fails."""
+    size = 1 << 46
+    config = f'input [{{ name: "x" data_type: TYPE_FP32 dims: [1, {size}] }}]'
+    models.write(tmp_path, "m", models.identity(models.ELEMENT_TYPES["FP32"], ["a", "b"]), config)
+    (model,) = loader.load(Source(tmp_path / "m"), ON_CPU).models.values()
+    assert model.inputs["x"].shape == (1, size)
+    model.close()

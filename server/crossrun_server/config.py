@@ -6,7 +6,7 @@ The file is Triton's ModelConfig as protobuf text; fields.py says which fields w
 import copy
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,8 @@ def complete(
 def _checked(proto: pb.ModelConfig, name: str, source: str) -> pb.ModelConfig:
     if proto.name not in ("", name):
         raise LoadError(f"{source} names the model {proto.name!r}")
+    if proto.max_batch_size < 0:
+        raise LoadError(f"{source}: max_batch_size is {proto.max_batch_size}, expected 0 or more")
     if proto.backend not in ("", "onnxruntime") or proto.platform not in ("", "onnxruntime_onnx"):
         raise LoadError(f"{source}: only ONNX models are served (backend 'onnxruntime')")
     used = set(fields.used(proto))
@@ -112,10 +114,26 @@ def _checked(proto: pb.ModelConfig, name: str, source: str) -> pb.ModelConfig:
         raise LoadError(f"{source}: {', '.join(sorted(refused))} is not supported")
     for field in sorted({*used & fields.PASSED_OVER, *_unused_parameters(proto)}):
         log.warning("%s: %s in %s has no effect", name, field, source)
+    _check_tensors(proto.input, source)
+    _check_tensors(proto.output, source)
     for entry in proto.input:
         _check_format(entry, source)
     proto.name = name
     return proto
+
+
+def _check_tensors(entries: "Iterable[pb.ModelInput | pb.ModelOutput]", source: str) -> None:
+    names: set[str] = set()
+    for entry in entries:
+        if entry.name in names:
+            raise LoadError(f"{source}: {entry.name!r} is declared twice")
+        names.add(entry.name)
+        for size in (*entry.dims, *entry.reshape.shape):
+            if size < 1 and size != -1:
+                raise LoadError(
+                    f"{source}: {entry.name!r} has the size {size}, expected 1 or more, "
+                    "or -1 for any"
+                )
 
 
 def _check_format(entry: pb.ModelInput, source: str) -> None:
@@ -165,7 +183,7 @@ def _merge(
 def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: bool) -> TensorSpec:
     if entry.data_type != _enum(spec.datatype):
         raise LoadError(
-            f"{entry.name!r} is declared {pb.DataType.Name(entry.data_type)}, "
+            f"{entry.name!r} is declared {_named(entry.data_type)}, "
             f"but the model has {spec.datatype}"
         )
     batch = (-1,) if batched else ()
@@ -200,6 +218,12 @@ def _reshapes(proto: pb.ModelConfig, batched: bool) -> Reshapes:
         {e.name: tuple(e.reshape.shape) for e in proto.input if e.HasField("reshape")},
         {e.name: tuple(e.dims) for e in proto.output if e.HasField("reshape")},
     )
+
+
+def _named(data_type: int) -> str:
+    """Name a data type; JSON may give one by a number that stands for none."""
+    known = data_type in pb.DataType.values()
+    return pb.DataType.Name(pb.DataType.ValueType(data_type)) if known else str(data_type)
 
 
 def _enum(datatype: str) -> int:

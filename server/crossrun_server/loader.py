@@ -145,6 +145,8 @@ def _wanted(
         return found
     if policy.HasField("specific"):
         wanted = sorted(set(policy.specific.versions))
+        if not wanted:
+            raise LoadError("version_policy.specific names no version")
         if missing := set(wanted) - set(found):
             names = ", ".join(map(str, sorted(missing)))
             raise LoadError(f"{folder.name} has no version {names}")
@@ -183,7 +185,7 @@ def _load_versions(
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Release what the frames of a failure hold: sessions, which may be large, and their threads."""
+    """Release what the frames of a failure hold: sessions, and these hold memory and threads."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

@@ -20,6 +20,7 @@ PROVIDERS = "providers"
 RUNNING = "crossrun.running"
 # Triton's names for its ONNX backend.
 INTRA_OP, INTER_OP = "intra_op_thread_count", "inter_op_thread_count"
+MOST_DIGITS = 4  # of threads
 # The option by which a provider is told which card to use.
 HAVE_DEVICE_ID = {
     f"{name}ExecutionProvider" for name in ("CUDA", "Tensorrt", "MIGraphX", "ROCM", "Dml")
@@ -149,6 +150,9 @@ def _count(group: Group) -> int:
 
 def _whole_number(proto: pb.ModelConfig, key: str) -> int:
     text = proto.parameters[key].string_value if key in proto.parameters else "0"
-    if not text.isdecimal():
-        raise LoadError(f"parameters {key!r} is {text!r}, expected a whole number")
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
+        raise LoadError(
+            f"parameters {key!r} is {text!r}, expected a whole number of at most "
+            f"{MOST_DIGITS} digits"
+        )
     return int(text)
