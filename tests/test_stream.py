@@ -222,3 +222,16 @@ def test_a_stop_lets_accepted_requests_of_a_stream_finish(slow_server: Server) -
         assert late.error_message == "'slow' takes no more requests: the server is draining"
     assert slow_server.process.wait(60) == 0
     assert "Traceback" not in slow_server.log.read_text()
+
+
+def test_a_client_that_leaves_amid_answers_is_no_error(tmp_path: Path) -> None:
+    """Streams that end while their answers are written leave no error in the log."""
+    models.write(tmp_path / "models", "slow", models.slow())
+    with serving(tmp_path / "models", tmp_path / "log") as running:
+        for turns in range(20):
+            with grpc.insecure_channel(running.address) as channel, Stream(channel) as stream:
+                for _ in range(CONCURRENT):
+                    stream.send(slow(turns * 100))
+                stream.receive()
+        assert running.stop() == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()

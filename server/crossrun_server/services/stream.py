@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import grpc
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
@@ -59,7 +62,8 @@ class Stream(GRPCInferenceServiceServicer):
                 answer = _failure(request, error)
             answer.infer_response.parameters["triton_final_response"].bool_param = True
             await _written(before)
-            await context.write(answer)
+            with suppress(grpc.aio.InternalError):  # the client has left; the stream ends soon
+                await context.write(answer)
 
 
 async def _written(answer: asyncio.Task[None] | None) -> None:
