@@ -27,6 +27,8 @@ STATUS = {
     errors.LoadError: StatusCode.INVALID_ARGUMENT,  # this and the next as Triton has them
     errors.PollError: StatusCode.INTERNAL,
 }
+# gRPC sends an error's text as metadata, of which clients take 8 KiB; a byte may take three there.
+LONGEST = 2000  # bytes
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -96,9 +98,17 @@ class Edge(grpc.aio.ServerInterceptor):
 def explain(error: Exception, method: str) -> tuple[StatusCode, str]:
     """Say of an error what its caller may know; what is no fault of the caller's is logged."""
     if isinstance(error, errors.ServingError):
-        return STATUS[type(error)], str(error)
+        return STATUS[type(error)], _shortened(str(error))
     log.error("%s failed", method, exc_info=error)
     return StatusCode.INTERNAL, "internal error; the server's log has the details"
+
+
+def _shortened(text: str) -> str:
+    """Cut the middle out of a text that a client could not take: it would see another error."""
+    data, half = text.encode(errors="replace"), LONGEST // 2
+    if len(data) <= LONGEST:
+        return text
+    return f"{data[:half].decode(errors='ignore')} … {data[-half:].decode(errors='ignore')}"
 
 
 def _wrap(behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable[Any]]:
