@@ -9,6 +9,8 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun_server.errors import InvalidRequest
+from crossrun_server.reshape import Reshapes
 
 VALUES: dict[str, list[object]] = {
     "BOOL": [True, False],
@@ -337,3 +339,12 @@ def test_a_failure_inside_the_model_tells_the_caller_nothing_of_it(
     code, details = refusal(channel, message)
     assert code == StatusCode.INTERNAL
     assert details == "internal error; the server's log has the details"
+
+
+def test_a_shape_that_a_reshape_cannot_take_is_the_callers_fault() -> None:
+    """Where sizes are free, elements that do not make up the model's shape name their input."""
+    reshapes = Reshapes(inputs={"x": (2, -1)})
+    run = reshapes.around(lambda inputs, _: inputs)
+    assert run({"x": np.zeros(4)}, ["x"])["x"].shape == (2, 2)
+    with pytest.raises(InvalidRequest, match=r"input 'x' has shape \[3\], .* make up \[2, -1\]"):
+        run({"x": np.zeros(3)}, ["x"])

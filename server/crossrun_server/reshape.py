@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crossrun_server.batching import Run, Tensors
+from crossrun_server.errors import InvalidRequest
 from crossrun_server.tensors import Array
 
 Shape = tuple[int, ...]
@@ -25,11 +26,20 @@ class Reshapes:
             return run
 
         def reshaped(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-            given = {name: self._to(self.inputs, name, array) for name, array in inputs.items()}
+            given = {name: self._given(name, array) for name, array in inputs.items()}
             answer = run(given, outputs)
             return {name: self._to(self.outputs, name, array) for name, array in answer.items()}
 
         return reshaped
+
+    def _given(self, name: str, array: Array) -> Array:
+        try:
+            return self._to(self.inputs, name, array)
+        except ValueError:  # which sizes fill the free one is known only now
+            raise InvalidRequest(
+                f"input {name!r} has shape {list(array.shape)}, which does not make up "
+                f"{list(self.inputs[name])}, as the model takes it"
+            ) from None
 
     def _to(self, shapes: Mapping[str, Shape], name: str, array: Array) -> Array:
         if name not in shapes:
