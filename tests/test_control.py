@@ -530,3 +530,20 @@ def test_tritonclient_controls_models(server: Server) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "all calls answered"
+
+
+def test_a_folder_that_went_before_it_was_loaded_hides_no_other_change(tmp_path: Path) -> None:
+    """A look at the disk acts on all that changed, also where one model was never loaded."""
+    two_versions(tmp_path, "kept")
+
+    async def scenario() -> list[str]:
+        repository = Repository(tmp_path, ON_CPU)
+        control = Control(repository, Policy(Mode.POLL, poll_seconds=0, exit_on_error=False))
+        await control.start()
+        control._seen["gone"] = control._seen["kept"]  # seen, and gone while it was to be loaded
+        two_versions(tmp_path, "new")
+        await control._poll()
+        await repository.close()
+        return sorted(model.name for model in repository)
+
+    assert asyncio.run(scenario()) == ["kept", "new"]

@@ -6,6 +6,7 @@ The three modes are Triton's. Knows no gRPC.
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +17,7 @@ from crossrun_server.errors import (
     LoadError,
     ModelUnavailable,
     ServingError,
+    UnknownModel,
 )
 from crossrun_server.loader import Source
 from crossrun_server.repository import Repository
@@ -140,7 +142,8 @@ class Control:
         found = await asyncio.to_thread(layout.models, self.repository.root)
         self._seen = await asyncio.to_thread(self._look, found)
         for name in before.keys() - self._seen.keys():
-            await self.repository.unload(name)
+            with suppress(UnknownModel):  # gone before it could be loaded
+                await self.repository.unload(name)
             log.info("unloaded %s: its folder is gone", name)
         for name, stamp in self._seen.items():
             if before.get(name) != stamp:
