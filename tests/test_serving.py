@@ -1,6 +1,7 @@
 """The server as a process: starting, health, refusing early, stopping without losing anybody."""
 
 import asyncio
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from crossrun_server.loader import Source
 from crossrun_server.modes import Control, Policy
 from crossrun_server.repository import Repository
 from tests import models
-from tests.conftest import ON_CPU, Command, Server, serving
+from tests.conftest import BIN, ON_CPU, Command, Server, serving
 
 SERVING, NOT_SERVING = 1, 2
 AGES = 1_000_000  # turns of the slow model: seconds, and on any machine longer than a refusal
@@ -306,3 +307,24 @@ def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:
     for field in ("response_cache", "optimization.graph", "parameters.colour"):
         assert log.count(f"plain: {field} in config.pbtxt has no effect") == 1
     assert "max_batch_size in" not in log
+
+
+def test_a_server_without_stderr_starts(tiny_models: Path, tmp_path: Path) -> None:
+    """Whoever closes stderr gets a server that logs nothing."""
+    (tmp_path / "simple").symlink_to(tiny_models / "simple")
+    command = f"exec {BIN}/crossrun-serve {tmp_path} --port 0 --no-metrics 2>&-"
+    with subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith("crossrun: serving on ")
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def test_an_error_is_never_too_long_for_its_client(channel: grpc.Channel) -> None:
+    """A text that would not fit into gRPC's metadata is cut, so that its code arrives."""
+    for letter in "zö🙂":
+        request = slow(1)
+        request.model_name = 30_000 * letter
+        call: Any = Stub(channel).ModelInfer.future(request)
+        assert code_of(call) == StatusCode.NOT_FOUND
+        assert call.details().startswith(f"Request for unknown model: '{letter}")

@@ -24,6 +24,9 @@ def overheard() -> Iterator[list[str]]:
     stderr meanwhile, by any thread, is written there afterwards: nothing is lost.
     """
     errors: list[str] = []
+    if sys.stderr is None:  # started with stderr closed: nothing is written there
+        yield errors
+        return
     with _one_at_a_time, tempfile.TemporaryFile() as caught:
         sys.stderr.flush()
         real = os.dup(2)
