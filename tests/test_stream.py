@@ -1,6 +1,7 @@
 """ModelStreamInfer over a real connection: order, errors, half-close, cancelling, stopping."""
 
 import queue
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -228,10 +229,10 @@ def test_a_client_that_leaves_amid_answers_is_no_error(tmp_path: Path) -> None:
     """Streams that end while their answers are written leave no error in the log."""
     models.write(tmp_path / "models", "slow", models.slow())
     with serving(tmp_path / "models", tmp_path / "log") as running:
-        for turns in range(20):
-            with grpc.insecure_channel(running.address) as channel, Stream(channel) as stream:
-                for _ in range(CONCURRENT):
-                    stream.send(slow(turns * 100))
-                stream.receive()
+        for number in range(40):
+            with grpc.insecure_channel(running.address) as channel:
+                call = Stub(channel).ModelStreamInfer(iter([slow(3000)] * CONCURRENT))
+                time.sleep(number % 10 / 100)  # so that some end in the middle of a write
+                call.cancel()
         assert running.stop() == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
