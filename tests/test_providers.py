@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import onnxruntime
 import pytest
+from google.protobuf import json_format
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip import model_config_pb2 as config_pb
@@ -130,7 +131,7 @@ def test_a_fallback_that_is_named_is_taken_and_told(repository: Path, tmp_path: 
     assert f"loaded conv version 1 on {CPU} (3 nodes)" in log
     assert config.parameters["crossrun.running"].string_value == f"{CPU} (3 nodes)"
     assert "CUDA" not in str(config)
-    assert config.instance_group[0].kind == config_pb.ModelInstanceGroup.KIND_CPU
+    assert [(group.name, group.count) for group in config.instance_group] == [("conv_0", 1)]
 
 
 def test_providers_are_listed_with_devices_or_reasons(repository: Path, tmp_path: Path) -> None:
@@ -215,6 +216,22 @@ def test_auto_takes_the_best_that_runs(repository: Path, tmp_path: Path) -> None
     with serving(repository, tmp_path / "log", environment=build("openvino")) as server:
         placed = placements(server.address)["conv"]
     assert (placed.requested, running(placed)) == ("auto", {OPENVINO: 3})
+
+
+def test_a_config_that_is_sent_back_changes_nothing(repository: Path, tmp_path: Path) -> None:
+    """Who reads the completed configuration and loads the model with it keeps its provider."""
+    explicit = ("--model-control-mode", "explicit", "--load-model", "*")
+    with (
+        serving(repository, tmp_path / "log", *explicit, environment=build("openvino")) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        before = config_of(server.address, "conv")
+        message = pb.RepositoryModelLoadRequest(model_name="conv")
+        message.parameters["config"].string_param = json_format.MessageToJson(before)
+        Stub(channel).RepositoryModelLoad(message)
+        assert config_of(server.address, "conv") == before
+        assert running(placements(server.address)["conv"]) == {OPENVINO: 3}
+        assert "has no effect" not in server.log.read_text()
 
 
 @pytest.mark.parametrize(
@@ -317,9 +334,7 @@ def test_a_graphics_card_computes_what_it_was_asked_to(
         pytest.skip("no graphics card in /dev/nvidia*")
     with serving(repository, tmp_path / "log", "--provider", name) as server:
         placed = placements(server.address)["conv"]
-        config = config_of(server.address, "conv")
     assert running(placed)[wanted] > 0
-    assert config.instance_group[0].kind == config_pb.ModelInstanceGroup.KIND_GPU
 
 
 def test_a_missing_library_is_named_with_where_it_comes_from(

@@ -57,10 +57,8 @@ def understands(key: str) -> bool:
 
 def write(proto: pb.ModelConfig, assignments: Sequence[Assignment]) -> None:
     """Put what really runs into a configuration, where clients can read it."""
-    if not proto.instance_group:
-        on_card = assignments[0].provider in HAVE_DEVICE_ID
-        kind = Group.KIND_GPU if on_card else Group.KIND_CPU
-        proto.instance_group.add(name=f"{proto.name}_0", kind=kind, count=1)
+    if not proto.instance_group:  # no kind: sent back in a load, it would choose the provider
+        proto.instance_group.add(name=f"{proto.name}_0", count=1)
     running = sorted({str(assignment) for assignment in assignments})
     proto.parameters[RUNNING].string_value = "; ".join(running)
 

@@ -43,8 +43,6 @@ EXTRAS = {
 # The option by which a provider is told what to run on; for plugins onnxruntime lists devices.
 DEVICE_TYPE = "device_type"
 NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
-# Providers whose own code passes over options that it does not know.
-TAKE_NO_OPTIONS = {CPU}
 
 # Where a library comes from, by its name before `.so`.
 LIBRARY_HINTS = {
@@ -180,10 +178,9 @@ def _is_here(name: str) -> bool:
 
 
 def _add_from_build(options: onnxruntime.SessionOptions, provider: Provider) -> None:
-    if provider.name in TAKE_NO_OPTIONS and provider.options:
-        raise LoadError(
-            f"{provider.name} takes no options, got {', '.join(sorted(provider.options))}"
-        )
+    if provider.name == CPU:
+        _add_cpu(options, provider.options)
+        return
     if provider.name in NVIDIA:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
             onnxruntime.preload_dlls()
@@ -192,6 +189,13 @@ def _add_from_build(options: onnxruntime.SessionOptions, provider: Provider) -> 
             options.add_provider(provider.name, dict(provider.options))
     except Exception as error:  # onnxruntime raises a class of its own per status code
         raise _refusal(provider.name, said, error) from error
+
+
+def _add_cpu(options: onnxruntime.SessionOptions, given: Mapping[str, str]) -> None:
+    """Add what is always there; onnxruntime would pass over any option of it."""
+    if given:
+        raise LoadError(f"{CPU} takes no options, got {', '.join(sorted(given))}")
+    options.add_provider(CPU, {})
 
 
 def _refusal(name: str, said: list[str], error: Exception) -> LoadError:
