@@ -98,6 +98,21 @@ def channel(server: Server) -> Iterator[grpc.Channel]:
         yield open_channel
 
 
+@pytest.fixture(scope="session")
+def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`simple` and `gather`."""
+    root = tmp_path_factory.mktemp("two")
+    models.write(root, "simple", models.sum_and_difference(), "max_batch_size: 8")
+    models.write(root, "gather", models.gather(), "max_batch_size: 8")
+    return root
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Path:
+    """Where the server of one test logs."""
+    return tmp_path / "log"
+
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

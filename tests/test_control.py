@@ -1,8 +1,6 @@
 """Model control over a real connection: explicit, polled, refused, failing, under load."""
 
-import asyncio
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -18,15 +16,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server.errors import ServingError
-from crossrun_server.modes import Control, Mode, Policy
-from crossrun_server.repository import Repository
 from tests import models
-from tests.conftest import ON_CPU, Server, serving
+from tests.conftest import Server, serving
 
 SERVING, NOT_SERVING = 1, 2
 EXPLICIT = ("--model-control-mode", "explicit")
-POLL = ("--model-control-mode", "poll", "--repository-poll-secs", "1")
 BOTH_VERSIONS = "max_batch_size: 8\nversion_policy { all {} }"
 INVALID, INTERNAL = StatusCode.INVALID_ARGUMENT, StatusCode.INTERNAL
 UNAVAILABLE, LATE = StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED
@@ -65,17 +59,6 @@ def stub(server: Server) -> Iterator[Stub]:
 def root(room: Path) -> Path:
     """The shared server's repository."""
     return room / "models"
-
-
-@pytest.fixture
-def polling(tmp_path: Path) -> Iterator[Stub]:
-    """A server of its own that looks at TMP_PATH/models once a second."""
-    two_versions(tmp_path / "models", "m")
-    with (
-        serving(tmp_path / "models", tmp_path / "log", *POLL) as running,
-        connected(running) as channel,
-    ):
-        yield Stub(channel)
 
 
 def two_versions(root: Path, name: str) -> None:
@@ -340,106 +323,6 @@ def check_refused(stub: Stub, name: str) -> None:
     assert ready(stub, name)
 
 
-def test_loading_on_request_needs_the_mode_for_it(tiny_models: Path, tmp_path: Path) -> None:
-    """In mode none Load and Unload are refused in Triton's words, and the model serves on."""
-    with (
-        serving(tiny_models, tmp_path / "log") as running,
-        connected(running) as channel,
-    ):
-        check_refused(Stub(channel), "simple")
-
-
-def test_polling_follows_the_disk(polling: Stub, tmp_path: Path) -> None:
-    """New, changed and vanished models and versions are picked up; what did not change stays."""
-    root = tmp_path / "models"
-    check_refused(polling, "m")
-    models.write(root, "new", models.scale(5))
-    until(polling, "new", "1", "READY")
-    (root / "m" / "config.pbtxt").write_text(BOTH_VERSIONS)
-    until(polling, "m", "1", "READY")
-    models.write(root, "m", models.scale(3), version=3)
-    until(polling, "m", "3", "READY")
-    assert product(multiply(polling, "m")) == 9
-    shutil.rmtree(root / "m" / "3")
-    until(polling, "m", "3", "UNAVAILABLE", "unloaded")
-    assert product(multiply(polling, "m")) == 6
-    shutil.rmtree(root / "new")
-    until(polling, "new", "1", "UNAVAILABLE", "unloaded")
-    assert not ready(polling, "new")
-    log = (tmp_path / "log").read_text()
-    assert log.count("loaded m version 1 ") == 1  # for the new configuration, then kept
-    assert log.count("loaded m version 2 ") == 2  # before it and for it
-
-
-def test_polling_outlives_a_half_copied_version(polling: Stub, tmp_path: Path) -> None:
-    """It fails, says why and is tried again once it changes; the old one serves meanwhile."""
-    root, whole = tmp_path / "models", models.scale(3).SerializeToString()
-    file = root / "m" / "3" / "model.onnx"
-    file.parent.mkdir()
-    file.write_bytes(whole[: len(whole) // 2])
-    reason = "failed to load 'm': version 3: onnxruntime cannot load"
-    until(polling, "m", "3", "UNAVAILABLE", reason)
-    assert index(polling, "m")["2"] == ("READY", "")
-    assert product(multiply(polling, "m")) == 6
-    file.write_bytes(whole)
-    until(polling, "m", "3", "READY")
-    assert product(multiply(polling, "m")) == 9
-
-
-def test_a_start_can_go_on_without_a_broken_model(tmp_path: Path) -> None:
-    """With --no-exit-on-error the broken one is UNAVAILABLE with its reason, others serve."""
-    root = tmp_path / "models"
-    two_versions(root, "m")
-    (root / "broken").mkdir()
-    with (
-        serving(root, tmp_path / "log", "--no-exit-on-error") as running,
-        connected(running) as channel,
-    ):
-        stub = Stub(channel)
-        state, reason = index(stub, "broken")[""]
-        assert state == "UNAVAILABLE"
-        assert reason.startswith("failed to load 'broken': broken has no version")
-        assert not ready(stub, "broken")
-        assert next(watch(channel, "broken")).status == NOT_SERVING
-        assert product(multiply(stub, "m")) == 6
-
-
-@pytest.mark.parametrize(
-    ("policy", "expected"),
-    [
-        (Policy(at_start=("m",)), "--load-model needs --model-control-mode explicit"),
-        (Policy(Mode.EXPLICIT, ("*", "m")), "'\\*' stands for every model, expected no other"),
-        (Policy(Mode.EXPLICIT, ("nobody",)), "failed to load 'nobody', failed to poll"),
-        (Policy(Mode.EXPLICIT, ("../m",)), "failed to load '../m': that cannot be a model's name"),
-    ],
-)
-def test_a_start_that_cannot_be_meant_is_refused(
-    tmp_path: Path, policy: Policy, expected: str
-) -> None:
-    """--load-model without the mode for it, '*' beside a name, and a name that is not there."""
-    two_versions(tmp_path, "m")
-    control = Control(Repository(tmp_path, ON_CPU), policy)
-    with pytest.raises(ServingError, match=expected):
-        asyncio.run(control.start())
-
-
-def test_every_model_can_be_loaded_at_an_explicit_start(tmp_path: Path) -> None:
-    """--load-model '*' loads what is there; without it nothing is loaded."""
-
-    async def loaded(*names: str) -> list[str]:
-        repository = Repository(tmp_path, ON_CPU)
-        await Control(repository, Policy(Mode.EXPLICIT, names)).start()
-        found = sorted(model.name for model in repository)
-        await repository.close()
-        return found
-
-    for name in "ab":
-        two_versions(tmp_path, name)
-    assert asyncio.run(loaded("*")) == ["a", "b"]
-    assert asyncio.run(loaded("b", "b")) == ["b"]
-    assert asyncio.run(loaded()) == []
-
-
 def test_an_unloaded_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
     """The unload answers at once, new requests are refused, the one at work is answered."""
     models.write(root, "leaving", models.slow())
@@ -530,20 +413,3 @@ def test_tritonclient_controls_models(server: Server) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "all calls answered"
-
-
-def test_a_folder_that_went_before_it_was_loaded_hides_no_other_change(tmp_path: Path) -> None:
-    """A look at the disk acts on all that changed, also where one model was never loaded."""
-    two_versions(tmp_path, "kept")
-
-    async def scenario() -> list[str]:
-        repository = Repository(tmp_path, ON_CPU)
-        control = Control(repository, Policy(Mode.POLL, poll_seconds=0, exit_on_error=False))
-        await control.start()
-        control._seen["gone"] = control._seen["kept"]  # seen, and gone while it was to be loaded
-        two_versions(tmp_path, "new")
-        await control._poll()
-        await repository.close()
-        return sorted(model.name for model in repository)
-
-    assert asyncio.run(scenario()) == ["kept", "new"]

@@ -16,19 +16,6 @@ from tests.conftest import Command, Server, serving
 from tests.test_statistics import gather
 
 
-@pytest.fixture(scope="module")
-def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("two")
-    models.write(root, "simple", models.sum_and_difference(), "max_batch_size: 8")
-    models.write(root, "gather", models.gather(), "max_batch_size: 8")
-    return root
-
-
-@pytest.fixture
-def log_file(tmp_path: Path) -> Path:
-    return tmp_path / "log"
-
-
 @pytest.fixture
 def own_server(two_models: Path, log_file: Path) -> Iterator[Server]:
     """A server that is not traced, of this test alone."""

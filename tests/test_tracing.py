@@ -11,7 +11,6 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from tests import models
 from tests.conftest import Command, Server, serving
 from tests.test_infer import simple
 from tests.test_statistics import gather
@@ -21,19 +20,6 @@ TRACED = [
     "COMPUTE_OUTPUT_START", "COMPUTE_END", "REQUEST_END",
 ]  # fmt: skip
 EVERY = ("--trace-config", "level=TIMESTAMPS", "--trace-config", "rate=1")
-
-
-@pytest.fixture(scope="module")
-def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("two")
-    models.write(root, "simple", models.sum_and_difference(), "max_batch_size: 8")
-    models.write(root, "gather", models.gather(), "max_batch_size: 8")
-    return root
-
-
-@pytest.fixture
-def log_file(tmp_path: Path) -> Path:
-    return tmp_path / "log"
 
 
 @pytest.fixture
