@@ -18,7 +18,7 @@ def test_tritonclient_finds_everything_it_asks_for(
     tiny_models: Path, tmp_path: Path, client: str
 ) -> None:
     """Metadata, inference by every road of the client, streams, shared memory, and its errors."""
-    with serving(tiny_models, tmp_path / "log", "--allow-client-shm") as server:
+    with serving(tiny_models, tmp_path / "log", "--shared-memory") as server:
         run_client(client, server.address)
 
 

@@ -43,7 +43,6 @@ def command(
         bool,
         typer.Option(
             "--shared-memory",
-            "--allow-client-shm",
             help="Let clients keep tensors in system shared memory; for clients that are trusted.",
         ),
     ] = Config.shared_memory,
