@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -13,7 +13,8 @@ T = TypeVar("T")
 def decode(kind: type[T], value: object, where: str = "") -> T:
     """`value`, as `json` parsed it, as a `kind`; ValueError names the place that does not fit.
 
-    A float may be written as a whole number; fields that `kind` does not have are ignored.
+    A float may be written as a whole number; fields that `kind` does not have are ignored, and
+    those that have a default may be missing.
     """
     return cast(T, _decode(kind, value, where))
 
@@ -34,13 +35,16 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 def _dataclass(kind: Any, value: Any, where: str) -> Any:
     _expect(dict, value, where)
     hints = get_type_hints(kind)
-    missing = [f.name for f in fields(kind) if f.name not in value]
+    missing = [f.name for f in fields(kind) if f.name not in value and not _has_default(f)]
     if missing:
         raise ValueError(f"{where or 'document'}: '{missing[0]}' is missing")
     prefix = f"{where}." if where else ""
-    return kind(
-        **{f.name: _decode(hints[f.name], value[f.name], prefix + f.name) for f in fields(kind)}
-    )
+    names = [f.name for f in fields(kind) if f.name in value]
+    return kind(**{name: _decode(hints[name], value[name], prefix + name) for name in names})
+
+
+def _has_default(field: Field[Any]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
 
 
 def _union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
