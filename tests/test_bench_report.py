@@ -58,7 +58,15 @@ def accuracy(labels: tuple[int, ...] | None = (0, 1, 2, 3)) -> AccuracyResult:
     )
     names = tuple(f"{n}.png" for n in range(4))
     why = None if labels else "nobody <knows>"
-    return AccuracyResult("cmd", machine.describe(), INFO, names, labels, why, targets)
+    return AccuracyResult(
+        command="cmd",
+        machine=machine.describe(),
+        model=INFO,
+        pictures=names,
+        labels=labels,
+        unlabelled=why,
+        targets=targets,
+    )
 
 
 @pytest.mark.parametrize("result", [latency(), accuracy(), accuracy(labels=None)])
@@ -126,6 +134,25 @@ def test_without_labels_there_is_agreement_only() -> None:
     assert accuracy_rows(accuracy(labels=None))[0].top1 is None
     assert "nobody <knows>" in text
     assert "| 3 of 4 |" in text
+
+
+def test_pictures_that_are_left_out_are_said_aloud() -> None:
+    """How many, and why, stands below the table; where there are none, nothing does."""
+    many, one = (dataclasses.replace(accuracy(), left_out=n) for n in (64, 1))
+    said = "64 pictures are left out: the model was calibrated on them."
+    assert said in markdown.render([many])
+    assert said in html.render([many])
+    assert "1 picture is left out: the model was calibrated on it." in markdown.render([one])
+    assert "left out" not in markdown.render([accuracy()])
+
+
+def test_a_result_from_before_pictures_were_left_out_is_read(tmp_path: Path) -> None:
+    """What an older version did not write has its default."""
+    result = accuracy()
+    document = results.to_document(result)
+    del document["left_out"]
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    assert results.read(tmp_path / "r.json") == result
 
 
 def test_the_headline_is_the_measured_ratio() -> None:

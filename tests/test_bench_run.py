@@ -1,10 +1,13 @@
 """Measuring for real: child processes, a server, TensorFlow, on models that are tiny."""
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from PIL import Image
@@ -65,6 +68,39 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def describe(file: Path, **properties: object) -> onnx.ModelProto:
+    """The model of a file, with more or other `crossrun.` properties in its metadata."""
+    model = onnx.load(file)
+    meta = {entry.key: entry.value for entry in model.metadata_props}
+    meta |= {f"crossrun.{key}": json.dumps(value) for key, value in properties.items()}
+    onnx.helper.set_model_props(model, meta)
+    onnx.save(model, file)
+    return model
+
+
+def digits(picture: Path) -> str:
+    """The start of a picture's hash, as the metadata of a calibrated model name it."""
+    return hashlib.sha256(picture.read_bytes()).hexdigest()[:16]
+
+
+def with_int8(exported: Path, root: Path, picture: Path, factors: list[float]) -> Path:
+    """Copy the repository, adding `colours-int8`, calibrated on a picture, with scaled scores."""
+    shutil.copytree(exported, root)
+    shutil.copytree(exported / "colours" / "1", root / "colours-int8" / "1")
+    shutil.copy(exported / "colours" / "labels.txt", root / "colours-int8")
+    file = root / "colours-int8" / "1" / "model.onnx"
+    model = describe(file, precision="int8", calibration={"sha256": [digits(picture)]})
+    answer = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["exact" if name == answer else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("Mul", ["exact", "factors"], [answer]))
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.array(factors, np.float32), "factors")
+    )
+    onnx.save(model, file)
+    return root
+
+
 @pytest.fixture
 def task(colours: Path, tmp_path: Path) -> Task:
     model = read_model(colours, "colours")
@@ -97,7 +133,7 @@ def test_a_process_that_dies_is_named_with_its_status(task: Task) -> None:
         child.hear()
         child.process.kill()
         child.process.wait()
-        with pytest.raises(BenchError, match="onnxruntime: its process died with status -9"):
+        with pytest.raises(BenchError, match="on onnxruntime: its process died with status -9"):
             child.ask(do="peak")
 
 
@@ -120,7 +156,7 @@ def test_an_error_of_a_target_is_one_line_and_no_file(
         "crossrun-bench", "latency", colours, "--model", "colours", *too_many, "--output", out
     )
     assert done.returncode == 1
-    assert done.stderr.strip().startswith("crossrun-bench: grpc-raw: INVALID_ARGUMENT")
+    assert done.stderr.strip().startswith("crossrun-bench: colours on grpc-raw: INVALID_ARGUMENT")
     assert len(done.stderr.strip().splitlines()) == 1
     assert not out.exists()
 
@@ -146,20 +182,39 @@ def test_a_mistyped_option_is_one_line(
 def test_accuracy_of_a_model_that_is_right(
     exported: Path, pictures: Path, tmp_path: Path, run: Command
 ) -> None:
-    """Keras, ONNX Runtime and the server see the same colours, and every one is right."""
-    options = ["--model", "colours", "--images", pictures, "--output", tmp_path / "a.json"]
-    done = run("crossrun-bench", "accuracy", exported, *options)
+    """Keras, ONNX Runtime and the server are right about every picture but one of calibration."""
+    root = with_int8(exported, tmp_path / "models", pictures / "blue" / "0.png", [1, 1, 1])
+    options = ["--model", "colours-int8", "--images", pictures, "--output", tmp_path / "a.json"]
+    done = run("crossrun-bench", "accuracy", root, *options)
     assert done.returncode == 0, done.stderr
     result = results.read(tmp_path / "a.json")
     assert isinstance(result, AccuracyResult)
-    assert result.labels == (2, 2, 1, 1, 0, 0)
+    assert result.labels == (2, 1, 1, 0, 0)
+    assert result.pictures[0] == "blue/1.png"
+    assert result.left_out == 1
     assert result.targets[0].target == "keras-predict"
     for target in result.targets:
         assert tuple(answer.top5[0] for answer in target.answers) == result.labels
         assert max(answer.difference for answer in target.answers) < 1e-6
     shown = run("crossrun-bench", "report", tmp_path / "a.json", "--output", tmp_path / "r.html")
-    assert shown.stdout.count("6 of 6") == 4
+    assert shown.stdout.count("5 of 5") == 4
+    assert "1 picture is left out: the model was calibrated on it." in shown.stdout
     assert shown.stdout.splitlines()[-1] == f"report: {tmp_path / 'r.html'}"
+
+
+def test_a_model_is_not_judged_by_its_calibration(
+    colours: Path, pictures: Path, tmp_path: Path, run: Command
+) -> None:
+    """Where it was calibrated on every picture, nothing is left to measure, in one line."""
+    shutil.copytree(colours, tmp_path / "models")
+    seen = [digits(picture) for picture in pictures.rglob("*.png")]
+    file = tmp_path / "models" / "colours" / "1" / "model.onnx"
+    describe(file, calibration={"sha256": seen})
+    options = ["--model", "colours", "--images", pictures]
+    done = run("crossrun-bench", "accuracy", tmp_path / "models", *options)
+    assert done.returncode == 1
+    assert "the model was calibrated on every picture" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_latency_of_an_exported_model(exported: Path, tmp_path: Path, run: Command) -> None:

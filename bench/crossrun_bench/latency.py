@@ -14,7 +14,7 @@ from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import read_model
 from crossrun_bench.results import LatencyResult, TargetLatency, Turn, about
-from crossrun_bench.rounds import Child, Pace, interleaved, started
+from crossrun_bench.rounds import TURN_S, Child, Pace, interleaved, started
 from crossrun_bench.runners import Task
 from crossrun_bench.serving import Server, server_for
 from crossrun_bench.targets import TARGETS, label
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crossrun_bench.progress import Step
-
-TURN_S = 0.1  # a turn of requests; where one request takes longer, a turn is one request
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def measure(plan: Plan, command: str) -> LatencyResult:
         tasks = [Task(target, model, pictures, address) for target in plan.targets]
         children, startups = _start(tasks, server, stack, step)
         turns = _turns(children, plan, step)
-        peaks = {child.target: _peak(child, server) for child in children}
+        peaks = {child.task.target: _peak(child, server) for child in children}
     measured = tuple(TargetLatency(t, startups[t], peaks[t], tuple(turns[t])) for t in plan.targets)
     return LatencyResult(command, machine.finished(before), about(model), measured)
 
@@ -86,7 +84,8 @@ def _total(plan: Plan) -> int:
 def _turns(children: Sequence[Child], plan: Plan, step: Step) -> dict[str, list[Turn]]:
     turns: dict[str, list[Turn]] = defaultdict(list)
     for batch in plan.batches:
-        for target, turn in interleaved(children, batch, plan.pace, TURN_S):
+        for child, turn in interleaved(children, batch, plan.pace, TURN_S):
+            target = child.task.target
             turns[target].append(turn)
             step(f"batch {batch}, round {turn.round}: {label(target)}")
     return turns
@@ -95,12 +94,12 @@ def _turns(children: Sequence[Child], plan: Plan, step: Step) -> dict[str, list[
 def _startup(child: Child, server: Server | None) -> int:
     """Process start to first answer; of the server, where that is what is measured."""
     ready = child.hear()
-    if server and TARGETS[child.target].served:
+    if server and TARGETS[child.task.target].served:
         return server.startup_ns + int(ready["first_ns"])
     return int(ready["ready_ns"]) - child.started_ns
 
 
 def _peak(child: Child, server: Server | None) -> int:
-    if server and TARGETS[child.target].served:
+    if server and TARGETS[child.task.target].served:
         return machine.peak_rss(server.pid)
     return int(child.ask(do="peak")["peak_rss_bytes"])

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+PRECISIONS = ("fp32", "int8", "fp16")  # in the order in which they are shown
+
 
 @dataclass(frozen=True)
 class Model:
@@ -27,6 +29,8 @@ class Model:
     output_name: str
     scale: float
     offset: float
+    precision: str  # one of PRECISIONS
+    calibrated_on: tuple[str, ...]  # SHA-256 of picture files, its first 16 digits
 
 
 def as_input(model: Model, pixels: NDArray[np.uint8]) -> NDArray[Any]:

@@ -7,15 +7,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.model import Model
+from crossrun_bench.model import PRECISIONS, Model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _TYPES = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Preprocessing:
+    scale: float
+    offset: float
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    sha256: tuple[str, ...] = ()
 
 
 def read_labels(models: Path, name: str) -> tuple[str, ...]:
@@ -33,22 +47,25 @@ def read_model(models: Path, name: str) -> Model:
     if other or len(image.shape) != 4 or image.shape[3] != 3 or image.type not in _TYPES:
         raise BenchError(f"{onnx}: expected one input [batch, H, W, 3] of UINT8 or FP32")
     metadata = session.get_modelmeta().custom_metadata_map
-    scaling = _json(metadata, "crossrun.preprocessing", onnx)
+    scaling = _read(_Preprocessing, metadata, "crossrun.preprocessing", onnx)
+    calibration = _read(_Calibration, metadata, "crossrun.calibration", onnx, _Calibration())
     return Model(
         name=name,
         version=folder.name,
         onnx=str(onnx),
         keras=str(folder / "model.keras"),
         sha256=hashlib.sha256(onnx.read_bytes()).hexdigest(),
-        source={k: str(v) for k, v in _json(metadata, "crossrun.source", onnx).items()},
+        source=_read(dict[str, str], metadata, "crossrun.source", onnx),
         height=image.shape[1],
         width=image.shape[2],
         classes=answer.shape[-1],
         input_name=image.name,
         input_type=_TYPES[image.type],
         output_name=answer.name,
-        scale=float(scaling["scale"]),
-        offset=float(scaling["offset"]),
+        scale=scaling.scale,
+        offset=scaling.offset,
+        precision=_precision(metadata, onnx),
+        calibrated_on=calibration.sha256,
     )
 
 
@@ -80,9 +97,21 @@ def _session(onnx: Path) -> Any:
         raise BenchError(f"{onnx}: no readable ONNX model") from error
 
 
-def _json(metadata: dict[str, str], key: str, onnx: Path) -> dict[str, Any]:
+def _precision(metadata: dict[str, str], onnx: Path) -> str:
+    precision = _read(str, metadata, "crossrun.precision", onnx, "fp32")
+    if precision not in PRECISIONS:
+        expected = ", ".join(PRECISIONS)
+        raise BenchError(f"{onnx}: unknown precision '{precision}': expected one of {expected}")
+    return precision
+
+
+def _read(
+    kind: type[T], metadata: dict[str, str], key: str, onnx: Path, absent: T | None = None
+) -> T:
+    """The value of a key, which is JSON, or `absent` for a key that need not be there."""
+    if key not in metadata and absent is not None:
+        return absent
     try:
-        value: dict[str, Any] = json.loads(metadata[key])
+        return decode(kind, json.loads(metadata[key]))
     except (KeyError, ValueError) as error:
         raise BenchError(f"{onnx}: no readable '{key}' in its metadata_props") from error
-    return value

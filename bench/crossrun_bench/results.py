@@ -82,17 +82,24 @@ class TargetAnswers:
     answers: tuple[Answer, ...]
 
 
-@dataclass(frozen=True)
-class AccuracyResult:
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
     """Answers of some targets on the same pictures; the first target is the reference."""
+
+    pictures: tuple[str, ...]
+    labels: tuple[int, ...] | None  # what each picture shows; null where that is unknown
+    unlabelled: str | None  # why it is unknown
+    left_out: int = 0  # how many other pictures there were, which a model was calibrated on
+    targets: tuple[TargetAnswers, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyResult(Comparison):
+    """Answers of the targets of one model."""
 
     command: str
     machine: Machine
     model: ModelInfo
-    pictures: tuple[str, ...]
-    labels: tuple[int, ...] | None  # what each picture shows; null where that is unknown
-    unlabelled: str | None  # why it is unknown
-    targets: tuple[TargetAnswers, ...]
 
 
 Result = LatencyResult | AccuracyResult

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # An idle target's threads spin for a moment before they sleep; nobody is measured meanwhile.
 REST_S = 0.02
+TURN_S = 0.1  # a turn of requests; where one request takes longer, a turn is one request
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 
 
@@ -29,7 +30,7 @@ _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 class Child:
     """A measured process of its own, and the two pipes to it."""
 
-    target: str
+    task: Task
     process: subprocess.Popen[str]
     log: IO[str]
     started_ns: int  # monotonic clock
@@ -42,15 +43,15 @@ class Child:
             self.process.stdin.flush()
 
     def hear(self) -> dict[str, Any]:
-        """The next reply; BenchError, naming the target, where the process failed or died."""
+        """The next reply; BenchError, naming the task, where the process failed or died."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             status, words = self.process.wait(), last_line(self.log)
-            raise BenchError(f"{self.target}: its process died with status {status}: {words}")
+            raise BenchError(f"{self.task}: its process died with status {status}: {words}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
-            raise BenchError(f"{self.target}: {reply['error']}")
+            raise BenchError(f"{self.task}: {reply['error']}")
         return reply
 
     def ask(self, **command: object) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def started(task: Task) -> Iterator[Child]:
         ) as process,
     ):
         assert process.stdin is not None
-        child = Child(task.target, process, log, begin)
+        child = Child(task, process, log, begin)
         try:
             child.say(**asdict(task))
             yield child
@@ -108,7 +109,7 @@ class Pace:
 
 def interleaved(
     children: Sequence[Child], batch: int, pace: Pace, seconds: float
-) -> Iterator[tuple[str, Turn]]:
+) -> Iterator[tuple[Child, Turn]]:
     """Turns of `seconds` at one batch size: round 0 warms all up, then A B C, A B C, …"""
     begin = time.monotonic()
     for number in range(pace.most + 1):
@@ -119,4 +120,4 @@ def interleaved(
             reply = child.ask(do="turn", batch=batch, seconds=seconds)
             ns = tuple(reply["ns"])
             warmup = reply["warmup"] if number else len(ns)
-            yield child.target, Turn(batch, number, reply["started_ns"], warmup, ns)
+            yield child, Turn(batch, number, reply["started_ns"], warmup, ns)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crossrun_bench.results import AccuracyResult, ModelInfo
+    from crossrun_bench.results import Comparison, ModelInfo
     from crossrun_bench.stats import Ratio
 
 NONE = "–"  # an en dash: not known, or without meaning
@@ -78,11 +78,16 @@ def model(info: ModelInfo) -> str:
     return f"{info.name} version {info.version}" + (f" ({source})" if source else "") + f", {size}"
 
 
-def unlabelled(result: AccuracyResult) -> str | None:
-    """Why there is no top-1 and top-5, as a sentence."""
-    if result.labels is not None:
-        return None
-    return f"No top-1 and top-5, for it is unknown what the pictures show: {result.unlabelled}."
+def caveats(comparison: Comparison, who: str = "the model") -> list[str]:
+    """What a reader has to know of the pictures, each as a sentence."""
+    found = []
+    if left_out := comparison.left_out:
+        are, them = ("picture is", "it") if left_out == 1 else ("pictures are", "them")
+        found.append(f"{left_out:,} {are} left out: {who} was calibrated on {them}.")
+    if comparison.labels is None:
+        why = comparison.unlabelled
+        found.append(f"No top-1 and top-5, for it is unknown what the pictures show: {why}.")
+    return found
 
 
 def _short(value: float) -> str:

@@ -111,8 +111,7 @@ def accuracy(result: AccuracyResult) -> Table:
         for row in accuracy_rows(result)
     )
     columns = ("Target", "Top-1", "Top-5", "Agrees with Keras", "Largest difference")
-    why = figures.unlabelled(result)
-    notes = (SAME_PIXELS, *([why] if why else []))
+    notes = (SAME_PIXELS, *figures.caveats(result))
     return Table(f"Accuracy on {count:,} pictures", columns, rows, notes)
 
 

@@ -26,6 +26,10 @@ class Task:
     pictures: Pictures
     address: str | None = None  # host:port of the server, for the targets that need one
 
+    def __str__(self) -> str:
+        """As errors name it."""
+        return f"{self.model.name} on {self.target}"
+
 
 class Runner(Protocol):
     """A loaded model, ready to answer. Building it loads it; what is missing is raised there."""

@@ -1,0 +1,69 @@
+"""The pictures that answers are judged by: found or drawn, none that a model was calibrated on."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossrun_bench.errors import BenchError
+from crossrun_bench.labels import labelled
+from crossrun_bench.prepare import listed
+from crossrun_bench.serving import sibling
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from crossrun_bench.labels import Labels
+
+BUNDLED = "bundled"
+_COUNT, _SEED = 200, 2  # of pictures drawn; the seed is not one that training uses
+_DIGITS = 16  # of a SHA-256: as many as the metadata of a calibrated model hold
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures, and what they show."""
+
+    files: tuple[Path, ...]
+    names: tuple[str, ...]  # below the folder that they come from
+    labels: Labels | None  # None where that is unknown
+    unlabelled: str | None  # why it is unknown
+    left_out: int  # how many others a model was calibrated on
+
+
+def folder_of(images: str, inside: Path) -> Path:
+    """The folder `images`; for "bundled" a new one of drawn pictures `inside` another."""
+    return _drawn(inside) if images == BUNDLED else Path(images)
+
+
+def examples(source: Path, labels: Sequence[str], calibrated_on: Collection[str] = ()) -> Examples:
+    """The pictures of a folder but those calibrated on; BenchError where none is left."""
+    found = listed([source])
+    files = tuple(file for file in found if not _seen(file, calibrated_on))
+    if not files:
+        raise BenchError(
+            f"{source}: the model was calibrated on every picture of it; expected some others"
+        )
+    names = tuple(str(file.relative_to(source)) for file in files)
+    return Examples(files, names, *labelled(source, files, labels), len(found) - len(files))
+
+
+def _seen(file: Path, calibrated_on: Collection[str]) -> bool:
+    if not calibrated_on:
+        return False
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS] in calibrated_on
+
+
+def _drawn(inside: Path) -> Path:
+    """Pictures of the project's own generator, one folder per class."""
+    pictures = inside / "pictures"
+    generator = [sibling("crossrun-export", "export"), "pictures", str(pictures)]
+    numbers = ["--count", str(_COUNT), "--seed", str(_SEED), "--size", "256"]
+    done = subprocess.run([*generator, *numbers], check=False, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no message"]
+        raise BenchError(f"crossrun-export pictures failed: {said[-1]}")
+    return pictures
