@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.model import PRECISIONS, Model
+from crossrun_bench.providers import CPU, onnxruntime
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_SOURCE = "crossrun.source"
 _TYPES = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}
 T = TypeVar("T")
 
@@ -38,6 +40,16 @@ def read_labels(models: Path, name: str) -> tuple[str, ...]:
     return tuple(file.read_text("utf-8").splitlines()) if file.exists() else ()
 
 
+def exported(models: Path) -> tuple[str, ...]:
+    """Names of all models that say which Keras model they come from; BenchError without any."""
+    named = [name for name in _names(models) if _versions(models, name)]
+    sessions = {name: _session(_newest(models, name) / "model.onnx") for name in named}
+    found = tuple(name for name, session in sessions.items() if _SOURCE in _metadata(session))
+    if not found:
+        raise BenchError(f"{models}: no model with '{_SOURCE}' in its metadata_props")
+    return found
+
+
 def read_model(models: Path, name: str) -> Model:
     """Describe the newest version of `name`; BenchError where the folder holds no such model."""
     folder = _newest(models, name)
@@ -46,7 +58,7 @@ def read_model(models: Path, name: str) -> Model:
     (image, *other), (answer, *_) = session.get_inputs(), session.get_outputs()
     if other or len(image.shape) != 4 or image.shape[3] != 3 or image.type not in _TYPES:
         raise BenchError(f"{onnx}: expected one input [batch, H, W, 3] of UINT8 or FP32")
-    metadata = session.get_modelmeta().custom_metadata_map
+    metadata = _metadata(session)
     scaling = _read(_Preprocessing, metadata, "crossrun.preprocessing", onnx)
     calibration = _read(_Calibration, metadata, "crossrun.calibration", onnx, _Calibration())
     return Model(
@@ -55,7 +67,7 @@ def read_model(models: Path, name: str) -> Model:
         onnx=str(onnx),
         keras=str(folder / "model.keras"),
         sha256=hashlib.sha256(onnx.read_bytes()).hexdigest(),
-        source=_read(dict[str, str], metadata, "crossrun.source", onnx),
+        source=_read(dict[str, str], metadata, _SOURCE, onnx),
         height=image.shape[1],
         width=image.shape[2],
         classes=answer.shape[-1],
@@ -70,31 +82,38 @@ def read_model(models: Path, name: str) -> Model:
 
 
 def _newest(models: Path, name: str) -> Path:
+    names, versions = _names(models), _versions(models, name)
+    if not versions:
+        raise BenchError(f"{models}: no model '{name}'; it holds {', '.join(names) or 'none'}")
+    return max(versions, key=lambda folder: int(folder.name))
+
+
+def _names(models: Path) -> list[str]:
     if not models.is_dir():
         raise BenchError(f"{models}: no such folder; expected a model repository")
-    found = [
-        d for d in (models / name).glob("*") if d.name.isdigit() and (d / "model.onnx").exists()
-    ]
-    if not found:
-        others = sorted(d.name for d in models.iterdir() if d.is_dir())
-        raise BenchError(f"{models}: no model '{name}'; it holds {', '.join(others) or 'none'}")
-    return max(found, key=lambda d: int(d.name))
+    return sorted(d.name for d in models.iterdir() if d.is_dir())
+
+
+def _versions(models: Path, name: str) -> list[Path]:
+    folders = (models / name).glob("*")
+    return [d for d in folders if d.name.isdigit() and (d / "model.onnx").exists()]
 
 
 def _session(onnx: Path) -> Any:
-    try:
-        import onnxruntime  # noqa: PLC0415 - where it is missing, say which extra brings it
-    except ModuleNotFoundError as error:
-        raise BenchError("onnxruntime is not installed: pip install 'crossrun[cpu]'") from error
-
-    options = onnxruntime.SessionOptions()
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(onnx, options, providers=[CPU.name])
     except Exception as error:  # onnxruntime's errors share no base class but this
         raise BenchError(f"{onnx}: no readable ONNX model") from error
+
+
+def _metadata(session: Any) -> dict[str, str]:
+    found: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    return found
 
 
 def _precision(metadata: dict[str, str], onnx: Path) -> str:

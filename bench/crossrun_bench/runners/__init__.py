@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crossrun_bench.model import Model
 from crossrun_bench.pictures import Batch, Pictures
+from crossrun_bench.providers import CPU, Provider
 
 Probabilities = NDArray[np.float32]
 
@@ -25,6 +26,7 @@ class Task:
     model: Model
     pictures: Pictures
     address: str | None = None  # host:port of the server, for the targets that need one
+    provider: Provider = CPU  # of onnxruntime, for the target that runs it in process
 
     def __str__(self) -> str:
         """As errors name it."""

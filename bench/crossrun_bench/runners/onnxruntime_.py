@@ -1,4 +1,4 @@
-"""ONNX Runtime in process, on its CPU provider with its own defaults."""
+"""ONNX Runtime in process, on one execution provider with its own defaults."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnxruntime
 
+from crossrun_bench.errors import BenchError
 from crossrun_bench.model import as_input
 
 if TYPE_CHECKING:
@@ -22,9 +23,13 @@ class OnnxRuntime:
         # On x86 CPUs without VNNI the kernels of int8 with uint8 overflow in their 16-bit sums and
         # answer wrong; this takes uint8 for both there. With VNNI it changes nothing.
         options.add_session_config_entry("session.x64quantprecision", "1")
+        asked = task.provider
         self._session = onnxruntime.InferenceSession(
-            task.model.onnx, options, providers=["CPUExecutionProvider"]
+            task.model.onnx, options, providers=[(asked.name, asked.options)]
         )
+        first, *_ = self._session.get_providers()
+        if first != asked.name:  # it only warns, and takes the CPU
+            raise BenchError(f"{asked} cannot run here: onnxruntime fell back to {first}")
 
     def run(self, batch: Batch) -> Probabilities:
         """One `InferenceSession.run`."""
