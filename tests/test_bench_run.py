@@ -17,7 +17,7 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.labels import labelled
 from crossrun_bench.prepare import drawn
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import AccuracyResult, LatencyResult
+from crossrun_bench.results import AccuracyResult, LatencyResult, PrecisionResult
 from crossrun_bench.rounds import Pace, interleaved, started
 from crossrun_bench.runners import Task
 from tests import models
@@ -68,37 +68,28 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def describe(file: Path, **properties: object) -> onnx.ModelProto:
-    """The model of a file, with more or other `crossrun.` properties in its metadata."""
-    model = onnx.load(file)
-    meta = {entry.key: entry.value for entry in model.metadata_props}
-    meta |= {f"crossrun.{key}": json.dumps(value) for key, value in properties.items()}
-    onnx.helper.set_model_props(model, meta)
-    onnx.save(model, file)
-    return model
-
-
-def digits(picture: Path) -> str:
-    """The start of a picture's hash, as the metadata of a calibrated model name it."""
-    return hashlib.sha256(picture.read_bytes()).hexdigest()[:16]
-
-
 def with_int8(exported: Path, root: Path, picture: Path, factors: list[float]) -> Path:
     """Copy the repository, adding `colours-int8`, calibrated on a picture, with scaled scores."""
     shutil.copytree(exported, root)
-    shutil.copytree(exported / "colours" / "1", root / "colours-int8" / "1")
-    shutil.copy(exported / "colours" / "labels.txt", root / "colours-int8")
+    shutil.copytree(root / "colours", root / "colours-int8", ignore=lambda *_: ["config.pbtxt"])
     file = root / "colours-int8" / "1" / "model.onnx"
-    model = describe(file, precision="int8", calibration={"sha256": [digits(picture)]})
-    answer = model.graph.output[0].name
-    for node in model.graph.node:
-        node.output[:] = ["exact" if name == answer else name for name in node.output]
-    model.graph.node.append(onnx.helper.make_node("Mul", ["exact", "factors"], [answer]))
-    model.graph.initializer.append(
-        onnx.numpy_helper.from_array(np.array(factors, np.float32), "factors")
-    )
+    model = onnx.load(file)
+    digits = hashlib.sha256(picture.read_bytes()).hexdigest()[:16]
+    meta = {"precision": "int8", "calibration": {"sha256": [digits]}}
+    for key, value in meta.items():
+        model.metadata_props.add(key=f"crossrun.{key}", value=json.dumps(value))
+    scale_scores(model.graph, factors)
     onnx.save(model, file)
     return root
+
+
+def scale_scores(graph: onnx.GraphProto, factors: list[float]) -> None:
+    """Multiply what the graph gives by a factor for each class."""
+    (answer,) = (output.name for output in graph.output)
+    for node in graph.node:
+        node.output[:] = ["exact" if name == answer else name for name in node.output]
+    graph.node.append(onnx.helper.make_node("Mul", ["exact", "factors"], [answer]))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(factors, np.float32), "factors"))
 
 
 @pytest.fixture
@@ -202,19 +193,27 @@ def test_accuracy_of_a_model_that_is_right(
     assert shown.stdout.splitlines()[-1] == f"report: {tmp_path / 'r.html'}"
 
 
-def test_a_model_is_not_judged_by_its_calibration(
-    colours: Path, pictures: Path, tmp_path: Path, run: Command
+def test_precisions_of_an_exported_model(
+    exported: Path, pictures: Path, tmp_path: Path, run: Command
 ) -> None:
-    """Where it was calibrated on every picture, nothing is left to measure, in one line."""
-    shutil.copytree(colours, tmp_path / "models")
-    seen = [digits(picture) for picture in pictures.rglob("*.png")]
-    file = tmp_path / "models" / "colours" / "1" / "model.onnx"
-    describe(file, calibration={"sha256": seen})
-    options = ["--model", "colours", "--images", pictures]
-    done = run("crossrun-bench", "accuracy", tmp_path / "models", *options)
-    assert done.returncode == 1
-    assert "the model was calibrated on every picture" in done.stderr
-    assert done.stderr.count("\n") == 1
+    """Both are asked about the same pictures, none of which the int8 model was calibrated on."""
+    root = with_int8(exported, tmp_path / "models", pictures / "green" / "0.png", [1, 1, 0])
+    options = ["--images", pictures, "--rounds", 1, "--output", tmp_path / "p.json"]
+    done = run("crossrun-bench", "precision", root, *options)
+    assert done.returncode == 0, done.stderr
+    result = results.read(tmp_path / "p.json")
+    assert isinstance(result, PrecisionResult)
+    (source,) = result.sources
+    assert [m.model.precision for m in source.models] == ["fp32", "int8"]
+    assert source.answers
+    assert source.answers.left_out == 1
+    best = {t.target: [a.top5[0] for a in t.answers] for t in source.answers.targets}
+    assert best["keras-predict"] == best["colours"] == [2, 2, 1, 0, 0]
+    assert 2 not in best["colours-int8"]
+    shown = run("crossrun-bench", "report", tmp_path / "p.json").stdout
+    assert "5 of 5" in shown
+    assert "3 of 5" in shown
+    assert "was calibrated on it." in shown
 
 
 def test_latency_of_an_exported_model(exported: Path, tmp_path: Path, run: Command) -> None:

@@ -28,6 +28,11 @@ app = typer.Typer(
 
 Models = Annotated[Path, typer.Argument(help="Model repository that holds the model.")]
 Name = Annotated[str, typer.Option("--model", help="Name of the model in the repository.")]
+Images = typer.Option(help="Folder of class folders of JPEG or PNG, or 'bundled' to draw some.")
+Rounds = Annotated[
+    int | None,
+    typer.Option(min=1, help="Interleaved rounds; 10, or fewer at slow sizes, by default."),
+]
 Output = Annotated[
     Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
 ]
@@ -48,10 +53,7 @@ def latency(
     models: Models,
     name: Name,
     batch: Annotated[str, typer.Option(help="Pictures in a request, several sizes.")] = "1,8,32",
-    rounds: Annotated[
-        int | None,
-        typer.Option(min=1, help="Interleaved rounds; 10, or fewer at slow sizes, by default."),
-    ] = None,
+    rounds: Rounds = None,
     targets: Annotated[str, typer.Option(help="What to measure.")] = ",".join(TARGETS),
     output: Output = None,
     as_json: AsJson = False,
@@ -68,9 +70,7 @@ def latency(
 def accuracy(
     models: Models,
     name: Name,
-    images: Annotated[
-        str, typer.Option(help="Folder of class folders of JPEG or PNG, or 'bundled' to draw some.")
-    ],
+    images: Annotated[str, Images],
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
@@ -81,8 +81,31 @@ def accuracy(
 
 
 @app.command()
+def precision(
+    models: Models,
+    images: Annotated[str | None, Images] = None,
+    names: Annotated[str, typer.Option("--model", help="Some models; all by default.")] = "",
+    rounds: Rounds = None,
+    provider: Annotated[str, typer.Option(help="Execution provider, such as openvino.")] = "cpu",
+    provider_option: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE for the provider; may be repeated.")
+    ] = None,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the precisions of each model: size, speed and, with pictures, answers."""
+    from crossrun_bench import providers
+    from crossrun_bench.precision import Plan, measure
+    from crossrun_bench.rounds import Pace
+
+    asked = providers.provider(provider, provider_option or [])
+    plan = Plan(models, tuple(dict.fromkeys(_words(names))), images, asked, Pace.of(rounds))
+    _finish(measure(plan, _command()), output, as_json)
+
+
+@app.command()
 def report(
-    files: Annotated[list[Path], typer.Argument(help="Results of latency and accuracy.")],
+    files: Annotated[list[Path], typer.Argument(help="Results of latency, accuracy, precision.")],
     output: Annotated[Path | None, typer.Option(help="Write one HTML page here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown here.")] = None,
     as_json: AsJson = False,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import Machine
+from crossrun_bench.providers import Provider
 
 if TYPE_CHECKING:
     from crossrun_bench.model import Model
@@ -32,6 +33,7 @@ class ModelInfo:
     height: int
     width: int
     classes: int
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,39 @@ class AccuracyResult(Comparison):
     model: ModelInfo
 
 
-Result = LatencyResult | AccuracyResult
-_KINDS: dict[str, type[Result]] = {"latency": LatencyResult, "accuracy": AccuracyResult}
+@dataclass(frozen=True)
+class MeasuredModel:
+    """One precision of a source model, in process."""
+
+    model: ModelInfo
+    file_bytes: int  # of model.onnx
+    turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """All precisions of one source model, fp32 first, and what each said."""
+
+    models: tuple[MeasuredModel, ...]
+    answers: Comparison | None  # Keras's, then each model's, by its name; null without pictures
+
+
+@dataclass(frozen=True)
+class PrecisionResult:
+    """Interleaved turns of all precisions of some source models on one execution provider."""
+
+    command: str
+    machine: Machine
+    provider: Provider
+    sources: tuple[Precisions, ...]
+
+
+Result = LatencyResult | AccuracyResult | PrecisionResult
+_KINDS: dict[str, type[Result]] = {
+    "latency": LatencyResult,
+    "accuracy": AccuracyResult,
+    "precision": PrecisionResult,
+}
 
 
 def about(model: Model) -> ModelInfo:
@@ -116,13 +149,18 @@ def about(model: Model) -> ModelInfo:
         height=model.height,
         width=model.width,
         classes=model.classes,
+        precision=model.precision,
     )
+
+
+def kind(result: Result) -> str:
+    """What a result calls itself in its file."""
+    return next(name for name, cls in _KINDS.items() if isinstance(result, cls))
 
 
 def to_document(result: Result) -> dict[str, Any]:
     """The JSON document of a result."""
-    kind = next(name for name, cls in _KINDS.items() if isinstance(result, cls))
-    return {"format": FORMAT, "kind": kind, **asdict(result)}
+    return {"format": FORMAT, "kind": kind(result), **asdict(result)}
 
 
 def write(path: Path, result: Result) -> None:
@@ -154,7 +192,8 @@ def read(path: Path) -> Result:
         found = document.get("format") if isinstance(document, dict) else None
         raise BenchError(f"{path}: expected format '{FORMAT}', got {json.dumps(found)}")
     if document.get("kind") not in _KINDS:
-        raise BenchError(f"{path}: expected kind latency or accuracy, got {document.get('kind')}")
+        expected = ", ".join(_KINDS)
+        raise BenchError(f"{path}: expected kind {expected}, got {document.get('kind')}")
     try:
         return decode(_KINDS[document["kind"]], document)
     except ValueError as error:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 from crossrun_bench.stats import Ratio, paired_ratio, percentiles
 
 if TYPE_CHECKING:
-    from crossrun_bench.results import AccuracyResult, LatencyResult, TargetAnswers, TargetLatency
+    from collections.abc import Sequence
+
+    from crossrun_bench.results import (
+        Comparison,
+        LatencyResult,
+        MeasuredModel,
+        Precisions,
+        TargetAnswers,
+        TargetLatency,
+        Turn,
+    )
 
 BASELINES = ("tf-function", "keras-predict")
 
@@ -37,12 +47,26 @@ class AccuracyRow:
     top5: float | None
     agreement: float  # same first class as the reference
     agreeing: int  # pictures
+    pictures: int
     max_difference: float  # of any probability, absolute
 
 
-def requests(target: TargetLatency, batch: int) -> list[int]:
+@dataclass(frozen=True)
+class PrecisionRow:
+    """One precision of a source model, one picture a request. Times are nanoseconds a request."""
+
+    source: str
+    precision: str
+    file_bytes: int
+    share: float | None  # of the fp32 file; None where there is none
+    accuracy: AccuracyRow | None  # None without pictures
+    p50: float
+    faster_than_fp32: Ratio | None  # None where there is none
+
+
+def requests(turns: Sequence[Turn], batch: int) -> list[int]:
     """Nanoseconds of each request at one batch size, without warm-ups."""
-    return [ns for turn in target.turns if turn.batch == batch for ns in turn.ns[turn.warmup :]]
+    return [ns for turn in turns if turn.batch == batch for ns in turn.ns[turn.warmup :]]
 
 
 def batches(result: LatencyResult) -> list[int]:
@@ -62,10 +86,10 @@ def latency_rows(result: LatencyResult) -> list[LatencyRow]:
 
 
 def _latency_row(target: TargetLatency, batch: int, baselines: list[TargetLatency]) -> LatencyRow:
-    ns = requests(target, batch)
+    ns = requests(target.turns, batch)
     p50, p90, p99 = percentiles(ns, (50, 90, 99))
     ratios = {
-        baseline.target: _ratio(baseline, target, batch)
+        baseline.target: _ratio(baseline.turns, target.turns, batch)
         for baseline in baselines
         if baseline is not target
     }
@@ -73,24 +97,24 @@ def _latency_row(target: TargetLatency, batch: int, baselines: list[TargetLatenc
     return LatencyRow(target.target, batch, len(ns), p50, p90, p99, throughput, ratios)
 
 
-def _ratio(slow: TargetLatency, fast: TargetLatency, batch: int) -> Ratio:
+def _ratio(slow: Sequence[Turn], fast: Sequence[Turn], batch: int) -> Ratio:
     """Of the medians of each round that both took part in."""
     a, b = _medians(slow, batch), _medians(fast, batch)
     rounds = sorted(a.keys() & b.keys())
     return paired_ratio([a[r] for r in rounds], [b[r] for r in rounds])
 
 
-def _medians(target: TargetLatency, batch: int) -> dict[int, float]:
-    turns = [t for t in target.turns if t.batch == batch and t.warmup < len(t.ns)]
-    return {turn.round: median(turn.ns[turn.warmup :]) for turn in turns}
+def _medians(turns: Sequence[Turn], batch: int) -> dict[int, float]:
+    counted = [t for t in turns if t.batch == batch and t.warmup < len(t.ns)]
+    return {turn.round: median(turn.ns[turn.warmup :]) for turn in counted}
 
 
-def accuracy_rows(result: AccuracyResult) -> list[AccuracyRow]:
+def accuracy_rows(result: Comparison) -> list[AccuracyRow]:
     """A row for each target, the reference first."""
     return [_accuracy_row(target, result) for target in result.targets]
 
 
-def _accuracy_row(target: TargetAnswers, result: AccuracyResult) -> AccuracyRow:
+def _accuracy_row(target: TargetAnswers, result: Comparison) -> AccuracyRow:
     count = len(result.pictures)
     pairs = zip(target.answers, result.targets[0].answers, strict=True)
     agreeing = sum(own.top5[0] == other.top5[0] for own, other in pairs)
@@ -100,6 +124,7 @@ def _accuracy_row(target: TargetAnswers, result: AccuracyResult) -> AccuracyRow:
         top5=_hits(target, result.labels, 5),
         agreement=agreeing / count,
         agreeing=agreeing,
+        pictures=count,
         max_difference=max(answer.difference for answer in target.answers),
     )
 
@@ -109,3 +134,30 @@ def _hits(target: TargetAnswers, labels: tuple[int, ...] | None, top: int) -> fl
         return None
     pairs = zip(target.answers, labels, strict=True)
     return sum(label in answer.top5[:top] for answer, label in pairs) / len(labels)
+
+
+def precision_rows(source: Precisions) -> list[PrecisionRow]:
+    """A row for each precision of a source model."""
+    fp32 = next((m for m in source.models if m.model.precision == "fp32"), None)
+    said = {row.target: row for row in accuracy_rows(source.answers)} if source.answers else {}
+    return [_precision_row(m, fp32, said.get(m.model.name)) for m in source.models]
+
+
+def _precision_row(
+    own: MeasuredModel, fp32: MeasuredModel | None, accuracy: AccuracyRow | None
+) -> PrecisionRow:
+    return PrecisionRow(
+        source=own.model.source["model"],
+        precision=own.model.precision,
+        file_bytes=own.file_bytes,
+        share=own.file_bytes / fp32.file_bytes if fp32 else None,
+        accuracy=accuracy,
+        p50=percentiles(requests(own.turns, 1), (50,))[0],
+        faster_than_fp32=_against(fp32, own),
+    )
+
+
+def _against(fp32: MeasuredModel | None, own: MeasuredModel) -> Ratio | None:
+    if own is fp32:
+        return Ratio(1.0, None, None)  # by definition, without an interval
+    return _ratio(fp32.turns, own.turns, 1) if fp32 else None

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from crossrun_bench.results import PrecisionResult
+
 if TYPE_CHECKING:
-    from crossrun_bench.results import Comparison, ModelInfo
+    from crossrun_bench.results import Comparison, ModelInfo, Result
     from crossrun_bench.stats import Ratio
 
 NONE = "–"  # an en dash: not known, or without meaning
@@ -15,8 +17,12 @@ NONE = "–"  # an en dash: not known, or without meaning
 
 def milliseconds(ns: float) -> str:
     """Three significant digits or so: 6.94, 98.1, 1,204."""
-    ms = ns / 1e6
-    return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:,.0f}"
+    return _millions(ns)
+
+
+def file_megabytes(count: int) -> str:
+    """16.9, of a million bytes each: three significant digits or so."""
+    return _millions(count)
 
 
 def seconds(ns: float) -> str:
@@ -66,6 +72,11 @@ def percent(share: float | None) -> str:
     return "100 %" if share == 1 else f"{min(share * 100, 99.9):.1f} %"
 
 
+def part(share: float | None) -> str:
+    """26 %, of a size that may also be larger."""
+    return NONE if share is None else f"{share:.0%}".replace("%", " %")
+
+
 def difference(value: float) -> str:
     """Of probabilities: 1.2e-06, or 0."""
     return f"{value:.1e}" if value else "0"
@@ -78,6 +89,14 @@ def model(info: ModelInfo) -> str:
     return f"{info.name} version {info.version}" + (f" ({source})" if source else "") + f", {size}"
 
 
+def subject(result: Result) -> str:
+    """What was measured: a model, or source models in several precisions."""
+    if not isinstance(result, PrecisionResult):
+        return model(result.model)
+    names = (source.models[0].model.source["model"] for source in result.sources)
+    return f"{', '.join(names)} on {result.provider}"
+
+
 def caveats(comparison: Comparison, who: str = "the model") -> list[str]:
     """What a reader has to know of the pictures, each as a sentence."""
     found = []
@@ -88,6 +107,11 @@ def caveats(comparison: Comparison, who: str = "the model") -> list[str]:
         why = comparison.unlabelled
         found.append(f"No top-1 and top-5, for it is unknown what the pictures show: {why}.")
     return found
+
+
+def _millions(value: float) -> str:
+    many = value / 1e6
+    return f"{many:.2f}" if many < 10 else f"{many:.1f}" if many < 100 else f"{many:,.0f}"
 
 
 def _short(value: float) -> str:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.results import LatencyResult
-from crossrun_bench.summary import accuracy_rows, latency_rows
+from crossrun_bench.results import AccuracyResult, LatencyResult
+from crossrun_bench.summary import accuracy_rows, latency_rows, precision_rows
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crossrun_bench.results import AccuracyResult, Result
+    from crossrun_bench.results import Precisions, Result
     from crossrun_bench.stats import Ratio
 
 _SUBJECT = "onnxruntime"
@@ -35,8 +35,10 @@ def headlines(results: Sequence[Result]) -> list[Headline]:
     for result in results:
         if isinstance(result, LatencyResult):
             found += [*_speeds(result), *_startup(result)]
-        else:
+        elif isinstance(result, AccuracyResult):
             found.append(_agreement(result))
+        else:
+            found += _precisions(result.sources[0])  # of several, the first speaks for all
     return found
 
 
@@ -44,25 +46,34 @@ def _speeds(result: LatencyResult) -> Iterator[Headline]:
     rows = latency_rows(result)
     row = next((row for row in rows if row.target == _SUBJECT), None)
     for baseline, ratio in row.faster_than.items() if row else ():
-        yield _speed(baseline, ratio, rows[0].batch)
+        detail = f"{label(_SUBJECT)}, batch {rows[0].batch}"
+        yield _speed(label(_SUBJECT), label(baseline), ratio, detail)
 
 
-def _speed(baseline: str, ratio: Ratio, batch: int) -> Headline:
+def _precisions(source: Precisions) -> Iterator[Headline]:
+    """Of each precision but the one that the others are compared with."""
+    for row in precision_rows(source):
+        if row.precision != "fp32" and row.faster_than_fp32:
+            detail = f"{row.source} in {row.precision}, batch 1"
+            yield _speed(f"{row.source} in {row.precision}", "fp32", row.faster_than_fp32, detail)
+
+
+def _speed(subject: str, baseline: str, ratio: Ratio, detail: str) -> Headline:
     if ratio.low is not None and ratio.high is not None and ratio.low < 1 < ratio.high:
-        return _unclear(baseline, ratio, batch)
+        return _unclear(subject, baseline, ratio, detail)
     word, shown = ("faster", ratio) if ratio.value >= 1 else ("slower", ratio.inverse())
     figure = f"{shown.value:.1f}×"  # noqa: RUF001 - the sign for times
-    caption = f"{word} than {label(baseline)}"
+    caption = f"{word} than {baseline}"
     bounds = figures.interval(shown)
-    detail = f"{label(_SUBJECT)}, batch {batch}" + (f", 95 % interval {bounds}" if bounds else "")
-    return Headline(figure, caption, detail, f"{label(_SUBJECT)} answers {figure} {caption}")
+    detail += f", 95 % interval {bounds}" if bounds else ""
+    return Headline(figure, caption, detail, f"{subject} answers {figure} {caption}")
 
 
-def _unclear(baseline: str, ratio: Ratio, batch: int) -> Headline:
+def _unclear(subject: str, baseline: str, ratio: Ratio, detail: str) -> Headline:
     """An interval on both sides of 1 shows no difference, whatever its middle."""
-    caption = f"no clear difference from {label(baseline)}"
-    detail = f"{label(_SUBJECT)}, batch {batch}, 95 % interval {figures.interval(ratio)}"
-    sentence = f"{label(_SUBJECT)} shows {caption}"
+    caption = f"no clear difference from {baseline}"
+    detail = f"{detail}, 95 % interval {figures.interval(ratio)}"
+    sentence = f"{subject} shows {caption}"
     return Headline(figures.times(ratio), caption, detail, sentence)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from crossrun_bench.results import AccuracyResult, Result
+    from crossrun_bench.results import Result
 
 
 def render(results: Sequence[Result]) -> str:
@@ -30,7 +30,7 @@ def render(results: Sequence[Result]) -> str:
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page: str = environment.get_template("report.html").render(
         headlines=headlines(results),
-        model=figures.model(results[0].model),
+        model=figures.subject(results[0]),
         sections=[_section(result) for result in results],
         machine=tables.machines(results),
         machine_line=_machine_line(results[0]),
@@ -46,7 +46,10 @@ def _machine_line(result: Result) -> str:
 
 
 def _section(result: Result) -> dict[str, Any]:
-    return _latency(result) if isinstance(result, LatencyResult) else _accuracy(result)
+    if isinstance(result, LatencyResult):
+        return _latency(result)
+    (table,) = tables.tables([result])
+    return {"kind": "table", "table": table}
 
 
 def _latency(result: LatencyResult) -> dict[str, Any]:
@@ -59,7 +62,3 @@ def _latency(result: LatencyResult) -> dict[str, Any]:
         "table": tables.latency(result),
         "starts": tables.STARTS,
     }
-
-
-def _accuracy(result: AccuracyResult) -> dict[str, Any]:
-    return {"kind": "accuracy", "table": tables.accuracy(result)}

@@ -34,7 +34,7 @@ def distributions(result: LatencyResult) -> list[Plot]:
 
 
 def _distribution(result: LatencyResult, batch: int) -> Plot:
-    times = {t.target: np.sort(requests(t, batch)) / 1e6 for t in result.targets}
+    times = {t.target: np.sort(requests(t.turns, batch)) / 1e6 for t in result.targets}
     layout = {
         "xaxis": _log_ticks(
             min(ms[0] for ms in times.values()), max(ms[-1] for ms in times.values())

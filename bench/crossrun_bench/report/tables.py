@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.results import AccuracyResult, LatencyResult
-from crossrun_bench.summary import accuracy_rows, latency_rows
+from crossrun_bench.results import AccuracyResult, LatencyResult, kind
+from crossrun_bench.summary import accuracy_rows, batches, latency_rows, precision_rows
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.results import Result
+    from crossrun_bench.results import PrecisionResult, Precisions, Result
+    from crossrun_bench.summary import AccuracyRow, PrecisionRow
+
+Row = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,15 @@ class Table:
 
     heading: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    group: int = 0  # rows between two rules; 0 for none
+    groups: tuple[int, ...] = ()  # how many rows between two rules; nothing for no rules
+
+    def grouped(self) -> list[tuple[Row, ...]]:
+        """The rows, those between two rules together."""
+        sizes = self.groups or (len(self.rows),)
+        ends = accumulate(sizes)
+        return [self.rows[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
 LATENCY_COLUMNS = (
@@ -37,6 +47,16 @@ LATENCY_COLUMNS = (
     "Speed, tf.function = 1",
     "Speed, Keras predict = 1",
     "Requests",
+)
+SHARES = ("Top-1", "Top-5", "Agrees with Keras")
+PRECISION_COLUMNS = (
+    "Model",
+    "Precision",
+    "File MB",
+    "Size, fp32 = 100 %",
+    *SHARES,
+    "p50 ms",
+    "Speed, fp32 = 1",
 )
 INTERVALS = "Ratios: geometric mean over interleaved rounds, 95 % bootstrap interval."
 STARTS = (
@@ -55,8 +75,10 @@ def tables(results: Sequence[Result]) -> list[Table]:
     for result in results:
         if isinstance(result, LatencyResult):
             found += [latency(result), resources(result)]
-        else:
+        elif isinstance(result, AccuracyResult):
             found.append(accuracy(result))
+        else:
+            found.append(precision(result))
     return found
 
 
@@ -76,10 +98,11 @@ def latency(result: LatencyResult) -> Table:
     )
     heading = f"Latency of {figures.model(result.model)}"
     notes = (INTERVALS, *_busy(result))
-    return Table(heading, LATENCY_COLUMNS, rows, notes, group=len(result.targets))
+    groups = (len(result.targets),) * len(batches(result))
+    return Table(heading, LATENCY_COLUMNS, rows, notes, groups)
 
 
-def _busy(result: LatencyResult) -> list[str]:
+def _busy(result: Result) -> list[str]:
     """A warning where others used a quarter of the cores, or more, before we began."""
     load, cores = result.machine.load_before, result.machine.cores
     if load < cores / 4:
@@ -103,21 +126,55 @@ def accuracy(result: AccuracyResult) -> Table:
     rows = tuple(
         (
             label(row.target),
-            figures.percent(row.top1),
-            figures.percent(row.top5),
-            f"{row.agreeing:,} of {count:,}",
+            *_shares(row),
             figures.difference(row.max_difference),
         )
         for row in accuracy_rows(result)
     )
-    columns = ("Target", "Top-1", "Top-5", "Agrees with Keras", "Largest difference")
+    columns = ("Target", *SHARES, "Largest difference")
     notes = (SAME_PIXELS, *figures.caveats(result))
     return Table(f"Accuracy on {count:,} pictures", columns, rows, notes)
 
 
+def precision(result: PrecisionResult) -> Table:
+    """Size, answers and speed of each precision, source by source."""
+    found = [precision_rows(source) for source in result.sources]
+    rows = tuple(_precision(row) for group in found for row in group)
+    caveats = dict.fromkeys(caveat for source in result.sources for caveat in _caveats(source))
+    heading = f"Precisions on {result.provider}"
+    notes = (INTERVALS, *caveats, *_busy(result))
+    return Table(heading, PRECISION_COLUMNS, rows, notes, tuple(map(len, found)))
+
+
+def _caveats(source: Precisions) -> list[str]:
+    """Of the pictures; only int8 is ever calibrated."""
+    name = source.models[0].model.source["model"]
+    return figures.caveats(source.answers, f"{name} in int8") if source.answers else []
+
+
+def _precision(row: PrecisionRow) -> Row:
+    return (
+        row.source,
+        row.precision,
+        figures.file_megabytes(row.file_bytes),
+        figures.part(row.share),
+        *_shares(row.accuracy),
+        figures.milliseconds(row.p50),
+        figures.times_with_interval(row.faster_than_fp32),
+    )
+
+
+def _shares(row: AccuracyRow | None) -> Row:
+    """What SHARES names."""
+    if row is None:
+        return (figures.NONE,) * len(SHARES)
+    agreeing = f"{row.agreeing:,} of {row.pictures:,}"
+    return figures.percent(row.top1), figures.percent(row.top5), agreeing
+
+
 def machines(results: Sequence[Result]) -> Table:
     """Where each result was measured, one column for each."""
-    kinds = ("Latency" if isinstance(r, LatencyResult) else "Accuracy" for r in results)
+    kinds = (kind(result).capitalize() for result in results)
     columns = [dict(_machine(result)) for result in results]
     rows = tuple((name, *(column[name] for column in columns)) for name in columns[0])
     return Table("Machine", ("", *kinds), rows)

@@ -54,7 +54,8 @@ def _grid(table: Table) -> Grid:
     )
     for i, column in enumerate(table.columns):
         grid.add_column(column, justify="right" if i else "left")
-    for i, row in enumerate(table.rows, 1):
-        ends = table.group > 0 and i % table.group == 0
-        grid.add_row(*(escape(cell) for cell in row), end_section=ends)
+    for rows in table.grouped():
+        for row in rows:
+            grid.add_row(*map(escape, row))
+        grid.add_section()
     return grid
