@@ -5,13 +5,30 @@ Keras reads its backend, and TensorFlow how much to log, once, when they are imp
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
-import tensorflow
-import tf2onnx
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """On some processors TensorFlow tells of oneDNN before any log level holds, on descriptor 2."""
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a descriptor is wanted, no text
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+with _muted():
+    import keras
+    import tensorflow
+    import tf2onnx
 
 logging.getLogger("tf2onnx").setLevel(logging.ERROR)
 
