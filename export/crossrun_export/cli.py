@@ -8,7 +8,16 @@ import typer
 from rich.console import Console
 
 from crossrun_export.errors import ExportError
-from crossrun_export.options import InputDtype, Options, Pixels, Resize, Tolerance
+from crossrun_export.options import (
+    PRECISIONS,
+    InputDtype,
+    Limits,
+    Options,
+    Pixels,
+    Precision,
+    Resize,
+    Tolerance,
+)
 
 # TensorFlow takes seconds to import: what needs it is imported where it is used.
 # ruff: noqa: PLC0415
@@ -23,6 +32,7 @@ app = typer.Typer(
 )
 console = Console(stderr=True)
 
+BUNDLED = "bundled"  # of pictures: drawn ones
 
 Output = Annotated[Path, typer.Option(help="Model repository to write to.")]
 Name = Annotated[str, typer.Option(help="Name of the model in the repository.")]
@@ -32,6 +42,17 @@ Images = Annotated[Path | None, typer.Option(help="Verify on these photographs."
 MaxDiff = Annotated[float, typer.Option(min=0, help="Largest difference of any score.")]
 Agreement = Annotated[float, typer.Option(min=0, max=1, help="Least share of equal top-1, top-5.")]
 ResizeOption = Annotated[Resize, typer.Option(help="What the server does to pictures.")]
+PrecisionOption = Annotated[
+    str, typer.Option(help="Some of fp32, int8 and fp16, with commas; each is a model of its own.")
+]
+Calibration = Annotated[
+    str,
+    typer.Option(help="Folder of pictures to calibrate int8 on, or 'bundled' to draw them."),
+]
+MaxDrop = Annotated[float, typer.Option(min=0, help="Points of top-1 that int8 and fp16 may lose.")]
+ReducedAgreement = Annotated[
+    float, typer.Option(min=0, max=1, help="Least share of equal top-1 for int8 and fp16.")
+]
 
 
 @app.command()
@@ -53,6 +74,10 @@ def mobilenet(
     max_diff: MaxDiff = Tolerance.max_diff,
     min_agreement: Agreement = Tolerance.min_agreement,
     resize: ResizeOption = "stretch",
+    precision: PrecisionOption = "fp32",
+    calibration: Calibration = BUNDLED,
+    max_top1_drop: MaxDrop = Limits.max_top1_drop,
+    min_reduced_agreement: ReducedAgreement = Limits.min_agreement,
 ) -> None:
     """Export keras.applications.MobileNet."""
 
@@ -64,11 +89,23 @@ def mobilenet(
             try:
                 return sources.mobilenet(alpha, size, choice, labels)
             except ExportError as error:
-                console.print(f"not {choice}: {error}", highlight=False, soft_wrap=True)
+                say(f"not {choice}: {error}")
         return sources.mobilenet(alpha, size, last, labels)
 
-    tolerance = Tolerance(max_diff, min_agreement)
-    _export(load, Options(output, name, input_dtype, resize, images, tolerance))
+    _export(
+        load,
+        Options(
+            output,
+            name,
+            input_dtype,
+            resize,
+            images,
+            Tolerance(max_diff, min_agreement),
+            _precisions(precision),
+            _folder(calibration),
+            Limits(max_top1_drop, min_reduced_agreement),
+        ),
+    )
 
 
 @app.command(name="keras")
@@ -86,6 +123,10 @@ def keras_file(
     max_diff: MaxDiff = Tolerance.max_diff,
     min_agreement: Agreement = Tolerance.min_agreement,
     resize: ResizeOption = "stretch",
+    precision: PrecisionOption = "fp32",
+    calibration: Calibration = BUNDLED,
+    max_top1_drop: MaxDrop = Limits.max_top1_drop,
+    min_reduced_agreement: ReducedAgreement = Limits.min_agreement,
 ) -> None:
     """Export any Keras image classifier."""
 
@@ -94,8 +135,20 @@ def keras_file(
 
         return sources.keras_file(file, pixels, labels)
 
-    tolerance = Tolerance(max_diff, min_agreement)
-    _export(load, Options(output, name or file.stem, input_dtype, resize, images, tolerance))
+    _export(
+        load,
+        Options(
+            output,
+            name or file.stem,
+            input_dtype,
+            resize,
+            images,
+            Tolerance(max_diff, min_agreement),
+            _precisions(precision),
+            _folder(calibration),
+            Limits(max_top1_drop, min_reduced_agreement),
+        ),
+    )
 
 
 @app.command()
@@ -123,22 +176,32 @@ def train(
     console.print(f"[bold]{output}[/]: top-1 {top1:.2%} on held-out pictures", highlight=False)
 
 
+def _precisions(text: str) -> tuple[Precision, ...]:
+    wanted = dict.fromkeys(word.strip() for word in text.split(","))
+    if unknown := [word for word in wanted if word not in PRECISIONS]:
+        raise ExportError(f"--precision {unknown[0]!r}: expected some of {', '.join(PRECISIONS)}")
+    return tuple(precision for precision in PRECISIONS if precision in wanted)
+
+
+def _folder(calibration: str) -> Path | None:
+    return None if calibration == BUNDLED else Path(calibration)
+
+
 def _export(load: "Callable[[], Source]", options: Options) -> None:
-    with console.status("loading TensorFlow and the weights"):
+    with console.status("loading TensorFlow and the weights") as status:
         from crossrun_export.pipeline import export
+        from crossrun_export.told import told
 
         source = load()
-    console.print(f"exporting {source.model.name}, {source.weights} weights", highlight=False)
-    with console.status(f"converting and verifying {source.model.name}"):
-        exported = export(source, options)
-    parity = exported.parity
-    console.print(
-        f"[bold]{exported.version}[/]: equal to Keras on {parity.images} pictures "
-        f"(largest difference {parity.max_abs_diff:.1e}, "
-        f"top-1 {parity.top1_agreement:.2%}, top-5 {parity.top5_agreement:.2%})",
-        highlight=False,
-        soft_wrap=True,
-    )
+        say(f"exporting {source.model.name}, {source.weights} weights")
+        exported = export(source, options, status.update)
+    for one in exported:
+        say(f"[bold]{one.version}[/]: {told(one)}")
+
+
+def say(text: str) -> None:
+    """Print a line; only a terminal breaks it."""
+    console.print(text, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

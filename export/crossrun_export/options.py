@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 InputDtype = Literal["uint8", "float32"]
 Resize = Literal["stretch", "crop"]
 Pixels = Literal["-1..1", "0..1", "0..255"]
+Precision = Literal["fp32", "int8", "fp16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,14 @@ class Tolerance:
 
     max_diff: float = 1e-4  # of any one score
     min_agreement: float = 1.0  # share of pictures, for top-1 and for top-5
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reduced precision may cost, measured against the original on the same pictures."""
+
+    max_top1_drop: float = 1.0  # percentage points of top-1, where pictures have labels
+    min_agreement: float = 0.8  # share of pictures with the same best class
 
 
 @dataclass(frozen=True)
@@ -27,3 +37,6 @@ class Options:
     resize: Resize  # what the server does to pictures
     images: Path | None  # photographs to verify on; None draws scenes
     tolerance: Tolerance
+    precisions: tuple[Precision, ...] = ("fp32",)
+    calibration: Path | None = None  # photographs to calibrate int8 on; None draws scenes
+    limits: Limits = Limits()

@@ -1,17 +1,41 @@
-"""The whole export, in order: convert, verify, describe, publish. Verify, or write nothing."""
+"""The whole export, in order: convert, verify, reduce and price, publish.
 
-import hashlib
-import json
+What is not equal to the original, or costs too much, is not written, nor is what goes with it.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from crossrun_export import convert, publish, verify
-from crossrun_export.backend import keras, tensorflow, tf2onnx
-from crossrun_export.options import Options
+from crossrun_export import convert, describe, half, pictures, publish, verify
+from crossrun_export import price as prices
+from crossrun_export.options import Options, Precision
+from crossrun_export.pictures import Pictures
+from crossrun_export.price import Price
+from crossrun_export.publish import Draft
+from crossrun_export.quantize import quantize
+from crossrun_export.runtime import Scores
 from crossrun_export.sources import Source
+from crossrun_export.verify import Parity
+
+KERAS = "model.keras"
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model in one precision."""
+
+    precision: Precision
+    model: onnx.ModelProto
+    cost: Parity  # a Price where the precision is a reduced one
+    calibration: dict[str, Any] | None = None  # of int8: how, and on which pictures
 
 
 @dataclass(frozen=True)
@@ -19,70 +43,127 @@ class Exported:
     """What was written."""
 
     version: Path
-    parity: verify.Parity
+    made: Made
 
 
-def export(source: Source, options: Options) -> Exported:
-    """Export a classifier into a model repository as its next version.
+@dataclass(frozen=True)
+class Subject:
+    """What is exported, and the pictures for it."""
+
+    source: Source
+    options: Options
+    calibration: Pictures | None
+    measured: Pictures
+
+
+def export(source: Source, options: Options, tell: Tell = lambda _: None) -> list[Exported]:
+    """Export a classifier into a model repository, each precision as the next version of a model.
+
+    fp32 is the model `options.name`, another precision is NAME-PRECISION: models of their own, so
+    that they are served side by side and a client names the one it wants.
+
+    Args:
+        source: the model.
+        options: what to make of it.
+        tell: is told what is under way.
 
     Raises:
-        ExportError: it cannot be converted or written, or is not equal to the original.
+        ExportError: it cannot be converted or written, is not equal to the original, or a
+            precision costs more than its limit.
     """
-    pixels, names = verify.pictures(source, options.images)
+    tell("reading pictures")
+    subject = _with_pictures(source, options)
     with publish.staging(options.output, options.name) as folder:
-        files = folder / "files"
-        files.mkdir()
-        model, file = convert.to_onnx(source, options.input_dtype), files / publish.MODEL
-        onnx.save(model, file)
-        parity = verify.verify(source, file, pixels, names, options.tolerance)
-        onnx.helper.set_model_props(model, _metadata(source, options, parity))
-        onnx.save(model, file)
-        source.model.save(files / "model.keras")
-        version = publish.publish(
-            files, options.output, options.name, _config(source, options), source.labels
-        )
-    return Exported(version, parity)
+        tell(f"converting and verifying {source.model.name}")
+        made = _made(subject, tell)
+        source.model.save(folder / KERAS)
+        drafts = [_draft(one, subject, folder) for one in made]
+        versions = publish.publish(drafts, options.output)
+    return [Exported(version, one) for version, one in zip(versions, made, strict=True)]
 
 
-def _config(source: Source, options: Options) -> str:
-    height, width = source.size
-    return publish.CONFIG.format(
-        name=options.name,
-        input=convert.INPUT,
-        datatype={"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}[options.input_dtype],
-        height=height,
-        width=width,
-        output=convert.OUTPUT,
-        classes=source.classes,
-        label_filename=f' label_filename: "{publish.LABELS}"' if source.labels else "",
-    )
+def _with_pictures(source: Source, options: Options) -> Subject:
+    if "int8" not in options.precisions:
+        count = pictures.FEW if options.precisions == ("fp32",) else pictures.MANY
+        measured = pictures.for_measuring(source, options.images, count)
+        return Subject(source, options, None, measured)
+    both = pictures.for_both(source, options.calibration, options.images)
+    return Subject(source, options, *both)
 
 
-def _metadata(source: Source, options: Options, parity: verify.Parity) -> dict[str, str]:
-    """What travels in the ONNX file: how it takes pixels, where it comes from, how equal it is."""
-    labels = "".join(f"{label}\n" for label in source.labels)
-    properties: dict[str, Any] = {
-        "preprocessing": {
-            "color": "RGB",
-            "layout": "NHWC",
-            "scale": source.scale,
-            "offset": source.offset,
-            "resize": options.resize,
-            "interpolation": "bilinear",
-        },
-        "source": {
-            "model": source.model.name,
-            "weights": source.weights,
-            "sha256": source.sha256,
-        },
-        "versions": {
-            "keras": keras.__version__,
-            "tensorflow": tensorflow.__version__,
-            "tf2onnx": tf2onnx.__version__,
-            "onnx": onnx.__version__,
-            "opset": convert.OPSET,
-        },
-        "labels_sha256": hashlib.sha256(labels.encode()).hexdigest(),
-        "parity": asdict(parity),
+def _made(subject: Subject, tell: Tell) -> list[Made]:
+    """The model in every precision asked for."""
+    source, measured, options = subject.source, subject.measured, subject.options
+    original = convert.to_onnx(source, options.input_dtype)
+    expected = verify.keras_scores(source, measured.stretched)
+    got = verify.onnx_scores(source, original, measured.stretched)
+    parity = verify.verify(expected, got, measured.names, options.tolerance)
+    made = [Made("fp32", original, parity)] if "fp32" in options.precisions else []
+    if reduced := [precision for precision in options.precisions if precision != "fp32"]:
+        tell("asking Keras about the pictures cropped and mirrored")
+        _, *others = measured.views()
+        all_expected = [expected, *(verify.keras_scores(source, view) for view in others)]
+        made += [_reduced(one, original, subject, all_expected, tell) for one in reduced]
+    return made
+
+
+def _reduced(
+    precision: Precision,
+    original: onnx.ModelProto,
+    subject: Subject,
+    expected: Sequence[Scores],
+    tell: Tell,
+) -> Made:
+    """One reduced precision, its price measured on every view and held against the limits."""
+    source, measured = subject.source, subject.measured
+    calibration = None
+    if precision == "int8":
+        model, calibration = _int8(original, subject, tell)
+    else:
+        model = half.to_fp16(original)
+    tell(f"{precision}: measuring its price")
+    got = [verify.onnx_scores(source, model, view) for view in measured.views()]
+    cost = prices.price(expected, got, measured)
+    prices.check(cost, subject.options.limits, precision)
+    return Made(precision, model, cost, calibration)
+
+
+def _int8(
+    original: onnx.ModelProto, subject: Subject, tell: Tell
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    assert subject.calibration is not None
+    used = subject.calibration
+    inputs = verify.inputs_of(subject.source, used.stretched, subject.options.input_dtype)
+    quantized = quantize(original, inputs, tell)
+    return quantized.model, {
+        "method": quantized.method,
+        "agreement": dict(quantized.agreement),
+        "pictures": len(used.names),
+        "sha256": list(used.hashes),
     }
-    return {f"crossrun.{key}": json.dumps(value) for key, value in properties.items()}
+
+
+def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
+    """The files of a version, in a folder of their own inside `folder`."""
+    options, source = subject.options, subject.source
+    name = options.name if made.precision == "fp32" else f"{options.name}-{made.precision}"
+    files = folder / made.precision
+    files.mkdir()
+    own = {
+        "precision": made.precision,
+        "price" if isinstance(made.cost, Price) else "parity": asdict(made.cost),
+    }
+    if made.calibration:
+        own["calibration"] = made.calibration
+    onnx.helper.set_model_props(made.model, describe.metadata(source, options, own))
+    onnx.save(made.model, files / publish.MODEL)
+    _link(folder / KERAS, files / KERAS)
+    return Draft(name, files, describe.config(source, options, name), source.labels)
+
+
+def _link(file: Path, other: Path) -> None:
+    """The source model lies beside each precision; where the disk can, it is there once."""
+    try:
+        os.link(file, other)
+    except OSError:
+        shutil.copyfile(file, other)

@@ -5,8 +5,9 @@ Knows Triton's layout; knows nothing of how the files come about.
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -47,53 +48,69 @@ def staging(repository: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(
-    version_files: Path, repository: Path, name: str, config: str, labels: tuple[str, ...]
-) -> Path:
-    """Make a folder of files the next version of a model.
+@dataclass(frozen=True)
+class Draft:
+    """A version of a model, ready to be put in its place."""
+
+    name: str  # of the model
+    files: Path  # a folder inside the repository; it is moved
+    config: str  # text of config.pbtxt
+    labels: tuple[str, ...]  # one per class, or none
+
+    @property
+    def labels_text(self) -> str:
+        """What labels.txt holds."""
+        return "".join(f"{label}\n" for label in self.labels)
+
+
+def publish(drafts: Sequence[Draft], repository: Path) -> list[Path]:
+    """Make each draft the next version of its model: all of them, or none.
 
     A model that is there already keeps its config.pbtxt, which may have been tuned since;
     the new version has to have the same labels and the same inputs and outputs.
 
-    Args:
-        version_files: a folder inside the repository; it is moved.
-        repository: the model repository.
-        name: of the model.
-        config: text of config.pbtxt.
-        labels: one per class, or none.
-
     Returns:
-        The folder of the new version.
+        The folders of the new versions.
 
     Raises:
-        ExportError: the model there is another one.
+        ExportError: a model there is another one.
     """
-    model = repository / name
-    text = "".join(f"{label}\n" for label in labels)
-    if model.exists():
-        _check_same(model, text, version_files / MODEL)
-        return version_files.rename(model / str(_newest(model) + 1))
-    whole = Path(tempfile.mkdtemp(prefix=".model-", dir=version_files.parent))
+    for draft in drafts:
+        if (repository / draft.name).exists():
+            _check_same(repository / draft.name, draft)
+    versions: list[Path] = []
+    new_models = [draft.name for draft in drafts if not (repository / draft.name).exists()]
     try:
-        whole.chmod(0o755)  # mkdtemp makes it private
-        (whole / "config.pbtxt").write_text(config, encoding="utf-8")
-        if labels:
-            (whole / LABELS).write_text(text, encoding="utf-8")
-        version_files.rename(whole / "1")
-        whole.rename(model)
+        for draft in drafts:
+            versions.append(_put(draft, repository / draft.name))
     except OSError:
-        shutil.rmtree(whole, ignore_errors=True)
+        for version in versions:
+            is_new = version.parent.name in new_models
+            shutil.rmtree(version.parent if is_new else version, ignore_errors=True)
         raise
-    return model / "1"
+    return versions
 
 
-def _check_same(model: Path, labels: str, new: Path) -> None:
+def _put(draft: Draft, model: Path) -> Path:
+    """Move a draft to its place; gives the version's folder."""
+    if model.exists():
+        return draft.files.rename(model / str(_newest(model) + 1))
+    whole = Path(tempfile.mkdtemp(prefix=".model-", dir=draft.files.parent))
+    whole.chmod(0o755)  # mkdtemp makes it private
+    (whole / "config.pbtxt").write_text(draft.config, encoding="utf-8")
+    if draft.labels:
+        (whole / LABELS).write_text(draft.labels_text, encoding="utf-8")
+    draft.files.rename(whole / "1")
+    return whole.rename(model) / "1"
+
+
+def _check_same(model: Path, draft: Draft) -> None:
     file = model / LABELS
     there = file.read_text(encoding="utf-8") if file.exists() else ""
-    if there != labels:
+    if there != draft.labels_text:
         raise ExportError(f"{model} is a model with other labels; choose another --name")
     newest = model / str(_newest(model)) / MODEL
-    if newest.exists() and _signature(newest) != _signature(new):
+    if newest.exists() and _signature(newest) != _signature(draft.files / MODEL):
         raise ExportError(f"{model} has other inputs or outputs; choose another --name")
 
 

@@ -38,6 +38,7 @@ class Source:
     sha256: str
     scale: float
     offset: float
+    wordnet_ids: tuple[str, ...] = ()  # of ImageNet's classes
 
     @property
     def size(self) -> tuple[int, int]:
@@ -125,8 +126,9 @@ def _imagenet(alpha: float, size: int, labels: Path | None) -> Source:
             f"no ImageNet weights: {file} cannot be read or downloaded ({_reason(error)}); "
             "put the file there, or use --weights bundled"
         ) from error
-    names = _read_labels(labels) if labels else _imagenet_labels()
-    return _checked(Source(model, names, "imagenet", sha256(file), *PIXELS["-1..1"]))
+    ids, names = _imagenet_classes()
+    names = _read_labels(labels) if labels else names
+    return _checked(Source(model, names, "imagenet", sha256(file), *PIXELS["-1..1"], ids))
 
 
 def _bundled(alpha: float | None, size: int | None) -> Source:
@@ -176,8 +178,12 @@ def _cache() -> Path:
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
 
 
-def _imagenet_labels() -> tuple[str, ...]:
-    """Ask Keras for its class index: decoding scores in falling order names every class in turn."""
+def _imagenet_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Ask Keras for WordNet ids and labels: scores in falling order decode to every class in turn.
+
+    Raises:
+        ExportError: Keras has no class index and cannot get it.
+    """
     falling = np.arange(IMAGENET_CLASSES, 0, -1, dtype=np.float32)[np.newaxis]
     try:
         decoded = keras.applications.mobilenet.decode_predictions(falling, top=IMAGENET_CLASSES)
@@ -186,7 +192,8 @@ def _imagenet_labels() -> tuple[str, ...]:
             f"no ImageNet labels: {_cache() / 'imagenet_class_index.json'} cannot be read or "
             f"downloaded ({_reason(error)}); put the file there, or give --labels FILE"
         ) from error
-    return tuple(label for _, label, _ in decoded[0])
+    ids, labels, _ = zip(*decoded[0], strict=True)
+    return ids, labels
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

@@ -1,0 +1,85 @@
+"""An ONNX graph to look things up in and to change: constants, makers and takers of tensors."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+Array = NDArray[Any]
+
+WEIGHTED = ("Conv", "Gemm")  # input 1 holds weights, input 2, where there is one, the bias
+
+
+class Graph:
+    """An index of a model's graph, valid until nodes come or go; `set` changes a constant."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._proto = model.graph
+        self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.makers: Mapping[str, onnx.NodeProto] = {
+            name: node for node in model.graph.node for name in node.output
+        }
+        self.takers: Mapping[str, list[onnx.NodeProto]] = defaultdict(list)
+        for node in model.graph.node:
+            for name in node.input:
+                self.takers[name].append(node)
+
+    @property
+    def nodes(self) -> list[onnx.NodeProto]:
+        """All nodes, in an order in which they can run."""
+        return list(self._proto.node)
+
+    @property
+    def weighted(self) -> list[onnx.NodeProto]:
+        """The nodes with constant weights, in that order."""
+        return [n for n in self.nodes if n.op_type in WEIGHTED and n.input[1] in self]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._constants
+
+    def __getitem__(self, name: str) -> Array:
+        return numpy_helper.to_array(self._constants[name])
+
+    def set(self, name: str, value: Array) -> None:
+        """Give a constant another value, or make one."""
+        if name not in self._constants:
+            self._constants[name] = self._proto.initializer.add()
+        self._constants[name].CopyFrom(numpy_helper.from_array(value, name))
+
+    def only_taker(self, name: str) -> onnx.NodeProto | None:
+        """The one node that takes a tensor; None where several do, or none."""
+        takers = self.takers[name]
+        return takers[0] if len(takers) == 1 else None
+
+
+def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
+    """A whole number among a node's attributes."""
+    return next((int(a.i) for a in node.attribute if a.name == name), default)
+
+
+def channel_axis(node: onnx.NodeProto) -> int:
+    """Which axis of a weighted node's weights is that of its output channels."""
+    return 1 if node.op_type == "Gemm" and not attribute(node, "transB", 0) else 0
+
+
+def rewire(nodes: Iterable[onnx.NodeProto], old: str, new: str) -> None:
+    """Let every node that takes the tensor `old` take `new`."""
+    for node in nodes:
+        node.input[:] = [new if name == old else name for name in node.input]
+
+
+def prune(model: onnx.ModelProto) -> None:
+    """Take out nodes and constants on which no output depends, and shapes that are no longer so."""
+    wanted = {value.name for value in model.graph.output}
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(model.graph.node):
+        if not wanted.isdisjoint(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    constants = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
+    del model.graph.node[:], model.graph.initializer[:], model.graph.value_info[:]
+    model.graph.node.extend(reversed(kept))
+    model.graph.initializer.extend(constants)

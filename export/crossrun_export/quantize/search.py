@@ -1,0 +1,119 @@
+"""Quantizes a model by each method of calibration and keeps the one that agrees best."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import QuantType, quantize_static
+
+from crossrun_export import runtime
+from crossrun_export.errors import ExportError
+from crossrun_export.graph import Graph
+from crossrun_export.quantize import bias, entrance, weights
+from crossrun_export.quantize.activations import METHODS, Reader, ranges
+from crossrun_export.quantize.compact import compact
+from crossrun_export.quantize.entrance import Entrance
+from crossrun_export.quantize.prepare import Prepared, prepare
+from crossrun_export.runtime import Inputs, Scores
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An int8 model, and how each method of calibration did on the inputs it was calibrated on."""
+
+    model: onnx.ModelProto
+    method: str
+    agreement: Mapping[str, float]  # method → share of inputs with the original's first class
+
+
+def quantize(model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None]) -> Quantized:
+    """Quantize a float classifier.
+
+    Args:
+        model: of one input and one output, scores [batch, classes].
+        inputs: to calibrate on, what the model takes, the first axis being the batch's.
+        tell: is told what is under way.
+
+    Raises:
+        ExportError: it has no layer with weights, or onnxruntime cannot quantize it.
+    """
+    prepared, expected = prepare(model), runtime.scores(model, inputs)
+    if not Graph(prepared.model).weighted:
+        raise ExportError("int8: the model has no convolution and no dense layer to quantize")
+    feed = prepared.feed(inputs)
+    wanted = bias.means(prepared.model, feed)
+    candidates, merits = {}, {}
+    for method in METHODS:
+        tell(f"int8: calibrating by {method}")
+        try:
+            quantized = _quantized(prepared, feed, method)
+        except Exception as error:  # the quantizer raises many kinds
+            raise ExportError(f"int8: onnxruntime cannot quantize the model: {error}") from error
+        bias.correct(quantized, wanted, feed)
+        candidates[method] = _finished(quantized, prepared.entrance)
+        merits[method] = _merit(expected, runtime.scores(quantized, inputs))
+    best = max(METHODS, key=merits.__getitem__)
+    return Quantized(candidates[best], best, {name: merit[0] for name, merit in merits.items()})
+
+
+def _quantized(prepared: Prepared, inputs: Inputs, method: str) -> onnx.ModelProto:
+    model = prepared.model
+    known = _activations(prepared, inputs, method) | weights.overrides(model)
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
+        onnx.save(model, before)
+        quantize_static(
+            before,
+            after,
+            Reader(model.graph.input[0].name, inputs[:1]),  # all ranges are known
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=_tail(model),
+            extra_options={
+                "TensorQuantOverrides": known,
+                "OpTypesToExcludeOutputQuantization": ["Gemm"],
+            },
+        )
+        return onnx.load(after)
+
+
+def _finished(quantized: onnx.ModelProto, opened: Entrance | None) -> onnx.ModelProto:
+    if opened:
+        entrance.close(quantized, opened)
+    compact(quantized)
+    onnx.checker.check_model(quantized, full_check=True)
+    return quantized
+
+
+def _activations(prepared: Prepared, inputs: Inputs, method: str) -> dict[str, list[object]]:
+    """The ranges of all activations as onnxruntime's TensorQuantOverrides."""
+    known: dict[str, list[object]] = {
+        name: [{"quant_type": QuantType.QUInt8, "rmin": low, "rmax": high}]
+        for name, (low, high) in ranges(prepared.model, inputs, method).items()
+    }
+    if opened := prepared.entrance:
+        known[opened.tensor] = [
+            {
+                "quant_type": QuantType.QUInt8,
+                "scale": np.array(opened.scale, np.float32),
+                "zero_point": np.array(opened.zero_point, np.uint8),
+            }
+        ]
+    return known
+
+
+def _tail(model: onnx.ModelProto) -> list[str]:
+    """What follows the last layer, softmax above all, stays float: it is cheap, and exact so."""
+    graph = Graph(model)
+    last = graph.nodes.index(graph.weighted[-1])
+    return [node.name for node in graph.nodes[last + 1 :]]
+
+
+def _merit(expected: Scores, found: Scores) -> tuple[float, float]:
+    """Agreement first; between equals the smaller difference."""
+    same = expected.argmax(axis=1) == found.argmax(axis=1)
+    return float(same.mean()), -float(np.abs(expected - found).max(axis=1).mean())

@@ -1,0 +1,56 @@
+"""Runs ONNX models on the CPU, in batches. Knows no Keras and no picture."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+from crossrun_export.graph import prune
+
+Scores = NDArray[np.float32]
+Inputs = NDArray[Any]
+
+BATCH = 8
+
+
+def batches(
+    model: onnx.ModelProto, inputs: Inputs, outputs: Sequence[str] | None = None
+) -> Iterator[list[Scores]]:
+    """Run a model of one input on `inputs`, whose first axis is the batch's, a few at a time.
+
+    Each time gives the outputs named, also such as are inside the graph, or all the model has.
+    """
+    session = _session(model if outputs is None else _with_outputs(model, outputs))
+    (node,) = session.get_inputs()
+    for start in range(0, len(inputs), BATCH):
+        yield session.run(outputs, {node.name: inputs[start : start + BATCH]})
+
+
+def scores(model: onnx.ModelProto, inputs: Inputs) -> Scores:
+    """Run a model of one output."""
+    return np.concatenate([found for (found,) in batches(model, inputs)])
+
+
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Without it int8 overflows on x86 processors that lack VNNI, and answers are wrong.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """The part of a model that leads to some tensors: onnxruntime would run all the rest too."""
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    del part.graph.output[:]
+    for name in names:
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        part.graph.output.append(value)
+    prune(part)
+    return part

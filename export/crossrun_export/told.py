@@ -1,0 +1,40 @@
+"""What a person is told of an export, a line for each model."""
+
+from crossrun_export.pipeline import Exported
+from crossrun_export.price import Price
+from crossrun_export.publish import MODEL
+from crossrun_export.verify import Parity
+
+
+def told(exported: Exported) -> str:
+    """How equal a model is, or what it costs."""
+    cost, calibration = exported.made.cost, exported.made.calibration
+    if not isinstance(cost, Price):
+        return _parity(cost)
+    size = (exported.version / MODEL).stat().st_size / 1e6
+    how = f"; calibrated by {calibration['method']}" if calibration else ""
+    return f"{size:.2f} MB, {_price(cost)}{how}"
+
+
+def _parity(parity: Parity) -> str:
+    return (
+        f"equal to Keras on {parity.images} pictures "
+        f"(largest difference {parity.max_abs_diff:.1e}, "
+        f"top-1 {parity.top1_agreement:.2%}, top-5 {parity.top5_agreement:.2%})"
+    )
+
+
+def _price(price: Price) -> str:
+    right = "".join(
+        f"{name} {share:.2%} ({100 * change:+.2f} points), "
+        for name, share, change in (
+            ("top-1", price.top1, price.top1_change),
+            ("top-5", price.top5, price.top5_change),
+        )
+        if share is not None and change is not None
+    )
+    return (
+        f"{right}agrees with Keras on {price.top1_agreement:.2%} "
+        f"of {price.images} pictures in {price.views} views "
+        f"(largest difference {price.max_abs_diff:.2g}, {price.worst})"
+    )
