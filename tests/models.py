@@ -195,6 +195,19 @@ def conv(scale: float = 1.0) -> onnx.ModelProto:
     )
 
 
+def largest_products() -> onnx.ModelProto:
+    """`x` UINT8 [batch, 64] → `y` INT32 [batch, 16], by weights that are all 127.
+
+    With x all 255, any two products together are too much for 16 bits.
+    """
+    return _model(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
+        [helper.make_tensor_value_info("x", Tp.UINT8, ["batch", 64])],
+        [helper.make_tensor_value_info("y", Tp.INT32, ["batch", 16])],
+        [helper.make_tensor("w", Tp.INT8, [64, 16], np.full(64 * 16, 127))],
+    )
+
+
 def int8(model: onnx.ModelProto, samples: list[dict[str, np.ndarray]]) -> onnx.ModelProto:
     """The same model with int8 weights and activations, calibrated on samples of its inputs."""
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
