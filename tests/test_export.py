@@ -16,60 +16,28 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_export import pictures, scenes, sources, verify
+from crossrun_export import pictures, sources, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
-from crossrun_export.options import Options, Tolerance
+from crossrun_export.options import Tolerance
 from crossrun_export.pipeline import export
 from crossrun_server import config, loader
 from crossrun_server.loader import Source
+from tests import keras_models
 from tests.conftest import BIN, ON_CPU, Command, serving
+from tests.keras_models import options, with_labels
 
 SMALL = ("--alpha", "0.25", "--size", "64")
 FILES = ["1", "config.pbtxt", "labels.txt"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small() -> sources.Source:
     """A MobileNet of four classes with random weights."""
-    return with_labels(sources.mobilenet(0.25, 64, "random", None), 4)
+    return keras_models.small()
 
 
-def with_labels(source: sources.Source, classes: int) -> sources.Source:
-    model = keras.applications.MobileNet(
-        input_shape=(*source.size, 3), alpha=0.25, weights=None, classes=classes
-    )
-    tell_apart(model)
-    labels = tuple(f"label {i}" for i in range(classes))
-    return sources.Source(model, labels, "random", "0" * 64, source.scale, source.offset)
-
-
-def tell_apart(model: Any) -> None:
-    """Let a model of random weights give other scores to other pictures.
-
-    As it comes, its batch norm has the statistics of nothing, and all scores are the same.
-    """
-    pixels, _ = scenes.batch(9, 0, 32, model.input_shape[1])
-    rescales = any(isinstance(layer, keras.layers.Rescaling) for layer in model.layers)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
-    model(pixels.astype(np.float32) if rescales else pixels / np.float32(127.5) - 1, training=True)
-
-
-def options(output: Path, **changes: Any) -> Options:
-    defaults: dict[str, Any] = {
-        "output": output,
-        "name": "mobilenet",
-        "input_dtype": "uint8",
-        "resize": "stretch",
-        "images": None,
-        "tolerance": Tolerance(),
-    }
-    return Options(**(defaults | changes))
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exported(small: sources.Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository that holds the small model; to be looked at, not changed."""
     output = tmp_path_factory.mktemp("exported")
@@ -237,24 +205,6 @@ def _png(pixels: Any) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("make", "offset"),
-    [
-        (lambda: keras.applications.MobileNetV2((64, 64, 3), 0.35, weights=None, classes=5), -1),
-        (lambda: keras.applications.MobileNetV3Small((64, 64, 3), weights=None, classes=5), 0),
-    ],
-    ids=["MobileNetV2", "MobileNetV3Small"],
-)
-def test_any_keras_classifier_can_be_exported(make: Any, offset: float, tmp_path: Path) -> None:
-    """Other architectures pass the same verification; one that rescales by itself takes 0..255."""
-    make().save(tmp_path / "other.keras")
-    source = sources.keras_file(tmp_path / "other.keras", None, None)
-    assert source.offset == offset
-    (other,) = export(source, options(tmp_path / "models", name="other"))
-    assert metadata(other.version / "model.onnx")["source"]["weights"] == "other.keras"
-    assert names(tmp_path / "models" / "other") == ["1", "config.pbtxt"]
-
-
 def test_a_second_choice_of_weights_is_taken_aloud(tmp_path: Path, run: Command) -> None:
     """With `imagenet,bundled` the bundled model follows on the reason why it is not ImageNet's."""
     nowhere = {"KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:1"}
@@ -293,21 +243,3 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert f"crossrun-export: cannot write to {tmp_path}: " in ended.stderr.splitlines()[-1]
     assert names(tmp_path) == []
-
-
-def test_imagenet_weights_agree_on_photographs(
-    keras_home: str, photographs: Path, tmp_path: Path, run: Command
-) -> None:
-    """MobileNet 1.0/224 with real weights and Keras's own labels, equal on every photograph."""
-    arguments = ("mobilenet", "--output", tmp_path, "--images", photographs)
-    ended = run("crossrun-export", *arguments, env={"KERAS_HOME": keras_home})
-    assert ended.returncode == 0, ended.stderr
-    assert f"{tmp_path}/mobilenet/1: equal to Keras on 200 pictures" in ended.stderr
-    assert "top-1 100.00%, top-5 100.00%" in ended.stderr
-    labels = (tmp_path / "mobilenet" / "labels.txt").read_text().splitlines()
-    assert (len(labels), labels[0], labels[285]) == (1000, "tench", "Egyptian_cat")
-    found = metadata(tmp_path / "mobilenet" / "1" / "model.onnx")
-    assert found["source"]["weights"] == "imagenet"
-    assert found["source"]["sha256"] == sources.sha256(
-        Path(keras_home) / "models" / "mobilenet_1_0_224_tf.h5"
-    )

@@ -49,17 +49,22 @@ def quantize(model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None]
     for method in METHODS:
         tell(f"int8: calibrating by {method}")
         try:
-            quantized = _quantized(prepared, feed, method)
+            candidate = quantized(prepared, feed, method)
         except Exception as error:  # the quantizer raises many kinds
             raise ExportError(f"int8: onnxruntime cannot quantize the model: {error}") from error
-        bias.correct(quantized, wanted, feed)
-        candidates[method] = _finished(quantized, prepared.entrance)
-        merits[method] = _merit(expected, runtime.scores(quantized, inputs))
+        bias.correct(candidate, wanted, feed)
+        candidates[method] = _finished(candidate, prepared.entrance)
+        merits[method] = _merit(expected, runtime.scores(candidate, inputs))
     best = max(METHODS, key=merits.__getitem__)
     return Quantized(candidates[best], best, {name: merit[0] for name, merit in merits.items()})
 
 
-def _quantized(prepared: Prepared, inputs: Inputs, method: str) -> onnx.ModelProto:
+def quantized(prepared: Prepared, inputs: Inputs, method: str) -> onnx.ModelProto:
+    """onnxruntime's quantization with our scales, before any correction.
+
+    It is a float model with QuantizeLinear and DequantizeLinear around each tensor; its nodes have
+    the names of those that were prepared.
+    """
     model = prepared.model
     known = _activations(prepared, inputs, method) | weights.overrides(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -81,12 +86,12 @@ def _quantized(prepared: Prepared, inputs: Inputs, method: str) -> onnx.ModelPro
         return onnx.load(after)
 
 
-def _finished(quantized: onnx.ModelProto, opened: Entrance | None) -> onnx.ModelProto:
+def _finished(candidate: onnx.ModelProto, opened: Entrance | None) -> onnx.ModelProto:
     if opened:
-        entrance.close(quantized, opened)
-    compact(quantized)
-    onnx.checker.check_model(quantized, full_check=True)
-    return quantized
+        entrance.close(candidate, opened)
+    compact(candidate)
+    onnx.checker.check_model(candidate, full_check=True)
+    return candidate
 
 
 def _activations(prepared: Prepared, inputs: Inputs, method: str) -> dict[str, list[object]]:

@@ -1,0 +1,50 @@
+"""Keras classifiers of random weights, and what the export is told of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossrun_export import scenes, sources
+from crossrun_export.backend import keras
+from crossrun_export.options import Options, Tolerance
+
+
+def small() -> sources.Source:
+    """A MobileNet of four classes."""
+    keras.utils.set_random_seed(4)
+    return with_labels(sources.mobilenet(0.25, 64, "random", None), 4)
+
+
+def with_labels(source: sources.Source, classes: int) -> sources.Source:
+    model = keras.applications.MobileNet(
+        input_shape=(*source.size, 3), alpha=0.25, weights=None, classes=classes
+    )
+    tell_apart(model)
+    labels = tuple(f"label {i}" for i in range(classes))
+    return sources.Source(model, labels, "random", "0" * 64, source.scale, source.offset)
+
+
+def tell_apart(model: Any) -> None:
+    """Let a model of random weights give other scores to other pictures.
+
+    As it comes, its batch norm has the statistics of nothing, and all scores are the same.
+    """
+    pixels, _ = scenes.batch(9, 0, 32, model.input_shape[1])
+    rescales = any(isinstance(layer, keras.layers.Rescaling) for layer in model.layers)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(pixels.astype(np.float32) if rescales else pixels / np.float32(127.5) - 1, training=True)
+
+
+def options(output: Path, **changes: Any) -> Options:
+    defaults: dict[str, Any] = {
+        "output": output,
+        "name": "mobilenet",
+        "input_dtype": "uint8",
+        "resize": "stretch",
+        "images": None,
+        "tolerance": Tolerance(),
+    }
+    return Options(**(defaults | changes))

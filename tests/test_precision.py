@@ -1,0 +1,384 @@
+"""Reduced precisions: what is written, what it costs, and that its cost is measured honestly."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from PIL import Image
+
+from crossrun.v1 import vision_pb2
+from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_export import convert, pictures, price, publish, scenes, sources
+from crossrun_export.backend import keras
+from crossrun_export.errors import ExportError
+from crossrun_export.labels import classes
+from crossrun_export.options import Limits
+from crossrun_export.pipeline import export
+from crossrun_export.price import Price
+from crossrun_export.publish import Draft
+from crossrun_export.quantize import quantize
+from tests import keras_models
+from tests.conftest import Command, serving
+from tests.keras_models import options, tell_apart, with_labels
+
+ANY = Limits(max_top1_drop=100, min_agreement=0)  # random weights are not robust
+NAMES = ["mobilenet", "mobilenet-fp16", "mobilenet-int8"]
+
+
+@pytest.fixture(scope="module")
+def small() -> sources.Source:
+    """A MobileNet of four classes with random weights."""
+    return keras_models.small()
+
+
+@pytest.fixture(scope="module")
+def folder(small: sources.Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LABEL/N.png, of four labels, 34 pictures each."""
+    root = tmp_path_factory.mktemp("pictures")
+    drawings, _ = scenes.batch(77, 0, 136, 64)
+    for place, drawing in enumerate(drawings):
+        file = root / small.labels[place % 4] / f"{place:03}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(drawing).save(file)
+    return root
+
+
+@pytest.fixture(scope="module")
+def exported(small: sources.Source, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of the small model in all precisions; to be looked at, not changed."""
+    output = tmp_path_factory.mktemp("exported")
+    wanted = {"precisions": ("fp32", "int8", "fp16"), "calibration": folder, "limits": ANY}
+    export(small, options(output, **wanted))
+    return output
+
+
+def names(repository: Path) -> list[str]:
+    return sorted(path.name for path in repository.iterdir())
+
+
+def metadata(repository: Path, name: str) -> dict[str, Any]:
+    model = onnx.load(repository / name / "1" / "model.onnx")
+    return {p.key.removeprefix("crossrun."): json.loads(p.value) for p in model.metadata_props}
+
+
+def kinds(model: Path | bytes, folder: Path) -> Counter[str]:
+    """The nodes that onnxruntime really runs, by their type."""
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.optimized_model_filepath = str(folder / "optimized.onnx")
+    onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node)
+
+
+# --- What is written -------------------------------------------------------------------------
+
+
+def test_each_precision_is_a_model_of_its_own(exported: Path) -> None:
+    """NAME, NAME-int8, NAME-fp16: the same labels, the same source on the disk once, any config."""
+    assert names(exported) == NAMES
+    sizes = []
+    for name in NAMES:
+        assert names(exported / name) == ["1", "config.pbtxt", "labels.txt"]
+        assert (exported / name / "labels.txt").read_text().startswith("label 0\nlabel 1\n")
+        assert f'name: "{name}"' in (exported / name / "config.pbtxt").read_text()
+        source = exported / name / "1" / "model.keras"
+        assert source.samefile(exported / "mobilenet" / "1" / "model.keras")
+        sizes.append((exported / name / "1" / "model.onnx").stat().st_size)
+    fp32, fp16, int8 = sizes
+    assert int8 < 0.4 * fp32
+    assert fp16 < 0.6 * fp32
+
+
+def test_the_file_says_what_the_precision_costs(exported: Path, folder: Path) -> None:
+    """Precision, price and calibration travel in the metadata; fp32 keeps its parity."""
+    found = {name: metadata(exported, name) for name in NAMES}
+    assert [found[name]["precision"] for name in NAMES] == ["fp32", "fp16", "int8"]
+    assert found["mobilenet"]["parity"]["images"] == 102
+    assert "price" not in found["mobilenet"]
+    for name in NAMES[1:]:
+        cost = found[name]["price"]
+        assert (cost["images"], cost["views"]) == (102, 4)
+        assert -1 <= cost["top1_change"] <= cost["top1"] <= 1
+        assert -1 <= cost["top5_change"] <= cost["top5"] == 1
+        assert 0 < cost["top1_agreement"] <= 1
+        assert 0 < cost["max_abs_diff"] < 1
+        assert (folder / cost["worst"]).exists()
+    calibration = found["mobilenet-int8"]["calibration"]
+    assert calibration["pictures"] == len(calibration["sha256"]) == 34
+    best = max(calibration["agreement"].values())
+    assert calibration["agreement"][calibration["method"]] == best
+    assert len(calibration["agreement"]) == 3
+    assert "calibration" not in found["mobilenet-fp16"]
+
+
+def test_all_precisions_are_served_side_by_side(
+    exported: Path, folder: Path, tmp_path: Path
+) -> None:
+    """A client names the one it wants; each gives the scores that its file gives in process."""
+    file = next(folder.rglob("*.png"))
+    pixels = np.asarray(Image.open(file))[np.newaxis]
+    with (
+        serving(exported, tmp_path / "log", "--provider", "cpu") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        for name in NAMES:
+            request = vision_pb2.ClassifyRequest(model=name, images=[file.read_bytes()], top_k=4)
+            (result,) = VisionStub(channel).Classify(request).results
+            session = onnxruntime.InferenceSession(exported / name / "1" / "model.onnx")
+            ((expected,),) = session.run(None, {"image": pixels})
+            got = {found.index: found.score for found in result.classes}
+            assert [got[i] for i in range(4)] == pytest.approx(expected, abs=2e-3)
+
+
+def test_pixels_go_into_the_first_convolution_as_they_come(exported: Path, tmp_path: Path) -> None:
+    """What onnxruntime runs of int8: 27 convolutions and a product in int8, a softmax in float."""
+    assert kinds(exported / "mobilenet-int8" / "1" / "model.onnx", tmp_path) == {
+        "QLinearConv": 27, "QLinearGlobalAveragePool": 1, "Transpose": 1, "Flatten": 1, "QGemm": 1,
+        "Softmax": 1,
+    }  # fmt: skip
+
+
+def test_a_float_input_is_quantized_once(small: sources.Source, tmp_path: Path) -> None:
+    """With --input-dtype float32 one node more quantizes the input, and nothing else changes."""
+    wanted = {"precisions": ("int8",), "input_dtype": "float32", "limits": ANY}
+    (only,) = export(small, options(tmp_path / "models", **wanted))
+    assert names(tmp_path / "models") == ["mobilenet-int8"]
+    found = kinds(only.version / "model.onnx", tmp_path)
+    assert (found["QLinearConv"], found["QuantizeLinear"], found["DequantizeLinear"]) == (27, 1, 0)
+    calibration = metadata(tmp_path / "models", "mobilenet-int8")["calibration"]
+    assert (calibration["pictures"], calibration["sha256"]) == (64, [])
+
+
+@pytest.mark.parametrize(
+    ("make", "offset", "expected"),
+    [
+        (
+            lambda: keras.applications.MobileNetV2((64, 64, 3), 0.35, weights=None, classes=4),
+            -1,
+            {"QLinearConv": 52, "QLinearAdd": 10, "QGemm": 1, "Softmax": 1},
+        ),
+        (
+            lambda: keras.applications.MobileNetV3Small((64, 64, 3), weights=None, classes=4),
+            0,
+            {"QLinearConv": 53, "QLinearAdd": 34, "QLinearMul": 56, "QGemm": 1, "Softmax": 1},
+        ),
+    ],
+    ids=["MobileNetV2", "MobileNetV3Small"],
+)
+def test_any_keras_classifier_can_be_exported(
+    make: Any, offset: float, expected: dict[str, int], folder: Path, tmp_path: Path
+) -> None:
+    """Equal in fp32; residuals, hard-swish and squeeze-excite in int8 too, and nothing runs away.
+
+    One that rescales by itself takes 0..255.
+    """
+    keras.utils.set_random_seed(5)
+    model = make()
+    tell_apart(model)
+    model.save(tmp_path / "other.keras")
+    source = sources.keras_file(tmp_path / "other.keras", None, None)
+    assert source.offset == offset
+    wanted = {"name": "other", "precisions": ("fp32", "int8", "fp16"), "limits": ANY}
+    made = export(source, options(tmp_path / "models", **wanted, calibration=folder))
+    fp32, int8, fp16 = (one.made.cost for one in made)
+    assert fp32.top1_agreement == 1
+    assert fp16.max_abs_diff < 0.1
+    assert int8.max_abs_diff < 0.9
+    assert int8.top1_agreement > 0.4  # such weights amplify every rounding
+    found = kinds(made[1].version / "model.onnx", tmp_path)
+    assert {kind: found[kind] for kind in expected} == expected
+    assert not {"Conv", "FusedConv", "MatMul", "Gemm"} & set(found)
+    assert metadata(tmp_path / "models", "other")["source"]["weights"] == "other.keras"
+
+
+# --- What it is measured on ------------------------------------------------------------------
+
+
+def test_no_picture_is_both_calibrated_and_measured_on(
+    small: sources.Source, folder: Path, tmp_path: Path
+) -> None:
+    """One folder is divided, copies of a picture included; two folders give up what they share."""
+    shutil.copytree(folder / "label 0", tmp_path / "copies")
+    for calibration, measuring, expected in (
+        (folder, None, (34, 102)),
+        (folder, folder, (34, 102)),
+        (folder, tmp_path / "copies", (64, 34 - len(range(0, 34, 4)))),
+        (None, folder, (64, 136)),
+    ):
+        first, second = pictures.for_both(small, calibration, measuring)
+        assert not set(first.hashes) & set(second.hashes)
+        assert len(first.names) == expected[0]
+        assert len(second.names) >= expected[1]
+
+
+def test_too_few_pictures_are_refused_with_their_number(
+    small: sources.Source, folder: Path, tmp_path: Path
+) -> None:
+    """The error says how many there were, how many it wants, and where the others went."""
+    few = folder / "label 0"
+    with pytest.raises(
+        ExportError,
+        match=r"gives 9 pictures to calibrate on \(one in 4 of 34, .*\); expected 32 or more",
+    ):
+        pictures.for_both(small, few, None)
+    shutil.copytree(few, tmp_path / "few")
+    for file in sorted((tmp_path / "few").iterdir())[20:]:
+        file.unlink()
+    with pytest.raises(ExportError, match="gives 20 pictures to calibrate on; expected 32"):
+        pictures.for_both(small, tmp_path / "few", folder / "label 1")
+
+
+def test_few_pictures_are_looked_at_in_four_views(small: sources.Source, folder: Path) -> None:
+    """Stretched, cropped, and both mirrored: the first as Keras loads it, the crop a close-up."""
+    file = next(folder.rglob("*.png"))
+    found = pictures.load(small, folder, [file])
+    stretched, cropped, mirrored, _ = found.views()
+    loaded = keras.utils.load_img(file, target_size=small.size, interpolation="bilinear")
+    assert np.array_equal(stretched[0], np.asarray(loaded))
+    assert np.array_equal(mirrored[0], stretched[0, :, ::-1])
+    inner = stretched[0, 4:-4, 4:-4].astype(int)
+    assert np.abs(cropped[0].mean(axis=(0, 1)) - inner.mean(axis=(0, 1))).max() < 4
+    assert not np.array_equal(cropped, stretched)
+
+
+def test_labels_are_folders_of_labels_or_of_wordnet_ids(small: sources.Source) -> None:
+    """Either names a class; one folder that says nothing leaves all pictures without labels."""
+    found = classes(["Label 2", "label_0"], small)
+    assert found is not None
+    assert found.tolist() == [2, 0]
+    assert classes(["label 2", "elsewhere"], small) is None
+    by_id = sources.Source(
+        small.model, ("crane", "crane"), "", "", 1, 0, wordnet_ids=("n01", "n02")
+    )
+    found = classes(["n02", "n01"], by_id)
+    assert found is not None
+    assert found.tolist() == [1, 0]
+    assert classes(["crane"], by_id) is None
+
+
+# --- Limits ----------------------------------------------------------------------------------
+
+
+def _price(**changes: Any) -> Price:
+    labelled: dict[str, Any] = {"top1": 0.80, "top1_change": -0.01, "top5": 0.9, "top5_change": 0.0}
+    parity: dict[str, Any] = {
+        "images": 100,
+        "max_abs_diff": 0.1,
+        "top1_agreement": 0.9,
+        "top5_agreement": 0.9,
+    }
+    return Price(**(parity | {"views": 4, "worst": "cat.jpg"} | labelled | changes))
+
+
+def test_a_price_is_held_against_its_limits() -> None:
+    """A drop of the very limit passes, more does not; without labels agreement is what counts."""
+    price.check(_price(), Limits(), "int8")
+    with pytest.raises(
+        ExportError,
+        match=r"^int8 loses 1.01 points of top-1, allowed are 1.00, on 100 pictures in 4 views; "
+        r"the worst is cat.jpg$",
+    ):
+        price.check(_price(top1_change=-0.0101), Limits(), "int8")
+    unlabelled = {"top1": None, "top1_change": None, "top5": None, "top5_change": None}
+    price.check(_price(**unlabelled), Limits(), "int8")
+    with pytest.raises(ExportError, match=r"int8 agrees with the original on 70.00%, required are"):
+        price.check(_price(**unlabelled, top1_agreement=0.7), Limits(), "int8")
+    with pytest.raises(ExportError, match="fp16 gives scores that are no numbers"):
+        price.check(_price(max_abs_diff=float("nan")), ANY, "fp16")
+
+
+def test_the_price_counts_every_view_of_every_picture(small: sources.Source) -> None:
+    """Shares over all views; the worst picture is named by its own name, whichever view it was."""
+    some = pictures.drawn(small, 1, 2)
+    labelled = pictures.Pictures(some.stretched, some.cropped, ("a", "b"), (), np.array([0, 1]))
+    right, wrong = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([[0.9, 0.1], [0.6, 0.4]])
+    cost = price.price([right, right], [right, wrong], labelled)
+    assert (cost.images, cost.views, cost.worst) == (2, 2, "b")
+    assert (cost.top1, cost.top1_change, cost.top1_agreement) == (0.75, -0.25, 0.75)
+    assert (cost.top5, cost.top5_change) == (1.0, 0.0)
+    unlabelled = pictures.Pictures(some.stretched, some.cropped, ("a", "b"), (), None)
+    assert price.price([right], [wrong], unlabelled).top1 is None
+
+
+def test_a_breach_writes_nothing_of_any_precision(small: sources.Source, tmp_path: Path) -> None:
+    """Also fp32, which was within its tolerance, is not written."""
+    wanted = {"precisions": ("fp32", "fp16"), "limits": Limits(min_agreement=1.01)}
+    with pytest.raises(ExportError, match=r"fp16 agrees with the original on .* in 4 views"):
+        export(small, options(tmp_path / "models", **wanted))
+    assert names(tmp_path / "models") == []
+
+
+def test_precisions_are_published_together_or_not_at_all(tmp_path: Path) -> None:
+    """A draft that cannot be moved takes those before it back, versions and models alike."""
+    drafts = []
+    for name in ("there", "new", "broken"):
+        files = tmp_path / ".staging" / name
+        files.mkdir(parents=True)
+        (files / "model.onnx").write_bytes(b"")
+        drafts.append(Draft(name, files, "config", ()))
+    (tmp_path / "there" / "1").mkdir(parents=True)
+    shutil.rmtree(tmp_path / ".staging" / "broken")
+    with pytest.raises(FileNotFoundError):
+        publish.publish(drafts, tmp_path)
+    assert names(tmp_path) == [".staging", "there"]
+    assert names(tmp_path / "there") == ["1"]
+
+
+def test_one_model_of_another_kind_refuses_all(small: sources.Source, tmp_path: Path) -> None:
+    """Where NAME-fp16 has other labels, NAME does not get its new version either."""
+    export(with_labels(small, 3), options(tmp_path, precisions=("fp16",), limits=ANY))
+    with pytest.raises(ExportError, match="mobilenet-fp16 is a model with other labels"):
+        export(small, options(tmp_path, precisions=("fp32", "fp16"), limits=ANY))
+    assert names(tmp_path) == ["mobilenet-fp16"]
+
+
+def test_the_command_line_names_what_it_does_not_know(tmp_path: Path, run: Command) -> None:
+    """A precision that there is none of is one line, before TensorFlow is loaded."""
+    ended = run("crossrun-export", "mobilenet", "--output", tmp_path, "--precision", "fp32,int4")
+    assert ended.returncode == 1
+    expected = "crossrun-export: --precision 'int4': expected some of fp32, int8, fp16\n"
+    assert ended.stderr == expected
+
+
+def test_a_model_without_weights_is_not_quantized(tmp_path: Path) -> None:
+    """There is nothing to quantize in it, and the message says so."""
+    layers = (keras.layers.GlobalAveragePooling2D(), keras.layers.Softmax())
+    keras.Sequential([keras.Input((8, 8, 3)), *layers]).save(tmp_path / "plain.keras")
+    source = sources.keras_file(tmp_path / "plain.keras", None, None)
+    inputs = pictures.drawn(source, 1, 4).stretched
+    with pytest.raises(ExportError, match="no convolution and no dense layer to quantize"):
+        quantize(convert.to_onnx(source, "uint8"), inputs, lambda _: None)
+
+
+# --- Real weights ----------------------------------------------------------------------------
+
+
+def test_real_weights_keep_their_answers(
+    keras_home: str, photographs: Path, tmp_path: Path, run: Command
+) -> None:
+    """MobileNet 1.0/224 with ImageNet weights: equal in fp32, within half a point in int8."""
+    ended = run(
+        "crossrun-export", "mobilenet", "--precision", "fp32,int8,fp16",
+        "--calibration", photographs, "--max-top1-drop", 0.5, "--min-reduced-agreement", 0.965,
+        "--output", tmp_path, env={"KERAS_HOME": keras_home},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    _, fp32, int8, fp16 = ended.stderr.splitlines()
+    assert fp32.startswith(f"{tmp_path}/mobilenet/1: equal to Keras on 150 pictures")
+    assert "top-1 100.00%, top-5 100.00%" in fp32
+    assert int8.startswith(f"{tmp_path}/mobilenet-int8/1: 4.3")
+    assert "of 150 pictures in 4 views" in fp16
+    labels = (tmp_path / "mobilenet-int8" / "labels.txt").read_text().splitlines()
+    assert (len(labels), labels[0], labels[285]) == (1000, "tench", "Egyptian_cat")
+    source = metadata(tmp_path, "mobilenet-int8")["source"]
+    weights = Path(keras_home) / "models" / "mobilenet_1_0_224_tf.h5"
+    assert (source["weights"], source["sha256"]) == ("imagenet", sources.sha256(weights))
+    sizes = [(tmp_path / name / "1" / "model.onnx").stat().st_size for name in NAMES]
+    assert sizes[2] < 0.28 * sizes[0]
