@@ -2,6 +2,7 @@
 # make test   all tests        make check   lint, types, architecture
 # make setup  the environment alone, in .venv
 # make environments  also those with other builds of onnxruntime, in .venv-*
+# make precisions IMAGES=DIR  four sizes of MobileNet in three precisions, compared on photographs
 
 # uv is used where it is installed and brought along, in .uv, where it is not.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
@@ -16,7 +17,7 @@ endif
 # Other builds of onnxruntime, each in an environment of its own, for tests/test_providers.py.
 BUILDS := openvino plugin
 
-.PHONY: setup environments demo test check lock clean
+.PHONY: setup environments demo precisions test check lock clean
 setup: .venv/ready
 environments: setup $(BUILDS:%=.venv-%/ready)
 
@@ -51,6 +52,21 @@ demo: setup
 	$(BIN)/crossrun-bench accuracy build/models --model mobilenet --images $(IMAGES) \
 		--output build/accuracy.json
 	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json --output build/report.html
+
+# Each in fp32, int8 and fp16: alpha-size.
+SIZES := 1.0-224 0.75-192 0.5-160 0.25-128
+
+precisions: setup
+	@test -d "$(IMAGES)" || { echo "expected photographs: make precisions IMAGES=DIR"; exit 1; }
+	rm -rf build/precisions
+	set -e; for size in $(SIZES); do \
+		$(BIN)/crossrun-export mobilenet --alpha $${size%-*} --size $${size#*-} \
+		--precision fp32,int8,fp16 --calibration $(IMAGES) \
+		--name mobilenet-$$size --output build/precisions/models; done
+	$(BIN)/crossrun-bench precision build/precisions/models --images $(IMAGES) \
+		--output build/precisions/results.json
+	$(BIN)/crossrun-bench report build/precisions/results.json \
+		--output build/precisions/report.html --markdown build/precisions/report.md
 
 test: environments
 	$(BIN)/pytest

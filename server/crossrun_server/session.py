@@ -13,6 +13,7 @@ import onnxruntime
 from crossrun_server import providers
 from crossrun_server.errors import LoadError
 from crossrun_server.providers import CPU, Provider, ProviderUnavailable, Request
+from crossrun_server.saturation import saturates
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
 
 # onnxruntime's name of an element type → the Open Inference Protocol's.
@@ -172,9 +173,8 @@ def _options(threads: Threads) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = threads.inter_op
     options.log_severity_level = 3  # errors: what it warns of is an error here
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    # x86 processors without VNNI overflow in onnxruntime's int8 kernels for signed weights, and
-    # answer wrong; this lets them take those for unsigned ones. Others it leaves as they are.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if saturates():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 
