@@ -222,7 +222,7 @@ def test_every_report_shows_the_table(result: PrecisionResult) -> None:
     text, page = markdown.render([result]), html.render([result])
     for form in (text, page):
         assert "Precisions on OpenVINOExecutionProvider (device_type=GPU)" in form
-        assert "64 pictures are left out: paint in int8 was calibrated on them." in form
+        assert "64 pictures are left out: the int8 model was calibrated on them." in form
     rows = [line for line in text.splitlines() if line.startswith(("| paint", "| other"))]
     assert rows == [
         "| paint | fp32 | 16.9 | 100 % | 100 % | 100 % | 4 of 4 | 8.00 | 1.00× |",

@@ -13,7 +13,7 @@ from crossrun_bench.targets import label
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crossrun_bench.results import Precisions, Result
+    from crossrun_bench.results import PrecisionResult, Result
     from crossrun_bench.stats import Ratio
 
 _SUBJECT = "onnxruntime"
@@ -38,7 +38,7 @@ def headlines(results: Sequence[Result]) -> list[Headline]:
         elif isinstance(result, AccuracyResult):
             found.append(_agreement(result))
         else:
-            found += _precisions(result.sources[0])  # of several, the first speaks for all
+            found += _precision(result)
     return found
 
 
@@ -50,12 +50,15 @@ def _speeds(result: LatencyResult) -> Iterator[Headline]:
         yield _speed(label(_SUBJECT), label(baseline), ratio, detail)
 
 
-def _precisions(source: Precisions) -> Iterator[Headline]:
-    """Of each precision but the one that the others are compared with."""
-    for row in precision_rows(source):
-        if row.precision != "fp32" and row.faster_than_fp32:
-            detail = f"{row.source} in {row.precision}, batch 1"
-            yield _speed(f"{row.source} in {row.precision}", "fp32", row.faster_than_fp32, detail)
+def _precision(result: PrecisionResult) -> Iterator[Headline]:
+    """Of the largest model the precision that is fastest against fp32."""
+    largest = max(result.sources, key=lambda source: source.models[0].file_bytes)
+    rows = [row for row in precision_rows(largest) if row.precision != "fp32"]
+    ratios = [(row.faster_than_fp32, row) for row in rows if row.faster_than_fp32]
+    if ratios:
+        ratio, row = max(ratios, key=lambda pair: pair[0].value)
+        subject = f"{row.source} in {row.precision}"
+        yield _speed(subject, "fp32", ratio, f"{subject}, batch 1")
 
 
 def _speed(subject: str, baseline: str, ratio: Ratio, detail: str) -> Headline:

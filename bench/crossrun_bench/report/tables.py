@@ -148,8 +148,7 @@ def precision(result: PrecisionResult) -> Table:
 
 def _caveats(source: Precisions) -> list[str]:
     """Of the pictures; only int8 is ever calibrated."""
-    name = source.models[0].model.source["model"]
-    return figures.caveats(source.answers, f"{name} in int8") if source.answers else []
+    return figures.caveats(source.answers, "the int8 model") if source.answers else []
 
 
 def _precision(row: PrecisionRow) -> Row:

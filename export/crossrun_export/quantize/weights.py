@@ -2,8 +2,8 @@
 
 The usual scale puts a channel's largest weight on 127. Here that weight may be on any whole number
 from 64 to 127, and the one with the least squared error over the channel is taken. For weights that
-were trained with quantization in mind, as Google's MobileNets were, one of these is the very grid
-of the training, and the error all but vanishes.
+were trained with quantization in mind, as Google published MobileNets, one of these is often the
+very grid of the training, and most of the error is gone.
 """
 
 import numpy as np
