@@ -12,7 +12,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from crossrun_bench import results
+from crossrun_bench import classify, results
 from crossrun_bench.errors import BenchError
 from crossrun_bench.labels import labelled
 from crossrun_bench.prepare import drawn
@@ -248,11 +248,11 @@ def test_classify_prints_what_a_server_sees(server: Server, pictures: Path, run:
     }
 
 
-def test_classify_without_a_server_is_one_line(pictures: Path, run: Command) -> None:
+def test_classify_without_a_server_is_told(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listening is an error that names the address."""
-    done = run("crossrun-bench", "classify", pictures, "--target", "127.0.0.1:1")
-    assert done.returncode == 1
-    assert done.stderr == "crossrun-bench: 127.0.0.1:1: no server answered within 10 s\n"
+    monkeypatch.setattr(classify, "CONNECT_S", 0.1)
+    with pytest.raises(BenchError, match=r"^127.0.0.1:1: no server answered within 0.1 s$"):
+        classify.named([pictures], "127.0.0.1:1", "", 1)
 
 
 def test_folders_name_classes_by_label_or_wordnet_id(

@@ -257,20 +257,31 @@ def test_a_device_or_option_that_is_not_there_is_named(
     assert "Invalid OpenVINO EP option: colour" in with_fallback
 
 
-def test_openvino_computes_in_bf16_where_it_is_told_to(repository: Path, tmp_path: Path) -> None:
-    """Its option reaches it as JSON: the answers are those of 8 bits of precision, not of 24."""
+BF16 = '{"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}'
+BF16_CONFIG = """
+max_batch_size: 4
+parameters { key: "providers" value { string_value: "openvino" } }
+parameters { key: "openvino.load_config" value { string_value: '%s' } }
+"""
+
+
+def test_openvino_computes_in_bf16_where_it_is_told_to(tmp_path: Path) -> None:
+    """Its option reaches it as JSON, from either side: answers have 8 bits of precision, not 24."""
     if not {"avx512_bf16", "amx_bf16"} & set(Path("/proc/cpuinfo").read_text().split()):
         pytest.skip("a processor without instructions for bf16, on which OpenVINO keeps to fp32")
     environment = build("openvino")
-    hint = 'openvino.load_config={"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}'
+    models.write(tmp_path / "m", "conv", models.conv(), "max_batch_size: 4")
+    models.write(tmp_path / "m", "bf16", models.conv(), BF16_CONFIG % BF16)
     x = np.linspace(0.1, 1, 3 * 64, dtype=np.float32).reshape(1, 3, 8, 8)
-    answers = []
-    for options in ((), ("--provider-option", hint)):
-        chosen = ("--provider", "openvino", *options)
-        with serving(repository, tmp_path / "log", *chosen, environment=environment) as server:
-            answers.append(infer(server.address, "conv", x))
-    assert not np.array_equal(answers[0], answers[1])
-    assert np.allclose(answers[0], answers[1], rtol=2**-6)
+    chosen = ["--provider", "openvino"]
+    with serving(tmp_path / "m", tmp_path / "log", *chosen, environment=environment) as server:
+        fp32, by_config = (infer(server.address, name, x) for name in ("conv", "bf16"))
+    chosen += ["--provider-option", f"openvino.load_config={BF16}"]
+    with serving(tmp_path / "m", tmp_path / "log", *chosen, environment=environment) as server:
+        by_option = infer(server.address, "conv", x)
+    assert np.array_equal(by_config, by_option)
+    assert not np.array_equal(fp32, by_option)
+    assert np.allclose(fp32, by_option, rtol=2**-6)
 
 
 # --- Plugins ---------------------------------------------------------------------------------
