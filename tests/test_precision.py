@@ -347,12 +347,26 @@ def test_one_model_of_another_kind_refuses_all(
     assert names(tmp_path) == ["mobilenet-fp16"]
 
 
-def test_the_command_line_names_what_it_does_not_know(tmp_path: Path, run: Command) -> None:
-    """A precision that there is none of is one line, before TensorFlow is loaded."""
-    ended = run("crossrun-export", "mobilenet", "--output", tmp_path, "--precision", "fp32,int4")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (
+            ("--precision", "fp32,int4"),
+            "--precision 'int4': expected some of fp32, int8, fp16",
+        ),
+        (
+            ("--precision", "fp16", "--calibration", "."),
+            "--calibration is for int8, and --precision asks for fp16 only",
+        ),
+    ],
+)
+def test_options_that_make_no_sense_are_named(
+    options: tuple[str, ...], expected: str, tmp_path: Path, run: Command
+) -> None:
+    """One line each, before TensorFlow is loaded."""
+    ended = run("crossrun-export", "mobilenet", "--output", tmp_path, *options)
     assert ended.returncode == 1
-    expected = "crossrun-export: --precision 'int4': expected some of fp32, int8, fp16\n"
-    assert ended.stderr == expected
+    assert ended.stderr == f"crossrun-export: {expected}\n"
 
 
 def test_a_model_without_weights_is_not_quantized(tmp_path: Path) -> None:

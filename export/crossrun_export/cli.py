@@ -102,7 +102,7 @@ def mobilenet(
             images,
             Tolerance(max_diff, min_agreement),
             _precisions(precision),
-            _folder(calibration),
+            _folder(calibration, precision),
             Limits(max_top1_drop, min_reduced_agreement),
         ),
     )
@@ -145,7 +145,7 @@ def keras_file(
             images,
             Tolerance(max_diff, min_agreement),
             _precisions(precision),
-            _folder(calibration),
+            _folder(calibration, precision),
             Limits(max_top1_drop, min_reduced_agreement),
         ),
     )
@@ -183,8 +183,12 @@ def _precisions(text: str) -> tuple[Precision, ...]:
     return tuple(precision for precision in PRECISIONS if precision in wanted)
 
 
-def _folder(calibration: str) -> Path | None:
-    return None if calibration == BUNDLED else Path(calibration)
+def _folder(calibration: str, precision: str) -> Path | None:
+    if calibration == BUNDLED:
+        return None
+    if "int8" not in _precisions(precision):
+        raise ExportError(f"--calibration is for int8, and --precision asks for {precision} only")
+    return Path(calibration)
 
 
 def _export(load: "Callable[[], Source]", options: Options) -> None:
