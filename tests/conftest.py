@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -17,6 +18,9 @@ from crossrun_server import providers
 from crossrun_server.loader import Shared
 from tests import models
 from tests.conformance import options
+
+if TYPE_CHECKING:
+    from crossrun_export.sources import Source
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -111,6 +115,22 @@ def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def log_file(tmp_path: Path) -> Path:
     """Where the server of one test logs."""
     return tmp_path / "log"
+
+
+@pytest.fixture(scope="session")
+def small() -> "Source":
+    """A Keras MobileNet of four classes with random weights, to export."""
+    from tests import keras_models  # takes seconds: TensorFlow
+
+    return keras_models.small()
+
+
+@pytest.fixture(scope="session")
+def drawings(small: "Source", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures for it, LABEL/N.png, 34 of each label."""
+    from tests import keras_models
+
+    return keras_models.draw(small, tmp_path_factory.mktemp("drawings"))
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from crossrun_export import scenes, sources
 from crossrun_export.backend import keras
@@ -14,6 +15,16 @@ def small() -> sources.Source:
     """A MobileNet of four classes."""
     keras.utils.set_random_seed(4)
     return with_labels(sources.mobilenet(0.25, 64, "random", None), 4)
+
+
+def draw(source: sources.Source, folder: Path) -> Path:
+    """Write pictures into a folder of each label, 34 each."""
+    pixels, _ = scenes.batch(77, 0, 34 * source.classes, max(source.size))
+    for place, drawing in enumerate(pixels):
+        file = folder / source.labels[place % source.classes] / f"{place:03}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(drawing).save(file)
+    return folder
 
 
 def with_labels(source: sources.Source, classes: int) -> sources.Source:

@@ -23,18 +23,11 @@ from crossrun_export.options import Tolerance
 from crossrun_export.pipeline import export
 from crossrun_server import config, loader
 from crossrun_server.loader import Source
-from tests import keras_models
 from tests.conftest import BIN, ON_CPU, Command, serving
 from tests.keras_models import options, with_labels
 
 SMALL = ("--alpha", "0.25", "--size", "64")
 FILES = ["1", "config.pbtxt", "labels.txt"]
-
-
-@pytest.fixture(scope="module")
-def small() -> sources.Source:
-    """A MobileNet of four classes with random weights."""
-    return keras_models.small()
 
 
 @pytest.fixture(scope="module")

@@ -15,16 +15,13 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_export import convert, pictures, price, publish, scenes, sources
+from crossrun_export import convert, pictures, publish, sources
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
-from crossrun_export.labels import classes
 from crossrun_export.options import Limits
 from crossrun_export.pipeline import export
-from crossrun_export.price import Price
 from crossrun_export.publish import Draft
 from crossrun_export.quantize import quantize
-from tests import keras_models
 from tests.conftest import Command, serving
 from tests.keras_models import options, tell_apart, with_labels
 
@@ -33,28 +30,12 @@ NAMES = ["mobilenet", "mobilenet-fp16", "mobilenet-int8"]
 
 
 @pytest.fixture(scope="module")
-def small() -> sources.Source:
-    """A MobileNet of four classes with random weights."""
-    return keras_models.small()
-
-
-@pytest.fixture(scope="module")
-def folder(small: sources.Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """LABEL/N.png, of four labels, 34 pictures each."""
-    root = tmp_path_factory.mktemp("pictures")
-    drawings, _ = scenes.batch(77, 0, 136, 64)
-    for place, drawing in enumerate(drawings):
-        file = root / small.labels[place % 4] / f"{place:03}.png"
-        file.parent.mkdir(exist_ok=True)
-        Image.fromarray(drawing).save(file)
-    return root
-
-
-@pytest.fixture(scope="module")
-def exported(small: sources.Source, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(
+    small: sources.Source, drawings: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A repository of the small model in all precisions; to be looked at, not changed."""
     output = tmp_path_factory.mktemp("exported")
-    wanted = {"precisions": ("fp32", "int8", "fp16"), "calibration": folder, "limits": ANY}
+    wanted = {"precisions": ("fp32", "int8", "fp16"), "calibration": drawings, "limits": ANY}
     export(small, options(output, **wanted))
     return output
 
@@ -96,7 +77,7 @@ def test_each_precision_is_a_model_of_its_own(exported: Path) -> None:
     assert fp16 < 0.6 * fp32
 
 
-def test_the_file_says_what_the_precision_costs(exported: Path, folder: Path) -> None:
+def test_the_file_says_what_the_precision_costs(exported: Path, drawings: Path) -> None:
     """Precision, price and calibration travel in the metadata; fp32 keeps its parity."""
     found = {name: metadata(exported, name) for name in NAMES}
     assert [found[name]["precision"] for name in NAMES] == ["fp32", "fp16", "int8"]
@@ -109,7 +90,7 @@ def test_the_file_says_what_the_precision_costs(exported: Path, folder: Path) ->
         assert -1 <= cost["top5_change"] <= cost["top5"] == 1
         assert 0 < cost["top1_agreement"] <= 1
         assert 0 < cost["max_abs_diff"] < 1
-        assert (folder / cost["worst"]).exists()
+        assert (drawings / cost["worst"]).exists()
     calibration = found["mobilenet-int8"]["calibration"]
     assert calibration["pictures"] == len(calibration["sha256"]) == 34
     best = max(calibration["agreement"].values())
@@ -119,10 +100,10 @@ def test_the_file_says_what_the_precision_costs(exported: Path, folder: Path) ->
 
 
 def test_all_precisions_are_served_side_by_side(
-    exported: Path, folder: Path, tmp_path: Path
+    exported: Path, drawings: Path, tmp_path: Path
 ) -> None:
     """A client names the one it wants; each gives the scores that its file gives in process."""
-    file = next(folder.rglob("*.png"))
+    file = next(drawings.rglob("*.png"))
     pixels = np.asarray(Image.open(file))[np.newaxis]
     with (
         serving(exported, tmp_path / "log", "--provider", "cpu") as server,
@@ -146,10 +127,10 @@ def test_pixels_go_into_the_first_convolution_as_they_come(exported: Path, tmp_p
 
 
 def test_a_float_input_is_quantized_once(
-    small: sources.Source, folder: Path, tmp_path: Path
+    small: sources.Source, drawings: Path, tmp_path: Path
 ) -> None:
     """With --input-dtype float32 one node more quantizes the input, and nothing else changes."""
-    wanted = {"precisions": ("int8",), "input_dtype": "float32", "limits": ANY, "images": folder}
+    wanted = {"precisions": ("int8",), "input_dtype": "float32", "limits": ANY, "images": drawings}
     (only,) = export(small, options(tmp_path / "models", **wanted))
     assert names(tmp_path / "models") == ["mobilenet-int8"]
     found = kinds(only.version / "model.onnx", tmp_path)
@@ -175,7 +156,7 @@ def test_a_float_input_is_quantized_once(
     ids=["MobileNetV2", "MobileNetV3Small"],
 )
 def test_any_keras_classifier_can_be_exported(
-    make: Any, offset: float, expected: dict[str, int], folder: Path, tmp_path: Path
+    make: Any, offset: float, expected: dict[str, int], drawings: Path, tmp_path: Path
 ) -> None:
     """Equal in fp32; residuals, hard-swish and squeeze-excite in int8 too, and nothing runs away.
 
@@ -188,7 +169,7 @@ def test_any_keras_classifier_can_be_exported(
     source = sources.keras_file(tmp_path / "other.keras", None, None)
     assert source.offset == offset
     wanted = {"name": "other", "precisions": ("fp32", "int8", "fp16"), "limits": ANY}
-    made = export(source, options(tmp_path / "models", **wanted, calibration=folder))
+    made = export(source, options(tmp_path / "models", **wanted, calibration=drawings))
     fp32, int8, fp16 = (one.made.cost for one in made)
     assert fp32.top1_agreement == 1
     assert fp16.max_abs_diff < 0.1
@@ -200,121 +181,15 @@ def test_any_keras_classifier_can_be_exported(
     assert metadata(tmp_path / "models", "other")["source"]["weights"] == "other.keras"
 
 
-# --- What it is measured on ------------------------------------------------------------------
-
-
-def test_no_picture_is_both_calibrated_and_measured_on(
-    small: sources.Source, folder: Path, tmp_path: Path
-) -> None:
-    """One folder is divided, copies of a picture included; two folders give up what they share."""
-    shutil.copytree(folder / "label 0", tmp_path / "copies")
-    for calibration, measuring, expected in (
-        (folder, None, (34, 102)),
-        (folder, folder, (34, 102)),
-        (folder, tmp_path / "copies", (64, 34 - len(range(0, 34, 4)))),
-        (None, folder, (64, 136)),
-    ):
-        first, second = pictures.for_both(small, calibration, measuring)
-        assert not set(first.hashes) & set(second.hashes)
-        assert len(first.names) == expected[0]
-        assert len(second.names) >= expected[1]
-
-
-def test_too_few_pictures_are_refused_with_their_number(
-    small: sources.Source, folder: Path, tmp_path: Path
-) -> None:
-    """The error says how many there were, how many it wants, and where the others went."""
-    few = folder / "label 0"
-    with pytest.raises(
-        ExportError,
-        match=r"gives 9 pictures to calibrate on \(one in 4 of 34, .*\); expected 32 or more",
-    ):
-        pictures.for_both(small, few, None)
-    shutil.copytree(few, tmp_path / "few")
-    for file in sorted((tmp_path / "few").iterdir())[20:]:
-        file.unlink()
-    with pytest.raises(ExportError, match="gives 20 pictures to calibrate on; expected 32"):
-        pictures.for_both(small, tmp_path / "few", folder / "label 1")
-
-
-def test_few_pictures_are_looked_at_in_four_views(small: sources.Source, folder: Path) -> None:
-    """Stretched, cropped, and both mirrored: the first as Keras loads it, the crop a close-up."""
-    file = next(folder.rglob("*.png"))
-    found = pictures.load(small, folder, [file])
-    stretched, cropped, mirrored, _ = found.views()
-    loaded = keras.utils.load_img(file, target_size=small.size, interpolation="bilinear")
-    assert np.array_equal(stretched[0], np.asarray(loaded))
-    assert np.array_equal(mirrored[0], stretched[0, :, ::-1])
-    inner = stretched[0, 4:-4, 4:-4].astype(int)
-    assert np.abs(cropped[0].mean(axis=(0, 1)) - inner.mean(axis=(0, 1))).max() < 4
-    assert not np.array_equal(cropped, stretched)
-
-
-def test_labels_are_folders_of_labels_or_of_wordnet_ids(small: sources.Source) -> None:
-    """Either names a class; one folder that says nothing leaves all pictures without labels."""
-    found = classes(["Label 2", "label_0"], small)
-    assert found is not None
-    assert found.tolist() == [2, 0]
-    assert classes(["label 2", "elsewhere"], small) is None
-    by_id = sources.Source(
-        small.model, ("crane", "crane"), "", "", 1, 0, wordnet_ids=("n01", "n02")
-    )
-    found = classes(["n02", "n01"], by_id)
-    assert found is not None
-    assert found.tolist() == [1, 0]
-    assert classes(["crane"], by_id) is None
-
-
-# --- Limits ----------------------------------------------------------------------------------
-
-
-def _price(**changes: Any) -> Price:
-    labelled: dict[str, Any] = {"top1": 0.80, "top1_change": -0.01, "top5": 0.9, "top5_change": 0.0}
-    parity: dict[str, Any] = {
-        "images": 100,
-        "max_abs_diff": 0.1,
-        "top1_agreement": 0.9,
-        "top5_agreement": 0.9,
-    }
-    return Price(**(parity | {"views": 4, "worst": "cat.jpg"} | labelled | changes))
-
-
-def test_a_price_is_held_against_its_limits() -> None:
-    """A drop of the very limit passes, more does not; without labels agreement is what counts."""
-    price.check(_price(), Limits(), "int8")
-    with pytest.raises(
-        ExportError,
-        match=r"^int8 loses 1.01 points of top-1, allowed are 1.00, on 100 pictures in 4 views; "
-        r"the worst is cat.jpg$",
-    ):
-        price.check(_price(top1_change=-0.0101), Limits(), "int8")
-    unlabelled = {"top1": None, "top1_change": None, "top5": None, "top5_change": None}
-    price.check(_price(**unlabelled), Limits(), "int8")
-    with pytest.raises(ExportError, match=r"int8 agrees with the original on 70.00%, required are"):
-        price.check(_price(**unlabelled, top1_agreement=0.7), Limits(), "int8")
-    with pytest.raises(ExportError, match="fp16 gives scores that are no numbers"):
-        price.check(_price(max_abs_diff=float("nan")), ANY, "fp16")
-
-
-def test_the_price_counts_every_view_of_every_picture(small: sources.Source) -> None:
-    """Shares over all views; the worst picture is named by its own name, whichever view it was."""
-    some = pictures.drawn(small, 1, 2)
-    labelled = pictures.Pictures(some.stretched, some.cropped, ("a", "b"), (), np.array([0, 1]))
-    right, wrong = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([[0.9, 0.1], [0.6, 0.4]])
-    cost = price.price([right, right], [right, wrong], labelled)
-    assert (cost.images, cost.views, cost.worst) == (2, 2, "b")
-    assert (cost.top1, cost.top1_change, cost.top1_agreement) == (0.75, -0.25, 0.75)
-    assert (cost.top5, cost.top5_change) == (1.0, 0.0)
-    unlabelled = pictures.Pictures(some.stretched, some.cropped, ("a", "b"), (), None)
-    assert price.price([right], [wrong], unlabelled).top1 is None
+# --- What is refused -------------------------------------------------------------------------
 
 
 def test_a_breach_writes_nothing_of_any_precision(
-    small: sources.Source, folder: Path, tmp_path: Path
+    small: sources.Source, drawings: Path, tmp_path: Path
 ) -> None:
     """Also fp32, which was within its tolerance, is not written."""
     wanted = {"precisions": ("fp32", "fp16"), "limits": Limits(min_agreement=1.01)}
-    wanted["images"] = folder / "label 0"
+    wanted["images"] = drawings / "label 0"
     with pytest.raises(ExportError, match=r"fp16 agrees with the original on .* in 4 views"):
         export(small, options(tmp_path / "models", **wanted))
     assert names(tmp_path / "models") == []
@@ -337,10 +212,10 @@ def test_precisions_are_published_together_or_not_at_all(tmp_path: Path) -> None
 
 
 def test_one_model_of_another_kind_refuses_all(
-    small: sources.Source, folder: Path, tmp_path: Path
+    small: sources.Source, drawings: Path, tmp_path: Path
 ) -> None:
     """Where NAME-fp16 has other labels, NAME does not get its new version either."""
-    wanted: dict[str, Any] = {"limits": ANY, "images": folder / "label 0"}
+    wanted: dict[str, Any] = {"limits": ANY, "images": drawings / "label 0"}
     export(with_labels(small, 3), options(tmp_path, precisions=("fp16",), **wanted))
     with pytest.raises(ExportError, match="mobilenet-fp16 is a model with other labels"):
         export(small, options(tmp_path, precisions=("fp32", "fp16"), **wanted))
