@@ -89,3 +89,15 @@ def test_without_a_network_the_place_for_the_weights_is_told(tmp_path: Path, run
     assert line.startswith(f"crossrun-export: no ImageNet weights: {tmp_path}/models/mobilenet_1_0")
     assert line.endswith("put the file there, or use --weights bundled")
     assert list(tmp_path.rglob("model.onnx")) == []
+
+
+def test_a_missing_package_is_named_with_what_brings_it(tmp_path: Path, run: Command) -> None:
+    """Without a build of onnxruntime the export says what to install."""
+    (tmp_path / "onnxruntime.py").write_text(
+        "raise ModuleNotFoundError('No module named onnxruntime', name='onnxruntime')\n"
+    )
+    arguments = ("mobilenet", "--weights", "bundled", "--output", tmp_path / "models")
+    ended = run("crossrun-export", *arguments, env={"PYTHONPATH": str(tmp_path)})
+    assert ended.returncode == 1
+    expected = "needs onnxruntime, which is not installed: pip install 'crossrun[cpu,export]'"
+    assert ended.stderr == f"crossrun-export: {expected}\n"

@@ -214,3 +214,8 @@ def main() -> None:
         app()
     except (ExportError, OSError) as error:
         raise SystemExit(f"crossrun-export: {error}") from error
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"crossrun-export: needs {error.name}, which is not installed: "
+            "pip install 'crossrun[cpu,export]'"
+        ) from error
