@@ -181,6 +181,23 @@ def test_any_keras_classifier_can_be_exported(
     assert metadata(tmp_path / "models", "other")["source"]["weights"] == "other.keras"
 
 
+def test_a_normalization_by_channel_stays_float(drawings: Path, tmp_path: Path) -> None:
+    """A mean and a variance for each channel cannot be the pixels' one scale: three nodes stay."""
+    norm = keras.layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.04, 0.05, 0.06])
+    convolution = keras.layers.Conv2D(8, 3, activation="relu")
+    layers = [keras.layers.Rescaling(1 / 255), norm, convolution]
+    layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(4, "softmax")]
+    keras.utils.set_random_seed(6)
+    keras.Sequential([keras.Input((64, 64, 3)), *layers]).save(tmp_path / "normed.keras")
+    source = sources.keras_file(tmp_path / "normed.keras", None, None)
+    wanted = {"name": "normed", "precisions": ("fp32", "int8"), "calibration": drawings}
+    _, int8 = export(source, options(tmp_path / "models", **wanted, limits=ANY))
+    assert [value.name for value in onnx.load(int8.version / "model.onnx").graph.input] == ["image"]
+    assert int8.made.cost.top1_agreement > 0.9
+    found = kinds(int8.version / "model.onnx", tmp_path)
+    assert (found["QLinearConv"], found["QGemm"], found["QuantizeLinear"]) == (1, 1, 1)
+
+
 # --- What is refused -------------------------------------------------------------------------
 
 

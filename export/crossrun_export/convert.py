@@ -43,11 +43,19 @@ def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
     try:
         converted = tf2onnx.convert.from_function(classify, input_signature=signature, opset=OPSET)
         model: onnx.ModelProto = converted[0]
+        _keep_one_input(model)
         _name_batch(model)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # tf2onnx raises many kinds
         raise ExportError(f"tf2onnx cannot convert {source.model.name}: {error}") from error
     return model
+
+
+def _keep_one_input(model: onnx.ModelProto) -> None:
+    """Of constants that a Normalization captured, tf2onnx leaves inputs that no node takes."""
+    (image,) = [value for value in model.graph.input if value.name == INPUT]
+    del model.graph.input[:]
+    model.graph.input.append(image)
 
 
 def _name_batch(model: onnx.ModelProto) -> None:

@@ -15,7 +15,6 @@ from crossrun_export.graph import Graph
 from crossrun_export.quantize import bias, entrance, weights
 from crossrun_export.quantize.activations import METHODS, Reader, ranges
 from crossrun_export.quantize.compact import compact
-from crossrun_export.quantize.entrance import Entrance
 from crossrun_export.quantize.prepare import Prepared, prepare
 from crossrun_export.runtime import Inputs, Scores
 
@@ -49,14 +48,24 @@ def quantize(model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None]
     for method in METHODS:
         tell(f"int8: calibrating by {method}")
         try:
-            candidate = quantized(prepared, feed, method)
+            candidates[method] = _candidate(prepared, feed, method, wanted)
         except Exception as error:  # the quantizer raises many kinds
             raise ExportError(f"int8: onnxruntime cannot quantize the model: {error}") from error
-        bias.correct(candidate, wanted, feed)
-        candidates[method] = _finished(candidate, prepared.entrance)
-        merits[method] = _merit(expected, runtime.scores(candidate, inputs))
+        merits[method] = _merit(expected, runtime.scores(candidates[method], inputs))
     best = max(METHODS, key=merits.__getitem__)
     return Quantized(candidates[best], best, {name: merit[0] for name, merit in merits.items()})
+
+
+def _candidate(
+    prepared: Prepared, inputs: Inputs, method: str, wanted: Mapping[str, bias.Means]
+) -> onnx.ModelProto:
+    candidate = quantized(prepared, inputs, method)
+    bias.correct(candidate, wanted, inputs)
+    if prepared.entrance:
+        entrance.close(candidate, prepared.entrance)
+    compact(candidate)
+    onnx.checker.check_model(candidate, full_check=True)
+    return candidate
 
 
 def quantized(prepared: Prepared, inputs: Inputs, method: str) -> onnx.ModelProto:
@@ -84,14 +93,6 @@ def quantized(prepared: Prepared, inputs: Inputs, method: str) -> onnx.ModelProt
             },
         )
         return onnx.load(after)
-
-
-def _finished(candidate: onnx.ModelProto, opened: Entrance | None) -> onnx.ModelProto:
-    if opened:
-        entrance.close(candidate, opened)
-    compact(candidate)
-    onnx.checker.check_model(candidate, full_check=True)
-    return candidate
 
 
 def _activations(prepared: Prepared, inputs: Inputs, method: str) -> dict[str, list[object]]:
