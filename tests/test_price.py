@@ -64,6 +64,16 @@ def test_few_pictures_are_looked_at_in_four_views(small: sources.Source, drawing
     assert not np.array_equal(cropped, stretched)
 
 
+def test_plenty_of_pictures_are_looked_at_once() -> None:
+    """With so many, one view of each says enough, and three more would take too long."""
+    many = pictures.PLENTY
+    pixels = np.zeros((many, 1, 1, 3), np.uint8)
+    for count, views in ((many - 1, 4), (many, 1)):
+        names = tuple(map(str, range(count)))
+        some = pictures.Pictures(pixels[:count], pixels[:count], names, (), None)
+        assert len(list(some.views())) == views
+
+
 def test_labels_are_folders_of_labels_or_of_wordnet_ids(small: sources.Source) -> None:
     """Either names a class; one folder that says nothing leaves all pictures without labels."""
     found = classes(["Label 2", "label_0"], small)
