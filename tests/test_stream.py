@@ -187,7 +187,9 @@ def test_cancelling_a_stream_frees_its_place(slow_server: Server) -> None:
         running = until_running(stub, slow(2 * AGES))
         with Stream(channel) as stream:
             while probe(stub) != StatusCode.RESOURCE_EXHAUSTED:
+                time.sleep(0.1)  # the server lets go of the probe a little later than its client
                 stream.send(slow(1))  # until one of them has the only place
+                time.sleep(0.1)  # and is there before the next probe
         freed = next(c for c in map(probe, [stub] * 50) if c != StatusCode.RESOURCE_EXHAUSTED)
         assert freed == StatusCode.DEADLINE_EXCEEDED
         running.cancel()
