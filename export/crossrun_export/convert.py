@@ -4,6 +4,9 @@ tf2onnx folds batch norm into the convolutions and moves the layout change to th
 entrance; the pads that Keras keeps apart are fused by onnxruntime when it loads.
 """
 
+from typing import Any
+
+import numpy as np
 import onnx
 
 from crossrun_export.backend import tensorflow as tf
@@ -41,7 +44,9 @@ def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
         return {OUTPUT: source.model(image, training=False)}
 
     try:
-        converted = tf2onnx.convert.from_function(classify, input_signature=signature, opset=OPSET)
+        converted = tf2onnx.convert.from_function(
+            classify, signature, opset=OPSET, custom_rewriter=[_fix_shapes]
+        )
         model: onnx.ModelProto = converted[0]
         _keep_one_input(model)
         _name_batch(model)
@@ -49,6 +54,20 @@ def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
     except Exception as error:  # tf2onnx raises many kinds
         raise ExportError(f"tf2onnx cannot convert {source.model.name}: {error}") from error
     return model
+
+
+def _fix_shapes(graph: "tf2onnx.graph.Graph", nodes: list[Any]) -> list[Any]:
+    """Give each Reshape a constant shape where only the batch is unknown.
+
+    Keras computes it from the input's shape. tf2onnx folds that only if none of its transposes
+    comes between the two, which depends on the order of a set of names: on the run.
+    """
+    for node in nodes:
+        shape = graph.get_shape(node.output[0]) if node.type == "Reshape" else None
+        if shape and shape.count(-1) == 1:
+            constant = graph.make_const(f"{node.name}_fixed", np.array(shape, np.int32))
+            graph.replace_inputs(node, [node.input[0], constant.output[0]])
+    return nodes
 
 
 def _keep_one_input(model: onnx.ModelProto) -> None:
