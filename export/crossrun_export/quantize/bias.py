@@ -20,9 +20,13 @@ Means = NDArray[np.float64]
 
 
 def correct(quantized: onnx.ModelProto, wanted: Mapping[str, Means], inputs: Inputs) -> None:
-    """Change the biases of a quantized model so that nodes have the means that `means` gave."""
+    """Change the biases of a quantized model so that nodes have the means that `means` gave.
+
+    Those of layers that stayed float are as they were.
+    """
     graph = Graph(quantized)
-    for node in [node for node in graph.nodes if node.name in wanted]:
+    layers = [node for node in graph.nodes if node.name in wanted and node.input[2] in graph.makers]
+    for node in layers:
         found = _means(quantized, [node], inputs)[node.name]
         # The bias is int32 with a scale for each channel, behind a DequantizeLinear.
         values, scale, *_ = graph.makers[node.input[2]].input

@@ -1,11 +1,8 @@
-"""Lets pixels go into the first convolution of an int8 model as they come.
+"""Lets the pixels of an int8 model become floats in one step, as its first convolution wants them.
 
-A UINT8 input that is scaled before the first convolution is opened into a float input, in steps of
-one grey value; the quantizer is told to quantize it with the very scale of the pixels; then its
-first node does nothing to them, and the entrance is closed to UINT8 again, without that node.
+A UINT8 input that is cast and scaled before the first convolution is scaled by one
+DequantizeLinear instead; what that cannot say of the scaling, the convolution's bias does.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -15,55 +12,27 @@ from crossrun_export.graph import Graph, prune, rewire
 
 SCALING = ("Cast", "Mul", "Add", "Sub", "Div", "Identity")
 SAME = 1e-3  # of a grey value: nearer than this, values are the same
-UINT8, FLOAT = onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT
+UINT8 = onnx.TensorProto.UINT8
 
 
-@dataclass(frozen=True)
-class Entrance:
-    """How the pixels are quantized as they come: (pixel - zero_point) * scale."""
+def shorten(model: onnx.ModelProto) -> None:
+    """Put a DequantizeLinear in the scaling's place; no change where pixels are not plainly scaled.
 
-    tensor: str  # where they reach the first convolution
-    scale: float
-    zero_point: int
-
-
-def open_up(model: onnx.ModelProto) -> Entrance | None:
-    """Give the model a float input; None, and no change, where pixels are not plainly scaled."""
+    It gives (pixel - zero_point) * scale; padding puts in zeros behind it as it did before.
+    """
     (image,) = model.graph.input
     if image.type.tensor_type.elem_type != UINT8:
-        return None
+        return
     steps, conv = _way_in(Graph(model), image.name)
     found = _affine(model, conv.input[0]) if conv else None
     if not (conv and found):
-        return None
+        return
     scale, offset = found
     zero_point = min(max(round(-offset / scale), 0), 255)
     _take_out(model, [node for node in steps if node.op_type in SCALING])
-    image.type.tensor_type.elem_type = FLOAT
+    _dequantize(model, conv, scale, zero_point)
     _add_to_input(Graph(model), conv, offset + zero_point * scale)
-    tensor = conv.input[0]
     prune(model)
-    return Entrance(tensor, scale, zero_point)
-
-
-def close(model: onnx.ModelProto, entrance: Entrance) -> None:
-    """Take the quantizer's first node away from a quantized model: pixels are its answer."""
-    takers = Graph(model).takers[entrance.tensor]
-    (quantize,) = [node for node in takers if node.op_type == "QuantizeLinear"]
-    rewire(model.graph.node, quantize.output[0], entrance.tensor)
-    model.graph.node.remove(quantize)
-    model.graph.input[0].type.tensor_type.elem_type = UINT8
-    prune(model)
-
-
-def _take_out(model: onnx.ModelProto, scaling: list[onnx.NodeProto]) -> None:
-    """Let what takes the scaled pixels take them as they come."""
-    graph = Graph(model)
-    for node in scaling:
-        (data,) = [name for name in node.input if name not in graph]
-        rewire(model.graph.node, node.output[0], data)
-    for node in scaling:
-        model.graph.node.remove(node)
 
 
 def _way_in(graph: Graph, tensor: str) -> tuple[list[onnx.NodeProto], onnx.NodeProto | None]:
@@ -86,6 +55,29 @@ def _affine(model: onnx.ModelProto, tensor: str) -> tuple[float, float] | None:
     scale, offset = float((high - low).mean()) / 255, float(low.mean())
     off = np.stack([low - offset, one - offset - scale, high - offset - 255 * scale])
     return (scale, offset) if scale > 0 and np.abs(off).max() < SAME * scale else None
+
+
+def _take_out(model: onnx.ModelProto, scaling: list[onnx.NodeProto]) -> None:
+    """Let what takes the scaled pixels take them as they come."""
+    graph = Graph(model)
+    for node in scaling:
+        (data,) = [name for name in node.input if name not in graph]
+        rewire(model.graph.node, node.output[0], data)
+    for node in scaling:
+        model.graph.node.remove(node)
+
+
+def _dequantize(
+    model: onnx.ModelProto, conv: onnx.NodeProto, scale: float, zero_point: int
+) -> None:
+    graph, pixels, scaled = Graph(model), conv.input[0], f"{conv.input[0]}_scaled"
+    graph.set(f"{scaled}_scale", np.array(scale, np.float32))
+    graph.set(f"{scaled}_zero_point", np.array(zero_point, np.uint8))
+    conv.input[0] = scaled
+    node = onnx.helper.make_node(
+        "DequantizeLinear", [pixels, f"{scaled}_scale", f"{scaled}_zero_point"], [scaled]
+    )
+    model.graph.node.insert(graph.nodes.index(conv), node)
 
 
 def _add_to_input(graph: Graph, conv: onnx.NodeProto, value: float) -> None:

@@ -1,7 +1,6 @@
 """A converted model made ready for the quantizer."""
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,36 +9,20 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from crossrun_export.graph import Graph, channel_axis
 from crossrun_export.quantize import entrance, head
-from crossrun_export.quantize.entrance import Entrance
-from crossrun_export.runtime import Inputs
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A float model; where no entrance could be opened it takes what the original takes."""
-
-    model: onnx.ModelProto
-    entrance: Entrance | None
-
-    def feed(self, inputs: Inputs) -> Inputs:
-        """What the model takes for the original's inputs."""
-        if self.entrance is None:
-            return inputs
-        return (inputs - np.float32(self.entrance.zero_point)) * np.float32(self.entrance.scale)
-
-
-def prepare(model: onnx.ModelProto) -> Prepared:
-    """Fold what onnxruntime folds, make the head a product, open the entrance.
+def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold what onnxruntime folds, make the head a product, shorten the entrance.
 
     Every layer has a bias then, to be corrected, and every node a name.
     """
     prepared = _folded(model)
     head.as_product(prepared)
     _add_biases(prepared)
-    opened = entrance.open_up(prepared)
+    entrance.shorten(prepared)
     for place, node in enumerate(prepared.graph.node):
         node.name = f"{node.op_type}_{place}"
-    return Prepared(prepared, opened)
+    return prepared
 
 
 def _folded(model: onnx.ModelProto) -> onnx.ModelProto:

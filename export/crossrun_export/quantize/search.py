@@ -12,11 +12,15 @@ from onnxruntime.quantization import QuantType, quantize_static
 from crossrun_export import runtime
 from crossrun_export.errors import ExportError
 from crossrun_export.graph import Graph
-from crossrun_export.quantize import bias, entrance, weights
+from crossrun_export.quantize import bias, weights
 from crossrun_export.quantize.activations import METHODS, Reader, ranges
 from crossrun_export.quantize.compact import compact
-from crossrun_export.quantize.prepare import Prepared, prepare
+from crossrun_export.quantize.prepare import prepare
 from crossrun_export.runtime import Inputs, Scores
+
+# A MobileNet's first block: few channels, for which onnxruntime's float kernels are about as fast,
+# and half of all that int8 would change in the answers. A model of a few layers has no such block.
+FLOAT_LAYERS, FEW_LAYERS = 2, 4
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,14 @@ def quantize(model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None]
         ExportError: it has no layer with weights, or onnxruntime cannot quantize it.
     """
     prepared, expected = prepare(model), runtime.scores(model, inputs)
-    if not Graph(prepared.model).weighted:
+    if not Graph(prepared).weighted:
         raise ExportError("int8: the model has no convolution and no dense layer to quantize")
-    feed = prepared.feed(inputs)
-    wanted = bias.means(prepared.model, feed)
+    wanted = bias.means(prepared, inputs)
     candidates, merits = {}, {}
     for method in METHODS:
         tell(f"int8: calibrating by {method}")
         try:
-            candidates[method] = _candidate(prepared, feed, method, wanted)
+            candidates[method] = _candidate(prepared, inputs, method, wanted)
         except Exception as error:  # the quantizer raises many kinds
             raise ExportError(f"int8: onnxruntime cannot quantize the model: {error}") from error
         merits[method] = _merit(expected, runtime.scores(candidates[method], inputs))
@@ -57,25 +60,22 @@ def quantize(model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None]
 
 
 def _candidate(
-    prepared: Prepared, inputs: Inputs, method: str, wanted: Mapping[str, bias.Means]
+    prepared: onnx.ModelProto, inputs: Inputs, method: str, wanted: Mapping[str, bias.Means]
 ) -> onnx.ModelProto:
     candidate = quantized(prepared, inputs, method)
     bias.correct(candidate, wanted, inputs)
-    if prepared.entrance:
-        entrance.close(candidate, prepared.entrance)
     compact(candidate)
     onnx.checker.check_model(candidate, full_check=True)
     return candidate
 
 
-def quantized(prepared: Prepared, inputs: Inputs, method: str) -> onnx.ModelProto:
-    """onnxruntime's quantization with our scales, before any correction.
+def quantized(model: onnx.ModelProto, inputs: Inputs, method: str) -> onnx.ModelProto:
+    """onnxruntime's quantization of a prepared model with our scales, before any correction.
 
     It is a float model with QuantizeLinear and DequantizeLinear around each tensor; its nodes have
     the names of those that were prepared.
     """
-    model = prepared.model
-    known = _activations(prepared, inputs, method) | weights.overrides(model)
+    known = _activations(model, inputs, method) | weights.overrides(model)
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         onnx.save(model, before)
@@ -86,7 +86,7 @@ def quantized(prepared: Prepared, inputs: Inputs, method: str) -> onnx.ModelProt
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=_tail(model),
+            nodes_to_exclude=_float(model),
             extra_options={
                 "TensorQuantOverrides": known,
                 "OpTypesToExcludeOutputQuantization": ["Gemm"],
@@ -95,28 +95,24 @@ def quantized(prepared: Prepared, inputs: Inputs, method: str) -> onnx.ModelProt
         return onnx.load(after)
 
 
-def _activations(prepared: Prepared, inputs: Inputs, method: str) -> dict[str, list[object]]:
+def _activations(model: onnx.ModelProto, inputs: Inputs, method: str) -> dict[str, list[object]]:
     """The ranges of all activations as onnxruntime's TensorQuantOverrides."""
-    known: dict[str, list[object]] = {
+    return {
         name: [{"quant_type": QuantType.QUInt8, "rmin": low, "rmax": high}]
-        for name, (low, high) in ranges(prepared.model, inputs, method).items()
+        for name, (low, high) in ranges(model, inputs, method).items()
     }
-    if opened := prepared.entrance:
-        known[opened.tensor] = [
-            {
-                "quant_type": QuantType.QUInt8,
-                "scale": np.array(opened.scale, np.float32),
-                "zero_point": np.array(opened.zero_point, np.uint8),
-            }
-        ]
-    return known
 
 
-def _tail(model: onnx.ModelProto) -> list[str]:
-    """What follows the last layer, softmax above all, stays float: it is cheap, and exact so."""
+def _float(model: onnx.ModelProto) -> list[str]:
+    """The nodes before the first layer and after the last that are to be int8.
+
+    What follows the last layer, softmax above all, is cheap, and exact so.
+    """
     graph = Graph(model)
-    last = graph.nodes.index(graph.weighted[-1])
-    return [node.name for node in graph.nodes[last + 1 :]]
+    nodes, layers = graph.nodes, graph.weighted
+    first = nodes.index(layers[FLOAT_LAYERS]) if len(layers) > FEW_LAYERS else 0
+    last = nodes.index(layers[-1])
+    return [node.name for node in (*nodes[:first], *nodes[last + 1 :])]
 
 
 def _merit(expected: Scores, found: Scores) -> tuple[float, float]:
