@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
-from crossrun_server.scheduler import Execution, Policy, Reply, Scheduler, Tensors
+from crossrun_server.scheduler import Execution, Lane, Policy, Reply, Scheduler, Tensors
 
 
 class Gate:
@@ -67,7 +67,7 @@ def play(scenario: Scenario, policy: Policy, *, closed: bool = False, instances:
 
     async def run() -> Gate:
         gate = Gate(closed=closed)
-        scheduler = Scheduler([gate] * instances, policy, gate.executions.put_nowait)
+        scheduler = Scheduler([Lane(gate)] * instances, policy, gate.executions.put_nowait)
         try:
             await scenario(scheduler, gate)
         finally:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable, QueueFull
-from crossrun_server.scheduler import Policy, QueuePolicy, Reply, Scheduler, Tensors
+from crossrun_server.scheduler import Lane, Policy, QueuePolicy, Reply, Scheduler, Tensors
 from crossrun_server.tensors import Array
 from tests.gate import Gate, doubled, play, rows, send, settle
 
@@ -191,7 +191,7 @@ def test_an_output_that_lost_its_rows_is_an_error() -> None:
         return {"y": inputs["x"].sum(axis=0, keepdims=True)}
 
     async def run() -> list[Reply]:
-        scheduler = Scheduler([summed], Policy(max_batch_size=8, max_queue_delay=0.02))
+        scheduler = Scheduler([Lane(summed)], Policy(max_batch_size=8, max_queue_delay=0.02))
         replies = await asyncio.gather(*(scheduler.submit(rows(i), ["y"]) for i in (1, 2)))
         scheduler.close()
         return replies
@@ -208,7 +208,7 @@ def test_a_lone_request_goes_straight_to_an_idle_instance() -> None:
         return dict.fromkeys(outputs, inputs["x"] * 2)
 
     async def scenario() -> None:
-        scheduler = Scheduler([run], Policy(max_batch_size=8))
+        scheduler = Scheduler([Lane(run)], Policy(max_batch_size=8))
         task = send(scheduler, 1)
         await asyncio.sleep(0)
         assert started.wait(60)
@@ -252,7 +252,7 @@ def test_two_instances_run_at_once() -> None:
         return dict.fromkeys(outputs, inputs["x"] * 2)
 
     async def scenario() -> list[Reply]:
-        scheduler = Scheduler([run, run], Policy(max_batch_size=8))
+        scheduler = Scheduler([Lane(run), Lane(run)], Policy(max_batch_size=8))
         replies = await asyncio.gather(*(send(scheduler, i) for i in range(2)))
         scheduler.close()
         return replies
@@ -407,7 +407,7 @@ def test_scalars_and_strings_pass(policy: Policy, sent: list[Array]) -> None:
         return dict.fromkeys(outputs, inputs["x"])
 
     async def answers() -> list[Reply]:
-        scheduler = Scheduler([same], policy)
+        scheduler = Scheduler([Lane(same)], policy)
         replies = await asyncio.gather(*(scheduler.submit({"x": x}, ["y"]) for x in sent))
         scheduler.close()
         return replies

@@ -60,6 +60,11 @@ class Request:
     alarm: asyncio.TimerHandle | None = None  # rings at `expires` where that means refusal
     arrived_ns: int = field(default_factory=time.perf_counter_ns)
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where its caller waits."""
+        return self.answer.get_loop()
+
     def expired(self, now: float) -> bool:
         """Whether it has waited longer than its queue allows."""
         return self.expires is not None and self.expires <= now

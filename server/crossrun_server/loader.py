@@ -8,20 +8,22 @@ import logging
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config, layout, placement
+from crossrun_server import config, lanes, layout, placement
 from crossrun_server.cache import Cache, ModelCache
 from crossrun_server.errors import LoadError, PollError, ServingError
+from crossrun_server.lanes import Opened
 from crossrun_server.model import Instruments, Model
 from crossrun_server.providers import Request
 from crossrun_server.record import Observer
 from crossrun_server.scheduler import Scheduler
-from crossrun_server.session import Assignment, Session
+from crossrun_server.session import Session
 from crossrun_server.statistics import Statistics
 from crossrun_server.warmup import warm_up
 
@@ -197,21 +199,27 @@ def _load_version(
     started = time.perf_counter()
     try:
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
-        sessions = [Session(file, request, placed.threads) for request in placed.requests]
-        served = config.complete(declared, folder.name, sessions[0].inputs, sessions[0].outputs)
+        opened = lanes.open_lanes(file, placed, partial(_complete, declared, folder.name))
+        served = opened.served
         labels = _labels(folder, served)
-        runs = [served.reshapes.around(session.run) for session in sessions]
-        for run in runs:
-            warm_up(run, served, folder)
+        for lane in opened.lanes:
+            warm_up(lane.run, served, folder)
     except LoadError as error:
         raise LoadError(f"version {version}: {error}") from error
-    assignments = tuple(session.assignment for session in sessions)
-    placement.write(served.proto, assignments)
-    _tell(f"{folder.name} version {version}", assignments, time.perf_counter() - started)
+    assignments = tuple(session.assignment for session in opened.sessions)
+    placement.write(served.proto, assignments, opened.plan)
+    _tell(f"{folder.name} version {version}", opened, time.perf_counter() - started)
     instruments = Instruments(Statistics(), _part_of(shared.cache, served), shared.observers)
-    scheduler = Scheduler(runs, served.policy, instruments.statistics.executed)
-    metadata = sessions[0].metadata
+    policy = served.policy
+    if opened.plan and policy.merges_freely:
+        policy = replace(policy, merge_rows=opened.plan.batch)
+    scheduler = Scheduler(opened.lanes, policy, instruments.statistics.executed, opened.cores)
+    metadata = opened.sessions[0].metadata
     return Model(str(version), served, labels, metadata, scheduler, assignments, instruments)
+
+
+def _complete(declared: pb.ModelConfig | None, name: str, session: Session) -> config.ServedConfig:
+    return config.complete(declared, name, session.inputs, session.outputs)
 
 
 def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | None:
@@ -224,9 +232,13 @@ def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | N
     return ModelCache(cache)
 
 
-def _tell(title: str, assignments: Sequence[Assignment], seconds: float) -> None:
+def _tell(title: str, opened: Opened, seconds: float) -> None:
+    assignments = [session.assignment for session in opened.sessions]
     for reason in {why: None for one in assignments for why in one.skipped.values()}:
         log.warning("%s was asked to run on %s: %s", title, assignments[0].requested, reason)
+    if opened.plan:
+        log.info("loaded %s on %s, plan %s, in %.2f s", title, assignments[0], opened.plan, seconds)
+        return
     for assignment in assignments:
         log.info("loaded %s on %s in %.2f s", title, assignment, seconds)
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import providers
 from crossrun_server.errors import LoadError
+from crossrun_server.plan import AUTO, Plan
 from crossrun_server.providers import Provider, Request
 from crossrun_server.session import Assignment, Threads
 
 Group = pb.ModelInstanceGroup
 
-PROVIDERS = "providers"
-RUNNING = "crossrun.running"
+PROVIDERS, PLAN = "providers", "plan"
+RUNNING, LANES = "crossrun.running", "crossrun.plan"
 # Triton's names for its ONNX backend.
 INTRA_OP, INTER_OP = "intra_op_thread_count", "inter_op_thread_count"
 MOST_DIGITS = 4  # of threads
@@ -33,6 +34,7 @@ class Placement:
 
     requests: tuple[Request, ...]
     threads: Threads
+    plan: str = ""  # of lanes in the place of instances; empty where those are given
 
 
 def place(proto: pb.ModelConfig, default: Request) -> Placement:
@@ -47,20 +49,35 @@ def place(proto: pb.ModelConfig, default: Request) -> Placement:
         for _ in range(_count(group))
     ]  # fmt: skip
     threads = Threads(_whole_number(proto, INTRA_OP), _whole_number(proto, INTER_OP))
-    return Placement(tuple(requests), threads)
+    return Placement(tuple(requests), threads, _plan(proto, len(requests), threads))
 
 
 def understands(key: str) -> bool:
     """Whether a key of `parameters` says where a model runs."""
-    return key in (PROVIDERS, RUNNING, INTRA_OP, INTER_OP) or _is_option(key)
+    return key in (PROVIDERS, PLAN, RUNNING, LANES, INTRA_OP, INTER_OP) or _is_option(key)
 
 
-def write(proto: pb.ModelConfig, assignments: Sequence[Assignment]) -> None:
+def write(proto: pb.ModelConfig, assignments: Sequence[Assignment], plan: Plan | None) -> None:
     """Put what really runs into a configuration, where clients can read it."""
     if not proto.instance_group:  # no kind: sent back in a load, it would choose the provider
         proto.instance_group.add(name=f"{proto.name}_0", count=1)
     running = sorted({str(assignment) for assignment in assignments})
     proto.parameters[RUNNING].string_value = "; ".join(running)
+    if plan:
+        proto.parameters[LANES].string_value = str(plan)
+
+
+def _plan(proto: pb.ModelConfig, sessions: int, threads: Threads) -> str:
+    """What the configuration says of lanes; one instance, Triton's default, says nothing."""
+    given = sessions > 1 or threads != Threads()
+    if PLAN not in proto.parameters:
+        return "" if given else AUTO
+    if given:
+        raise LoadError(
+            f"parameters {PLAN!r} and instance_group.count, {INTRA_OP} or {INTER_OP} "
+            "both say how many sessions and threads there are; expected one of them"
+        )
+    return proto.parameters[PLAN].string_value
 
 
 def _requests(proto: pb.ModelConfig, group: Group, default: Request) -> list[Request]:

@@ -32,12 +32,18 @@ class Policy:
     max_batch_size: int = 0  # rows
     max_queue_delay: float = 0.0  # seconds that the oldest request waits for company
     merge: bool = True  # whether requests share runs at all
+    merge_rows: int = 0  # rows up to which they do; 0 is up to `max_batch_size`
     preferred_batch_sizes: frozenset[int] = frozenset()  # rows; these go without a delay
     preserve_ordering: bool = False
     priority_levels: int = 0
     default_priority: int = 0
     queue: QueuePolicy = QueuePolicy()
     queues: Mapping[int, QueuePolicy] = field(default_factory=dict)  # by level, where not `queue`
+
+    @property
+    def merges_freely(self) -> bool:
+        """Whether it says nothing of how large batches should be, or how long to wait for them."""
+        return self.merge and not (self.preferred_batch_sizes or self.max_queue_delay)
 
     def level(self, priority: int) -> int:
         """The level of a request's priority; the default one where there is no such level."""
@@ -64,6 +70,9 @@ class WaitingRoom:
     def __bool__(self) -> bool:
         return bool(self._levels)
 
+    def __len__(self) -> int:
+        return sum(map(len, self._levels.values()))
+
     def enter(self, request: Request) -> None:
         """Let a request wait.
 
@@ -83,8 +92,10 @@ class WaitingRoom:
             if not self._levels[request.level]:
                 del self._levels[request.level]
 
-    def next_batch(self, now: float) -> tuple[list[Request], float]:
+    def next_batch(self, now: float, shares: int = 1) -> tuple[list[Request], float]:
         """Choose who goes next, and when that is; nobody has left the room yet.
+
+        Those who wait are divided among as many batches as there are `shares`.
 
         A batch of a preferred size goes at once, as does one that cannot grow because it is full
         or because somebody waits whom it cannot take. Any other goes once its oldest request
@@ -92,7 +103,7 @@ class WaitingRoom:
         """
         if not (self._policy.merge and self._policy.max_batch_size):
             return list(islice(self._live(now), 1)), now
-        batch, can_grow = self._gather(now)
+        batch, can_grow = self._gather(now, self._most(shares))
         delay = self._policy.max_queue_delay
         ready_at = min((request.arrived for request in batch), default=now) + delay
         if delay and ready_at <= now:
@@ -101,18 +112,24 @@ class WaitingRoom:
             return preferred, now
         return batch, ready_at if can_grow else now
 
-    def _gather(self, now: float) -> tuple[list[Request], bool]:
+    def _most(self, shares: int) -> int:
+        """Rows of a batch at most."""
+        most = self._policy.merge_rows or self._policy.max_batch_size
+        waiting = sum(request.rows for request in self) if shares > 1 else most
+        return max(1, min(most, -(-waiting // shares)))
+
+    def _gather(self, now: float, most: int) -> tuple[list[Request], bool]:
         """Take the first live request and those behind it that fit; tell whether more could."""
         batch: list[Request] = []
         rows, can_grow = 0, True
         for request in self._live(now):
-            too_many = rows + request.rows > self._policy.max_batch_size
+            too_many = rows + request.rows > most
             if batch and (too_many or not batch[0].fits(request)):
                 can_grow = False
                 continue
             batch.append(request)
             rows += request.rows
-            if rows >= self._policy.max_batch_size:
+            if rows >= most:
                 return batch, False
         return batch, can_grow
 

@@ -1,51 +1,72 @@
 """The road to a model's sessions: admission, deadlines, cancellation, dynamic batching.
 
 Knows no gRPC and no onnxruntime: what it runs are plain functions. A request that
-meets an idle instance goes straight to it; whoever left or ran out of time while
+meets an idle lane goes straight to it; whoever left or ran out of time while
 waiting is dropped before it costs a place in a batch.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import RLock
 
 from crossrun_server.batching import Execution, Reply, Request, Result, Run, Tensors, execute
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable
 from crossrun_server.queueing import Policy, QueuePolicy, WaitingRoom
 
-__all__ = ["Execution", "Policy", "QueuePolicy", "Reply", "Run", "Scheduler", "Tensors"]
+__all__ = [
+    "Execution", "Lane", "Policy", "QueuePolicy", "Reply", "Run", "Scheduler", "Tensors",
+]  # fmt: skip
 
-_Executed = asyncio.Future[tuple[list[Result], list[Execution]]]
+
+@dataclass(frozen=True)
+class Lane:
+    """What runs batches, how many at once, and how many cores each run takes."""
+
+    run: Run
+    places: int = 1
+    cores: int = 1
 
 
 @dataclass(eq=False)
-class _Instance:
-    """One session and the thread that it runs on, one batch at a time."""
+class _Place:
+    """Where one batch at a time runs: a thread of its own."""
 
     run: Run
+    cores: int
     thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="session")
     )
 
 
 class Scheduler:
-    """Runs requests in batches, on as many threads as there are instances of the model.
+    """Runs requests in batches, side by side as far as there are lanes and cores.
+
+    A request that comes while a wide lane is free gets it; those that had to wait get narrow ones.
+    What waits and what runs is known under one lock: the thread that ends a batch starts the next
+    itself, so that no core idles until the event loop has heard of it. All else is the loop's.
 
     Args:
-        runs: what runs a batch, one function per instance, each called by a thread of its own.
+        lanes: what runs a batch.
         policy: how requests wait and merge.
         observe: is told of each executed batch, on the event loop, before its callers go on.
+        cores: how many all runs together may take; 0 is as many as all lanes have.
     """
 
     def __init__(
         self,
-        runs: Sequence[Run],
+        lanes: Sequence[Lane],
         policy: Policy,
         observe: Callable[[Execution], None] = lambda _: None,
+        cores: int = 0,
     ) -> None:
-        self._instances = [_Instance(run) for run in runs]
-        self._idle = list(self._instances)
+        self._places = [_Place(lane.run, lane.cores) for lane in lanes for _ in range(lane.places)]
+        self._idle = list(self._places)
+        self._cores = cores or sum(place.cores for place in self._places)
+        self._shared = bool(cores)  # lanes share the cores: a batch for each that is idle
         self._policy = policy
         self._observe = observe
         self._waiting = WaitingRoom(policy)
@@ -54,6 +75,7 @@ class Scheduler:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._closed = False
+        self._lock = RLock()
 
     async def submit(
         self,
@@ -99,18 +121,19 @@ class Scheduler:
     @property
     def pending(self) -> int:
         """How many requests wait to be run."""
-        return sum(1 for _ in self._waiting)
+        return len(self._waiting)
 
     def close(self) -> None:
         """Refuse whoever still waits; let each thread go once what it runs has ended."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None  # it knows this scheduler, which would keep the sessions alive
         for request in list(self._waiting):
             _answer(request, ModelUnavailable("the model was unloaded while the request waited"))
-        for instance in self._instances:
-            instance.thread.shutdown(wait=False)
+        for place in self._places:
+            place.thread.shutdown(wait=False)
 
     def _request(
         self, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None, level: int
@@ -126,67 +149,98 @@ class Scheduler:
         timeout = queue.timeout_for(asked)
         if timeout:
             request.expires = request.arrived + timeout / 1e6
-        self._waiting.enter(request)
-        self._quiet.clear()
-        if self._policy.preserve_ordering:
-            self._line[request] = None
-        self._pump()
-        if request.expires is not None and not queue.delay_expired and request in self._waiting:
+        with self._lock:
+            self._waiting.enter(request)
+            self._quiet.clear()
+            if self._policy.preserve_ordering:
+                self._line[request] = None
+            self._pump(fresh=True)
+        if request.expires is not None and not queue.delay_expired:
             loop = asyncio.get_running_loop()
             request.alarm = loop.call_at(request.expires, self._reject, request, timeout)
 
     def _reject(self, request: Request, timeout: int) -> None:
-        self._leave(request)
+        with self._lock:
+            if request not in self._waiting:  # it runs
+                return
+            self._waiting.leave(request)
         late = f"the request waited longer than the queue's timeout of {timeout} microseconds"
         _answer(request, DeadlineExceeded(late))
 
-    def _leave(self, request: Request) -> None:
-        self._waiting.leave(request)
-        if request.alarm is not None:
-            request.alarm.cancel()
-
     def _forget(self, request: Request) -> None:
         """Do without a request that has its answer or whose caller has left."""
-        self._leave(request)
+        with self._lock:
+            self._waiting.leave(request)
+        if request.alarm is not None:
+            request.alarm.cancel()
         self._line.pop(request, None)
         self._hand_out()
         self._rest()
 
     def _rest(self) -> None:
-        if not self._waiting and len(self._idle) == len(self._instances):
-            self._quiet.set()
+        with self._lock:
+            if not self._waiting and len(self._idle) == len(self._places):
+                self._quiet.set()
 
-    def _pump(self) -> None:
-        """Start batches while an instance is idle and the requests need not wait for company."""
-        now = asyncio.get_running_loop().time()
-        while self._idle and not self._closed:
-            batch, ready_at = self._waiting.next_batch(now)
+    def _pump(self, *, fresh: bool = False) -> None:
+        """Start batches while a place is idle and the requests need not wait for company."""
+        now = time.monotonic()  # the event loop's clock
+        while not self._closed and self._waiting and (place := self._next_place(fresh)):
+            batch, ready_at = self._waiting.next_batch(now, self._shares(place))
             if not batch:
                 return
             if now < ready_at:
-                self._wake_at(ready_at)
+                batch[0].loop.call_soon_threadsafe(self._wake_at, ready_at)
                 return
-            self._start(self._idle.pop(), batch)
+            self._start(place, batch)
+
+    def _next_place(self, fresh: bool) -> _Place | None:
+        """The widest idle place for a request that has just come; the narrowest where some wait.
+
+        Where one had to wait more are on their way, and a wide place would keep them waiting.
+        """
+        fitting = [place for place in reversed(self._idle) if place.cores <= self._cores]
+        choose = max if fresh and len(self._waiting) == 1 else min
+        return choose(fitting, key=lambda place: place.cores, default=None)
+
+    def _shares(self, place: _Place) -> int:
+        """Among how many places those who wait are divided."""
+        return self._cores // place.cores if self._shared else 1
 
     def _wake_at(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(when, self._pump)
+        if not self._closed:
+            self._timer = asyncio.get_running_loop().call_at(when, self._wake)
 
-    def _start(self, instance: _Instance, batch: list[Request]) -> None:
+    def _wake(self) -> None:
+        with self._lock:
+            self._pump()
+
+    def _start(self, place: _Place, batch: list[Request]) -> None:
+        self._idle.remove(place)
+        self._cores -= place.cores
         for request in batch:
-            self._leave(request)
-        loop = asyncio.get_running_loop()
-        executed = loop.run_in_executor(instance.thread, execute, instance.run, batch)
-        executed.add_done_callback(lambda done: self._finish(instance, batch, done))
+            self._waiting.leave(request)
+        # A mistake in here would be lost in the future; so its logger gets it.
+        place.thread.submit(self._work, place, batch).add_done_callback(Future.result)
 
-    def _finish(self, instance: _Instance, batch: list[Request], executed: _Executed) -> None:
-        self._idle.append(instance)  # taken again first, while its caches are warm
-        results, executions = executed.result()
+    def _work(self, place: _Place, batch: list[Request]) -> None:
+        """Run a batch, on the place's thread, and start what is next."""
+        results, executions = execute(place.run, batch)
+        with self._lock:
+            self._idle.append(place)  # taken again first, while its caches are warm
+            self._cores += place.cores
+            self._pump()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            batch[0].loop.call_soon_threadsafe(self._finish, batch, results, executions)
+
+    def _finish(
+        self, batch: list[Request], results: list[Result], executions: list[Execution]
+    ) -> None:
         for request, result in zip(batch, results, strict=True):
             self._settle(request, result)
         self._hand_out()
-        self._pump()
         self._rest()
         for execution in executions:
             self._observe(execution)

@@ -1,7 +1,6 @@
 """One onnxruntime session: load, describe, run. Knows nothing of requests, batches or the wire."""
 
 import ctypes
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from crossrun_server import providers
+from crossrun_server import cores, providers
 from crossrun_server.errors import LoadError
 from crossrun_server.providers import CPU, Provider, ProviderUnavailable, Request
 from crossrun_server.saturation import saturates
@@ -34,13 +33,25 @@ DATATYPES = {
     "tensor(string)": "BYTES",
 }
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+# Threads that wait for work spin for a moment, which answers sooner, and no longer, for then they
+# take the cores from everybody else. Builds of onnxruntime that know no such moment do not spin.
+SPIN = 10  # microseconds; by default onnxruntime spins for a thousand
+VERSION: str = onnxruntime.__version__
+KNOWS_DURATION = tuple(map(int, VERSION.split(".")[:2])) >= (1, 32)
+SPINNING = {
+    f"session.{threads}.{key}": value
+    for threads in ("intra_op", "inter_op")
+    for key, value in (
+        {"spin_duration_us": str(SPIN)} if KNOWS_DURATION else {"allow_spinning": "0"}
+    ).items()
+}
 
 
 @dataclass(frozen=True)
 class Threads:
     """How many threads a session computes with; 0 is one for each core it may use."""
 
-    intra_op: int = 0  # inside one node
+    intra_op: int = 0  # inside one node, the caller's own among them
     inter_op: int = 0  # of nodes beside each other
 
 
@@ -166,11 +177,10 @@ def _failure(model: Path | bytes, accelerators: list[str], error: Exception) -> 
 
 def _options(threads: Threads) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    if hasattr(os, "sched_getaffinity"):  # elsewhere onnxruntime counts the cores itself
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    if threads.intra_op:
-        options.intra_op_num_threads = threads.intra_op
+    options.intra_op_num_threads = threads.intra_op or cores.available()
     options.inter_op_num_threads = threads.inter_op
+    for key, value in SPINNING.items():
+        options.add_session_config_entry(key, value)
     options.log_severity_level = 3  # errors: what it warns of is an error here
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if saturates():

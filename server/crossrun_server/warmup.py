@@ -52,13 +52,17 @@ def _run_sample(run: Run, sample: pb.ModelWarmup, config: ServedConfig, folder: 
         run(inputs, outputs)
 
 
+def zeros(config: ServedConfig) -> dict[str, Array]:
+    """Make a request of one row, with every free size 1."""
+    return {
+        spec.name: _filled(spec.datatype, tuple(1 if s == -1 else s for s in spec.shape), ZERO)
+        for spec in config.inputs
+    }
+
+
 def _run_zeros(run: Run, config: ServedConfig) -> None:
     try:
-        inputs = {
-            spec.name: _filled(spec.datatype, tuple(1 if s == -1 else s for s in spec.shape), ZERO)
-            for spec in config.inputs
-        }
-        run(inputs, [spec.name for spec in config.outputs])
+        run(zeros(config), [spec.name for spec in config.outputs])
     except Exception as error:  # noqa: BLE001 - a model may well refuse zeros; callers send better
         log.warning("%s: the warm-up on zeros failed: %s", config.proto.name, error)
 

@@ -1,0 +1,117 @@
+"""Opens the sessions of one version of a model: those that its configuration names, or by a plan.
+
+A plan is for the CPU: pinned in config.pbtxt, or found by measurement at the first load.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from crossrun_server import cores, plan, plans, tuning
+from crossrun_server.config import ServedConfig
+from crossrun_server.errors import LoadError
+from crossrun_server.placement import Placement
+from crossrun_server.plan import AUTO, Plan
+from crossrun_server.providers import CPU
+from crossrun_server.scheduler import Lane
+from crossrun_server.session import VERSION, Session, Threads
+from crossrun_server.tuning import Tuned
+from crossrun_server.warmup import zeros
+
+log = logging.getLogger(__name__)
+
+Complete = Callable[[Session], ServedConfig]  # what the configuration is, once a session tells
+Open = Callable[[int], Session]  # with so many threads, the same one for the same number
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Sessions that can run, and the lanes that they are."""
+
+    served: ServedConfig
+    sessions: tuple[Session, ...]
+    lanes: tuple[Lane, ...]
+    plan: Plan | None = None  # None: one lane for each instance
+    cores: int = 0  # that the lanes share; 0: each has its own
+
+
+def open_lanes(file: Path, placed: Placement, complete: Complete) -> Opened:
+    """Open all sessions of a model.
+
+    Raises:
+        LoadError: see Session; or the plan is none.
+    """
+    there, session = cores.available(), _sessions(file, placed)
+    pinned = plan.parse(placed.plan) if placed.plan not in ("", AUTO) else None
+    key = _key(file, placed, there) if placed.plan == AUTO else ""
+    known = pinned or (plans.read(key) if key else None)
+    first = session(known.lanes[0].threads if known else placed.threads.intra_op)
+    served = complete(first)
+    if not (placed.plan and first.assignment.nodes.keys() <= {CPU}):
+        return _instances(file, placed, served, first)
+    found = known or _found(session, served, there, key)
+    sessions = tuple(session(lane.threads) for lane in found.lanes)
+    lanes = (
+        Lane(served.reshapes.around(session.run), lane.places, lane.threads)
+        for session, lane in zip(sessions, found.lanes, strict=True)
+    )
+    return Opened(served, sessions, tuple(lanes), found, max(there, found.lanes[0].threads))
+
+
+def measure(file: Path, placed: Placement, complete: Complete) -> Tuned:
+    """Find the plan of a model by measurement, and keep it for the next load.
+
+    Raises:
+        LoadError: see Session; or it does not run on the CPU alone, or not on zeros.
+    """
+    there, session = cores.available(), _sessions(file, placed)
+    first = session(there)
+    if not first.assignment.nodes.keys() <= {CPU}:
+        raise LoadError(f"plans are for the CPU, and {first.assignment} computes this model")
+    return _tuned(session, complete(first), there, _key(file, placed, there))
+
+
+def _sessions(file: Path, placed: Placement) -> Open:
+    @cache
+    def opened(threads: int) -> Session:
+        return Session(file, placed.requests[0], Threads(threads, placed.threads.inter_op))
+
+    return lambda threads: opened(threads or cores.available())
+
+
+def _instances(file: Path, placed: Placement, served: ServedConfig, first: Session) -> Opened:
+    others = (Session(file, request, placed.threads) for request in placed.requests[1:])
+    sessions = (first, *others)
+    lanes = tuple(Lane(served.reshapes.around(session.run)) for session in sessions)
+    return Opened(served, sessions, lanes)
+
+
+def _found(session: Open, served: ServedConfig, there: int, key: str) -> Plan:
+    try:
+        return _tuned(session, served, there, key).plan
+    except LoadError as error:
+        log.warning("%s: no plan was measured: %s", served.proto.name, error)
+        return Plan((plan.Lane(1, there),))
+
+
+def _tuned(session: Open, served: ServedConfig, there: int, key: str) -> Tuned:
+    try:
+        found = tuning.tune(
+            lambda threads: served.reshapes.around(session(threads).run),
+            there,
+            zeros(served),
+            [spec.name for spec in served.outputs],
+            served.max_batch_size,
+        )
+    except LoadError:
+        raise
+    except Exception as error:  # a model may well refuse zeros
+        raise LoadError(f"it does not run on zeros: {error}") from error
+    plans.write(key, found.plan)
+    return found
+
+
+def _key(file: Path, placed: Placement, there: int) -> str:
+    return plans.key(file, placed.requests[0], there, VERSION)

@@ -1,0 +1,58 @@
+"""Which sessions run a model: lanes, the widest first, each of some threads and some places.
+
+A wide lane has many threads for one request, which is answered soonest; a narrow one has few
+threads for each of many requests, and no time is lost on threads that wait for each other.
+Knows no onnxruntime and no scheduler.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from crossrun_server.errors import LoadError
+
+AUTO = "auto"
+_LANE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
+_BATCH = re.compile(r"batch=([1-9]\d{0,3})")
+
+
+class Lane(NamedTuple):
+    """Requests at once, and threads for each."""
+
+    places: int
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.places}x{self.threads}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model runs on the cores there are."""
+
+    lanes: tuple[Lane, ...]
+    batch: int = (
+        1  # rows to which requests that wait are merged, where the queue's policy says none
+    )
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.lanes)) + (f",batch={self.batch}" if self.batch > 1 else "")
+
+
+def parse(text: str) -> Plan:
+    """Read what `str` of a plan gives, as 1x2,2x1 or 4x1,batch=8.
+
+    Raises:
+        LoadError: it is no plan.
+    """
+    *words, last = (word.strip() for word in text.split(","))
+    batch = _BATCH.fullmatch(last)
+    lanes = [_LANE.fullmatch(word) for word in (words if batch else (*words, last))]
+    found = tuple(Lane(int(lane[1]), int(lane[2])) for lane in lanes if lane)
+    if not lanes or len(found) < len(lanes):
+        raise LoadError(
+            f"parameters 'plan' is {text!r}, expected auto, or lanes as PLACESxTHREADS, such as "
+            "1x2,2x1, and perhaps batch=ROWS"
+        )
+    lanes_in_order = tuple(sorted(found, key=lambda lane: -lane.threads))
+    return Plan(lanes_in_order, int(batch[1]) if batch else 1)

@@ -1,0 +1,62 @@
+"""Plans that were found once, kept on disk: by model, providers, processor, cores and onnxruntime.
+
+A plan that cannot be kept is measured again at the next load; that is all that is lost.
+"""
+
+import hashlib
+import logging
+import os
+import platform
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from crossrun_server import plan
+from crossrun_server.errors import LoadError
+from crossrun_server.plan import Plan
+
+log = logging.getLogger(__name__)
+
+PROCESSOR = Path("/proc/cpuinfo")
+
+
+def key(model: Path, *circumstances: object) -> str:
+    """Name what a plan holds for: this model on this processor in these circumstances."""
+    with model.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    for one in (_processor(), *circumstances):
+        digest.update(f"\n{one}".encode())
+    return digest.hexdigest()[:32]
+
+
+def read(key: str) -> Plan | None:
+    """Find a plan; None where there is none, or none that can be read."""
+    try:
+        return plan.parse(_file(key).read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError, LoadError):
+        return None
+
+
+def write(key: str, found: Plan) -> None:
+    """Keep a plan, whole or not at all."""
+    file = _file(key)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as part:
+            part.write(f"{found}\n")
+        Path(part.name).replace(file)
+    except OSError as error:
+        log.warning("the plan cannot be kept for the next start: %s", error)
+
+
+def _file(key: str) -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - raises nothing without a home
+    return Path(home) / "crossrun" / "plans" / key
+
+
+def _processor() -> str:
+    try:
+        lines = PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

@@ -1,0 +1,130 @@
+"""Finds a model's plan by measurement: latency against throughput, for a few widths of lanes.
+
+Knows runs as plain functions; what a lane of so many threads is, the caller knows.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import numpy as np
+
+from crossrun_server.batching import Run, Tensors
+from crossrun_server.plan import Lane, Plan
+
+RUNS, LEAST = 15, 3  # of one request, for each figure
+SECONDS = 0.25  # for each figure: LEAST where one run takes longer
+# What is worth having: sooner answers for more threads, more answers for wider lanes or batches.
+SOONER, MORE = 0.95, 1.05
+BATCHES = (4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A lane alone on the machine: one request at a time, and all its places at once."""
+
+    lane: Lane
+    latency: float  # seconds, median
+    rate: float  # rows per second
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A plan, and the figures that it was chosen by."""
+
+    plan: Plan
+    curve: tuple[Point, ...]  # the widest first
+    batches: tuple[tuple[int, float], ...]  # rows of a batch, rows per second of one place
+
+
+def tune(
+    open_lane: Callable[[int], Run], cores: int, inputs: Tensors, outputs: Sequence[str], most: int
+) -> Tuned:
+    """Measure lanes of all cores, of half of them, and so on down to one thread.
+
+    Args:
+        open_lane: gives what runs with so many threads, from as many places as are wanted.
+        cores: how many there are.
+        inputs: one request of one row.
+        outputs: the outputs to ask for.
+        most: rows that a batch may have; 0 where there are no batches.
+    """
+    curve = []
+    for threads in widths(cores):
+        lane, run = Lane(cores // threads, threads), open_lane(threads)
+        curve.append(_point(lane, partial(run, inputs, outputs)))
+    narrow = narrowest_that_pays(curve)
+    batches = _batches(open_lane(narrow.lane.threads), inputs, outputs, most)
+    return Tuned(choose(curve, batches), tuple(curve), tuple(batches))
+
+
+def widths(cores: int) -> list[int]:
+    """Threads of the lanes to try."""
+    found = [cores]
+    while found[-1] > 1:
+        found.append(found[-1] // 2)
+    return found
+
+
+def choose(curve: Sequence[Point], batches: Sequence[tuple[int, float]] = ()) -> Plan:
+    """Take the lane with the soonest answers and the one with the most; they may be the same."""
+    wide, narrow = _soonest(curve), narrowest_that_pays(curve)
+    lanes = [wide.lane] if wide.lane.threads > narrow.lane.threads else []
+    return Plan((*lanes, narrow.lane), _smallest_that_pays(batches))
+
+
+def narrowest_that_pays(curve: Sequence[Point]) -> Point:
+    """The narrowest lane whose rate is as good as the best; others' threads wait for each other."""
+    best = max(point.rate for point in curve)
+    return min(
+        (point for point in curve if point.rate * MORE >= best),
+        key=lambda point: point.lane.threads,
+    )
+
+
+def _soonest(curve: Sequence[Point]) -> Point:
+    """The narrowest lane whose latency is as good as the best."""
+    best = min(point.latency for point in curve)
+    good = [point for point in curve if point.latency * SOONER <= best]
+    return min(good, key=lambda point: point.lane.threads)
+
+
+def _smallest_that_pays(batches: Sequence[tuple[int, float]]) -> int:
+    """Rows of the smallest batch as good as the best, if that is better than no batch."""
+    if not batches or max(rate for _, rate in batches) < MORE * batches[0][1]:
+        return 1
+    best = max(rate for _, rate in batches)
+    return next(rows for rows, rate in batches if rate * MORE >= best)
+
+
+def _point(lane: Lane, run: Callable[[], object]) -> Point:
+    latency = median(_timed(run))
+    if lane.places == 1:
+        return Point(lane, latency, 1 / latency)
+    with ThreadPoolExecutor(lane.places) as threads:
+        spent = list(threads.map(lambda _: _timed(run), range(lane.places)))
+    return Point(lane, latency, sum(len(seconds) / sum(seconds) for seconds in spent))
+
+
+def _timed(run: Callable[[], object]) -> list[float]:
+    """Seconds of each of some runs, after one that is not counted."""
+    run()
+    end, found = time.perf_counter() + SECONDS, list[float]()
+    while len(found) < LEAST or (len(found) < RUNS and time.perf_counter() < end):
+        begin = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - begin)
+    return found
+
+
+def _batches(
+    run: Run, inputs: Tensors, outputs: Sequence[str], most: int
+) -> list[tuple[int, float]]:
+    found = []
+    for rows in (1, *(rows for rows in BATCHES if rows <= most)) if most else ():
+        batch = {name: np.repeat(array, rows, axis=0) for name, array in inputs.items()}
+        found.append((rows, rows / median(_timed(partial(run, batch, outputs)))))
+    return found
