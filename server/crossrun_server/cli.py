@@ -1,12 +1,13 @@
 """crossrun-serve: reads the command line, starts the server."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from crossrun_server import listing, logs
+from crossrun_server import listing, logs, tune
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
 from crossrun_server.modes import Mode, Policy
@@ -114,10 +115,27 @@ def command(
         raise SystemExit(f"crossrun-serve: {error}") from error
 
 
+def tune_command(
+    models: Annotated[Path, typer.Argument(help="Model repository.")],
+    model: Annotated[str, typer.Option(help="Name of the model.")],
+    pin: Annotated[bool, typer.Option("--pin", help="Write the plan into config.pbtxt.")] = False,
+) -> None:
+    """Measure a model's lanes on this machine: latency against throughput, and the plan."""
+    try:
+        for line in tune.tune(models, model, pin=pin):
+            typer.echo(line)
+    except ServingError as error:
+        raise SystemExit(f"crossrun-serve: {error}") from error
+
+
 def _announce(address: str) -> None:
     print(f"crossrun: serving on {address}", flush=True)  # noqa: T201 - scripts wait for this line
 
 
 def main() -> None:
-    """Run the command."""
-    typer.run(command)
+    """Serve; or tune, if that is the first word. A repository of that name is ./tune."""
+    if sys.argv[1:2] == ["tune"]:
+        sys.argv[:2] = [f"{sys.argv[0]} tune"]
+        typer.run(tune_command)
+    else:
+        typer.run(command)

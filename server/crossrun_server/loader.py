@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
@@ -23,8 +22,8 @@ from crossrun_server.model import Instruments, Model
 from crossrun_server.providers import Request
 from crossrun_server.record import Observer
 from crossrun_server.scheduler import Scheduler
-from crossrun_server.session import Session
 from crossrun_server.statistics import Statistics
+from crossrun_server.tuning import Tuned
 from crossrun_server.warmup import warm_up
 
 log = logging.getLogger(__name__)
@@ -93,6 +92,21 @@ def load(
         raise PollError(text) from error
     except (ServingError, UnicodeError, OSError) as error:
         raise LoadError(f"{failed}: {error}") from error
+
+
+def measure(source: Source, shared: Shared) -> Tuned:
+    """Measure the lanes of the newest version that the version policy asks for.
+
+    Raises:
+        LoadError: it cannot be loaded, or does not run on the CPU.
+    """
+    with _opened(source) as folder:
+        declared = _declared(source)
+        *_, file = _wanted(declared, _versions(folder, declared), folder).values()
+        placed = placement.place(declared or pb.ModelConfig(), shared.default)
+        if not placed.plan:
+            raise LoadError(f"{source.name}: config.pbtxt gives instances or threads, not a plan")
+        return lanes.measure(file, placed, _completing(declared, folder))
 
 
 @contextmanager
@@ -199,7 +213,7 @@ def _load_version(
     started = time.perf_counter()
     try:
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
-        opened = lanes.open_lanes(file, placed, partial(_complete, declared, folder.name))
+        opened = lanes.open_lanes(file, placed, _completing(declared, folder))
         served = opened.served
         labels = _labels(folder, served)
         for lane in opened.lanes:
@@ -218,8 +232,8 @@ def _load_version(
     return Model(str(version), served, labels, metadata, scheduler, assignments, instruments)
 
 
-def _complete(declared: pb.ModelConfig | None, name: str, session: Session) -> config.ServedConfig:
-    return config.complete(declared, name, session.inputs, session.outputs)
+def _completing(declared: pb.ModelConfig | None, folder: Path) -> lanes.Complete:
+    return lambda session: config.complete(declared, folder.name, session.inputs, session.outputs)
 
 
 def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,7 @@ SOONER, MORE = 0.95, 1.05
 BATCHES = (4, 8, 16)
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A lane alone on the machine: one request at a time, and all its places at once."""
 
     lane: Lane

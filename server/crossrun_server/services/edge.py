@@ -10,6 +10,7 @@ import grpc
 from grpc import StatusCode
 
 from crossrun_server import errors
+from crossrun_server.services import wire
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,10 @@ STATUS = {
 # gRPC sends an error's text as metadata, of which clients take 8 KiB; a byte may take three there.
 LONGEST = 2000  # bytes
 Context = grpc.aio.ServicerContext[Any, Any]
+READERS = {
+    f"/inference.GRPCInferenceService/{name}": wire.read
+    for name in ("ModelInfer", "ModelStreamInfer")
+}
 
 
 class InFlight:
@@ -72,11 +77,11 @@ class Edge(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
+        method = handler_call_details.method
         how = {
-            "request_deserializer": handler.request_deserializer,
+            "request_deserializer": READERS.get(method, handler.request_deserializer),
             "response_serializer": handler.response_serializer,
         }
-        method = handler_call_details.method
         if handler.unary_unary:
             wrapped = self._unary(handler.unary_unary, method)
             return grpc.unary_unary_rpc_method_handler(wrapped, **how)

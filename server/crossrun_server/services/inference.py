@@ -8,7 +8,7 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server.errors import ModelUnavailable, UnknownModel
 from crossrun_server.repository import Repository
 from crossrun_server.scheduler import Reply
-from crossrun_server.services import parameters
+from crossrun_server.services import parameters, wire
 from crossrun_server.services.edge import Context
 from crossrun_server.services.messages import read_inputs, read_outputs, write_outputs
 from crossrun_server.shared_memory import Regions
@@ -88,9 +88,7 @@ class Inference(GRPCInferenceServiceServicer):
         model = self._repository.find(request.name, request.version)
         return pb.ModelConfigResponse(config=model.config.proto)
 
-    async def ModelInfer(
-        self, request: pb.ModelInferRequest, context: Context
-    ) -> pb.ModelInferResponse:
+    async def ModelInfer(self, request: wire.Request, context: Context) -> pb.ModelInferResponse:
         """Run a model on one request's tensors."""
         response, reply = await infer(
             self._repository, self._regions, request, deadline_of(context)
@@ -102,7 +100,7 @@ class Inference(GRPCInferenceServiceServicer):
 async def infer(
     repository: Repository,
     regions: Regions,
-    request: pb.ModelInferRequest,
+    request: wire.Request,
     deadline: float | None,
 ) -> tuple[pb.ModelInferResponse, Reply]:
     """Answer one request, alone or of a stream.
@@ -110,25 +108,26 @@ async def infer(
     Args:
         repository: where its model is.
         regions: where its tensors may be.
-        request: the message.
+        request: the message and its raw tensors.
         deadline: see Scheduler.submit.
 
     Raises:
         ServingError: it cannot be answered.
     """
-    model = repository.get(request.model_name, request.model_version)
+    message = request.message
+    model = repository.get(message.model_name, message.model_version)
     inputs = read_inputs(request, model.input, regions)
-    wanted = read_outputs(request, regions)
+    wanted = read_outputs(message, regions)
     reply = await model.infer(
         inputs,
         list(wanted),
         deadline,
-        parameters.priority(request.parameters),
-        parameters.timeout(request.parameters),
-        request_id=request.id,
+        parameters.priority(message.parameters),
+        parameters.timeout(message.parameters),
+        request_id=message.id,
     )
     response = pb.ModelInferResponse(
-        model_name=model.name, model_version=model.version, id=request.id
+        model_name=model.name, model_version=model.version, id=message.id
     )
     write_outputs(response, reply.outputs, wanted, model)
     return response, reply

@@ -11,6 +11,7 @@ from crossrun_server.classification import classify
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.model import Model
 from crossrun_server.services import parameters
+from crossrun_server.services.wire import Request
 from crossrun_server.shared_memory import Regions
 from crossrun_server.tensors import (
     DTYPES,
@@ -48,12 +49,12 @@ class Wanted(NamedTuple):
 
 
 def read_inputs(
-    request: pb.ModelInferRequest, find: Callable[[str], TensorSpec], regions: Regions
+    request: Request, find: Callable[[str], TensorSpec], regions: Regions
 ) -> dict[str, Array]:
     """Decode all inputs of a request: raw, typed, or in shared memory, which is read in place.
 
     Args:
-        request: the message.
+        request: the message and its raw tensors.
         find: gives the spec of an input by name, or raises InvalidRequest.
         regions: the shared memory that clients have registered.
 
@@ -61,11 +62,12 @@ def read_inputs(
         InvalidRequest: a tensor is malformed; the message names it and what was expected.
         UnknownRegion, NotEnabled: see Regions.view.
     """
-    parameters.check(request.parameters)
-    places = [parameters.place(tensor) for tensor in request.inputs]
-    raw = _raw(request, [t for t, place in zip(request.inputs, places, strict=True) if not place])
+    message = request.message
+    parameters.check(message.parameters)
+    places = [parameters.place(tensor) for tensor in message.inputs]
+    raw = _raw(request, [t for t, place in zip(message.inputs, places, strict=True) if not place])
     arrays: dict[str, Array] = {}
-    for tensor, place in zip(request.inputs, places, strict=True):
+    for tensor, place in zip(message.inputs, places, strict=True):
         if tensor.name in arrays:
             raise InvalidRequest(f"input {tensor.name!r} is given twice")
         shape = _check(tensor, find(tensor.name))
@@ -165,17 +167,17 @@ def _classes(model: Model, name: str, array: Array, count: int) -> Array:
 
 
 def _raw(
-    request: pb.ModelInferRequest, outside: Sequence[pb.ModelInferRequest.InferInputTensor]
-) -> Iterator[bytes]:
+    request: Request, outside: Sequence[pb.ModelInferRequest.InferInputTensor]
+) -> Iterator[bytes | memoryview]:
     """The raw contents, one for each of the inputs outside shared memory, in their order."""
-    raw = request.raw_input_contents
+    message, raw = request
     if raw and (typed := [tensor.name for tensor in outside if tensor.HasField("contents")]):
         raise InvalidRequest(  # word for word as Triton has it: its clients look for this
             "contents field must not be specified when using raw_input_contents for "
-            f"{typed[0]!r} for model {request.model_name!r}"
+            f"{typed[0]!r} for model {message.model_name!r}"
         )
     if raw and len(raw) != len(outside):
-        where = " outside shared memory" if len(outside) < len(request.inputs) else ""
+        where = " outside shared memory" if len(outside) < len(message.inputs) else ""
         raise InvalidRequest(
             f"raw_input_contents has {len(raw)} entries for {len(outside)} inputs{where}"
         )

@@ -9,6 +9,7 @@ import grpc
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server.repository import Repository
+from crossrun_server.services import wire
 from crossrun_server.services.edge import Context, InFlight, explain
 from crossrun_server.services.inference import deadline_of, infer
 from crossrun_server.shared_memory import Regions
@@ -25,7 +26,7 @@ class Stream(GRPCInferenceServiceServicer):
         self._in_flight = in_flight
 
     async def ModelStreamInfer(
-        self, requests: AsyncIterator[pb.ModelInferRequest], context: Context
+        self, requests: AsyncIterator[wire.Request], context: Context
     ) -> None:
         """Answer each request of a stream; what is wrong with one of them ends no other.
 
@@ -45,7 +46,7 @@ class Stream(GRPCInferenceServiceServicer):
 
     async def _answer(
         self,
-        request: pb.ModelInferRequest,
+        request: wire.Request,
         before: asyncio.Task[None] | None,
         context: Context,
     ) -> None:
@@ -59,7 +60,7 @@ class Stream(GRPCInferenceServiceServicer):
                 if _ends_at_errors(context):
                     await _written(before)
                     raise
-                answer = _failure(request, error)
+                answer = _failure(request.message, error)
             answer.infer_response.parameters["triton_final_response"].bool_param = True
             await _written(before)
             with suppress(grpc.aio.InternalError):  # the client has left; the stream ends soon
