@@ -75,6 +75,14 @@ def serving(
             process.kill()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plans_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Plans that the tests' servers find are kept for them alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def build(name: str) -> Path:
     """The commands of an environment with another build of onnxruntime: `make test` makes it."""
     found = ROOT / f".venv-{name}" / "bin"

@@ -325,7 +325,7 @@ def check_refused(stub: Stub, name: str) -> None:
 
 def test_an_unloaded_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
     """The unload answers at once, new requests are refused, the one at work is answered."""
-    models.write(root, "leaving", models.slow())
+    models.write(root, "leaving", models.slow(), models.ONE_AT_A_TIME)
     load(stub, "leaving").result()
     accepted = at_work(stub, "leaving")
     unload(stub, "leaving").result()
@@ -338,7 +338,7 @@ def test_an_unloaded_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
 
 def test_a_batch_at_work_is_never_cut_off(stub: Stub, root: Path) -> None:
     """Where a caller has left, the session is released only once what runs has ended."""
-    models.write(root, "left", models.slow())
+    models.write(root, "left", models.slow(), models.ONE_AT_A_TIME)
     load(stub, "left").result()
     at_work(stub, "left").cancel()
     unload(stub, "left").result()
@@ -348,7 +348,7 @@ def test_a_batch_at_work_is_never_cut_off(stub: Stub, root: Path) -> None:
 
 def test_a_replaced_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
     """While the old one is at work the new one answers, and the index calls it READY."""
-    models.write(root, "replaced", models.slow())
+    models.write(root, "replaced", models.slow(), models.ONE_AT_A_TIME)
     load(stub, "replaced").result()
     accepted = at_work(stub, "replaced")
     load(stub, "replaced").result()
@@ -360,7 +360,7 @@ def test_a_replaced_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
 
 def load_slowly(stub: Stub, root: Path, name: str) -> Any:
     """Load a slow model whose warm-up takes seconds, and come back once that is at work."""
-    models.write(root, name, models.slow())
+    models.write(root, name, models.slow(), models.ONE_AT_A_TIME)
     (root / name / "warmup").mkdir()
     (root / name / "warmup" / "turns").write_bytes(SECONDS.to_bytes(8, "little"))
     sample = {"turns": {"data_type": "TYPE_INT64", "dims": [1], "input_data_file": "turns"}}

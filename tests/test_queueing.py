@@ -26,7 +26,7 @@ SHORT = "dynamic_batching { default_queue_policy { default_timeout_microseconds:
 @contextmanager
 def serving_slow(folder: Path, config: str) -> Iterator[Stub]:
     """A server of one slow model that waits by this config, its only instance busy."""
-    models.write(folder / "models", "slow", models.slow(), config)
+    models.write(folder / "models", "slow", models.slow(), models.ONE_AT_A_TIME + config)
     with (
         serving(folder / "models", folder / "log") as running,
         grpc.insecure_channel(running.address) as channel,
@@ -143,7 +143,12 @@ def test_the_extension_is_announced(channel: grpc.Channel) -> None:
 
 def test_a_contradiction_in_the_config_stops_the_start(tmp_path: Path, run: Command) -> None:
     """One line names the model, the field and what was expected."""
-    models.write(tmp_path, "slow", models.slow(), "dynamic_batching { priority_levels: 2 }")
+    models.write(
+        tmp_path,
+        "slow",
+        models.slow(),
+        models.ONE_AT_A_TIME + "dynamic_batching { priority_levels: 2 }",
+    )
     ended = run("crossrun-serve", tmp_path, "--port", 0)
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == (

@@ -166,7 +166,12 @@ def test_requests_run_side_by_side_and_leave_in_order(slow_server: Server) -> No
 def test_a_stream_takes_no_more_than_its_share(tmp_path: Path) -> None:
     """However many requests a client sends ahead, the queue holds those of its bound only."""
     policy = f"default_queue_policy {{ max_queue_size: {CONCURRENT - 1} }}"
-    models.write(tmp_path / "m", "slow", models.slow(), f"dynamic_batching {{ {policy} }}")
+    models.write(
+        tmp_path / "m",
+        "slow",
+        models.slow(),
+        models.ONE_AT_A_TIME + f"dynamic_batching {{ {policy} }}",
+    )
     with (
         serving(tmp_path / "m", tmp_path / "log") as server,
         grpc.insecure_channel(server.address) as channel,
@@ -229,7 +234,7 @@ def test_a_stop_lets_accepted_requests_of_a_stream_finish(slow_server: Server) -
 
 def test_a_client_that_leaves_amid_answers_is_no_error(tmp_path: Path) -> None:
     """Streams that end while their answers are written leave no error in the log."""
-    models.write(tmp_path / "models", "slow", models.slow())
+    models.write(tmp_path / "models", "slow", models.slow(), models.ONE_AT_A_TIME)
     with serving(tmp_path / "models", tmp_path / "log") as running:
         for number in range(40):
             with grpc.insecure_channel(running.address) as channel:

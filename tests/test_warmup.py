@@ -18,7 +18,9 @@ TEN = (10).to_bytes(8, "little")
 
 def gather(root: Path, sample: str, **files: bytes) -> Source:
     """A model that fails unless `index` is 0 to 9, with one sample."""
-    config = f'max_batch_size: 4\nmodel_warmup [{{ name: "first" {sample} }}]'
+    config = (
+        models.ONE_AT_A_TIME + f'max_batch_size: 4\nmodel_warmup [{{ name: "first" {sample} }}]'
+    )
     models.write(root, "gather", models.gather(), config)
     (root / "gather" / "warmup").mkdir()
     for name, data in files.items():

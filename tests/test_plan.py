@@ -1,0 +1,316 @@
+"""Lanes: how a plan is written, chosen, kept and pinned, and which lane a request gets."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from crossrun.oip import grpc_service_pb2 as pb
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun_server import cores, plan, plans, tuning
+from crossrun_server.errors import LoadError
+from crossrun_server.plan import Lane, Plan
+from crossrun_server.scheduler import Lane as RunLane
+from crossrun_server.scheduler import Policy, Scheduler, Tensors
+from crossrun_server.tuning import Point
+from tests import models
+from tests.conftest import Command, serving
+from tests.gate import Gate, rows, send, settle
+
+# --- Plans -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["1x2,2x1", "4x1", "1x8,8x1,batch=16"])
+def test_a_plan_is_read_as_it_is_written(text: str) -> None:
+    """Lanes as PLACESxTHREADS, the widest first, and the rows of a batch."""
+    assert str(plan.parse(text)) == text
+
+
+def test_the_widest_lane_comes_first() -> None:
+    """In whatever order they are written."""
+    assert plan.parse("2x1, 1x2").lanes == (Lane(1, 2), Lane(2, 1))
+
+
+@pytest.mark.parametrize("text", ["", "batch=4", "2", "0x1", "1x0", "2x1;1x2", "1x2,batch=0", "x"])
+def test_what_is_no_plan_is_refused(text: str) -> None:
+    """The error says what was written and what was expected."""
+    with pytest.raises(LoadError, match="expected auto, or lanes as PLACESxTHREADS") as caught:
+        plan.parse(text)
+    assert repr(text) in str(caught.value)
+
+
+# --- The choice ------------------------------------------------------------------------------
+
+
+def curve(*points: tuple[int, int, float, float]) -> list[Point]:
+    return [Point(Lane(places, threads), ms / 1e3, rate) for places, threads, ms, rate in points]
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        # One request is answered sooner with two threads, many with one each.
+        (curve((1, 2, 6.0, 166), (2, 1, 11.3, 176)), "1x2,2x1"),
+        # A second thread brings nothing.
+        (curve((1, 2, 1.0, 1000), (2, 1, 1.0, 2000)), "2x1"),
+        # Narrow lanes get in each other's way.
+        (curve((1, 2, 6.0, 166), (2, 1, 20.0, 100)), "1x2"),
+        # Four threads are as quick as eight; two are the narrowest that lose nothing.
+        (
+            curve((1, 8, 5.0, 200), (2, 4, 5.1, 390), (4, 2, 9.0, 440), (8, 1, 20.0, 400)),
+            "2x4,4x2",
+        ),
+    ],
+)
+def test_the_soonest_answers_and_the_most(points: list[Point], expected: str) -> None:
+    """A plan has the lane with the lowest latency and that with the highest rate."""
+    assert str(tuning.choose(points)) == expected
+
+
+@pytest.mark.parametrize(
+    ("batches", "expected"),
+    [
+        ([(1, 100.0), (4, 103.0), (8, 101.0)], 1),
+        ([(1, 100.0), (4, 200.0), (8, 205.0)], 4),
+        ([(1, 100.0), (4, 150.0), (8, 220.0)], 8),
+        ([], 1),
+    ],
+)
+def test_a_batch_only_where_it_pays(batches: list[tuple[int, float]], expected: int) -> None:
+    """The smallest that is as good as the best, if that is better than none."""
+    assert tuning.choose(curve((1, 1, 1.0, 1000)), batches).batch == expected
+
+
+def test_every_lane_is_measured_on_its_own_session() -> None:
+    """All cores, half of them, down to one; then batches of the model's size, and no larger."""
+    seen: dict[int, set[int]] = {}
+
+    def open_lane(threads: int) -> Callable[[Tensors, Sequence[str]], Tensors]:
+        def run(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+            seen.setdefault(threads, set()).add(len(inputs["x"]))
+            return dict.fromkeys(outputs, inputs["x"])
+
+        return run
+
+    tuned = tuning.tune(open_lane, 6, {"x": np.zeros((1, 2))}, ["y"], 8)
+    assert [str(point.lane) for point in tuned.curve] == ["1x6", "2x3", "6x1"]
+    assert {size for sizes in seen.values() for size in sizes} == {1, 4, 8}
+    assert set(seen) == {6, 3, 1}
+
+
+# --- Kept ------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_kept_for_the_next_load(tmp_path: Path) -> None:
+    """For the same file and circumstances; what cannot be read is as good as none."""
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"one")
+    key = plans.key(file, "cpu", 2)
+    plans.write(key, Plan((Lane(1, 2), Lane(2, 1))))
+    assert plans.read(key) == Plan((Lane(1, 2), Lane(2, 1)))
+    assert plans.read(plans.key(file, "cpu", 4)) is None
+    file.write_bytes(b"two")
+    assert plans.key(file, "cpu", 2) != key
+    plans._file(key).write_text("nonsense")
+    assert plans.read(key) is None
+
+
+def test_a_plan_that_cannot_be_kept_harms_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where there is no room for it, a line in the log says so."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    plans.write("key", Plan((Lane(1, 1),)))
+    assert "the plan cannot be kept for the next start" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "150000 100000"}, 1.5),
+        ("0::/a/b\n", {"a/cpu.max": "max 100000", "cpu.max": "100000 100000"}, 1.0),
+        ("3:cpu,cpuacct:/c\n", {"cpu/c/cpu.cfs_quota_us": "50000",
+                                "cpu/c/cpu.cfs_period_us": "100000"}, 0.5),
+        ("3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ("", {}, None),
+    ],
+)  # fmt: skip
+def test_a_container_grants_so_many_cores(
+    own: str, files: dict[str, str], expected: float | None, tmp_path: Path
+) -> None:
+    """Both versions of cgroups; the closest limit from the process's own group up to the root."""
+    (tmp_path / "self").write_text(own)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert min(cores._quotas(tmp_path / "self", tmp_path), default=None) == expected
+
+
+# --- Which lane ------------------------------------------------------------------------------
+
+
+def test_who_is_alone_gets_the_wide_lane_and_many_get_narrow_ones() -> None:
+    """What waits behind a wide run goes side by side; once all is quiet the wide one is back."""
+
+    async def scenario() -> None:
+        wide, narrow = Gate(closed=True), Gate(closed=True)
+        lanes = [RunLane(wide, places=1, cores=2), RunLane(narrow, places=2, cores=1)]
+        scheduler = Scheduler(lanes, Policy(max_batch_size=8, merge_rows=1), cores=2)
+        try:
+            tasks = [send(scheduler, value) for value in range(5)]
+            await settle()
+            wide.open()
+            await tasks[0]
+            assert scheduler.pending == 2
+            narrow.open(1)
+            await tasks[1]
+            assert scheduler.pending == 1
+            narrow.open()
+            await asyncio.gather(*tasks)
+            assert wide.batches == [[0]]
+            assert sorted(narrow.batches) == [[1], [2], [3], [4]]
+            await send(scheduler, 5)
+            assert wide.batches == [[0], [5]]
+        finally:
+            wide.open()
+            narrow.open()
+            scheduler.close()
+
+    asyncio.run(scenario())
+
+
+def test_those_who_wait_are_divided_among_the_lanes() -> None:
+    """Where batches pay, each narrow lane gets its share of them, and none all."""
+
+    async def scenario() -> None:
+        wide, narrow = Gate(closed=True), Gate()
+        lanes = [RunLane(wide, places=1, cores=2), RunLane(narrow, places=2, cores=1)]
+        scheduler = Scheduler(lanes, Policy(max_batch_size=8, merge_rows=8), cores=2)
+        try:
+            tasks = [send(scheduler, value) for value in range(7)]
+            await settle()
+            wide.open()
+            await asyncio.gather(*tasks)
+            assert sorted(narrow.batches)[0] == [1, 2, 3]
+        finally:
+            wide.open()
+            scheduler.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_next_batch_starts_while_the_event_loop_is_busy() -> None:
+    """The thread that ends a run takes the next request itself."""
+    ran = threading.Semaphore(0)
+
+    def run(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        ran.release()
+        return dict.fromkeys(outputs, inputs["x"])
+
+    async def scenario() -> None:
+        scheduler = Scheduler([RunLane(run)], Policy(max_batch_size=1))
+        tasks = [asyncio.create_task(scheduler.submit(rows(value), ["y"])) for value in range(3)]
+        await settle()
+        for _ in range(3):  # the loop does nothing else meanwhile
+            assert ran.acquire(timeout=10)
+        await asyncio.gather(*tasks)
+        scheduler.close()
+
+    asyncio.run(scenario())
+
+
+# --- A real server ---------------------------------------------------------------------------
+
+
+def config_of(address: str) -> dict[str, str]:
+    with grpc.insecure_channel(address) as channel:
+        found = Stub(channel).ModelConfig(pb.ModelConfigRequest(name="simple")).config
+    return {key: value.string_value for key, value in found.parameters.items()}
+
+
+def test_the_plan_in_force_is_told(tmp_path: Path, log_file: Path) -> None:
+    """In the log and in the configuration; the second start takes the one that is kept."""
+    models.write(tmp_path / "m", "simple", models.sum_and_difference(), "max_batch_size: 8")
+    told = []
+    for _ in range(2):
+        with serving(tmp_path / "m", log_file, "--provider", "cpu") as server:
+            told.append(config_of(server.address)["crossrun.plan"])
+            assert f"plan {told[-1]}, in" in log_file.read_text()
+    assert told[0] == told[1]
+    assert plan.parse(told[0]).lanes
+
+
+def test_a_model_is_tuned_and_its_plan_pinned(tmp_path: Path, log_file: Path, run: Command) -> None:
+    """The command shows the curve and writes into config.pbtxt what the server then does."""
+    models.write(tmp_path / "m", "simple", models.sum_and_difference(), "max_batch_size: 8")
+    shown = run("crossrun-serve", "tune", tmp_path / "m", "--model", "simple", "--pin")
+    assert shown.returncode == 0, shown.stderr
+    title, header, *_, found, pinned = shown.stdout.splitlines()
+    assert title == f"simple on {cores.available()} cores"
+    assert header.split() == ["places", "x", "threads", "one", "request", "all", "places"]
+    assert pinned == f"pinned in {tmp_path}/m/simple/config.pbtxt"
+    with serving(tmp_path / "m", log_file, "--provider", "cpu") as server:
+        assert config_of(server.address)["plan"] == found.removeprefix("plan ")
+    again = run("crossrun-serve", "tune", tmp_path / "m", "--model", "simple", "--pin")
+    assert again.returncode == 1
+    assert again.stderr.startswith(f"crossrun-serve: {tmp_path}/m/simple/config.pbtxt has the plan")
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("instance_group { count: 2 }", "config.pbtxt gives instances or threads, not a plan"),
+        ("max_batch_size: -1", "max_batch_size is -1"),
+    ],
+)
+def test_what_cannot_be_tuned_is_named(
+    config: str, expected: str, tmp_path: Path, run: Command
+) -> None:
+    """One line that says why."""
+    models.write(tmp_path / "m", "simple", models.sum_and_difference(), config)
+    ended = run("crossrun-serve", "tune", tmp_path / "m", "--model", "simple")
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert expected in ended.stderr
+
+
+def test_a_plan_and_instances_contradict_each_other(tmp_path: Path, log_file: Path) -> None:
+    """The model does not load, and the line names both."""
+    config = models.ONE_AT_A_TIME + "instance_group { count: 2 }"
+    models.write(tmp_path / "m", "simple", models.sum_and_difference(), config)
+    with pytest.raises(AssertionError, match="both say how many sessions and threads there are"):
+        with serving(tmp_path / "m", log_file):
+            pass
+
+
+def test_answers_are_the_same_on_every_lane(tmp_path: Path, log_file: Path) -> None:
+    """Many at once over a plan of two lanes: everybody gets the own sum."""
+    two = "max_batch_size: 8\nparameters { key: 'plan' value { string_value: '1x2,2x1,batch=4' } }"
+    models.write(
+        tmp_path / "m", "simple", models.sum_and_difference(), two + "\ndynamic_batching {}"
+    )
+    with (
+        serving(tmp_path / "m", log_file, "--provider", "cpu") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = Stub(channel)
+        meta = stub.ModelMetadata(pb.ModelMetadataRequest(name="simple"))
+        calls = {value: stub.ModelInfer.future(_sum_of(meta, value)) for value in range(60)}
+        for value, call in calls.items():
+            sums = np.frombuffer(call.result().raw_output_contents[0], np.int32)
+            assert set(sums) == {2 * value}, json.dumps(sums.tolist())
+
+
+def _sum_of(meta: pb.ModelMetadataResponse, value: int) -> pb.ModelInferRequest:
+    request = pb.ModelInferRequest(model_name="simple")
+    for spec in meta.inputs:
+        shape = [1 if size == -1 else size for size in spec.shape]
+        request.inputs.add(name=spec.name, datatype=spec.datatype, shape=shape)
+        request.raw_input_contents.append(np.full(shape, value, np.int32).tobytes())
+    return request
