@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +42,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, n
 
 def main() -> None:
     """Run the command line; an error is one line on stderr and exit status 1."""
+    # An end by SIGTERM leaves every `with` too, so that no server stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except BenchError as error:
