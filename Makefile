@@ -2,6 +2,7 @@
 # make test   all tests        make check   lint, types, architecture
 # make setup  the environment alone, in .venv
 # make environments  also those with other builds of onnxruntime, in .venv-*
+# make peers [PEERS=mlserver]  other servers for crossrun-bench load, in build/peers
 # make precisions IMAGES=DIR  four sizes of MobileNet in three precisions, compared on photographs
 
 # uv is used where it is installed and brought along, in .uv, where it is not.
@@ -17,7 +18,7 @@ endif
 # Other builds of onnxruntime, each in an environment of its own, for tests/test_providers.py.
 BUILDS := openvino plugin
 
-.PHONY: setup environments demo precisions test check lock clean
+.PHONY: setup environments peers demo precisions test check lock clean
 setup: .venv/ready
 environments: setup $(BUILDS:%=.venv-%/ready)
 
@@ -35,6 +36,15 @@ environments: setup $(BUILDS:%=.venv-%/ready)
 	$(UV) venv --quiet --clear --no-managed-python --python python3 .venv-$*
 	$(UV) pip sync --quiet --require-hashes --python .venv-$*/bin/python $<
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv-$*/bin/python --editable .
+	touch $@
+
+# Other servers to measure beside ours, each in an environment of its own.
+PEERS := mlserver kserve litserve rayserve triton
+peers: $(PEERS:%=build/peers/%/ready)
+
+build/peers/%/ready: bench/peers/%.txt | $(filter .uv/bin/uv,$(UV))
+	$(UV) venv --quiet --clear --no-managed-python --python python3 build/peers/$*
+	$(UV) pip install --quiet --python build/peers/$*/bin/python --requirement $<
 	touch $@
 
 # Pictures to classify and to measure accuracy on; IMAGES=DIR takes photographs, DIR/WNID/*.JPEG.

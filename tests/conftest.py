@@ -1,5 +1,6 @@
 """What several tests use: tiny models, a real server in a child process, real material."""
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
+import onnx
 import pytest
 
 from crossrun_server import providers
@@ -123,6 +125,18 @@ def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def log_file(tmp_path: Path) -> Path:
     """Where the server of one test logs."""
     return tmp_path / "log"
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of one model that names colours, to measure, without its Keras source."""
+    root = tmp_path_factory.mktemp("bench")
+    model = models.colours()
+    preprocessing = json.dumps({"scale": 1 / 255, "offset": 0.0})
+    meta = {"crossrun.preprocessing": preprocessing, "crossrun.source": '{"model": "colours"}'}
+    onnx.helper.set_model_props(model, meta)
+    models.write(root, "colours", model, models.COLOURS_CONFIG, labels=["red", "green", "blue"])
+    return root
 
 
 @pytest.fixture(scope="session")

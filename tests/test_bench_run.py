@@ -20,7 +20,6 @@ from crossrun_bench.repository import read_model
 from crossrun_bench.results import AccuracyResult, LatencyResult, PrecisionResult
 from crossrun_bench.rounds import Pace, interleaved, started
 from crossrun_bench.runners import Task
-from tests import models
 from tests.conftest import BIN, Command, Server
 
 COLOURS = {"red": (200, 30, 60), "green": (20, 190, 80), "blue": (50, 90, 210)}
@@ -31,18 +30,6 @@ from keras import layers
 means = layers.GlobalAveragePooling2D()
 keras.Sequential([keras.Input((8, 8, 3)), means, layers.Softmax()]).save(sys.argv[1])
 """
-
-
-@pytest.fixture(scope="session")
-def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of one model that names colours, without its Keras source."""
-    root = tmp_path_factory.mktemp("bench")
-    model = models.colours()
-    preprocessing = json.dumps({"scale": 1 / 255, "offset": 0.0})
-    meta = {"crossrun.preprocessing": preprocessing, "crossrun.source": '{"model": "colours"}'}
-    onnx.helper.set_model_props(model, meta)
-    models.write(root, "colours", model, models.COLOURS_CONFIG, labels=list(COLOURS))
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +117,7 @@ def test_a_process_that_dies_is_named_with_its_status(task: Task) -> None:
 
 def test_the_parent_process_imports_no_runtime_that_it_measures() -> None:
     """The command line is up without TensorFlow, onnxruntime, scipy or plotly."""
-    code = "import sys, crossrun_bench.cli, crossrun_bench.latency; print(*sys.modules)"
+    code = "import sys; from crossrun_bench import cli, latency, load; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout.split()

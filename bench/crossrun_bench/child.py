@@ -12,26 +12,22 @@ other targets.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crossrun_bench.codec import decode
-from crossrun_bench.errors import BenchError
+from crossrun_bench.driven import commands, driven
 from crossrun_bench.machine import peak_rss
 from crossrun_bench.runners import Runner, Task
 from crossrun_bench.targets import runner_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from crossrun_bench.driven import Reply
     from crossrun_bench.pictures import Batch, Pictures
-
-    Reply = Callable[[dict[str, Any]], None]
 
 # Requests that end within this part of a turn are warm-ups: caches and threads still belong to
 # the target before.
@@ -40,38 +36,15 @@ SETTLING = 0.1
 
 def main() -> int:
     """Serve commands until stdin ends."""
-    replies = _own_stdout()
-
-    def reply(message: dict[str, Any]) -> None:
-        replies.write(json.dumps(message) + "\n")
-        replies.flush()
-
-    try:
-        _serve(decode(Task, json.loads(sys.stdin.readline())), reply)
-    except Exception as error:  # noqa: BLE001 - whatever a runtime raises is the parent's to tell
-        reply({"error": _one_line(error)})
-        return 1
-    return 0
+    return driven(_serve)
 
 
-def _own_stdout() -> IO[str]:
-    """The pipe to the parent; what libraries print goes to stderr from here on."""
-    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return pipe
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
-
-
-def _serve(task: Task, reply: Reply) -> None:
+def _serve(first_line: Any, reply: Reply) -> None:
+    task = decode(Task, first_line)
     runner = runner_for(task)
     first = _timed(runner, task.pictures.batch(0, 1))
     reply({"ready_ns": time.monotonic_ns(), "first_ns": first})
-    for line in sys.stdin:
-        command = json.loads(line)
+    for command in commands():
         if command["do"] == "turn":
             reply(_turn(runner, task.pictures.batch(0, command["batch"]), command["seconds"]))
         elif command["do"] == "predict":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +42,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, n
 
 def main() -> None:
     """Run the command line; an error is one line on stderr and exit status 1."""
+    # An end by SIGTERM leaves every `with` too, so that no server stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except BenchError as error:
@@ -104,8 +107,38 @@ def precision(
 
 
 @app.command()
+def load(
+    models: Models,
+    name: Name,
+    clients: Annotated[str, typer.Option(help="Requests always under way, several.")] = "1,4,16",
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 3.0,
+    others: Annotated[
+        str, typer.Option("--peers", help="Servers beside ours, of `make peers`, or all.")
+    ] = "",
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=HOST:PORT of a running server; may be repeated."),
+    ] = None,
+    neighbour: Annotated[
+        bool, typer.Option("--neighbour", help="Keep one core busy with something else.")
+    ] = False,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load our server, and others, as fast as they answer; compare with onnxruntime alone."""
+    from crossrun_bench import peers
+    from crossrun_bench.load import Plan, measure
+
+    wanted, running = peers.chosen(_words(others)), dict(map(_server, server or []))
+    counts = _sizes(clients, "--clients", "1,4,16")
+    plan = Plan(models, name, counts, rounds, seconds, wanted, running, neighbour)
+    _finish(measure(plan, _command()), output, as_json)
+
+
+@app.command()
 def report(
-    files: Annotated[list[Path], typer.Argument(help="Results of latency, accuracy, precision.")],
+    files: Annotated[list[Path], typer.Argument(help="Results of the commands that measure.")],
     output: Annotated[Path | None, typer.Option(help="Write one HTML page here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown here.")] = None,
     as_json: AsJson = False,
@@ -178,8 +211,15 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _sizes(text: str) -> Sequence[int]:
+def _server(text: str) -> tuple[str, str]:
+    name, _, address = text.partition("=")
+    if not name or not address.rpartition(":")[2].isdecimal():
+        raise BenchError(f"--server '{text}': expected NAME=HOST:PORT")
+    return name, address
+
+
+def _sizes(text: str, option: str = "--batch", such: str = "1,8,32") -> Sequence[int]:
     words = _words(text)
     if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise BenchError(f"--batch '{text}': expected whole numbers from 1, such as 1,8,32")
+        raise BenchError(f"{option} '{text}': expected whole numbers from 1, such as {such}")
     return tuple(dict.fromkeys(int(word) for word in words))

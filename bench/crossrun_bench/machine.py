@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The first distribution of each row that is installed gives its version.
 _PACKAGES = {
@@ -73,6 +78,29 @@ def peak_rss(pid: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return int(psutil.Process(pid).memory_info().rss)
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU time of a living process, of its children and of theirs so far, in nanoseconds."""
+    return sum(cpu for cpu, _ in _tree(pid))
+
+
+def rss(pid: int) -> int:
+    """Resident memory of the same processes, in bytes; what they share counts in each."""
+    return sum(memory for _, memory in _tree(pid))
+
+
+def _tree(pid: int) -> Iterator[tuple[int, int]]:
+    """CPU time in nanoseconds and resident bytes of each that still lives."""
+    try:
+        found = [psutil.Process(pid)]
+        found += found[0].children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    for process in found:
+        with suppress(psutil.NoSuchProcess):  # ended meanwhile
+            times = process.cpu_times()
+            yield int(1e9 * (times.user + times.system)), process.memory_info().rss
 
 
 def lacks_vnni() -> bool:

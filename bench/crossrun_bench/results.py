@@ -131,11 +131,47 @@ class PrecisionResult:
     sources: tuple[Precisions, ...]
 
 
-Result = LatencyResult | AccuracyResult | PrecisionResult
+@dataclass(frozen=True)
+class LoadTurn:
+    """What one target answered while `clients` requests were always under way."""
+
+    clients: int
+    round: int  # from 1
+    wall_ns: int  # what was counted, without the warm-up before it
+    us: tuple[int, ...]  # how long each request took that was answered
+    errors: dict[str, int]  # how many requests ended otherwise, by status
+    generator_cpu_ns: int  # of the process that asked; 0 in process
+    server_cpu_ns: int | None  # of all processes of the server; null where they aren't ours
+    served: int  # requests that this CPU time went to, the warm-up's too
+    rss_bytes: int | None  # of all processes of the server, pages that they share counted in each
+
+
+@dataclass(frozen=True)
+class LoadTarget:
+    """One server, or onnxruntime in process."""
+
+    target: str
+    in_process: bool
+    turns: tuple[LoadTurn, ...]
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """Interleaved turns of servers under closed-loop load, one picture a request."""
+
+    command: str
+    machine: Machine
+    model: ModelInfo
+    neighbour: bool  # whether another process kept one core busy all the time
+    targets: tuple[LoadTarget, ...]
+
+
+Result = LatencyResult | AccuracyResult | PrecisionResult | LoadResult
 _KINDS: dict[str, type[Result]] = {
     "latency": LatencyResult,
     "accuracy": AccuracyResult,
     "precision": PrecisionResult,
+    "load": LoadResult,
 }
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from crossrun_bench.errors import BenchError
+from crossrun_bench.piped import Piped, piped
 from crossrun_bench.results import Turn
 
 if TYPE_CHECKING:
@@ -23,74 +18,22 @@ if TYPE_CHECKING:
 # An idle target's threads spin for a moment before they sleep; nobody is measured meanwhile.
 REST_S = 0.02
 TURN_S = 0.1  # a turn of requests; where one request takes longer, a turn is one request
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 
 
 @dataclass(frozen=True)
-class Child:
-    """A measured process of its own, and the two pipes to it."""
+class Child(Piped):
+    """The process that measures one task."""
 
     task: Task
-    process: subprocess.Popen[str]
-    log: IO[str]
-    started_ns: int  # monotonic clock
-
-    def say(self, **command: object) -> None:
-        """Send one command; `hear` gets its replies."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # `hear` tells why
-            self.process.stdin.write(json.dumps(command) + "\n")
-            self.process.stdin.flush()
-
-    def hear(self) -> dict[str, Any]:
-        """The next reply; BenchError, naming the task, where the process failed or died."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            status, words = self.process.wait(), last_line(self.log)
-            raise BenchError(f"{self.task}: its process died with status {status}: {words}")
-        reply: dict[str, Any] = json.loads(line)
-        if "error" in reply:
-            raise BenchError(f"{self.task}: {reply['error']}")
-        return reply
-
-    def ask(self, **command: object) -> dict[str, Any]:
-        """Send one command and wait for its reply."""
-        self.say(**command)
-        return self.hear()
 
 
 @contextmanager
 def started(task: Task) -> Iterator[Child]:
     """A process that loads the task's runner; killed on leaving, for it keeps nothing."""
-    begin = time.monotonic_ns()
-    with (
-        tempfile.TemporaryFile("w+", errors="replace") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "crossrun_bench.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=os.environ | _QUIET,
-        ) as process,
-    ):
-        assert process.stdin is not None
-        child = Child(task, process, log, begin)
-        try:
-            child.say(**asdict(task))
-            yield child
-        finally:
-            process.kill()
-            with suppress(BrokenPipeError):  # of a command that was never read
-                process.stdin.close()
-
-
-def last_line(log: IO[str]) -> str:
-    """The last line with something in it: of a traceback, the error."""
-    log.seek(0)
-    lines = [line.strip() for line in log if line.strip()]
-    return lines[-1][:300] if lines else "no message"
+    with piped("child", str(task)) as pipe:
+        child = Child(**vars(pipe), task=task)
+        child.say(**asdict(task))
+        yield child
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,28 @@
-"""A crossrun-serve child on a free port, while it is measured. Knows its command line alone."""
+"""A server as a child process, while it is measured. Knows crossrun-serve's command line alone."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.rounds import last_line
+from crossrun_bench.piped import last_line
 from crossrun_bench.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-STOP_S = 10.0
+START_S, STOP_S = 120.0, 10.0
 _ANNOUNCED = "serving on "
 
 
@@ -46,30 +48,62 @@ def server_for(models: Path, targets: Sequence[str]) -> Iterator[Server | None]:
 @contextmanager
 def serving(models: Path) -> Iterator[Server]:
     """Serve `models` until leaving; BenchError with its last words where it does not start."""
+    with running("crossrun-serve", serve_command(models)) as server:
+        yield server
+
+
+def serve_command(models: Path) -> list[str]:
+    """Our server with its defaults, on the CPU: as in process, where the same file is measured."""
     command = [sibling("crossrun-serve", "cpu"), str(models), "--port", "0", "--no-metrics"]
-    command += ["--provider", "cpu"]  # as in process, where the same file is measured
+    return [*command, "--provider", "cpu"]
+
+
+@contextmanager
+def running(name: str, command: Sequence[str]) -> Iterator[Server]:
+    """Any server that prints `serving on ADDRESS`, until leaving; BenchError where it does not."""
     begin = time.monotonic_ns()
     with (
         tempfile.TemporaryFile("w+", errors="replace") as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0
+        ) as process,
     ):
         try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if _ANNOUNCED not in line:
-                raise BenchError(f"crossrun-serve did not start: {line.strip() or last_line(log)}")
-            address = line.partition(_ANNOUNCED)[2].strip()
+            address = _address(process, name, log)
             yield Server(address, process.pid, time.monotonic_ns() - begin)
         finally:
             _stop(process)
 
 
+def _address(process: subprocess.Popen[str], name: str, log: IO[str]) -> str:
+    assert process.stdout is not None
+    late = threading.Timer(START_S, process.kill)
+    late.start()
+    said = ""
+    for line in process.stdout:
+        if _ANNOUNCED in line:
+            late.cancel()
+            threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
+            return line.partition(_ANNOUNCED)[2].strip()
+        said = line.strip() or said
+    late.cancel()
+    raise BenchError(f"{name} did not start: {said or last_line(log)}")
+
+
+def _drain(output: IO[str]) -> None:
+    """Whatever else a server says must not fill the pipe."""
+    with suppress(OSError, ValueError):  # closed meanwhile
+        while output.read(4096):
+            pass
+
+
 def _stop(process: subprocess.Popen[str]) -> None:
+    """Ask it to end; whatever it leaves behind, and it itself if it stays, is killed."""
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def sibling(command: str, extra: str) -> str:

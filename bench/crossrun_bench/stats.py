@@ -30,6 +30,27 @@ class Ratio:
         return Ratio(1 / self.value, low, high)
 
 
+@dataclass(frozen=True)
+class Mean:
+    """Of some rounds; `low` and `high` bound it with 95 % confidence, where there are two."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """With Student's interval."""
+    from scipy.stats import t  # noqa: PLC0415 - takes a second to import
+
+    value, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return Mean(value, None, None)
+    error = np.std(values, ddof=1) / np.sqrt(count)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1) * error)
+    return Mean(value, value - half, value + half)
+
+
 def percentiles(values: Sequence[int], points: Sequence[float]) -> tuple[float, ...]:
     """Linear between values, in their unit; p99 of 20 values is nearly the largest."""
     return tuple(float(p) for p in np.percentile(values, points))

@@ -10,7 +10,7 @@ from crossrun_bench.results import PrecisionResult
 
 if TYPE_CHECKING:
     from crossrun_bench.results import Comparison, ModelInfo, Result
-    from crossrun_bench.stats import Ratio
+    from crossrun_bench.stats import Mean, Ratio
 
 NONE = "–"  # an en dash: not known, or without meaning
 
@@ -45,6 +45,18 @@ def megabytes(count: int) -> str:
 def rate(per_second: float) -> str:
     """Pictures per second."""
     return f"{per_second:.1f}" if per_second < 100 else f"{per_second:,.0f}"
+
+
+def rate_with_interval(found: Mean) -> str:
+    """331 (325–337)."""
+    if found.low is None or found.high is None:
+        return rate(found.value)
+    return f"{rate(found.value)} ({rate(max(found.low, 0))}–{rate(found.high)})"
+
+
+def plain(value: float | None) -> str:
+    """Three significant digits or so: 2.61, 26.1, 261."""
+    return NONE if value is None else _millions(value * 1e6)
 
 
 def times(ratio: Ratio | None) -> str:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.results import AccuracyResult, LatencyResult
+from crossrun_bench.results import AccuracyResult, LatencyResult, PrecisionResult
 from crossrun_bench.summary import accuracy_rows, latency_rows, precision_rows
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crossrun_bench.results import PrecisionResult, Result
+    from crossrun_bench.results import Result
     from crossrun_bench.stats import Ratio
 
 _SUBJECT = "onnxruntime"
@@ -31,14 +31,18 @@ class Headline:
 
 def headlines(results: Sequence[Result]) -> list[Headline]:
     """Speed against each baseline, agreement, start-up: what the results hold of them."""
+    from crossrun_bench.report import load  # noqa: PLC0415 - it makes headlines itself
+
     found: list[Headline] = []
     for result in results:
         if isinstance(result, LatencyResult):
             found += [*_speeds(result), *_startup(result)]
         elif isinstance(result, AccuracyResult):
             found.append(_agreement(result))
-        else:
+        elif isinstance(result, PrecisionResult):
             found += _precision(result)
+        else:
+            found += load.headlines(result)
     return found
 
 

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.report import figures, plots, tables
+from crossrun_bench.report import figures, load, plots, tables
 from crossrun_bench.report.headlines import headlines
-from crossrun_bench.results import LatencyResult
+from crossrun_bench.results import LatencyResult, LoadResult
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from crossrun_bench.results import Result
+
+_PLOTTED = (LatencyResult, LoadResult)
 
 
 def render(results: Sequence[Result]) -> str:
@@ -35,7 +37,7 @@ def render(results: Sequence[Result]) -> str:
         machine=tables.machines(results),
         machine_line=_machine_line(results[0]),
         commands=[result.command for result in results],
-        plotly=get_plotlyjs() if any(isinstance(r, LatencyResult) for r in results) else "",
+        plotly=get_plotlyjs() if any(isinstance(r, _PLOTTED) for r in results) else "",
     )
     return page
 
@@ -48,8 +50,19 @@ def _machine_line(result: Result) -> str:
 def _section(result: Result) -> dict[str, Any]:
     if isinstance(result, LatencyResult):
         return _latency(result)
+    if isinstance(result, LoadResult):
+        return _load(result)
     (table,) = tables.tables([result])
     return {"kind": "table", "table": table}
+
+
+def _load(result: LoadResult) -> dict[str, Any]:
+    return {
+        "kind": "load",
+        "targets": [(colour, target) for target, colour in load.colours(result).items()],
+        "plots": [asdict(load.plot(result))],
+        "table": load.table(result),
+    }
 
 
 def _latency(result: LatencyResult) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.results import AccuracyResult, LatencyResult, kind
+from crossrun_bench.results import AccuracyResult, LatencyResult, PrecisionResult, kind
 from crossrun_bench.summary import accuracy_rows, batches, latency_rows, precision_rows
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.results import PrecisionResult, Precisions, Result
+    from crossrun_bench.results import Precisions, Result
     from crossrun_bench.summary import AccuracyRow, PrecisionRow
 
 Row = tuple[str, ...]
@@ -71,14 +71,18 @@ SAME_PIXELS = (
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """All tables, in the order of the results."""
+    from crossrun_bench.report import load  # noqa: PLC0415 - it makes tables itself
+
     found: list[Table] = []
     for result in results:
         if isinstance(result, LatencyResult):
             found += [latency(result), resources(result)]
         elif isinstance(result, AccuracyResult):
             found.append(accuracy(result))
-        else:
+        elif isinstance(result, PrecisionResult):
             found.append(precision(result))
+        else:
+            found.append(load.table(result))
     return found
 
 
@@ -97,12 +101,12 @@ def latency(result: LatencyResult) -> Table:
         for row in latency_rows(result)
     )
     heading = f"Latency of {figures.model(result.model)}"
-    notes = (INTERVALS, *_busy(result))
+    notes = (INTERVALS, *busy(result))
     groups = (len(result.targets),) * len(batches(result))
     return Table(heading, LATENCY_COLUMNS, rows, notes, groups)
 
 
-def _busy(result: Result) -> list[str]:
+def busy(result: Result) -> list[str]:
     """A warning where others used a quarter of the cores, or more, before we began."""
     load, cores = result.machine.load_before, result.machine.cores
     if load < cores / 4:
@@ -142,7 +146,7 @@ def precision(result: PrecisionResult) -> Table:
     rows = tuple(_precision(row) for group in found for row in group)
     caveats = dict.fromkeys(caveat for source in result.sources for caveat in _caveats(source))
     heading = f"Precisions on {result.provider}"
-    notes = (INTERVALS, *caveats, *_busy(result))
+    notes = (INTERVALS, *caveats, *busy(result))
     return Table(heading, PRECISION_COLUMNS, rows, notes, tuple(map(len, found)))
 
 

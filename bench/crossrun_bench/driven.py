@@ -1,0 +1,48 @@
+"""The child's end of a pipe: replies on stdout, what goes wrong as one line. See `piped`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+from crossrun_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Reply = Callable[[dict[str, Any]], None]
+
+
+def driven(serve: Callable[[Any, Reply], None]) -> int:
+    """Call `serve` with the first line and a way to reply; exit status 1 where it raises."""
+    replies = _own_stdout()
+
+    def reply(message: dict[str, Any]) -> None:
+        replies.write(json.dumps(message) + "\n")
+        replies.flush()
+
+    try:
+        serve(json.loads(sys.stdin.readline()), reply)
+    except Exception as error:  # noqa: BLE001 - whatever a runtime raises is the parent's to tell
+        reply({"error": _one_line(error)})
+        return 1
+    return 0
+
+
+def commands() -> Iterator[Any]:
+    """What the parent says after the first line, until it says no more."""
+    return map(json.loads, sys.stdin)
+
+
+def _own_stdout() -> IO[str]:
+    """The pipe to the parent; what libraries print goes to stderr from here on."""
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return pipe
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"

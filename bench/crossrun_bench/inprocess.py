@@ -1,0 +1,64 @@
+"""The process that shows what is there to be had: onnxruntime alone, called by some threads.
+
+python -m crossrun_bench.inprocess < {a Session}, then commands
+{"do": "answer", "output": "….npy"}           → {}
+{"do": "turn", "warm": 0.5, "seconds": 3}     → as of crossrun_bench.generator
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+import psutil
+
+from crossrun_bench.closed_loop import loaded
+from crossrun_bench.codec import decode
+from crossrun_bench.driven import commands, driven
+from crossrun_bench.load_tasks import Session
+from crossrun_bench.machine import lacks_vnni
+from crossrun_bench.model import as_input
+from crossrun_bench.providers import CPU
+
+if TYPE_CHECKING:
+    from crossrun_bench.driven import Reply
+
+
+def main() -> int:
+    """Serve commands until stdin ends."""
+    return driven(_serve)
+
+
+def _serve(first_line: Any, reply: Reply) -> None:
+    session = decode(Session, first_line)
+    loaded_session = _session(session)
+    names = [session.model.output_name]
+    feed = {session.model.input_name: as_input(session.model, np.load(session.pixels))}
+
+    def call() -> Any:
+        return loaded_session.run(names, feed)
+
+    for command in commands():
+        if command["do"] == "answer":
+            np.save(command["output"], call()[0])
+            reply({})
+        else:
+            found = loaded([call] * session.callers, command["warm"], command["seconds"])
+            reply(found | {"rss_bytes": psutil.Process(os.getpid()).memory_info().rss})
+
+
+def _session(session: Session) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = session.threads
+    if session.spin_us is not None:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(session.spin_us))
+    if lacks_vnni():  # as the server does, see runners/onnxruntime_.py
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return onnxruntime.InferenceSession(session.model.onnx, options, providers=[CPU.name])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""A child process that answers JSON lines: start it, say, hear. Knows nothing of what it does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from crossrun_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+
+
+@dataclass(frozen=True)
+class Piped:
+    """A process of its own, and the two pipes to it."""
+
+    name: str  # as errors name it
+    process: subprocess.Popen[str]
+    log: IO[str]
+    started_ns: int  # monotonic clock
+
+    def say(self, **command: object) -> None:
+        """Send one command; `hear` gets its replies."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # `hear` tells why
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        """The next reply; BenchError, naming the process, where it failed or died."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            status, words = self.process.wait(), last_line(self.log)
+            raise BenchError(f"{self.name}: its process died with status {status}: {words}")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise BenchError(f"{self.name}: {reply['error']}")
+        return reply
+
+    def ask(self, **command: object) -> dict[str, Any]:
+        """Send one command and wait for its reply."""
+        self.say(**command)
+        return self.hear()
+
+
+@contextmanager
+def piped(module: str, name: str) -> Iterator[Piped]:
+    """Run a module of this package; killed on leaving, for it keeps nothing."""
+    begin = time.monotonic_ns()
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", f"crossrun_bench.{module}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=os.environ | _QUIET,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        try:
+            yield Piped(name, process, log, begin)
+        finally:
+            process.kill()
+            with suppress(BrokenPipeError):  # of a command that was never read
+                process.stdin.close()
+
+
+def last_line(log: IO[str]) -> str:
+    """The last line with something in it: of a traceback, the error."""
+    log.seek(0)
+    lines = [line.strip() for line in log if line.strip()]
+    return lines[-1][:300] if lines else "no message"

@@ -1,0 +1,56 @@
+"""MLServer with a custom runtime, over its gRPC server.
+
+The runtime stays in the server's process: a session is called in threads, which spares the queue to
+MLServer's parallel workers that a picture would have to be pickled through. Debug logs and metrics
+are off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from mlserver import MLModel, MLServer, ModelSettings, Settings
+from mlserver.codecs import NumpyCodec
+from mlserver.types import InferenceRequest, InferenceResponse
+
+import common
+
+
+class Onnx(MLModel):
+    """The file in a session."""
+
+    async def load(self) -> bool:
+        """Load the file that the settings name."""
+        self._runner = common.Runner(common.Asked(**self.settings.parameters.extra))
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """One run, in a thread, so that others are read meanwhile."""
+        pixels = NumpyCodec.decode_input(payload.inputs[0])
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._runner.pool, self._runner.run, pixels)
+        output = NumpyCodec.encode_output(self._runner.output, answer)
+        return InferenceResponse(model_name=self.name, outputs=[output])
+
+
+async def main() -> None:
+    """Serve until told to stop."""
+    model = common.asked(__doc__)
+    grpc_port, http_port = common.free_port(), common.free_port()
+    settings = Settings(
+        host=common.HOST,
+        grpc_port=grpc_port,
+        http_port=http_port,
+        debug=False,
+        parallel_workers=0,
+        metrics_endpoint=None,
+        load_models_at_startup=False,
+    )
+    parameters = {"extra": vars(model)}
+    served = ModelSettings(name=model.name, implementation=Onnx, parameters=parameters)
+    common.announce_when_ready(model.name, grpc_port)
+    await MLServer(settings).start([served])
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
