@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
@@ -49,6 +49,7 @@ class Shared:
     default: Request  # the execution providers of models that name none
     cache: Cache | None = None  # of the answers of models that ask for it
     observers: tuple[Observer, ...] = ()  # are told of each request once it is over
+    cores: int = 0  # threads of sessions that ask for no number; 0: one for each core
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,8 @@ def _load_version(
     started = time.perf_counter()
     try:
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
-        sessions = [Session(file, request, placed.threads) for request in placed.requests]
+        threads = replace(placed.threads, intra_op=placed.threads.intra_op or shared.cores)
+        sessions = [Session(file, request, threads) for request in placed.requests]
         served = config.complete(declared, folder.name, sessions[0].inputs, sessions[0].outputs)
         labels = _labels(folder, served)
         runs = [served.reshapes.around(session.run) for session in sessions]
