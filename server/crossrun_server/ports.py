@@ -1,5 +1,6 @@
 """Holds a port for processes that listen on it together. Listens to nothing itself."""
 
+import errno
 import socket
 import sys
 from collections.abc import Iterator
@@ -27,9 +28,8 @@ def reserved(host: str, port: int) -> Iterator[int]:
     with ExitStack() as stack:
         try:
             for family, address in _addresses(host):
-                held = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                _bind(held, address, port)
-                port = held.getsockname()[1]
+                if held := _hold(family, address, port):
+                    port = stack.enter_context(held).getsockname()[1]
         except OSError as error:
             raise ServingError(f"cannot listen on {host}:{port}: is the port in use?") from error
         yield port
@@ -38,6 +38,21 @@ def reserved(host: str, port: int) -> Iterator[int]:
 def _addresses(host: str) -> list[tuple[int, str]]:
     found = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM)
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def _hold(family: int, address: str, port: int) -> socket.socket | None:
+    """Bind a socket; gives none for an address, such as ::1, that this machine does not have."""
+    held = None
+    try:
+        held = socket.socket(family, socket.SOCK_STREAM)
+        _bind(held, address, port)
+    except OSError as error:
+        if held is not None:
+            held.close()
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return None  # gRPC passes over it too, and tells if no address is left
+        raise
+    return held
 
 
 def _bind(held: socket.socket, address: str, port: int) -> None:
