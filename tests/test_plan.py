@@ -284,9 +284,9 @@ def test_a_plan_and_instances_contradict_each_other(tmp_path: Path, log_file: Pa
     """The model does not load, and the line names both."""
     config = models.ONE_AT_A_TIME + "instance_group { count: 2 }"
     models.write(tmp_path / "m", "simple", models.sum_and_difference(), config)
-    with pytest.raises(AssertionError, match="both say how many sessions and threads there are"):
-        with serving(tmp_path / "m", log_file):
-            pass
+    told = "both say how many sessions and threads there are"
+    with pytest.raises(AssertionError, match=told), serving(tmp_path / "m", log_file):
+        pass
 
 
 def test_answers_are_the_same_on_every_lane(tmp_path: Path, log_file: Path) -> None:

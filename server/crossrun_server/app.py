@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +24,12 @@ from crossrun_server.errors import ServingError
 from crossrun_server.loader import Shared
 from crossrun_server.modes import Control
 from crossrun_server.record import Observer
-from crossrun_server.repository import Repository
+from crossrun_server.repository import Agree, Repository
 from crossrun_server.services.edge import Edge
 from crossrun_server.services.health import Health
 from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.services.providers import ProvidersService
+from crossrun_server.services.statistics import Count, count
 from crossrun_server.services.vision import VisionService
 from crossrun_server.shared_memory import Regions
 from crossrun_server.tracing import Tracer
@@ -65,6 +66,34 @@ class Config:
     log: logs.Settings = field(default_factory=logs.Settings)
 
 
+@dataclass(frozen=True)
+class Company:
+    """What a server does in another way where it is one of several on its port."""
+
+    suffix: str = ""  # of the files of its traces
+    cores: int = 0  # that are its share; 0: all that the process may use
+    agree: Agree | None = None  # has the last word on loads that clients ask for
+    count: Count = count  # tells what counts as counted
+    interceptors: tuple[grpc.aio.ServerInterceptor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A server without its port."""
+
+    config: Config
+    control: Control
+    health: Health
+    tracer: Tracer
+    edge: Edge
+    protocol: ProtocolService
+    company: Company
+
+    def readings(self) -> list[metrics.Reading]:
+        """Read the counters of all models; to be called on the event loop."""
+        return metrics.read(self.control.repository)
+
+
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was accepted; a second signal forces.
 
@@ -76,26 +105,55 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         LoadError: a model cannot be loaded, and that is to be fatal.
         ServingError: the options contradict each other, or the port cannot be bound.
     """
-    process_log = logs.start(config.log)
-    stop, health = _stop_on_signal(), Health()
-    tracer = Tracer(trace_settings.parse(config.trace_config))
-    shared = _shared(config, (tracer.finished, process_log.finished))
+    parts = assemble(config, logs.start(config.log), Company())
+    stop = stop_on_signal(lambda: None)
+    await parts.control.start()
+    async with listening(parts, OPTIONS) as address:
+        with exporting(config, _soon(parts.readings)):
+            await work(parts, stop, lambda: announce(address))
+    await close(parts)
+
+
+def assemble(config: Config, process_log: logs.Log, company: Company) -> Parts:
+    """Put a server together; nothing is loaded and no port is open.
+
+    Raises:
+        ServingError: an option is not understood.
+    """
+    health, edge = Health(), Edge()
+    tracer = Tracer(trace_settings.parse(config.trace_config), company.suffix)
+    shared = _shared(config, (tracer.finished, process_log.finished), company.cores)
     models = Repository(config.models, shared, health.set)
-    control = Control(models, config.control)
-    await control.start()
-    instruments = _Instruments(health, tracer, process_log)
-    async with _running(config, control, instruments) as running:
-        watching = asyncio.create_task(control.watch())
-        announce(running.address)
-        await stop.wait()
-        log.info("draining")
-        watching.cancel()
-        models.draining = True
-        health.stop()
-        await running.edge.in_flight.drained()
-    await models.close()
+    control = Control(models, config.control, company.agree)
+    protocol = ProtocolService(
+        config.server_name,
+        control,
+        Regions(config.shared_memory),
+        edge.in_flight,
+        tracer,
+        process_log,
+        company.count,
+    )
+    return Parts(config, control, health, tracer, edge, protocol, company)
+
+
+async def work(parts: Parts, stop: asyncio.Event, started: Callable[[], None]) -> None:
+    """Answer requests until the stop, then those that were accepted."""
+    watching = asyncio.create_task(parts.control.watch())
+    started()
+    await stop.wait()
+    log.info("draining")
+    watching.cancel()
+    parts.control.repository.draining = True
+    parts.health.stop()
+    await parts.edge.in_flight.drained()
+
+
+async def close(parts: Parts) -> None:
+    """Release everything, once the port is closed."""
+    await parts.control.repository.close()
     await _cancelled_calls_ended()
-    tracer.close()
+    parts.tracer.close()
     log.info("stopped")
 
 
@@ -105,69 +163,65 @@ async def _cancelled_calls_ended() -> None:
         await asyncio.wait(others, timeout=LAST_WORDS)
 
 
-def _shared(config: Config, observers: tuple[Observer, ...]) -> Shared:
+def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> Shared:
     options = providers.parse_options(config.provider_options)
     kept = cache.Cache(cache.parse(config.cache_config)) if config.cache_config else None
-    return Shared(providers.parse(config.provider, options), kept, observers)
-
-
-@dataclass(frozen=True)
-class _Instruments:
-    health: Health
-    tracer: Tracer
-    log: logs.Log
-
-
-@dataclass(frozen=True)
-class _Running:
-    address: str
-    edge: Edge
+    return Shared(providers.parse(config.provider, options), kept, observers, cores)
 
 
 @asynccontextmanager
-async def _running(
-    config: Config, control: Control, instruments: _Instruments
-) -> AsyncIterator[_Running]:
-    edge = Edge()
-    server = grpc.aio.server(interceptors=(edge,), options=OPTIONS)
-    protocol = ProtocolService(
-        config.server_name,
-        control,
-        Regions(config.shared_memory),
-        edge.in_flight,
-        instruments.tracer,
-        instruments.log,
+async def listening(parts: Parts, options: Sequence[tuple[str, int]]) -> AsyncIterator[str]:
+    """Open the port, and be SERVING, until the block ends; gives the address.
+
+    Raises:
+        ServingError: the port cannot be bound.
+    """
+    config = parts.config
+    server = grpc.aio.server(
+        interceptors=(parts.edge, *parts.company.interceptors), options=options
     )
-    health = instruments.health
-    names = _add_services(server, control.repository, protocol, health)
+    names = _add_services(server, parts.control.repository, parts.protocol, parts.health)
     port = _bind(server, config)
     await server.start()
     for name in names:
-        health.set(name, True)
+        parts.health.set(name, True)
     try:
-        with _metrics(config, control.repository):
-            yield _Running(f"{config.host}:{port}", edge)
+        yield f"{config.host}:{port}"
     finally:
         await server.stop(LAST_WORDS)
 
 
 @contextmanager
-def _metrics(config: Config, models: Repository) -> Iterator[None]:
+def exporting(
+    config: Config, read: Callable[[], Awaitable[list[metrics.Reading]]]
+) -> Iterator[None]:
+    """Serve the metrics, where they are wanted, until the block ends.
+
+    Raises:
+        ServingError: their port cannot be bound.
+    """
     if not config.metrics:
         yield
         return
-    readings = _on_this_loop(lambda: metrics.read(models))
+    readings = _on_this_loop(read)
     with metrics.exporting(config.host, config.metrics_port, readings) as url:
         log.info("metrics on %s", url)
         yield
 
 
-def _on_this_loop(function: Callable[[], T]) -> Callable[[], T]:
+def _soon(function: Callable[[], T]) -> Callable[[], Awaitable[T]]:
+    async def call() -> T:
+        return function()
+
+    return call
+
+
+def _on_this_loop(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
     """Let other threads call a function that reads what belongs to the event loop."""
     loop = asyncio.get_running_loop()
 
     async def call() -> T:
-        return function()
+        return await function()
 
     return lambda: asyncio.run_coroutine_threadsafe(call(), loop).result(SCRAPE)
 
@@ -201,12 +255,14 @@ def _bind(server: grpc.aio.Server, config: Config) -> int:
         ) from error
 
 
-def _stop_on_signal() -> asyncio.Event:
+def stop_on_signal(force: Callable[[], None]) -> asyncio.Event:
+    """Give an event that SIGTERM and SIGINT set; a second one calls `force` and exits with 1."""
     stop = asyncio.Event()
 
     def on_signal() -> None:
         if stop.is_set():
-            os._exit(1)  # a second signal: whoever sent it wants no more waiting
+            force()
+            os._exit(1)  # whoever signals twice wants no more waiting
         stop.set()
 
     loop = asyncio.get_running_loop()

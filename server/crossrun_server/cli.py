@@ -2,12 +2,13 @@
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from crossrun_server import listing, logs, tune
+from crossrun_server import listing, logs, supervisor, tune
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
 from crossrun_server.modes import Mode, Policy
@@ -23,6 +24,9 @@ def command(
     models: Annotated[Path, typer.Argument(help="Model repository: NAME/1/model.onnx …")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = Config.host,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks one.")] = Config.port,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that serve on the one port; Linux only.")
+    ] = 1,
     provider: Annotated[
         str,
         typer.Option(help="Execution providers in order: cpu, cuda, openvino,cpu …, or auto."),
@@ -110,7 +114,7 @@ def command(
         log,
     )
     try:
-        asyncio.run(serve(config, _announce))
+        asyncio.run(_serving(config, workers))
     except ServingError as error:
         raise SystemExit(f"crossrun-serve: {error}") from error
 
@@ -126,6 +130,12 @@ def tune_command(
             typer.echo(line)
     except ServingError as error:
         raise SystemExit(f"crossrun-serve: {error}") from error
+
+
+def _serving(config: Config, workers: int) -> Coroutine[None, None, None]:
+    if workers == 1:
+        return serve(config, _announce)
+    return supervisor.serve(config, workers, _announce)
 
 
 def _announce(address: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from crossrun_server import cores, plan, plans, tuning
+from crossrun_server import plan, plans, tuning
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.placement import Placement
@@ -37,20 +37,20 @@ class Opened:
     cores: int = 0  # that the lanes share; 0: each has its own
 
 
-def open_lanes(file: Path, placed: Placement, complete: Complete) -> Opened:
-    """Open all sessions of a model.
+def open_lanes(file: Path, placed: Placement, there: int, complete: Complete) -> Opened:
+    """Open all sessions of a model, for as many cores as are there.
 
     Raises:
         LoadError: see Session; or the plan is none.
     """
-    there, session = cores.available(), _sessions(file, placed)
+    session = _sessions(file, placed, there)
     pinned = plan.parse(placed.plan) if placed.plan not in ("", AUTO) else None
     key = _key(file, placed, there) if placed.plan == AUTO else ""
     known = pinned or (plans.read(key) if key else None)
     first = session(known.lanes[0].threads if known else placed.threads.intra_op)
     served = complete(first)
     if not (placed.plan and first.assignment.nodes.keys() <= {CPU}):
-        return _instances(file, placed, served, first)
+        return _instances(file, placed, there, served, first)
     found = known or _found(session, served, there, key)
     sessions = tuple(session(lane.threads) for lane in found.lanes)
     lanes = (
@@ -60,29 +60,32 @@ def open_lanes(file: Path, placed: Placement, complete: Complete) -> Opened:
     return Opened(served, sessions, tuple(lanes), found, max(there, found.lanes[0].threads))
 
 
-def measure(file: Path, placed: Placement, complete: Complete) -> Tuned:
+def measure(file: Path, placed: Placement, there: int, complete: Complete) -> Tuned:
     """Find the plan of a model by measurement, and keep it for the next load.
 
     Raises:
         LoadError: see Session; or it does not run on the CPU alone, or not on zeros.
     """
-    there, session = cores.available(), _sessions(file, placed)
+    session = _sessions(file, placed, there)
     first = session(there)
     if not first.assignment.nodes.keys() <= {CPU}:
         raise LoadError(f"plans are for the CPU, and {first.assignment} computes this model")
     return _tuned(session, complete(first), there, _key(file, placed, there))
 
 
-def _sessions(file: Path, placed: Placement) -> Open:
+def _sessions(file: Path, placed: Placement, there: int) -> Open:
     @cache
     def opened(threads: int) -> Session:
         return Session(file, placed.requests[0], Threads(threads, placed.threads.inter_op))
 
-    return lambda threads: opened(threads or cores.available())
+    return lambda threads: opened(threads or there)
 
 
-def _instances(file: Path, placed: Placement, served: ServedConfig, first: Session) -> Opened:
-    others = (Session(file, request, placed.threads) for request in placed.requests[1:])
+def _instances(
+    file: Path, placed: Placement, there: int, served: ServedConfig, first: Session
+) -> Opened:
+    threads = Threads(placed.threads.intra_op or there, placed.threads.inter_op)
+    others = (Session(file, request, threads) for request in placed.requests[1:])
     sessions = (first, *others)
     lanes = tuple(Lane(served.reshapes.around(session.run)) for session in sessions)
     return Opened(served, sessions, lanes)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config, lanes, layout, placement
+from crossrun_server import config, cores, lanes, layout, placement
 from crossrun_server.cache import Cache, ModelCache
 from crossrun_server.errors import LoadError, PollError, ServingError
 from crossrun_server.lanes import Opened
@@ -50,6 +50,7 @@ class Shared:
     default: Request  # the execution providers of models that name none
     cache: Cache | None = None  # of the answers of models that ask for it
     observers: tuple[Observer, ...] = ()  # are told of each request once it is over
+    cores: int = 0  # threads of sessions that ask for no number; 0: one for each core
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def measure(source: Source, shared: Shared) -> Tuned:
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
         if not placed.plan:
             raise LoadError(f"{source.name}: config.pbtxt gives instances or threads, not a plan")
-        return lanes.measure(file, placed, _completing(declared, folder))
+        return lanes.measure(file, placed, cores.available(), _completing(declared, folder))
 
 
 @contextmanager
@@ -213,7 +214,8 @@ def _load_version(
     started = time.perf_counter()
     try:
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
-        opened = lanes.open_lanes(file, placed, _completing(declared, folder))
+        there = shared.cores or cores.available()
+        opened = lanes.open_lanes(file, placed, there, _completing(declared, folder))
         served = opened.served
         labels = _labels(folder, served)
         for lane in opened.lanes:

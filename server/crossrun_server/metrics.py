@@ -8,7 +8,7 @@ Source: https://github.com/triton-inference-server/server (docs/user_guide/metri
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from crossrun_server.errors import ServingError
 from crossrun_server.model import Model
-from crossrun_server.statistics import BOUNDS, Counters
+from crossrun_server.statistics import BOUNDS, Counters, added
 
 LABELS = ("model", "version", "provider")
 
@@ -77,6 +77,24 @@ def read(models: Iterable[Model]) -> list[Reading]:
         )
         for model in models
     ]
+
+
+def merged(readings: Iterable[Reading]) -> list[Reading]:
+    """Add up what several processes have read; the nodes are the same in all of them."""
+    totals: dict[tuple[str, str, str], Reading] = {}
+    for reading in readings:
+        before = totals.get(reading.labels)
+        totals[reading.labels] = reading if before is None else _added(before, reading)
+    return list(totals.values())
+
+
+def _added(one: Reading, other: Reading) -> Reading:
+    return replace(
+        one,
+        counters=added(one.counters, other.counters),
+        pending=one.pending + other.pending,
+        cached=one.cached or other.cached,
+    )
 
 
 @contextmanager

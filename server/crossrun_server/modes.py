@@ -20,7 +20,7 @@ from crossrun_server.errors import (
     UnknownModel,
 )
 from crossrun_server.loader import Source
-from crossrun_server.repository import Repository
+from crossrun_server.repository import Agree, Repository
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +43,17 @@ class Policy:
     at_start: tuple[str, ...] = ()  # names, or "*" alone; with Mode.EXPLICIT only
     poll_seconds: int = 15
     exit_on_error: bool = True
+    among: frozenset[str] | None = None  # of those that are to be there, these alone; None: all
 
 
 class Control:
     """Has a repository load and unload models as one of the modes says."""
 
-    def __init__(self, repository: Repository, policy: Policy) -> None:
+    def __init__(self, repository: Repository, policy: Policy, agree: Agree | None = None) -> None:
+        """Store what is controlled and how; `agree` has the last word on loads asked for."""
         self.repository = repository
         self._policy = policy
+        self._agree = agree
         self._seen: dict[str, layout.Stamp] = {}
 
     async def start(self) -> None:
@@ -66,8 +69,10 @@ class Control:
             raise LoadError(f"{root} holds no model; expected NAME/1/model.onnx")
         self.repository.expect(found)
         self._seen = self._look(found)
+        among = self._policy.among
         for name in self._wanted(found):
-            await self._load(name, fatal=self._policy.exit_on_error)
+            if among is None or name in among:
+                await self._load(name, fatal=self._policy.exit_on_error)
 
     async def watch(self) -> None:
         """Follow the disk until cancelled; returns at once in modes that do not."""
@@ -91,7 +96,8 @@ class Control:
         """
         self._allow(name)
         try:
-            await self.repository.load(self._source(name, config, files))
+            source = self._source(name, config, files)
+            await self.repository.load(source, agree=self._agree)
         except LoadError as error:
             log.error("%s", error)
             raise

@@ -5,7 +5,7 @@ before finishes on it. Knows nothing of requests, and not why a model is loaded.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from crossrun_server.model import Model
 from crossrun_server.states import UNKNOWN, Entry, Retired
 
 Listener = Callable[[str, bool], None]
+Agree = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ class Repository:
         for name in names:
             self._listener(name, False)
 
-    async def load(self, source: Source, *, keep_unchanged: bool = False) -> None:
+    async def load(
+        self, source: Source, *, keep_unchanged: bool = False, agree: Agree | None = None
+    ) -> None:
         """Load a model beside the one that serves, then let it take over.
 
         Whoever awaits this may leave: it goes on.
@@ -117,11 +120,12 @@ class Repository:
         Args:
             source: what to load it from.
             keep_unchanged: leave versions alone whose files are those that were loaded.
+            agree: is awaited once it is warm; where this raises, it does not take over.
 
         Raises:
             LoadError: it cannot be loaded; what was loaded before goes on serving.
         """
-        await self._to_its_end(self._load(source, keep_unchanged))
+        await self._to_its_end(self._load(source, keep_unchanged, agree))
 
     async def unload(self, name: str) -> None:
         """Let a model take no more requests; it is released once those it has are answered.
@@ -155,12 +159,14 @@ class Repository:
             self._entries[source.name] = entry
         return entry
 
-    async def _load(self, source: Source, keep_unchanged: bool) -> None:
+    async def _load(self, source: Source, keep_unchanged: bool, agree: Agree | None) -> None:
         entry = self._entry(source)
         async with entry.changing:
             previous = entry.loaded if keep_unchanged else None
             try:
                 loaded = await self._on_a_thread(source, previous, entry)
+                if agree is not None:
+                    await _agreed(agree, loaded, previous or Loaded())
             except Exception as error:
                 entry.failed(str(error))
                 self._tell(entry)
@@ -197,6 +203,17 @@ class Repository:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _agreed(agree: Agree, loaded: Loaded, previous: Loaded) -> None:
+    """Release what was loaded in vain where it is not agreed to."""
+    try:
+        await agree()
+    except BaseException:
+        for version, model in loaded.models.items():
+            if previous.models.get(version) is not model:
+                model.close()
+        raise
 
 
 async def _retire(entry: Entry, retired: Retired) -> None:

@@ -29,9 +29,9 @@ class Duration:
     count: int = 0
     ns: int = 0
 
-    def add(self, ns: int) -> None:
-        """Count once more."""
-        self.count += 1
+    def add(self, ns: int, count: int = 1) -> None:
+        """Count once more, or so many times that took so long together."""
+        self.count += count
         self.ns += ns
 
 
@@ -111,6 +111,26 @@ def _copied(counters: Counters) -> Counters:
         for rows, batch in counters.batches.items()
     }
     return Counters(**parts | {"batches": batches})
+
+
+def added(one: Counters, other: Counters) -> Counters:
+    """Add up what two have counted of the same version of a model."""
+    total = _copied(one)
+    total.last_arrival_ns = max(one.last_arrival_ns, other.last_arrival_ns)
+    total.inferences += other.inferences
+    total.executions += other.executions
+    _add_durations(total, other)
+    for rows, batches in other.batches.items():
+        _add_durations(total.batches.setdefault(rows, Batches()), batches)
+    total.failures = {why: n + other.failures[why] for why, n in one.failures.items()}
+    total.histogram = [sum(pair) for pair in zip(one.histogram, other.histogram, strict=True)]
+    return total
+
+
+def _add_durations(total: Counters | Batches, other: Counters | Batches) -> None:
+    for name, duration in vars(other).items():
+        if isinstance(duration, Duration):
+            getattr(total, name).add(duration.ns, duration.count)
 
 
 def _count_reply(counters: Counters, reply: Reply, rows: int) -> None:

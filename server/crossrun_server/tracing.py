@@ -28,11 +28,12 @@ Entry = dict[str, Any]
 class Tracer:
     """Samples requests and writes what became of them."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, suffix: str = "") -> None:
+        """Store how tracing starts; the suffix tells apart the files of several processes."""
         self.file = config.file
         self._start = config.settings
         self._ids = itertools.count(1)
-        self._output = _Output(config.file)
+        self._output = _Output(config.file + suffix)
         self._everywhere = _Scope(config.settings, self._output)
         self._models: dict[str, _Scope] = {}
 

@@ -7,7 +7,7 @@ from crossrun_server.services.edge import InFlight
 from crossrun_server.services.inference import Inference
 from crossrun_server.services.memory import SharedMemory
 from crossrun_server.services.settings import Settings
-from crossrun_server.services.statistics import Statistics
+from crossrun_server.services.statistics import Count, Statistics
 from crossrun_server.services.stream import Stream
 from crossrun_server.shared_memory import Regions
 from crossrun_server.tracing import Tracer
@@ -38,6 +38,7 @@ class ProtocolService(Inference, Stream, SharedMemory, ModelControl, Statistics,
         in_flight: InFlight,
         tracer: Tracer,
         log: Log,
+        count: Count,
     ) -> None:
         repository = control.repository
         extensions = (*EXTENSIONS, SHARED_MEMORY) if regions.enabled else EXTENSIONS
@@ -45,5 +46,5 @@ class ProtocolService(Inference, Stream, SharedMemory, ModelControl, Statistics,
         Stream.__init__(self, repository, regions, in_flight)
         SharedMemory.__init__(self, regions)
         ModelControl.__init__(self, control)
-        Statistics.__init__(self, repository)
+        Statistics.__init__(self, repository, count)
         Settings.__init__(self, repository, tracer, log)

@@ -38,11 +38,16 @@ class Settings(GRPCInferenceServiceServicer):
         context: Context,
     ) -> pb.LogSettingsResponse:
         """Change what is logged and how, and tell what is in force."""
-        self._log.change({name: _value(setting) for name, setting in request.settings.items()})
+        self._log.change(log_changes(request))
         response = pb.LogSettingsResponse()
         for name, value in self._log.settings().items():
             setattr(response.settings[name], _field(value), value)
         return response
+
+
+def log_changes(request: pb.LogSettingsRequest) -> dict[str, Value | None]:
+    """Read the settings of a request, for Log.change."""
+    return {name: _value(setting) for name, setting in request.settings.items()}
 
 
 def _value(setting: pb.LogSettingsRequest.SettingValue) -> Value | None:

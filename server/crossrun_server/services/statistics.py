@@ -1,5 +1,7 @@
 """ModelStatistics: what each version of a model has done since it was loaded."""
 
+from collections.abc import Awaitable, Callable
+
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server.model import Model
@@ -7,12 +9,20 @@ from crossrun_server.repository import Repository
 from crossrun_server.services.edge import Context
 from crossrun_server.statistics import Batches, Counters, Duration
 
+Count = Callable[[list[Model]], Awaitable[list[Counters]]]
+
+
+async def count(models: list[Model]) -> list[Counters]:
+    """Read the counters of this process."""
+    return [model.statistics.read() for model in models]
+
 
 class Statistics(GRPCInferenceServiceServicer):
     """Tells the counters of every model of a repository."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, counted: Count = count) -> None:
         self._repository = repository
+        self._count = counted
 
     async def ModelStatistics(
         self,
@@ -21,11 +31,11 @@ class Statistics(GRPCInferenceServiceServicer):
     ) -> pb.ModelStatisticsResponse:
         """Counters of one version, of all of a model, or of all models."""
         models = self._repository.select(request.name, request.version)
-        return pb.ModelStatisticsResponse(model_stats=[_statistics(model) for model in models])
+        counted = await self._count(models)
+        return pb.ModelStatisticsResponse(model_stats=map(_statistics, models, counted))
 
 
-def _statistics(model: Model) -> pb.ModelStatistics:
-    counters = model.statistics.read()
+def _statistics(model: Model, counters: Counters) -> pb.ModelStatistics:
     return pb.ModelStatistics(
         name=model.name,
         version=model.version,

@@ -1,0 +1,75 @@
+"""Calls between a supervisor and its workers: Python objects over gRPC on Unix sockets.
+
+The sockets lie in a folder that only this user may enter, which is why objects may be pickled.
+"""
+
+import pickle
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from crossrun_server.errors import ServingError
+
+SERVICE = "crossrun.Link"
+OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+
+Function = Callable[..., Awaitable[Any]]
+
+
+class Lost(Exception):  # noqa: N818 - named after what happened
+    """The other process ended, or did not answer in time."""
+
+
+@asynccontextmanager
+async def answering(socket: Path, functions: Mapping[str, Function]) -> AsyncIterator[None]:
+    """Let other processes call functions, by name, until the block ends.
+
+    Raises:
+        ServingError: there can be no such socket: paths of over a hundred bytes are too long.
+    """
+    server = grpc.aio.server(options=OPTIONS)
+    methods = {name: _handler(function) for name, function in functions.items()}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+    try:
+        server.add_insecure_port(f"unix:{socket}")
+    except RuntimeError as error:
+        text = f"workers cannot talk over {socket}; TMPDIR chooses another folder"
+        raise ServingError(text) from error
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(None)
+
+
+def _handler(function: Function) -> "grpc.RpcMethodHandler[Any, Any]":
+    async def answer(arguments: tuple[Any, ...], _: object) -> Any:
+        return await function(*arguments)
+
+    return grpc.unary_unary_rpc_method_handler(answer, pickle.loads, pickle.dumps)
+
+
+class Peer:
+    """Another process, by its socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._channel = grpc.aio.insecure_channel(f"unix:{socket}", OPTIONS)
+
+    async def call(self, name: str, *arguments: Any, timeout: float | None = None) -> Any:
+        """Call a function there and wait for what it gives, so many seconds or without end.
+
+        Raises:
+            Lost: there will be no answer.
+        """
+        method = self._channel.unary_unary(f"/{SERVICE}/{name}", pickle.dumps, pickle.loads)
+        try:
+            return await method(arguments, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise Lost(error.details()) from error
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._channel.close()
