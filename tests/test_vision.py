@@ -183,6 +183,17 @@ def test_crop_cuts_the_middle_in_the_inputs_proportion() -> None:
     assert pixels[-1, -1, 0] == 114
 
 
+def test_a_jpeg_much_larger_than_the_input_is_decoded_smaller() -> None:
+    """Its pixels are those of the whole picture but for a grey value; a smaller one's are exact."""
+    rng = np.random.default_rng(3)
+    scene = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    for width, height, most in ((1200, 900, 1.0), (250, 190, 0.0)):
+        jpeg = encoded(scene.resize((width, height), Image.Resampling.BICUBIC), "JPEG", quality=95)
+        whole = Image.open(io.BytesIO(jpeg)).resize((48, 48), Image.Resampling.BILINEAR)
+        got = images.load(jpeg, 48, 48, "stretch").astype(float)
+        assert np.abs(got - np.asarray(whole)).mean() <= most
+
+
 def test_pixels_equal_those_of_keras(photographs: Path) -> None:
     """Every photograph comes out as keras.utils.load_img gives it, bit by bit."""
     keras = pytest.importorskip("crossrun_export.backend").keras

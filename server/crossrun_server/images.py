@@ -1,7 +1,8 @@
 """Encoded pictures to pixels, as Keras does it. The only place that knows an image codec.
 
 Decoding and resizing are Pillow's, as in keras.utils.load_img: same library, same
-pixels. One thing differs on purpose: the EXIF orientation is applied.
+pixels. Two things differ on purpose: the EXIF orientation is applied, and a JPEG that is much
+larger than the input is decoded at a half, a quarter or an eighth of its size.
 """
 
 import io
@@ -17,6 +18,9 @@ Resize = Literal["stretch", "crop"]
 Pixels = NDArray[np.uint8]
 
 CROP = 0.875  # of the shorter side: 224 of 256, the habit of ImageNet evaluation
+# How much larger than the input a JPEG stays where it is decoded at a part of its size: so 12
+# megapixels cost 31 ms in the place of 175, and of 32 photographs none got another first class.
+ROOM = 3
 MAX_PIXELS = 100_000_000  # a few kilobytes of PNG can unfold to gigabytes
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at its own limit; ours refuses
@@ -35,6 +39,7 @@ def load(data: bytes, height: int, width: int, resize: Resize) -> Pixels:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             _check_size(image)
+            image.draft(None, (ROOM * max(width, height),) * 2)
             upright = ImageOps.exif_transpose(image)
             return np.asarray(_fit(_rgb(upright), height, width, resize))
     except UnidentifiedImageError:

@@ -4,12 +4,13 @@ The files are a folder, or bytes given in its place; a configuration may be give
 config.pbtxt. Knows no other models and nothing of requests.
 """
 
+import ctypes
 import logging
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -87,7 +88,9 @@ def load(
             files = _wanted(declared, _versions(folder, declared), folder)
             announce(list(files))
             kept = _unchanged(previous or Loaded(), stamp)
-            return Loaded(_load_versions(folder, files, declared, shared, kept), stamp)
+            loaded = Loaded(_load_versions(folder, files, declared, shared, kept), stamp)
+            _give_back()
+            return loaded
     except PollError as error:
         text = f"{failed}, failed to poll from model repository: {error}"
         raise PollError(text) from error
@@ -199,6 +202,12 @@ def _load_versions(
         _let_go(error)
         raise
     return {version: built.get(version) or kept[version] for version in files}
+
+
+def _give_back() -> None:
+    """Let the system have again what loading needed and running does not; glibc keeps it else."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _let_go(error: BaseException | None) -> None:
