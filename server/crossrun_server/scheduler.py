@@ -66,7 +66,8 @@ class Scheduler:
         self._places = [_Place(lane.run, lane.cores) for lane in lanes for _ in range(lane.places)]
         self._idle = list(self._places)
         self._cores = cores or sum(place.cores for place in self._places)
-        self._shared = bool(cores)  # lanes share the cores: a batch for each that is idle
+        # Who waits is divided among lanes that share the cores, where the policy says no sizes.
+        self._divides = bool(cores) and policy.merges_freely
         self._policy = policy
         self._observe = observe
         self._waiting = WaitingRoom(policy)
@@ -205,7 +206,7 @@ class Scheduler:
 
     def _shares(self, place: _Place) -> int:
         """Among how many places those who wait are divided."""
-        return self._cores // place.cores if self._shared else 1
+        return self._cores // place.cores if self._divides else 1
 
     def _wake_at(self, when: float) -> None:
         if self._timer is not None:
