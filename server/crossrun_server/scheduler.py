@@ -45,7 +45,7 @@ class _Place:
 class Scheduler:
     """Runs requests in batches, side by side as far as there are lanes and cores.
 
-    A request that comes while a wide lane is free gets it; those that had to wait get narrow ones.
+    A request that waits alone gets the widest lane; several get narrow ones, side by side.
     What waits and what runs is known under one lock: the thread that ends a batch starts the next
     itself, so that no core idles until the event loop has heard of it. All else is the loop's.
 
@@ -155,7 +155,7 @@ class Scheduler:
             self._quiet.clear()
             if self._policy.preserve_ordering:
                 self._line[request] = None
-            self._pump(fresh=True)
+            self._pump()
         if request.expires is not None and not queue.delay_expired:
             loop = asyncio.get_running_loop()
             request.alarm = loop.call_at(request.expires, self._reject, request, timeout)
@@ -183,10 +183,10 @@ class Scheduler:
             if not self._waiting and len(self._idle) == len(self._places):
                 self._quiet.set()
 
-    def _pump(self, *, fresh: bool = False) -> None:
+    def _pump(self) -> None:
         """Start batches while a place is idle and the requests need not wait for company."""
         now = time.monotonic()  # the event loop's clock
-        while not self._closed and self._waiting and (place := self._next_place(fresh)):
+        while not self._closed and self._waiting and (place := self._next_place()):
             batch, ready_at = self._waiting.next_batch(now, self._shares(place))
             if not batch:
                 return
@@ -195,14 +195,14 @@ class Scheduler:
                 return
             self._start(place, batch)
 
-    def _next_place(self, fresh: bool) -> _Place | None:
-        """The widest idle place for a request that has just come; the narrowest where some wait.
-
-        Where one had to wait more are on their way, and a wide place would keep them waiting.
-        """
+    def _next_place(self) -> _Place | None:
+        """The widest idle place that leaves cores for all who wait; else the narrowest there is."""
         fitting = [place for place in reversed(self._idle) if place.cores <= self._cores]
-        choose = max if fresh and len(self._waiting) == 1 else min
-        return choose(fitting, key=lambda place: place.cores, default=None)
+        wanted = len(self._waiting)
+        roomy = [place for place in fitting if place.cores * wanted <= self._cores]
+        if roomy:
+            return max(roomy, key=lambda place: place.cores)
+        return min(fitting, key=lambda place: place.cores, default=None)
 
     def _shares(self, place: _Place) -> int:
         """Among how many places those who wait are divided."""
