@@ -122,7 +122,8 @@ class Scheduler:
     @property
     def pending(self) -> int:
         """How many requests wait to be run."""
-        return len(self._waiting)
+        with self._lock:
+            return len(self._waiting)
 
     def close(self) -> None:
         """Refuse whoever still waits; let each thread go once what it runs has ended."""
