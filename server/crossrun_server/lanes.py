@@ -70,7 +70,8 @@ def measure(file: Path, placed: Placement, there: int, complete: Complete) -> Tu
     first = session(there)
     if not first.assignment.nodes.keys() <= {CPU}:
         raise LoadError(f"plans are for the CPU, and {first.assignment} computes this model")
-    return _tuned(session, complete(first), there, _key(file, placed, there))
+    with plans.measuring():
+        return _tuned(session, complete(first), there, _key(file, placed, there))
 
 
 def _sessions(file: Path, placed: Placement, there: int) -> Open:
@@ -93,7 +94,8 @@ def _instances(
 
 def _found(session: Open, served: ServedConfig, there: int, key: str) -> Plan:
     try:
-        return _tuned(session, served, there, key).plan
+        with plans.measuring():
+            return plans.read(key) or _tuned(session, served, there, key).plan
     except LoadError as error:
         log.warning("%s: no plan was measured: %s", served.proto.name, error)
         return Plan((plan.Lane(1, there),))

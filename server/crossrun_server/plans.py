@@ -3,10 +3,13 @@
 A plan that cannot be kept is measured again at the next load; that is all that is lost.
 """
 
+import fcntl
 import hashlib
 import logging
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -46,6 +49,17 @@ def write(key: str, found: Plan) -> None:
         Path(part.name).replace(file)
     except OSError as error:
         log.warning("the plan cannot be kept for the next start: %s", error)
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Let one process at a time measure: two that did at once would find each other's plans."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # where there is no room for a lock nobody waits
+            file = _file("lock")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(file.open("w")), fcntl.LOCK_EX)
+        yield
 
 
 def _file(key: str) -> Path:
