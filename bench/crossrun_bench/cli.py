@@ -147,7 +147,7 @@ def report(
     from crossrun_bench.report import html, terminal
     from crossrun_bench.report import markdown as md
 
-    read = [results.read(file) for file in files]
+    read = [result for file in files for result in results.read_all(file)]
     if markdown:
         results.write_text(markdown, md.render(read))
     if output:
@@ -158,6 +158,28 @@ def report(
         terminal.show(read)
         for written in filter(None, (output, markdown)):
             _print(f"report: {written}")
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="TOML file, or quick, readme or full.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the study; build/SUITE by default.")
+    ] = None,
+) -> None:
+    """Run a whole study, from export to report; run again, it goes on where it was ended."""
+    from crossrun_bench import suite as suites
+    from crossrun_bench.report import html, terminal
+    from crossrun_bench.report import markdown as md
+
+    folder = output or Path("build", Path(suite).stem)
+    found = suites.run(suites.read(suite), folder, _command(), _check)
+    pages = {"report.md": md.render(found), "report.html": html.render(found)}
+    for name, page in pages.items():
+        results.write_text(folder / name, page)
+    terminal.show(found)
+    for name in ("study.json", *pages):
+        _print(f"study: {folder / name}")
 
 
 @app.command()
@@ -179,6 +201,20 @@ def classify(
         _print_json({str(file): classes for file, classes in answers.items()})
     else:
         terminal.show_classes(answers)
+
+
+def _check(words: Sequence[str]) -> None:
+    """BenchError for words that are no command line of this program."""
+    program, name, *options = words
+    command: Any = typer.main.get_command(app)
+    # Typer has a click of its own, or the real one, and names its family of errors nowhere.
+    usage_error: Any = typer.BadParameter.__bases__
+    try:
+        if name not in command.commands:
+            raise BenchError(f"no command '{name}': expected one of {', '.join(command.commands)}")
+        command.commands[name].make_context(program, options)
+    except usage_error as error:
+        raise BenchError(f"{name}: {error.format_message()}") from error
 
 
 def _finish(result: results.Result, output: Path | None, as_json: bool) -> None:

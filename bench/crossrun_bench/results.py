@@ -175,6 +175,9 @@ _KINDS: dict[str, type[Result]] = {
 }
 
 
+_STUDY = "study"  # a file of several results
+
+
 def about(model: Model) -> ModelInfo:
     """The part of a model's description that a result keeps: no paths of the machine."""
     return ModelInfo(
@@ -199,6 +202,22 @@ def to_document(result: Result) -> dict[str, Any]:
     return {"format": FORMAT, "kind": kind(result), **asdict(result)}
 
 
+@dataclass(frozen=True)
+class Study:
+    """The results of a suite's steps, in their order, with the suite's text."""
+
+    command: str
+    suite: str
+    results: tuple[Result, ...]
+
+
+def write_study(path: Path, study: Study) -> None:
+    """Write a study's document, which holds those of its results; BenchError where that fails."""
+    head = {"format": FORMAT, "kind": _STUDY, "command": study.command, "suite": study.suite}
+    documents = [to_document(result) for result in study.results]
+    write_text(path, json.dumps(head | {"results": documents}) + "\n")
+
+
 def write(path: Path, result: Result) -> None:
     """Write a result's document; BenchError where that fails."""
     write_text(path, json.dumps(to_document(result)) + "\n")
@@ -217,20 +236,35 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read(path: Path) -> Result:
-    """A result from its file; BenchError for any file that is not a whole `crossrun-bench/1`."""
+    """The result in a file; BenchError for what is no whole `crossrun-bench/1`, or is a study."""
+    return _result(path, _document(path))
+
+
+def read_all(path: Path) -> list[Result]:
+    """The result in a file, or all those of a study; BenchError as of `read`."""
+    document = _document(path)
+    parts = document.get("results") if document.get("kind") == _STUDY else None
+    return [_result(path, part) for part in (parts if isinstance(parts, list) else [document])]
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise BenchError(f"{path}: damaged, no JSON document: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        found = document.get("format") if isinstance(document, dict) else None
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != FORMAT:
         raise BenchError(f"{path}: expected format '{FORMAT}', got {json.dumps(found)}")
-    if document.get("kind") not in _KINDS:
-        expected = ", ".join(_KINDS)
-        raise BenchError(f"{path}: expected kind {expected}, got {document.get('kind')}")
+    return dict(document)
+
+
+def _result(path: Path, document: Any) -> Result:
+    name = document.get("kind") if isinstance(document, dict) else None
+    if name not in _KINDS:
+        raise BenchError(f"{path}: expected kind {', '.join(_KINDS)}, got {name}")
     try:
-        return decode(_KINDS[document["kind"]], document)
+        return decode(_KINDS[name], document)
     except ValueError as error:
         raise BenchError(f"{path}: damaged: {error}") from error
