@@ -141,6 +141,9 @@ def report(
     files: Annotated[list[Path], typer.Argument(help="Results of the commands that measure.")],
     output: Annotated[Path | None, typer.Option(help="Write one HTML page here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown here.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Put new tables into this Markdown, where it asks for them.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show results: tables here, and as Markdown or as one self-contained HTML page."""
@@ -152,11 +155,13 @@ def report(
         results.write_text(markdown, md.render(read))
     if output:
         results.write_text(output, html.render(read))
+    if into:
+        results.write_text(into, md.renewed(results.read_text(into), read))
     if as_json:
         _print_json([results.to_document(result) for result in read])
     else:
         terminal.show(read)
-        for written in filter(None, (output, markdown)):
+        for written in filter(None, (output, markdown, into)):
             _print(f"report: {written}")
 
 

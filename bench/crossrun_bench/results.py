@@ -235,6 +235,14 @@ def write_text(path: Path, text: str) -> None:
         raise BenchError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def read_text(path: Path) -> str:
+    """What a file says; BenchError where it cannot be read."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def read(path: Path) -> Result:
     """The result in a file; BenchError for what is no whole `crossrun-bench/1`, or is a study."""
     return _result(path, _document(path))
@@ -249,9 +257,7 @@ def read_all(path: Path) -> list[Result]:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
+        document = json.loads(read_text(path))
     except ValueError as error:
         raise BenchError(f"{path}: damaged, no JSON document: {error}") from error
     found = document.get("format") if isinstance(document, dict) else None
