@@ -17,7 +17,7 @@ from crossrun_server.session import Assignment, Threads
 
 Group = pb.ModelInstanceGroup
 
-PROVIDERS, PLAN = "providers", "plan"
+PROVIDERS, PLAN, BATCH_SIZES = "providers", "plan", "batch_sizes"
 RUNNING, LANES = "crossrun.running", "crossrun.plan"
 # Triton's names for its ONNX backend.
 INTRA_OP, INTER_OP = "intra_op_thread_count", "inter_op_thread_count"
@@ -35,6 +35,7 @@ class Placement:
     requests: tuple[Request, ...]
     threads: Threads
     plan: str = ""  # of lanes in the place of instances; empty where those are given
+    batch_sizes: str | None = None  # that runs may have, as given
 
 
 def place(proto: pb.ModelConfig, default: Request) -> Placement:
@@ -49,12 +50,15 @@ def place(proto: pb.ModelConfig, default: Request) -> Placement:
         for _ in range(_count(group))
     ]  # fmt: skip
     threads = Threads(_whole_number(proto, INTRA_OP), _whole_number(proto, INTER_OP))
-    return Placement(tuple(requests), threads, _plan(proto, len(requests), threads))
+    plan = _plan(proto, len(requests), threads)
+    sizes = proto.parameters[BATCH_SIZES].string_value if BATCH_SIZES in proto.parameters else None
+    return Placement(tuple(requests), threads, plan, sizes)
 
 
 def understands(key: str) -> bool:
     """Whether a key of `parameters` says where a model runs."""
-    return key in (PROVIDERS, PLAN, RUNNING, LANES, INTRA_OP, INTER_OP) or _is_option(key)
+    known = (PROVIDERS, PLAN, BATCH_SIZES, RUNNING, LANES, INTRA_OP, INTER_OP)
+    return key in known or _is_option(key)
 
 
 def write(proto: pb.ModelConfig, assignments: Sequence[Assignment], plan: Plan | None) -> None:
