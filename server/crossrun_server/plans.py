@@ -3,14 +3,12 @@
 A plan that cannot be kept is measured again at the next load; that is all that is lost.
 """
 
-import hashlib
 import logging
-import os
 import platform
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from crossrun_server import plan
+from crossrun_server import caches, plan
 from crossrun_server.errors import LoadError
 from crossrun_server.plan import Plan
 
@@ -21,11 +19,7 @@ PROCESSOR = Path("/proc/cpuinfo")
 
 def key(model: Path, *circumstances: object) -> str:
     """Name what a plan holds for: this model on this processor in these circumstances."""
-    with model.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    for one in (_processor(), *circumstances):
-        digest.update(f"\n{one}".encode())
-    return digest.hexdigest()[:32]
+    return caches.key(model, _processor(), *circumstances)
 
 
 def read(key: str) -> Plan | None:
@@ -49,8 +43,7 @@ def write(key: str, found: Plan) -> None:
 
 
 def _file(key: str) -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - raises nothing without a home
-    return Path(home) / "crossrun" / "plans" / key
+    return caches.folder("plans") / key
 
 
 def _processor() -> str:

@@ -17,7 +17,7 @@ from crossrun_server import plugins
 from crossrun_server.errors import LoadError
 from crossrun_server.overheard import overheard
 
-CPU = "CPUExecutionProvider"
+CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 AUTO = "auto"
 
 SUFFIX = "ExecutionProvider"  # people type what is before it, in lower case
@@ -36,13 +36,13 @@ AUTO_ORDER = ("cuda", "migraphx", "rocm", "qnn", "coreml", "dml", "openvino", "c
 # The extra that brings a build with a provider in it.
 EXTRAS = {
     CPU: "cpu",
-    "CUDAExecutionProvider": "gpu",
-    "TensorrtExecutionProvider": "gpu",
+    CUDA: "gpu",
+    TENSORRT: "gpu",
     "OpenVINOExecutionProvider": "openvino",
 }
 # The option by which a provider is told what to run on; for plugins onnxruntime lists devices.
 DEVICE_TYPE = "device_type"
-NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
+NVIDIA = {CUDA, TENSORRT}
 
 # Where a library comes from, by its name before `.so`.
 LIBRARY_HINTS = {

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 
 from crossrun_server import cores, providers
+from crossrun_server.defaults import completed
 from crossrun_server.errors import LoadError
 from crossrun_server.providers import CPU, Provider, ProviderUnavailable, Request
 from crossrun_server.saturation import saturates
@@ -154,7 +155,7 @@ def _create(
     options, missing = _options(threads), {}
     for provider in wanted:
         try:
-            providers.add(options, provider)
+            providers.add(options, completed(provider, model))
         except ProviderUnavailable as error:
             missing[provider.name] = str(error)
     if len(missing) == len(wanted):

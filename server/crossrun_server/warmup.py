@@ -45,7 +45,9 @@ def warm_up(run: Run, config: ServedConfig, folder: Path, sizes: Sequence[int] =
             reason = " ".join(str(error).split())  # onnxruntime's may have several lines
             raise LoadError(f"failed to run warmup sample {name!r}: {reason}") from error
     if sizes and all(-1 not in spec.shape[1:] for spec in config.inputs):
-        for rows in sizes:
+        # TensorRT builds its engine anew for each size outside the range that it has seen: from
+        # the largest to the smallest first, that is twice.
+        for rows in (sizes[-1], *sizes[:-1]):
             _run_zeros(run, config, rows)
     elif not config.proto.model_warmup:
         _run_zeros(run, config)
