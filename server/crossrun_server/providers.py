@@ -43,6 +43,9 @@ EXTRAS = {
 # The option by which a provider is told what to run on; for plugins onnxruntime lists devices.
 DEVICE_TYPE = "device_type"
 NVIDIA = {CUDA, TENSORRT}
+# The option by which a provider captures runs as CUDA graphs, and which card it runs on.
+GRAPHS = {CUDA: "enable_cuda_graph", TENSORRT: "trt_cuda_graph_enable"}
+DEVICE_ID = "device_id"
 
 # Where a library comes from, by its name before `.so`.
 LIBRARY_HINTS = {
@@ -68,6 +71,11 @@ class Provider:
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def captures(self) -> bool:
+        """Whether it is to capture its runs as CUDA graphs."""
+        return self.options.get(GRAPHS.get(self.name, ""), "").lower() in ("1", "true")
 
 
 @dataclass(frozen=True)
