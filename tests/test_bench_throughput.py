@@ -19,6 +19,7 @@ from crossrun_bench.results import (
     ServedTurn,
     ThroughputResult,
 )
+from crossrun_bench.serving import Server
 from crossrun_bench.throughput_summary import throughput_rows
 from crossrun_bench.throughput_tasks import OnProvider
 from tests.conftest import Command
@@ -128,6 +129,19 @@ def test_each_way_gives_the_same_answers(way: str, colours: Path) -> None:
         call = onprovider.calling(session, task, pixels, device="cpu")
         for _ in range(2):
             np.testing.assert_allclose(call(), pixels.mean((1, 2)) / 255, rtol=1e-5)
+
+
+def test_what_fails_is_told_and_left_out(colours: Path, tmp_path: Path) -> None:
+    """A process that dies at one size ends nothing but its own turns."""
+    task = OnProvider(read_model(colours, "colours"), CPU, str(tmp_path / "no.npy"), "plain", 1, 1)
+    plan = throughput.Plan(colours, "colours", ["cpu"], [1, 2], 0.01)
+    with throughput._told(task) as child:
+        found = throughput._Measured(plan, tmp_path, Server("", 0, 0), [(task, child)], 4)
+        for batch in plan.batches:
+            throughput._batch(found, batch)
+    (failure,) = found.failures
+    assert failure.startswith("Batch 1: plain 1x1: FileNotFoundError")
+    assert (found.alone, found.served, found.children) == ([], [], [])
 
 
 def test_a_card_is_named_as_nvidia_smi_names_it(
