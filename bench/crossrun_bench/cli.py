@@ -137,6 +137,27 @@ def load(
 
 
 @app.command()
+def throughput(
+    models: Models,
+    name: Name,
+    providers: Annotated[
+        str, typer.Option(help="Execution providers, one after the other.")
+    ] = "cuda,tensorrt,cpu",
+    batch: Annotated[str, typer.Option(help="Rows of a request, several sizes.")] = (
+        "1,2,4,8,16,32,64,128,256"
+    ),
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 2.0,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count rows a second by batch size on each provider, in process and through our server."""
+    from crossrun_bench.throughput import Plan, measure
+
+    plan = Plan(models, name, tuple(dict.fromkeys(_words(providers))), _sizes(batch), seconds)
+    _finish(measure(plan, _command()), output, as_json)
+
+
+@app.command()
 def report(
     files: Annotated[list[Path], typer.Argument(help="Results of the commands that measure.")],
     output: Annotated[Path | None, typer.Option(help="Write one HTML page here.")] = None,

@@ -4,16 +4,14 @@ A plan that cannot be kept is measured again at the next load; that is all that 
 """
 
 import fcntl
-import hashlib
 import logging
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from crossrun_server import plan
+from crossrun_server import caches, plan
 from crossrun_server.errors import LoadError
 from crossrun_server.plan import Plan
 
@@ -24,11 +22,7 @@ PROCESSOR = Path("/proc/cpuinfo")
 
 def key(model: Path, *circumstances: object) -> str:
     """Name what a plan holds for: this model on this processor in these circumstances."""
-    with model.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    for one in (_processor(), *circumstances):
-        digest.update(f"\n{one}".encode())
-    return digest.hexdigest()[:32]
+    return caches.key(model, _processor(), *circumstances)
 
 
 def read(key: str) -> Plan | None:
@@ -63,8 +57,7 @@ def measuring() -> Iterator[None]:
 
 
 def _file(key: str) -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - raises nothing without a home
-    return Path(home) / "crossrun" / "plans" / key
+    return caches.folder("plans") / key
 
 
 def _processor() -> str:
