@@ -15,7 +15,7 @@ ifneq ($(INDEX),)
 export UV_DEFAULT_INDEX ?= $(INDEX)
 endif
 
-# Other builds of onnxruntime, each in an environment of its own, for tests/test_providers.py.
+# Other builds of onnxruntime, each in an environment of its own, for tests and crossrun-bench.
 BUILDS := openvino plugin
 
 .PHONY: setup environments peers demo precisions test check lock clean

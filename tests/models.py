@@ -191,6 +191,22 @@ def colours() -> onnx.ModelProto:
     )
 
 
+def pictured_conv() -> onnx.ModelProto:
+    """`image` UINT8 [batch, 8, 8, 3] → `scores` [batch, 4]: `conv` on pictures."""
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=Tp.FLOAT),
+        helper.make_node("Transpose", ["float"], ["x"], perm=[0, 3, 1, 2]),
+        *conv().graph.node,
+        helper.make_node("Flatten", ["y"], ["scores"]),
+    ]
+    return _model(
+        nodes,
+        [helper.make_tensor_value_info("image", Tp.UINT8, ["batch", 8, 8, 3])],
+        [helper.make_tensor_value_info("scores", Tp.FLOAT, ["batch", 4])],
+        list(conv().graph.initializer),
+    )
+
+
 def conv(scale: float = 1.0) -> onnx.ModelProto:
     """`x` FP32 [batch, 3, 8, 8] → `y` [batch, 4, 1, 1]: a net that every provider takes."""
     weights = np.linspace(-scale, scale, 4 * 3 * 3 * 3, dtype=np.float32)

@@ -239,22 +239,29 @@ def test_a_config_that_is_sent_back_changes_nothing(repository: Path, tmp_path: 
     [
         ("device_type=GPU.7", f"{OPENVINO} cannot run here: "),
         ("colour=red", f"{OPENVINO}: Invalid OpenVINO EP option: colour"),
+        ("num_of_threads=many", f"{OPENVINO} cannot run here: "),
+        ("num_streams=few", f"{OPENVINO} cannot run here: "),
+        ("cache_dir=/proc/nowhere", f"onnxruntime cannot load model.onnx on {OPENVINO}: "),
     ],
 )
 def test_a_device_or_option_that_is_not_there_is_named(
     option: str, expected: str, repository: Path
 ) -> None:
-    """Neither a missing device nor an unknown option ends on the CPU in silence."""
+    """Neither a missing device nor an option that is wrong ends on the CPU in silence."""
     line = refused(
         repository, "--provider", "openvino", "--provider-option", f"openvino.{option}",
         environment=build("openvino"),
     )  # fmt: skip
     assert f"failed to load 'conv': version 1: {expected}" in line
-    with_fallback = refused(
+
+
+def test_an_unknown_option_is_refused_beside_a_fallback(repository: Path) -> None:
+    """That another provider is named after it excuses a missing device, no mistyped option."""
+    line = refused(
         repository, "--provider", "openvino,cpu", "--provider-option", "openvino.colour=red",
         environment=build("openvino"),
     )  # fmt: skip
-    assert "Invalid OpenVINO EP option: colour" in with_fallback
+    assert "Invalid OpenVINO EP option: colour" in line
 
 
 BF16 = '{"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}'
@@ -282,6 +289,41 @@ def test_openvino_computes_in_bf16_where_it_is_told_to(tmp_path: Path) -> None:
     assert np.array_equal(by_config, by_option)
     assert not np.array_equal(fp32, by_option)
     assert np.allclose(fp32, by_option, rtol=2**-6)
+
+
+X = np.linspace(-1, 1, 3 * 8 * 8, dtype=np.float32).reshape(1, 3, 8, 8)
+
+
+def answer_of_openvino(repository: Path, log: Path, *options: str) -> np.ndarray:
+    """What `conv` answers with options of the provider, all of it on OpenVINO."""
+    chosen = ["--provider", "openvino"]
+    for option in options:
+        chosen += ["--provider-option", f"openvino.{option}"]
+    with serving(repository, log, *chosen, environment=build("openvino")) as server:
+        assert running(placements(server.address)["conv"]) == {OPENVINO: 3}
+        return infer(server.address, "conv", X)
+
+
+def test_openvino_answers_the_same_with_other_threads(repository: Path, tmp_path: Path) -> None:
+    """How many threads and streams it computes with changes nothing of what it computes."""
+    plain = answer_of_openvino(repository, tmp_path / "log")
+    options = ("num_of_threads=1", "num_streams=2")
+    assert np.array_equal(plain, answer_of_openvino(repository, tmp_path / "log", *options))
+
+
+def test_openvino_keeps_what_it_compiled(tmp_path: Path) -> None:
+    """One file in the folder; later loads answer right, be it damaged or of other weights."""
+    for scale in (1, 2):
+        models.write(tmp_path / f"x{scale}", "conv", models.conv(scale), "max_batch_size: 4")
+    cache, log = tmp_path / "new" / "cache", tmp_path / "log"
+    option = f"cache_dir={cache}"
+    first = answer_of_openvino(tmp_path / "x1", log, option)
+    (kept,) = cache.iterdir()
+    assert kept.stat().st_size > 1000
+    assert np.allclose(2 * first, answer_of_openvino(tmp_path / "x2", log, option))
+    kept.chmod(0o600)
+    kept.write_bytes(b"damaged")
+    assert np.array_equal(first, answer_of_openvino(tmp_path / "x1", log, option))
 
 
 # --- Plugins ---------------------------------------------------------------------------------

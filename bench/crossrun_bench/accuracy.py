@@ -14,7 +14,7 @@ from crossrun_bench.progress import bar
 from crossrun_bench.repository import read_labels, read_model
 from crossrun_bench.results import AccuracyResult, TargetAnswers, about
 from crossrun_bench.runners import Task
-from crossrun_bench.serving import server_for
+from crossrun_bench.serving import serving
 from crossrun_bench.targets import COMPARED
 
 
@@ -32,9 +32,9 @@ def measure(models: Path, name: str, *, images: str, command: str) -> AccuracyRe
         found = examples(source, read_labels(models, name), model.calibrated_on)
         step = stack.enter_context(bar(len(found.files) * (1 + len(COMPARED))))
         pictures = decoded(found.files, folder / "pixels.npy", model.height, model.width, step)
-        server = stack.enter_context(server_for(models, COMPARED))
-        address = server.address if server else None
-        answers = asked([Task(t, model, pictures, address) for t in COMPARED], folder, step)
+        server = stack.enter_context(serving(models))
+        tasks = [Task(target, model, pictures, server.address) for target in COMPARED]
+        answers = asked(tasks, folder, step)
     return AccuracyResult(
         command=command,
         machine=machine.finished(before),

@@ -3,7 +3,6 @@
     python -m crossrun_bench.child < {a Task}, then commands
     {"do": "turn", "batch": 8, "seconds": 0.2}      → {"started_ns": …, "warmup": 1, "ns": […]}
     {"do": "predict", "batch": 8, "output": "….npy"} → {"done": 8} for each batch, then {}
-    {"do": "peak"}                                    → {"peak_rss_bytes": …}
 
 The first line out is {"ready_ns": …, "first_ns": …}, once a first picture is answered; the end of
 stdin ends the process. Whatever goes wrong is one line {"error": …}. Knows nothing of rounds or of
@@ -12,7 +11,6 @@ other targets.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,6 @@ import numpy as np
 
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
-from crossrun_bench.machine import peak_rss
 from crossrun_bench.runners import Runner, Task
 from crossrun_bench.targets import runner_for
 
@@ -47,10 +44,8 @@ def _serve(first_line: Any, reply: Reply) -> None:
     for command in commands():
         if command["do"] == "turn":
             reply(_turn(runner, task.pictures.batch(0, command["batch"]), command["seconds"]))
-        elif command["do"] == "predict":
-            _predict(runner, task, command["batch"], command["output"], reply)
         else:
-            reply({"peak_rss_bytes": peak_rss(os.getpid())})
+            _predict(runner, task, command["batch"], command["output"], reply)
 
 
 def _timed(runner: Runner, batch: Batch) -> int:

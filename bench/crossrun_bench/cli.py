@@ -13,10 +13,12 @@ import typer
 
 from crossrun_bench import results
 from crossrun_bench.errors import BenchError
-from crossrun_bench.targets import TARGETS, chosen
+from crossrun_bench.targets import ON_PROVIDERS, TARGETS, chosen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from crossrun_bench.environments import Backend
 
 # ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
 
@@ -33,6 +35,13 @@ Images = typer.Option(help="Folder of class folders of JPEG or PNG, or 'bundled'
 Rounds = Annotated[
     int | None,
     typer.Option(min=1, help="Interleaved rounds; 10, or fewer at slow sizes, by default."),
+]
+Environments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--environment",
+        help="NAME=DIR of a Python environment for the provider NAME; may be repeated.",
+    ),
 ]
 Output = Annotated[
     Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
@@ -57,7 +66,28 @@ def latency(
     name: Name,
     batch: Annotated[str, typer.Option(help="Pictures in a request, several sizes.")] = "1,8,32",
     rounds: Rounds = None,
-    targets: Annotated[str, typer.Option(help="What to measure.")] = ",".join(TARGETS),
+    targets: Annotated[
+        str,
+        typer.Option(
+            help=f"What to measure: all of {','.join(TARGETS)}, "
+            f"or {','.join(ON_PROVIDERS)} where providers are compared."
+        ),
+    ] = "",
+    compared: Annotated[
+        str,
+        typer.Option(
+            "--providers",
+            help="Execution providers to compare, such as cpu,openvino; NAME@ENVIRONMENT says "
+            "which environment's.",
+        ),
+    ] = "",
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One more provider, with options: 'openvino KEY=VALUE …'; may be repeated."
+        ),
+    ] = None,
+    environment: Environments = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +95,11 @@ def latency(
     from crossrun_bench.latency import Plan, measure
     from crossrun_bench.rounds import Pace
 
-    plan = Plan(models, name, chosen(_words(targets)), _sizes(batch), Pace.of(rounds))
+    asked = [[word] for word in _words(compared)] + list(map(_shell_words, variant or []))
+    backends = _backends(asked, environment)
+    default = ON_PROVIDERS if backends else TARGETS
+    wanted = chosen(_words(targets) or default)
+    plan = Plan(models, name, wanted, _sizes(batch), Pace.of(rounds), backends)
     _finish(measure(plan, _command()), output, as_json)
 
 
@@ -93,16 +127,16 @@ def precision(
     provider_option: Annotated[
         list[str] | None, typer.Option(help="KEY=VALUE for the provider; may be repeated.")
     ] = None,
+    environment: Environments = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the precisions of each model: size, speed and, with pictures, answers."""
-    from crossrun_bench import providers
     from crossrun_bench.precision import Plan, measure
     from crossrun_bench.rounds import Pace
 
-    asked = providers.provider(provider, provider_option or [])
-    plan = Plan(models, tuple(dict.fromkeys(_words(names))), images, asked, Pace.of(rounds))
+    (backend,) = _backends([[provider, *(provider_option or [])]], environment)
+    plan = Plan(models, tuple(dict.fromkeys(_words(names))), images, backend, Pace.of(rounds))
     _finish(measure(plan, _command()), output, as_json)
 
 
@@ -147,13 +181,15 @@ def throughput(
         "1,2,4,8,16,32,64,128,256"
     ),
     seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 2.0,
+    environment: Environments = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Count rows a second by batch size on each provider, in process and through our server."""
     from crossrun_bench.throughput import Plan, measure
 
-    plan = Plan(models, name, tuple(dict.fromkeys(_words(providers))), _sizes(batch), seconds)
+    wanted, folders = tuple(dict.fromkeys(_words(providers))), _folders(environment)
+    plan = Plan(models, name, wanted, _sizes(batch), seconds, folders)
     _finish(measure(plan, _command()), output, as_json)
 
 
@@ -271,6 +307,36 @@ def _command() -> str:
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _shell_words(text: str) -> list[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise BenchError(f"--variant {text!r}: {error}") from error
+    if not words:
+        raise BenchError("--variant '': expected a provider, such as 'openvino num_of_threads=1'")
+    return words
+
+
+def _backends(asked: Sequence[Sequence[str]], given: Sequence[str] | None) -> list[Backend]:
+    """Where to find each provider, asked for by its name and options KEY=VALUE."""
+    from crossrun_bench import environments, providers
+
+    folders = _folders(given)
+    found = [providers.asked(name, options) for name, *options in asked]
+    return [environments.backend(provider, folders) for provider in found]
+
+
+def _folders(given: Sequence[str] | None) -> dict[str, Path]:
+    return dict(map(_environment, given or []))
+
+
+def _environment(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not name or not folder:
+        raise BenchError(f"--environment '{text}': expected NAME=DIR")
+    return name, Path(folder)
 
 
 def _server(text: str) -> tuple[str, str]:

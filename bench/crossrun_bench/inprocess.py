@@ -19,9 +19,9 @@ from crossrun_bench.closed_loop import loaded
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
 from crossrun_bench.load_tasks import Session
-from crossrun_bench.machine import lacks_vnni
 from crossrun_bench.model import as_input
 from crossrun_bench.providers import CPU
+from crossrun_bench.sessions import options
 
 if TYPE_CHECKING:
     from crossrun_bench.driven import Reply
@@ -51,13 +51,11 @@ def _serve(first_line: Any, reply: Reply) -> None:
 
 
 def _session(session: Session) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = session.threads
+    made = options()
+    made.intra_op_num_threads = session.threads
     if session.spin_us is not None:
-        options.add_session_config_entry("session.intra_op.spin_duration_us", str(session.spin_us))
-    if lacks_vnni():  # as the server does, see runners/onnxruntime_.py
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    return onnxruntime.InferenceSession(session.model.onnx, options, providers=[CPU.name])
+        made.add_session_config_entry("session.intra_op.spin_duration_us", str(session.spin_us))
+    return onnxruntime.InferenceSession(session.model.onnx, made, providers=[CPU.name])
 
 
 if __name__ == "__main__":

@@ -103,12 +103,6 @@ def _tree(pid: int) -> Iterator[tuple[int, int]]:
             yield int(1e9 * (times.user + times.system)), process.memory_info().rss
 
 
-def lacks_vnni() -> bool:
-    """Whether this is an x86 CPU without instructions for int8; no where that cannot be read."""
-    x86 = platform.machine().lower() in {"x86_64", "amd64"}
-    return x86 and "vnni" not in (_read("/proc/cpuinfo") or "vnni")
-
-
 def _read(path: str) -> str | None:
     try:
         return Path(path).read_text("utf-8").strip()

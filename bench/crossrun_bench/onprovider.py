@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,9 @@ import onnxruntime
 
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
-from crossrun_bench.errors import BenchError
-from crossrun_bench.machine import lacks_vnni
 from crossrun_bench.model import as_input
 from crossrun_bench.providers import CPU
+from crossrun_bench.sessions import session
 from crossrun_bench.throughput_tasks import CUDA, TENSORRT, OnProvider
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def main() -> int:
 
 def _serve(first_line: Any, reply: Reply) -> None:
     task = decode(OnProvider, first_line)
-    session, pixels = _session(task), np.load(task.pixels)
+    loaded, pixels = _session(task), np.load(task.pixels)
     for command in commands():
         batch = np.resize(pixels, (command["batch"], *pixels.shape[1:]))
-        call = calling(session, task, as_input(task.model, batch))
+        call = calling(loaded, task, as_input(task.model, batch))
         if command["do"] == "answer":
             np.save(command["output"], call())
             reply({})
@@ -52,23 +52,23 @@ def _serve(first_line: Any, reply: Reply) -> None:
             reply({"ns": timed(call, task.callers, command["seconds"])})
 
 
-def calling(session: Any, task: OnProvider, tensor: Any, device: str = DEVICE) -> Callable[[], Any]:
+def calling(loaded: Any, task: OnProvider, tensor: Any, device: str = DEVICE) -> Callable[[], Any]:
     """What runs one batch and gives its answer, float32 [batch, classes], on the host."""
     name, output = task.model.input_name, task.model.output_name
     if task.way == "plain":
-        return lambda: session.run([output], {name: tensor})[0]
+        return lambda: loaded.run([output], {name: tensor})[0]
     make = onnxruntime.OrtValue.ortvalue_from_shape_and_type
-    buffer, bound = make(tensor.shape, tensor.dtype.type, device), session.io_binding()
+    buffer, bound = make(tensor.shape, tensor.dtype.type, device), loaded.io_binding()
     bound.bind_ortvalue_input(name, buffer)
     bound.bind_output(output, device)
     buffer.update_inplace(tensor)
-    session.run_with_iobinding(bound, _options(-1))  # tells the output's shape
+    loaded.run_with_iobinding(bound, _options(-1))  # tells the output's shape
     bound.bind_ortvalue_output(output, bound.get_outputs()[0])
     graph = _options(len(tensor) if task.way == "graph" else -1)
 
     def call() -> Any:
         buffer.update_inplace(tensor)
-        session.run_with_iobinding(bound, graph)
+        loaded.run_with_iobinding(bound, graph)
         return bound.copy_outputs_to_cpu()[0]
 
     return call
@@ -99,23 +99,10 @@ def _caller(call: Callable[[], Any], end: float, ns: list[int]) -> None:
 
 
 def _session(task: OnProvider) -> Any:
-    options, asked = onnxruntime.SessionOptions(), task.provider
-    given = dict(asked.options)
-    if asked.name == CPU.name:
-        options.intra_op_num_threads = task.threads
-        if lacks_vnni():  # as the server does, see runners/onnxruntime_.py
-            options.add_session_config_entry("session.x64quantprecision", "1")
-    if asked.name in GRAPHS:
-        onnxruntime.preload_dlls()
+    on = task.provider
     if task.way == "graph":
-        given[GRAPHS[asked.name]] = "1"
-    session = onnxruntime.InferenceSession(
-        task.model.onnx, options, providers=[(asked.name, given)], enable_fallback=0
-    )
-    first, *_ = session.get_providers()
-    if first != asked.name:  # it only warns, and takes the CPU
-        raise BenchError(f"{asked} cannot run here: onnxruntime fell back to {first}")
-    return session
+        on = replace(on, options={**on.options, GRAPHS[on.name]: "1"})
+    return session(task.model.onnx, on, task.threads if on.name == CPU.name else 0)
 
 
 def _options(graph: int) -> Any:

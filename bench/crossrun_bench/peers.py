@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from crossrun_bench.model import Model
 
 PEERS = ("mlserver", "kserve", "litserve", "rayserve", "triton")
-_ROOT = Path(__file__).parents[2]  # of the checkout: scripts and environments are in no wheel
-SCRIPTS, ENVIRONMENTS = _ROOT / "bench" / "peers", _ROOT / "build" / "peers"
+ROOT = Path(__file__).parents[2]  # of the checkout: scripts and environments are in no wheel
+SCRIPTS, ENVIRONMENTS = ROOT / "bench" / "peers", ROOT / "build" / "peers"
 
 
 def chosen(names: Iterable[str]) -> tuple[str, ...]:

@@ -55,13 +55,13 @@ class Piped:
 
 
 @contextmanager
-def piped(module: str, name: str) -> Iterator[Piped]:
+def piped(module: str, name: str, python: str = sys.executable) -> Iterator[Piped]:
     """Run a module of this package; killed on leaving, for it keeps nothing."""
     begin = time.monotonic_ns()
     with (
         tempfile.TemporaryFile("w+", errors="replace") as log,
         subprocess.Popen(
-            [sys.executable, "-m", f"crossrun_bench.{module}"],
+            [python, "-m", f"crossrun_bench.{module}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

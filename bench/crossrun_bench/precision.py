@@ -32,10 +32,11 @@ from crossrun_bench.targets import REFERENCE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from crossrun_bench.environments import Backend
     from crossrun_bench.examples import Examples
     from crossrun_bench.model import Model
+    from crossrun_bench.pictures import Pictures
     from crossrun_bench.progress import Step
-    from crossrun_bench.providers import Provider
     from crossrun_bench.results import Turn
     from crossrun_bench.rounds import Child
 
@@ -51,7 +52,7 @@ class Plan:
     models: Path
     names: Sequence[str]  # none for all
     images: str | None  # a folder or "bundled"; None to leave the answers alone
-    provider: Provider
+    backend: Backend
     pace: Pace
 
 
@@ -69,11 +70,17 @@ def measure(plan: Plan, command: str) -> PrecisionResult:
         step = stack.enter_context(bar(_total(groups, found, plan.pace)))
         turns = _turns(groups, plan, step)
         answers = [
-            _compared(group, shown, plan.provider, folder, step) if shown else None
+            _compared(group, shown, plan.backend, folder, step) if shown else None
             for group, shown in zip(groups, found, strict=True)
         ]
     sources = [_precisions(group, turns, said) for group, said in zip(groups, answers, strict=True)]
-    return PrecisionResult(command, machine.finished(before), plan.provider, tuple(sources))
+    return PrecisionResult(
+        command,
+        machine.finished(before),
+        plan.backend.provider,
+        tuple(sources),
+        plan.backend.onnxruntime,
+    )
 
 
 def _grouped(models: Sequence[Model]) -> list[Group]:
@@ -115,7 +122,7 @@ def _turns(groups: Sequence[Group], plan: Plan, step: Step) -> dict[str, list[Tu
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         children: list[Child] = []
-        for task in _timed(groups, plan.provider, folder):
+        for task in _timed(groups, plan.backend, folder):
             children.append(stack.enter_context(started(task)))
             children[-1].hear()  # ready
             step(f"starting {task.model.name}")
@@ -125,24 +132,28 @@ def _turns(groups: Sequence[Group], plan: Plan, step: Step) -> dict[str, list[Tu
     return turns
 
 
-def _timed(groups: Sequence[Group], provider: Provider, folder: Path) -> list[Task]:
+def _timed(groups: Sequence[Group], backend: Backend, folder: Path) -> list[Task]:
     tasks: list[Task] = []
     for model in (model for group in groups for model in group):
         inside = folder / model.name
         inside.mkdir()
         pictures = drawn(inside, 1, model.height, model.width)
-        tasks.append(Task(_TARGET, model, pictures, provider=provider))
+        tasks.append(_task(model, pictures, backend))
     return tasks
 
 
+def _task(model: Model, pictures: Pictures, backend: Backend) -> Task:
+    return Task(_TARGET, model, pictures, provider=backend.provider, python=backend.python)
+
+
 def _compared(
-    group: Group, shown: Examples, provider: Provider, folder: Path, step: Step
+    group: Group, shown: Examples, backend: Backend, folder: Path, step: Step
 ) -> Comparison:
     """What Keras and each model of a group say of the same pictures."""
     first = group[0]
     pictures = decoded(shown.files, folder / "pixels.npy", first.height, first.width, step)
     tasks = [Task(REFERENCE, first, pictures)]
-    tasks += [Task(_TARGET, model, pictures, provider=provider) for model in group]
+    tasks += [_task(model, pictures, backend) for model in group]
     names = (REFERENCE, *(model.name for model in group))
     return Comparison(
         pictures=shown.names,

@@ -1,16 +1,16 @@
-"""Which execution provider of onnxruntime is meant, by the names that people type."""
+"""Execution providers of onnxruntime, as people ask for them. Knows none that is installed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SUFFIX = "ExecutionProvider"  # people type what is before it, in lower case
+_SUFFIX = "ExecutionProvider"  # people type what is before it, in any case
 
 
 @dataclass(frozen=True)
@@ -19,40 +19,47 @@ class Provider:
 
     name: str
     options: dict[str, str] = field(default_factory=dict)
+    environment: str = ""  # the name of the one it was asked from, where one was named
 
     def __str__(self) -> str:
         """OpenVINOExecutionProvider (device_type=GPU)."""
+        return self.name + self._given()
+
+    @property
+    def place(self) -> str:
+        """Which one, and where: OpenVINO@plugin."""
+        name = self.name.removesuffix(_SUFFIX)
+        return f"{name}@{self.environment}" if self.environment else name
+
+    @property
+    def label(self) -> str:
+        """As a table names it: OpenVINO@plugin (device_type=GPU)."""
+        return self.place + self._given()
+
+    def _given(self) -> str:
         given = ", ".join(f"{key}={value}" for key, value in self.options.items())
-        return f"{self.name} ({given})" if given else self.name
+        return f" ({given})" if given else ""
 
 
 CPU = Provider(f"CPU{_SUFFIX}")
 
 
-def provider(name: str, options: Sequence[str]) -> Provider:
-    """The provider of a short name such as "cuda", with options KEY=VALUE.
+def short(name: str) -> str:
+    """What people type: openvino for OpenVINOExecutionProvider."""
+    return name.removesuffix(_SUFFIX).lower()
 
-    BenchError where this build of onnxruntime has none of that name, or an option has no "=".
+
+def asked(name: str, options: Sequence[str]) -> Provider:
+    """What was asked for by NAME or NAME@ENVIRONMENT, with options KEY=VALUE.
+
+    BenchError where an option has no "=".
     """
-    available = onnxruntime().get_available_providers()
-    by_name = {full.removesuffix(_SUFFIX).lower(): full for full in available}
-    if name.lower() not in by_name:
-        have = ", ".join(by_name)
-        raise BenchError(f"--provider '{name}': this build of onnxruntime has only {have}")
-    return Provider(by_name[name.lower()], dict(map(_option, options)))
+    provider, _, environment = name.partition("@")
+    return Provider(provider, dict(_option(name, text) for text in options), environment)
 
 
-def _option(text: str) -> tuple[str, str]:
+def _option(name: str, text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key or not equals:
-        raise BenchError(f"--provider-option '{text}': expected KEY=VALUE, such as device_type=GPU")
+        raise BenchError(f"option '{text}' of {name}: expected KEY=VALUE, such as device_type=GPU")
     return key, value
-
-
-def onnxruntime() -> Any:
-    """The package; BenchError that names the extra where it is missing."""
-    try:
-        import onnxruntime  # noqa: PLC0415 - only what needs it waits for it
-    except ModuleNotFoundError as error:
-        raise BenchError("onnxruntime is not installed: pip install 'crossrun[cpu]'") from error
-    return onnxruntime

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.model import PRECISIONS, Model
-from crossrun_bench.providers import CPU, onnxruntime
+from crossrun_bench.providers import CPU
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +100,7 @@ def _versions(models: Path, name: str) -> list[Path]:
 
 
 def _session(onnx: Path) -> Any:
-    runtime = onnxruntime()
+    runtime = _onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -109,6 +109,15 @@ def _session(onnx: Path) -> Any:
         return runtime.InferenceSession(onnx, options, providers=[CPU.name])
     except Exception as error:  # onnxruntime's errors share no base class but this
         raise BenchError(f"{onnx}: no readable ONNX model") from error
+
+
+def _onnxruntime() -> Any:
+    """The package; BenchError that names the extra where it is missing."""
+    try:
+        import onnxruntime  # noqa: PLC0415 - only what needs it waits for it
+    except ModuleNotFoundError as error:
+        raise BenchError("onnxruntime is not installed: pip install 'crossrun[cpu]'") from error
+    return onnxruntime
 
 
 def _metadata(session: Any) -> dict[str, str]:

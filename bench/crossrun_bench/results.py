@@ -55,6 +55,8 @@ class TargetLatency:
     startup_ns: int  # from the start of the process to its first answer
     peak_rss_bytes: int
     turns: tuple[Turn, ...]
+    provider: Provider | None = None  # where providers are compared, and the target has one
+    onnxruntime: str | None = None  # version where that provider is; with its plugin's, if any
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class PrecisionResult:
     machine: Machine
     provider: Provider
     sources: tuple[Precisions, ...]
+    onnxruntime: str | None = None  # version where the provider is
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Child(Piped):
 @contextmanager
 def started(task: Task) -> Iterator[Child]:
     """A process that loads the task's runner; killed on leaving, for it keeps nothing."""
-    with piped("child", str(task)) as pipe:
+    with piped("child", str(task), task.python) as pipe:
         child = Child(**vars(pipe), task=task)
         child.say(**asdict(task))
         yield child

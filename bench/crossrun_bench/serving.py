@@ -17,10 +17,12 @@ from typing import IO, TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.piped import last_line
-from crossrun_bench.targets import TARGETS
+from crossrun_bench.providers import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from crossrun_bench.providers import Provider
 
 START_S, STOP_S = 120.0, 10.0
 _ANNOUNCED = "serving on "
@@ -36,26 +38,23 @@ class Server:
 
 
 @contextmanager
-def server_for(models: Path, targets: Sequence[str]) -> Iterator[Server | None]:
-    """A server where one of `targets` needs it, else none."""
-    if any(TARGETS[target].served for target in targets):
-        with serving(models) as server:
-            yield server
-    else:
-        yield None
-
-
-@contextmanager
-def serving(models: Path) -> Iterator[Server]:
+def serving(
+    models: Path, provider: Provider = CPU, python: str = sys.executable
+) -> Iterator[Server]:
     """Serve `models` until leaving; BenchError with its last words where it does not start."""
-    with running("crossrun-serve", serve_command(models)) as server:
+    with running("crossrun-serve", serve_command(models, provider, python)) as server:
         yield server
 
 
-def serve_command(models: Path, provider: str = "cpu") -> list[str]:
-    """Our server with its defaults, on the provider that runs the same file in process."""
-    command = [sibling("crossrun-serve", "cpu"), str(models), "--port", "0", "--no-metrics"]
-    return [*command, "--provider", provider]
+def serve_command(
+    models: Path, provider: Provider = CPU, python: str = sys.executable
+) -> list[str]:
+    """Our server with its defaults, on one provider: as in process, where the same file runs."""
+    serve = sibling("crossrun-serve", "cpu", python)
+    command = [serve, str(models), "--port", "0", "--no-metrics", "--provider", provider.name]
+    for key, value in provider.options.items():
+        command += ["--provider-option", f"{provider.name}.{key}={value}"]
+    return command
 
 
 @contextmanager
@@ -109,9 +108,9 @@ def _stop(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def sibling(command: str, extra: str) -> str:
-    """Path of another of the project's commands: beside this Python, else on the PATH."""
-    beside = Path(sys.executable).parent / command
+def sibling(command: str, extra: str, python: str = sys.executable) -> str:
+    """Path of another of the project's commands: beside a Python, else on the PATH."""
+    beside = Path(python).parent / command
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which(command)
     if found is None:
         raise BenchError(f"{command} is not installed: pip install 'crossrun[{extra}]'")

@@ -11,6 +11,7 @@ from crossrun_bench.stats import Ratio, paired_ratio, percentiles
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from crossrun_bench.providers import Provider
     from crossrun_bench.results import (
         Comparison,
         LatencyResult,
@@ -36,6 +37,8 @@ class LatencyRow:
     p99: float
     throughput: float  # pictures per second
     faster_than: dict[str, Ratio]  # baseline's time / own time, by baseline
+    provider: Provider | None  # where providers are compared
+    faster_than_first: Ratio | None  # on another provider than the target's first
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,23 @@ def batches(result: LatencyResult) -> list[int]:
 
 def latency_rows(result: LatencyResult) -> list[LatencyRow]:
     """A row for each batch size and target."""
-    by_name = {target.target: target for target in result.targets}
-    baselines = [by_name[name] for name in BASELINES if name in by_name]
+    first = first_of_each(result)
+    baselines = [first[name] for name in BASELINES if name in first]
     return [
-        _latency_row(target, batch, baselines)
+        _latency_row(target, batch, baselines, first[target.target])
         for batch in batches(result)
         for target in result.targets
     ]
 
 
-def _latency_row(target: TargetLatency, batch: int, baselines: list[TargetLatency]) -> LatencyRow:
+def first_of_each(result: LatencyResult) -> dict[str, TargetLatency]:
+    """Of each target its only row, or the one on the first provider: the others' baseline."""
+    return {target.target: target for target in reversed(result.targets)}
+
+
+def _latency_row(
+    target: TargetLatency, batch: int, baselines: list[TargetLatency], first: TargetLatency
+) -> LatencyRow:
     ns = requests(target.turns, batch)
     p50, p90, p99 = percentiles(ns, (50, 90, 99))
     ratios = {
@@ -94,7 +104,18 @@ def _latency_row(target: TargetLatency, batch: int, baselines: list[TargetLatenc
         if baseline is not target
     }
     throughput = batch * len(ns) / (sum(ns) / 1e9)
-    return LatencyRow(target.target, batch, len(ns), p50, p90, p99, throughput, ratios)
+    return LatencyRow(
+        target=target.target,
+        batch=batch,
+        requests=len(ns),
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        throughput=throughput,
+        faster_than=ratios,
+        provider=target.provider,
+        faster_than_first=None if target is first else _ratio(first.turns, target.turns, batch),
+    )
 
 
 def _ratio(slow: Sequence[Turn], fast: Sequence[Turn], batch: int) -> Ratio:

@@ -11,6 +11,7 @@ from crossrun_bench.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from crossrun_bench.providers import Provider
     from crossrun_bench.runners import Runner, Task
 
 
@@ -24,6 +25,11 @@ class Target:
     extra: str  # what `pip install 'crossrun[…]'` must name
     served: bool = False  # through a crossrun-serve child
     slow_start: bool = False  # takes seconds to start: such targets start at the same time
+
+    @property
+    def on_provider(self) -> bool:
+        """Whether an execution provider of onnxruntime computes it."""
+        return self.served or self.name == "onnxruntime"
 
 
 _ALL = (
@@ -40,9 +46,13 @@ REFERENCE = "keras-predict"  # accuracy compares everything with the source mode
 COMPARED = (REFERENCE, "onnxruntime", "grpc-raw", "grpc-jpeg")
 
 
-def label(name: str) -> str:
+ON_PROVIDERS = ("onnxruntime", "grpc-raw")  # measured by default where providers are compared
+
+
+def label(name: str, provider: Provider | None = None) -> str:
     """Name of a target as a reader sees it; results may hold targets this version lacks."""
-    return TARGETS[name].label if name in TARGETS else name
+    text = TARGETS[name].label if name in TARGETS else name
+    return f"{text}, {provider.label}" if provider else text
 
 
 def chosen(names: Iterable[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -17,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossrun_bench import machine, results
+from crossrun_bench.environments import backend
 from crossrun_bench.errors import BenchError
 from crossrun_bench.piped import piped
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
-from crossrun_bench.providers import CPU, Provider, provider
+from crossrun_bench.providers import CPU, Provider, asked
 from crossrun_bench.repository import read_model
 from crossrun_bench.results import AloneTurn, ProviderThroughput, ServedTurn, ThroughputResult
 from crossrun_bench.serving import running, serve_command
@@ -29,7 +31,7 @@ from crossrun_bench.throughput_served import asking, max_batch_size, turn
 from crossrun_bench.throughput_tasks import CUDA, TENSORRT, WAYS, OnProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from crossrun_bench.model import Model
     from crossrun_bench.piped import Piped
@@ -52,6 +54,7 @@ class Plan:
     providers: Sequence[str]
     batches: Sequence[int]
     seconds: float  # a turn
+    environments: Mapping[str, Path]  # that were named, by provider
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,13 @@ def measure(plan: Plan, command: str) -> ThroughputResult:
 def _provider(plan: Plan, model: Model, pixels: str, name: str, step: Step) -> ProviderThroughput:
     """All of one provider; the server, which tells best why one cannot run, starts first."""
     only = ["--model-control-mode", "explicit", "--load-model", model.name]
-    command = [*serve_command(plan.models, name), *only]
     try:
+        found = backend(asked(name, []), plan.environments)
+        command = [*serve_command(plan.models, found.provider, found.python), *only]
         with running("crossrun-serve", command, BUILD_S) as server, ExitStack() as stack:
             folder, most = Path(pixels).parent, max_batch_size(server, model.name)
-            tasks = _tasks(plan, model, pixels, provider(name, []))
-            children = [(task, stack.enter_context(_told(task))) for task in tasks]
+            tasks = _tasks(plan, model, pixels, found.provider)
+            children = [(task, stack.enter_context(_told(task, found.python))) for task in tasks]
             measured = _Measured(plan, folder, server, children, most)
             for batch in plan.batches:
                 step(f"{name}: batch {batch}")
@@ -103,15 +107,15 @@ def _provider(plan: Plan, model: Model, pixels: str, name: str, step: Step) -> P
     return ProviderThroughput(name, None, most, *turns, tuple(measured.failures))
 
 
-def _tasks(plan: Plan, model: Model, pixels: str, asked: Provider) -> list[OnProvider]:
+def _tasks(plan: Plan, model: Model, pixels: str, on: Provider) -> list[OnProvider]:
     """The ways to run in process: on the CPU also as many callers as cores, of a thread each."""
     cores = max(1, math.floor(machine.describe().cores))
-    task = OnProvider(model, asked, pixels, "plain", callers=1, threads=cores)
-    if asked == CPU:
+    task = OnProvider(model, on, pixels, "plain", callers=1, threads=cores)
+    if on.name == CPU.name:
         return [task] if cores == 1 else [task, replace(task, callers=cores, threads=1)]
-    if asked.name == TENSORRT:
+    if on.name == TENSORRT:
         task = replace(task, provider=_built_once(task, max(plan.batches)))
-    return [replace(task, way=way) for way in WAYS] if asked.name in (CUDA, TENSORRT) else [task]
+    return [replace(task, way=way) for way in WAYS] if on.name in (CUDA, TENSORRT) else [task]
 
 
 def _built_once(task: OnProvider, most: int) -> Provider:
@@ -127,8 +131,8 @@ def _built_once(task: OnProvider, most: int) -> Provider:
 
 
 @contextmanager
-def _told(task: OnProvider) -> Iterator[Piped]:
-    with piped("onprovider", str(task)) as child:
+def _told(task: OnProvider, python: str = sys.executable) -> Iterator[Piped]:
+    with piped("onprovider", str(task), python) as child:
         child.say(**asdict(task))
         yield child
 

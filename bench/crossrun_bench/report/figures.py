@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossrun_bench.results import PrecisionResult
+from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
-    from crossrun_bench.results import Comparison, ModelInfo, Result
+    from crossrun_bench.results import Comparison, LatencyResult, ModelInfo, Result
     from crossrun_bench.stats import Mean, Ratio
 
 NONE = "–"  # an en dash: not known, or without meaning
@@ -99,6 +100,18 @@ def model(info: ModelInfo) -> str:
     source = ", ".join(info.source[key] for key in ("model", "weights") if key in info.source)
     size = f"{info.height} × {info.width}, {info.classes:,} classes"
     return f"{info.name} version {info.version}" + (f" ({source})" if source else "") + f", {size}"
+
+
+def colours(result: LatencyResult) -> list[tuple[str, str]]:
+    """For each row its colour's name in the style sheet, and its label.
+
+    A target has a colour of its own; where providers are compared, each row is coloured as in load.
+    """
+    compared = any(target.provider for target in result.targets)
+    return [
+        (f"load-{i}" if compared else t.target, label(t.target, t.provider))
+        for i, t in enumerate(result.targets)
+    ]
 
 
 def subject(result: Result) -> str:

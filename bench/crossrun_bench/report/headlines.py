@@ -12,7 +12,7 @@ from crossrun_bench.results import (
     PrecisionResult,
     ThroughputResult,
 )
-from crossrun_bench.summary import accuracy_rows, latency_rows, precision_rows
+from crossrun_bench.summary import accuracy_rows, first_of_each, latency_rows, precision_rows
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def headlines(results: Sequence[Result]) -> list[Headline]:
     found: list[Headline] = []
     for result in results:
         if isinstance(result, LatencyResult):
-            found += [*_speeds(result), *_startup(result)]
+            found += [*_speeds(result), *_provider(result), *_startup(result)]
         elif isinstance(result, AccuracyResult):
             found.append(_agreement(result))
         elif isinstance(result, PrecisionResult):
@@ -59,6 +59,20 @@ def _speeds(result: LatencyResult) -> Iterator[Headline]:
     for baseline, ratio in row.faster_than.items() if row else ():
         detail = f"{label(_SUBJECT)}, batch {rows[0].batch}"
         yield _speed(label(_SUBJECT), label(baseline), ratio, detail)
+
+
+def _provider(result: LatencyResult) -> Iterator[Headline]:
+    """In process the provider, or its options, that is fastest against the first."""
+    rows = [row for row in latency_rows(result) if row.target == _SUBJECT and row.provider]
+    ratios = [
+        (row.faster_than_first, row)
+        for row in rows
+        if row.faster_than_first and row.batch == rows[0].batch
+    ]
+    if ratios and rows[0].provider:
+        ratio, row = max(ratios, key=lambda pair: pair[0].value)
+        subject = label(row.target, row.provider)
+        yield _speed(subject, rows[0].provider.label, ratio, f"{subject}, batch {row.batch}")
 
 
 def _precision(result: PrecisionResult) -> Iterator[Headline]:
@@ -92,7 +106,7 @@ def _unclear(subject: str, baseline: str, ratio: Ratio, detail: str) -> Headline
 
 
 def _startup(result: LatencyResult) -> Iterator[Headline]:
-    starts = {target.target: target.startup_ns for target in result.targets}
+    starts = {name: target.startup_ns for name, target in first_of_each(result).items()}
     if _SUBJECT in starts and "tf-function" in starts:
         figure = figures.seconds(starts[_SUBJECT])
         detail = f"{label('tf-function')}: {figures.seconds(starts['tf-function'])}"

@@ -9,7 +9,6 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.report import figures, load, pareto, plots, tables
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.results import LatencyResult, LoadResult, PrecisionResult
-from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +75,7 @@ def _load(result: LoadResult) -> dict[str, Any]:
 def _latency(result: LatencyResult) -> dict[str, Any]:
     return {
         "kind": "latency",
-        "targets": [(target.target, label(target.target)) for target in result.targets],
+        "targets": figures.colours(result),
         "distributions": [asdict(plot) for plot in plots.distributions(result)],
         "throughputs": [asdict(plot) for plot in plots.throughputs(result)],
         "resources": [asdict(plot) for plot in plots.resources(result)],

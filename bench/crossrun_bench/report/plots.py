@@ -9,7 +9,6 @@ import numpy as np
 
 from crossrun_bench.report import figures
 from crossrun_bench.summary import batches, latency_rows, requests
-from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,21 +33,21 @@ def distributions(result: LatencyResult) -> list[Plot]:
 
 
 def _distribution(result: LatencyResult, batch: int) -> Plot:
-    times = {t.target: np.sort(requests(t.turns, batch)) / 1e6 for t in result.targets}
+    times = [np.sort(requests(t.turns, batch)) / 1e6 for t in result.targets]
     layout = {
-        "xaxis": log_ticks(
-            min(ms[0] for ms in times.values()), max(ms[-1] for ms in times.values())
-        ),
+        "xaxis": log_ticks(min(ms[0] for ms in times), max(ms[-1] for ms in times)),
         "yaxis": {"range": [0, 1.02], "tickformat": ".0%", "dtick": 0.25},
     }
-    return Plot(f"Batch {batch}", [_ecdf(target, ms) for target, ms in times.items()], layout)
+    rows = zip(figures.colours(result), result.targets, times, strict=True)
+    traces = [_ecdf(colour, name, t.target, ms) for (colour, name), t, ms in rows]
+    return Plot(f"Batch {batch}", traces, layout)
 
 
-def _ecdf(target: str, ms: Any) -> dict[str, Any]:
+def _ecdf(colour: str, name: str, target: str, ms: Any) -> dict[str, Any]:
     share = np.arange(1, len(ms) + 1) / len(ms)
     return {
-        "meta": target,
-        "name": label(target),
+        "meta": colour,
+        "name": name,
         "mode": "lines",
         "x": [float(ms[0]), *ms.tolist()],
         "y": [0.0, *share.tolist()],
@@ -78,7 +77,8 @@ def throughputs(result: LatencyResult) -> list[Plot]:
     return [
         _bars(
             f"Batch {batch}",
-            [(row.target, row.throughput) for row in rows if row.batch == batch],
+            result,
+            [row.throughput for row in rows if row.batch == batch],
             figures.rate,
             top,
         )
@@ -88,39 +88,43 @@ def throughputs(result: LatencyResult) -> list[Plot]:
 
 def resources(result: LatencyResult) -> list[Plot]:
     """Start-up time and peak memory."""
-    starts = [(t.target, float(t.startup_ns)) for t in result.targets]
-    peaks = [(t.target, float(t.peak_rss_bytes)) for t in result.targets]
+    starts = [float(t.startup_ns) for t in result.targets]
+    peaks = [float(t.peak_rss_bytes) for t in result.targets]
     return [
-        _bars("Start-up, to the first answer", starts, figures.seconds),
-        _bars("Peak memory", peaks, lambda count: figures.megabytes(int(count))),
+        _bars("Start-up, to the first answer", result, starts, figures.seconds),
+        _bars("Peak memory", result, peaks, lambda count: figures.megabytes(int(count))),
     ]
 
 
 def _bars(
     title: str,
-    values: Sequence[tuple[str, float]],
+    result: LatencyResult,
+    values: Sequence[float],
     text: Callable[[float], str],
     top: float | None = None,
 ) -> Plot:
-    """Horizontal bars in the order given, each with its figure beside it."""
-    top = top or max(value for _, value in values)
+    """Horizontal bars in the order of the result's rows, each with its figure beside it."""
+    top = top or max(values)
+    rows = figures.colours(result)
+    longest = max(len(name) for _, name in rows)
     bars = [
         {
             "type": "bar",
             "orientation": "h",
-            "meta": target,
-            "name": label(target),
+            "meta": colour,
+            "name": name,
             "x": [value],
-            "y": [label(target)],
+            "y": [name],
             "text": [text(value)],
             "textposition": "outside",
             "cliponaxis": False,
             "hoverinfo": "none",
         }
-        for target, value in values
+        for (colour, name), value in zip(rows, values, strict=True)
     ]
     layout = {
-        "xaxis": {"range": [0, top * 1.25], "visible": False},
+        # Names take the bars' place: the longer they are, the more of it the figures need.
+        "xaxis": {"range": [0, top * max(1.25, 1 + longest / 80)], "visible": False},
         "yaxis": {
             "autorange": "reversed",
             "automargin": True,
@@ -128,6 +132,7 @@ def _bars(
             "ticklabelstandoff": 6,
         },
         "margin": {"t": 4, "b": 4},
+        "height": max(210, 26 * len(rows)),
         "bargap": 0.35,
         "barmode": "overlay",
     }

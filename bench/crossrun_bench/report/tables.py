@@ -14,14 +14,21 @@ from crossrun_bench.results import (
     ThroughputResult,
     kind,
 )
-from crossrun_bench.summary import accuracy_rows, batches, latency_rows, precision_rows
+from crossrun_bench.summary import (
+    BASELINES,
+    accuracy_rows,
+    batches,
+    latency_rows,
+    precision_rows,
+)
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crossrun_bench.results import Precisions, Result
-    from crossrun_bench.summary import AccuracyRow, PrecisionRow
+    from crossrun_bench.stats import Ratio
+    from crossrun_bench.summary import AccuracyRow, LatencyRow, PrecisionRow
 
 Row = tuple[str, ...]
 
@@ -43,17 +50,7 @@ class Table:
         return [self.rows[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
-LATENCY_COLUMNS = (
-    "Target",
-    "Batch",
-    "p50 ms",
-    "p90 ms",
-    "p99 ms",
-    "Pictures/s",
-    "Speed, tf.function = 1",
-    "Speed, Keras predict = 1",
-    "Requests",
-)
+LATENCY_COLUMNS = ("Target", "Batch", "p50 ms", "p90 ms", "p99 ms", "Pictures/s")
 SHARES = ("Top-1", "Top-5", "Agrees with Keras")
 PRECISION_COLUMNS = (
     "Model",
@@ -96,22 +93,45 @@ def tables(results: Sequence[Result]) -> list[Table]:
 
 def latency(result: LatencyResult) -> Table:
     """Percentiles, throughput and ratios for each batch size and target."""
+    found = latency_rows(result)
+    speeds = _speeds(found)
     rows = tuple(
         (
-            label(row.target),
+            label(row.target, row.provider),
             str(row.batch),
             *(figures.milliseconds(ns) for ns in (row.p50, row.p90, row.p99)),
             figures.rate(row.throughput),
-            figures.times_with_interval(row.faster_than.get("tf-function")),
-            figures.times_with_interval(row.faster_than.get("keras-predict")),
+            *(figures.times_with_interval(ratios[i]) for ratios in speeds.values()),
             f"{row.requests:,}",
         )
-        for row in latency_rows(result)
+        for i, row in enumerate(found)
     )
+    columns = (*LATENCY_COLUMNS, *(f"Speed, {baseline} = 1" for baseline in speeds), "Requests")
     heading = f"Latency of {figures.model(result.model)}"
-    notes = (INTERVALS, *busy(result))
+    notes = (INTERVALS, *_versions(result), *busy(result))
     groups = (len(result.targets),) * len(batches(result))
-    return Table(heading, LATENCY_COLUMNS, rows, notes, groups)
+    return Table(heading, columns, rows, notes, groups)
+
+
+def _speeds(rows: Sequence[LatencyRow]) -> dict[str, list[Ratio | None]]:
+    """By what is measured to compare with: the ratio of each row, where it has one."""
+    measured = {row.target for row in rows}
+    speeds: dict[str, list[Ratio | None]] = {
+        label(name): [row.faster_than.get(name) for row in rows]
+        for name in BASELINES
+        if name in measured
+    }
+    first = next((row.provider for row in rows if row.provider), None)
+    if first and any(row.faster_than_first for row in rows):
+        speeds[first.label] = [row.faster_than_first for row in rows]
+    return speeds
+
+
+def _versions(result: LatencyResult) -> list[str]:
+    """Providers in the order of the rows, each with the onnxruntime that it ran in."""
+    found = {t.provider.place: t.onnxruntime for t in result.targets if t.provider}
+    told = "; ".join(f"{version} for {place}" for place, version in found.items())
+    return [f"onnxruntime {told}."] if told else []
 
 
 def busy(result: Result) -> list[str]:
@@ -126,7 +146,11 @@ def busy(result: Result) -> list[str]:
 def resources(result: LatencyResult) -> Table:
     """Start-up and memory of each target."""
     rows = tuple(
-        (label(t.target), figures.seconds(t.startup_ns), figures.megabytes(t.peak_rss_bytes))
+        (
+            label(t.target, t.provider),
+            figures.seconds(t.startup_ns),
+            figures.megabytes(t.peak_rss_bytes),
+        )
         for t in result.targets
     )
     return Table("Start-up and peak memory", ("Target", "Start-up", "Memory"), rows, (STARTS,))
@@ -154,7 +178,8 @@ def precision(result: PrecisionResult) -> Table:
     rows = tuple(_precision(row) for group in found for row in group)
     caveats = dict.fromkeys(caveat for source in result.sources for caveat in _caveats(source))
     heading = f"Precisions on {result.provider}"
-    notes = (INTERVALS, *caveats, *busy(result))
+    version = [f"onnxruntime {result.onnxruntime}."] if result.onnxruntime else []
+    notes = (INTERVALS, *version, *caveats, *busy(result))
     return Table(heading, PRECISION_COLUMNS, rows, notes, tuple(map(len, found)))
 
 

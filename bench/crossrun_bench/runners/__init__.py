@@ -5,6 +5,7 @@ Each runner is one small module, imported only in the child process that measure
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,17 +21,19 @@ Probabilities = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Task:
-    """All that a measured process is told."""
+    """What a measured process runs in, and all that it is told."""
 
     target: str
     model: Model
     pictures: Pictures
     address: str | None = None  # host:port of the server, for the targets that need one
-    provider: Provider = CPU  # of onnxruntime, for the target that runs it in process
+    provider: Provider = CPU  # of onnxruntime, in process or in the server
+    python: str = sys.executable
 
     def __str__(self) -> str:
         """As errors name it."""
-        return f"{self.model.name} on {self.target}"
+        provider = "" if self.provider == CPU else f", {self.provider.label}"
+        return f"{self.model.name} on {self.target}{provider}"
 
 
 class Runner(Protocol):

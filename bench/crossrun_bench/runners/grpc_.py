@@ -9,7 +9,9 @@ import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from crossrun.v1 import providers_pb2
 from crossrun.v1 import vision_pb2 as vision
+from crossrun.v1.providers_pb2_grpc import ProvidersStub
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.errors import BenchError
 from crossrun_bench.model import as_input
@@ -38,6 +40,21 @@ def answered(call: Callable[..., Any], request: object) -> Any:
         raise BenchError(f"{error.code().name}: {error.details()}") from error
 
 
+def _opened(task: Task) -> grpc.Channel:
+    """A channel to the task's server; BenchError where that computes the model on another provider.
+
+    It may: what the model's config.pbtxt names comes first.
+    """
+    opened = channel(task.address or "")
+    request = providers_pb2.ListPlacementsRequest(model=task.model.name)
+    placements = answered(ProvidersStub(opened).ListPlacements, request).placements
+    running = {count.provider for placement in placements for count in placement.running}
+    if running and task.provider.name not in running:
+        told = ", ".join(sorted(running))
+        raise BenchError(f"expected the server to run it on {task.provider}, it runs on {told}")
+    return opened
+
+
 def classify(
     stub: Any, model: str, images: Sequence[bytes], top_k: int
 ) -> Sequence[vision.Classification]:
@@ -52,7 +69,7 @@ class RawTensor:
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
-        self._infer = GRPCInferenceServiceStub(channel(task.address or "")).ModelInfer
+        self._infer = GRPCInferenceServiceStub(_opened(task)).ModelInfer
 
     def run(self, batch: Batch) -> Probabilities:
         """Bytes of the tensor out, bytes of the probabilities back."""
@@ -75,7 +92,7 @@ class EncodedPictures:
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
-        self._stub = VisionStub(channel(task.address or ""))
+        self._stub = VisionStub(_opened(task))
 
     def run(self, batch: Batch) -> Probabilities:
         """Ask for all classes, so that the answer is as complete as a tensor."""

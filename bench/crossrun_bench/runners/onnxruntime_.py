@@ -1,14 +1,11 @@
-"""ONNX Runtime in process, on one execution provider with its own defaults."""
+"""ONNX Runtime in process, on one execution provider with its own defaults or some options."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import onnxruntime
-
-from crossrun_bench.errors import BenchError
-from crossrun_bench.machine import lacks_vnni
 from crossrun_bench.model import as_input
+from crossrun_bench.sessions import session
 
 if TYPE_CHECKING:
     from crossrun_bench.pictures import Batch
@@ -20,18 +17,7 @@ class OnnxRuntime:
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
-        options = onnxruntime.SessionOptions()
-        if lacks_vnni():
-            # Its kernels for signed weights saturate there, and answers are wrong; this takes those
-            # for unsigned weights, as the server does. Elsewhere it would halve the speed.
-            options.add_session_config_entry("session.x64quantprecision", "1")
-        asked = task.provider
-        self._session = onnxruntime.InferenceSession(
-            task.model.onnx, options, providers=[(asked.name, asked.options)]
-        )
-        first, *_ = self._session.get_providers()
-        if first != asked.name:  # it only warns, and takes the CPU
-            raise BenchError(f"{asked} cannot run here: onnxruntime fell back to {first}")
+        self._session = session(task.model.onnx, task.provider)
 
     def run(self, batch: Batch) -> Probabilities:
         """One `InferenceSession.run`."""
