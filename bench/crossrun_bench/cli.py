@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossrun_bench import results
+from crossrun_bench import noise, results
 from crossrun_bench.errors import BenchError
 from crossrun_bench.targets import TARGETS, chosen
 
@@ -37,6 +37,9 @@ Rounds = Annotated[
 Output = Annotated[
     Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
 ]
+RequireQuiet = Annotated[
+    bool, typer.Option("--require-quiet", help="Fail where others use over a tenth of the cores.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, not a table.")]
 
 
@@ -59,6 +62,7 @@ def latency(
     rounds: Rounds = None,
     targets: Annotated[str, typer.Option(help="What to measure.")] = ",".join(TARGETS),
     output: Output = None,
+    require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Time each target on the same pictures, in interleaved rounds, each in its own process."""
@@ -66,7 +70,9 @@ def latency(
     from crossrun_bench.rounds import Pace
 
     plan = Plan(models, name, chosen(_words(targets)), _sizes(batch), Pace.of(rounds))
-    _finish(measure(plan, _command()), output, as_json)
+    if require_quiet:
+        noise.expect_quiet()
+    _finish(measure(plan, _command()), output, as_json, require_quiet)
 
 
 @app.command()
@@ -94,6 +100,7 @@ def precision(
         list[str] | None, typer.Option(help="KEY=VALUE for the provider; may be repeated.")
     ] = None,
     output: Output = None,
+    require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare the precisions of each model: size, speed and, with pictures, answers."""
@@ -103,7 +110,9 @@ def precision(
 
     asked = providers.provider(provider, provider_option or [])
     plan = Plan(models, tuple(dict.fromkeys(_words(names))), images, asked, Pace.of(rounds))
-    _finish(measure(plan, _command()), output, as_json)
+    if require_quiet:
+        noise.expect_quiet()
+    _finish(measure(plan, _command()), output, as_json, require_quiet)
 
 
 @app.command()
@@ -124,16 +133,21 @@ def load(
         bool, typer.Option("--neighbour", help="Keep one core busy with something else.")
     ] = False,
     output: Output = None,
+    require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Load our server, and others, as fast as they answer; compare with onnxruntime alone."""
     from crossrun_bench import peers
     from crossrun_bench.load import Plan, measure
 
+    if require_quiet and server:
+        raise BenchError("--require-quiet: a --server that runs already looks like noise")
     wanted, running = peers.chosen(_words(others)), dict(map(_server, server or []))
     counts = _sizes(clients, "--clients", "1,4,16")
     plan = Plan(models, name, counts, rounds, seconds, wanted, running, neighbour)
-    _finish(measure(plan, _command()), output, as_json)
+    if require_quiet:
+        noise.expect_quiet()
+    _finish(measure(plan, _command()), output, as_json, require_quiet)
 
 
 @app.command()
@@ -181,7 +195,9 @@ def classify(
         terminal.show_classes(answers)
 
 
-def _finish(result: results.Result, output: Path | None, as_json: bool) -> None:
+def _finish(
+    result: results.Result, output: Path | None, as_json: bool, require_quiet: bool = False
+) -> None:
     from crossrun_bench.report import terminal
 
     if output:
@@ -190,8 +206,12 @@ def _finish(result: results.Result, output: Path | None, as_json: bool) -> None:
         _print_json(results.to_document(result))
     elif output:
         _print(f"results: {output}")
+        terminal.show_warnings(result)
     else:
         terminal.show([result])
+    if require_quiet:
+        kept = f" (results kept, marked as noisy: {output})" if output else ""
+        noise.refuse(result.machine.noise, f"while this measured{kept}")
 
 
 def _print_json(document: Any) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Turn,
     )
 
+OUTLIER = 3.0  # times the median
 BASELINES = ("tf-function", "keras-predict")
 
 
@@ -35,6 +36,7 @@ class LatencyRow:
     p90: float
     p99: float
     throughput: float  # pictures per second
+    outliers: int  # requests over OUTLIER times the median; nothing leaves them out
     faster_than: dict[str, Ratio]  # baseline's time / own time, by baseline
 
 
@@ -94,7 +96,8 @@ def _latency_row(target: TargetLatency, batch: int, baselines: list[TargetLatenc
         if baseline is not target
     }
     throughput = batch * len(ns) / (sum(ns) / 1e9)
-    return LatencyRow(target.target, batch, len(ns), p50, p90, p99, throughput, ratios)
+    slow = sum(took > OUTLIER * p50 for took in ns)
+    return LatencyRow(target.target, batch, len(ns), p50, p90, p99, throughput, slow, ratios)
 
 
 def _ratio(slow: Sequence[Turn], fast: Sequence[Turn], batch: int) -> Ratio:

@@ -22,10 +22,16 @@ def render(results: Sequence[Result]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def document(shown: Sequence[Table]) -> str:
+    """Tables alone."""
+    return "\n\n".join(map(_table, shown)) + "\n"
+
+
 def _table(table: Table) -> str:
     head = [_row(table.columns), _row(["---", *["---:"] * (len(table.columns) - 1)])]
     lines = head + [_row(row) for row in table.rows]
-    return "\n\n".join([f"### {table.heading}", "\n".join(lines), *table.notes])
+    warnings = [f"> [!WARNING]\n> {warning}" for warning in table.warnings]  # GitHub's alerts
+    return "\n\n".join([f"### {table.heading}", *warnings, "\n".join(lines), *table.notes])
 
 
 def _row(cells: Sequence[str]) -> str:
