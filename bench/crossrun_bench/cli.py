@@ -14,9 +14,12 @@ import typer
 from crossrun_bench import noise, results
 from crossrun_bench.errors import BenchError
 from crossrun_bench.targets import TARGETS, chosen
+from crossrun_bench.verdicts import APART, condition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from crossrun_bench.verdicts import Condition
 
 # ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
 
@@ -172,6 +175,56 @@ def report(
         terminal.show(read)
         for written in filter(None, (output, markdown)):
             _print(f"report: {written}")
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="A result of a measuring command.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="A later one of the same command.")],
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Such as 'p99 > +5%' or 'onnxruntime:top1 < -1 points'; may be repeated."
+        ),
+    ] = None,
+    apart: Annotated[
+        float, typer.Option(min=0, help="Percent that two runs of the same thing lie apart.")
+    ] = APART,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(help="Write GitHub's Markdown here; - for stdout, without tables."),
+    ] = None,
+    allow_unlike: Annotated[
+        bool, typer.Option("--allow-unlike", help="Compare unlike machines or models all the same.")
+    ] = False,
+) -> None:
+    """Tell what changed from A to B and is no noise; exit status 1 where a condition is broken."""
+    from crossrun_bench.compare import compare as compare_
+    from crossrun_bench.report import comparison, terminal
+    from crossrun_bench.report import markdown as md
+
+    conditions = _conditions(fail_if or [])
+    compared = compare_(
+        results.read(before), results.read(after), apart=apart, allow_unlike=allow_unlike
+    )
+    broken = {condition: compared.broken(condition) for condition in conditions}
+    tables = comparison.tables(compared, broken, (before.name, after.name))
+    if markdown == Path("-"):
+        _print(md.document(tables).rstrip())
+    else:
+        terminal.show_tables(tables)
+        if markdown:
+            results.write_text(markdown, md.document(tables))
+            _print(f"comparison: {markdown}")
+    if any(broken.values()):
+        raise typer.Exit(1)
+
+
+def _conditions(texts: Sequence[str]) -> list[Condition]:
+    try:
+        return [condition(text) for text in texts]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--fail-if") from error
 
 
 @app.command()
