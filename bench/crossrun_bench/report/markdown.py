@@ -15,23 +15,29 @@ if TYPE_CHECKING:
 
 def render(results: Sequence[Result]) -> str:
     """A document that stands alone, or can be pasted into a longer one."""
-    parts = ["\n".join(f"- **{h.figure}** {h.caption} ({h.detail})" for h in headlines(results))]
-    parts += [_table(table) for table in tables(results)]
+    shown = tables(results)
+    parts = _warnings(shown)
+    parts += ["\n".join(f"- **{h.figure}** {h.caption} ({h.detail})" for h in headlines(results))]
+    parts += map(_table, shown)
     parts.append(_table(machines(results)))
     parts.append("```\n" + "\n".join(result.command for result in results) + "\n```")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def document(shown: Sequence[Table]) -> str:
-    """Tables alone."""
-    return "\n\n".join(map(_table, shown)) + "\n"
+    """Tables alone, after their warnings."""
+    return "\n\n".join([*_warnings(shown), *map(_table, shown)]) + "\n"
+
+
+def _warnings(shown: Sequence[Table]) -> list[str]:
+    """As GitHub draws alerts."""
+    return [f"> [!WARNING]\n> {warning}" for table in shown for warning in table.warnings]
 
 
 def _table(table: Table) -> str:
     head = [_row(table.columns), _row(["---", *["---:"] * (len(table.columns) - 1)])]
     lines = head + [_row(row) for row in table.rows]
-    warnings = [f"> [!WARNING]\n> {warning}" for warning in table.warnings]  # GitHub's alerts
-    return "\n\n".join([f"### {table.heading}", *warnings, "\n".join(lines), *table.notes])
+    return "\n\n".join([f"### {table.heading}", "\n".join(lines), *table.notes])
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -120,7 +120,8 @@ def noisy(result: Result) -> tuple[str, ...]:
     noise = result.machine.noise
     if noise is None or not noise.loud:
         return ()
-    return (f"The machine was noisy: while this measured, others used {noise}. Doubt the figures.",)
+    what = kind(result).capitalize()
+    return (f"{what} was measured on a noisy machine: others used {noise}. Doubt the figures.",)
 
 
 def resources(result: LatencyResult) -> Table:
