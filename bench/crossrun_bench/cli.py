@@ -41,7 +41,10 @@ Output = Annotated[
     Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
 ]
 RequireQuiet = Annotated[
-    bool, typer.Option("--require-quiet", help="Fail where others use over a tenth of the cores.")
+    bool,
+    typer.Option(
+        "--require-quiet", help=f"Fail where others use over {noise.LIMIT:.0%} of the cores."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, not a table.")]
 

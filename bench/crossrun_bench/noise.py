@@ -14,7 +14,7 @@ from pathlib import Path
 
 from crossrun_bench.errors import BenchError
 
-LIMIT = 0.1  # of the cores; a result with more is marked, and `--require-quiet` refuses it
+LIMIT = 0.05  # of the cores; a result with more is marked, and `--require-quiet` refuses it
 LOOK_S = 0.5  # a counter steps by 10 ms: on one core this tells 2 % from 4 %
 
 
