@@ -210,13 +210,6 @@ def test_a_slower_runtime_is_called_slower() -> None:
     assert first.sentence == "ONNX Runtime answers 2.0× slower than tf.function"  # noqa: RUF001
 
 
-def test_a_busy_machine_is_said_aloud() -> None:
-    """A load before the start is a warning under the table."""
-    result = latency()
-    busy = dataclasses.replace(result.machine, load_before=5.0)
-    assert "machine was busy" in markdown.render([dataclasses.replace(result, machine=busy)])
-
-
 class Fetched(HTMLParser):
     """Collects whatever a browser would fetch."""
 

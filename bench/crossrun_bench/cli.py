@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossrun_bench import results
+from crossrun_bench import noise, results
 from crossrun_bench.errors import BenchError
 from crossrun_bench.targets import ON_PROVIDERS, TARGETS, chosen
+from crossrun_bench.verdicts import APART, condition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crossrun_bench.environments import Backend
+    from crossrun_bench.verdicts import Condition
 
 # ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
 
@@ -45,6 +47,12 @@ Environments = Annotated[
 ]
 Output = Annotated[
     Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
+]
+RequireQuiet = Annotated[
+    bool,
+    typer.Option(
+        "--require-quiet", help=f"Fail where others use over {noise.LIMIT:.0%} of the cores."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, not a table.")]
 
@@ -89,6 +97,7 @@ def latency(
     ] = None,
     environment: Environments = None,
     output: Output = None,
+    require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Time each target on the same pictures, in interleaved rounds, each in its own process."""
@@ -100,7 +109,9 @@ def latency(
     default = ON_PROVIDERS if backends else TARGETS
     wanted = chosen(_words(targets) or default)
     plan = Plan(models, name, wanted, _sizes(batch), Pace.of(rounds), backends)
-    _finish(measure(plan, _command()), output, as_json)
+    if require_quiet:
+        noise.expect_quiet()
+    _finish(measure(plan, _command()), output, as_json, require_quiet)
 
 
 @app.command()
@@ -129,6 +140,7 @@ def precision(
     ] = None,
     environment: Environments = None,
     output: Output = None,
+    require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare the precisions of each model: size, speed and, with pictures, answers."""
@@ -137,7 +149,9 @@ def precision(
 
     (backend,) = _backends([[provider, *(provider_option or [])]], environment)
     plan = Plan(models, tuple(dict.fromkeys(_words(names))), images, backend, Pace.of(rounds))
-    _finish(measure(plan, _command()), output, as_json)
+    if require_quiet:
+        noise.expect_quiet()
+    _finish(measure(plan, _command()), output, as_json, require_quiet)
 
 
 @app.command()
@@ -158,16 +172,21 @@ def load(
         bool, typer.Option("--neighbour", help="Keep one core busy with something else.")
     ] = False,
     output: Output = None,
+    require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Load our server, and others, as fast as they answer; compare with onnxruntime alone."""
     from crossrun_bench import peers
     from crossrun_bench.load import Plan, measure
 
+    if require_quiet and server:
+        raise BenchError("--require-quiet: a --server that runs already looks like noise")
     wanted, running = peers.chosen(_words(others)), dict(map(_server, server or []))
     counts = _sizes(clients, "--clients", "1,4,16")
     plan = Plan(models, name, counts, rounds, seconds, wanted, running, neighbour)
-    _finish(measure(plan, _command()), output, as_json)
+    if require_quiet:
+        noise.expect_quiet()
+    _finish(measure(plan, _command()), output, as_json, require_quiet)
 
 
 @app.command()
@@ -183,6 +202,7 @@ def throughput(
     seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 2.0,
     environment: Environments = None,
     output: Output = None,
+    require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Count rows a second by batch size on each provider, in process and through our server."""
@@ -190,7 +210,9 @@ def throughput(
 
     wanted, folders = tuple(dict.fromkeys(_words(providers))), _folders(environment)
     plan = Plan(models, name, wanted, _sizes(batch), seconds, folders)
-    _finish(measure(plan, _command()), output, as_json)
+    if require_quiet:
+        noise.expect_quiet()
+    _finish(measure(plan, _command()), output, as_json, require_quiet)
 
 
 @app.command()
@@ -245,6 +267,56 @@ def run(
 
 
 @app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="A result of a measuring command.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="A later one of the same command.")],
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Such as 'p99 > +5%' or 'onnxruntime:top1 < -1 points'; may be repeated."
+        ),
+    ] = None,
+    apart: Annotated[
+        float, typer.Option(min=0, help="Percent that two runs of the same thing lie apart.")
+    ] = APART,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(help="Write GitHub's Markdown here; - for stdout, without tables."),
+    ] = None,
+    allow_unlike: Annotated[
+        bool, typer.Option("--allow-unlike", help="Compare unlike machines or models all the same.")
+    ] = False,
+) -> None:
+    """Tell what changed from A to B and is no noise; exit status 1 where a condition is broken."""
+    from crossrun_bench.compare import compare as compare_
+    from crossrun_bench.report import comparison, terminal
+    from crossrun_bench.report import markdown as md
+
+    conditions = _conditions(fail_if or [])
+    compared = compare_(
+        results.read(before), results.read(after), apart=apart, allow_unlike=allow_unlike
+    )
+    broken = {condition: compared.broken(condition) for condition in conditions}
+    tables = comparison.tables(compared, broken, (before.name, after.name))
+    if markdown == Path("-"):
+        _print(md.document(tables).rstrip())
+    else:
+        terminal.show_tables(tables)
+        if markdown:
+            results.write_text(markdown, md.document(tables))
+            _print(f"comparison: {markdown}")
+    if any(broken.values()):
+        raise typer.Exit(1)
+
+
+def _conditions(texts: Sequence[str]) -> list[Condition]:
+    try:
+        return [condition(text) for text in texts]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--fail-if") from error
+
+
+@app.command()
 def classify(
     images: Annotated[list[Path], typer.Argument(help="JPEG or PNG files, or folders of them.")],
     target: Annotated[str, typer.Option(help="host:port of a running server.")] = "127.0.0.1:8001",
@@ -279,7 +351,9 @@ def _check(words: Sequence[str]) -> None:
         raise BenchError(f"{name}: {error.format_message()}") from error
 
 
-def _finish(result: results.Result, output: Path | None, as_json: bool) -> None:
+def _finish(
+    result: results.Result, output: Path | None, as_json: bool, require_quiet: bool = False
+) -> None:
     from crossrun_bench.report import terminal
 
     if output:
@@ -288,8 +362,12 @@ def _finish(result: results.Result, output: Path | None, as_json: bool) -> None:
         _print_json(results.to_document(result))
     elif output:
         _print(f"results: {output}")
+        terminal.show_warnings(result)
     else:
         terminal.show([result])
+    if require_quiet:
+        kept = f" (results kept, marked as noisy: {output})" if output else ""
+        noise.refuse(result.machine.noise, f"while this measured{kept}")
 
 
 def _print_json(document: Any) -> None:

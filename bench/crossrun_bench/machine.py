@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from crossrun_bench.container import container
+from crossrun_bench.noise import Noise, Usage, between, usage
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,11 +29,28 @@ _PACKAGES = {
     "grpcio": ("grpcio",),
     "crossrun": ("crossrun",),
 }
+# Instructions that kernels for fp32, bf16 and int8 are chosen by, as the kernel names them.
+_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimddp",  # of Arm, as what follows
+    "i8mm",
+    "bf16",
+    "sve",
+)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Hardware, software and state. Loads are the 1-minute load average."""
+    """Hardware, software and state. Loads are the 1-minute load average.
+
+    What has a default is missing in older results.
+    """
 
     cpu: str
     cores: float  # that this process may use: affinity, and the cgroup's quota
@@ -43,16 +63,26 @@ class Machine:
     time: str  # UTC, ISO 8601
     load_before: float
     load_after: float
+    flags: tuple[str, ...] | None = None  # those of _FLAGS that the CPU has; null where unreadable
+    memory_available_bytes: int | None = None  # before measuring
+    container: str | None = None  # its kind, or "none"
+    usage_before: Usage | None = None
+    usage_after: Usage | None = None
+
+    @property
+    def noise(self) -> Noise | None:
+        """What others did while this measured; None where that is not known."""
+        return between(self.usage_before, self.usage_after)
 
 
 def describe() -> Machine:
-    """The machine now; `load_after` is filled in by `finished`."""
-    load = os.getloadavg()[0]
+    """The machine now; `finished` fills in what is known after measuring."""
+    load, memory = os.getloadavg()[0], psutil.virtual_memory()
     return Machine(
         cpu=_cpu(),
         cores=_cores(),
         cores_total=os.cpu_count() or 1,
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=memory.total,
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         os=_os(),
         versions=_versions(),
@@ -60,12 +90,16 @@ def describe() -> Machine:
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         load_before=load,
         load_after=load,
+        flags=_flags(),
+        memory_available_bytes=memory.available,
+        container=container(),
+        usage_before=usage(),
     )
 
 
 def finished(machine: Machine) -> Machine:
-    """The same machine with the load as it is at the end of the measurement."""
-    return replace(machine, load_after=os.getloadavg()[0])
+    """The same machine at the end of the measurement: all children have to have ended."""
+    return replace(machine, load_after=os.getloadavg()[0], usage_after=usage())
 
 
 def peak_rss(pid: int) -> int:
@@ -115,6 +149,14 @@ def _cpu() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _flags() -> tuple[str, ...] | None:
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        name, _, found = line.partition(":")
+        if name.strip() in {"flags", "Features"}:  # of x86, of Arm
+            return tuple(flag for flag in _FLAGS if flag in found.split())
+    return None
 
 
 def _cores() -> float:

@@ -31,6 +31,15 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Of two shares; `low` and `high` bound it with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Mean:
     """Of some rounds; `low` and `high` bound it with 95 % confidence, where there are two."""
 
@@ -72,14 +81,14 @@ def paired_ratio(slow: Sequence[float], fast: Sequence[float]) -> Ratio:
         (logs,),
         np.mean,
         n_resamples=_RESAMPLES,
-        confidence_level=_expanded(len(logs)),
+        confidence_level=expanded(len(logs)),
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
     return Ratio(value, float(np.exp(interval.low)), float(np.exp(interval.high)))
 
 
-def _expanded(pairs: int) -> float:
+def expanded(pairs: int) -> float:
     """The level at which percentiles of a small bootstrap cover 95 %.
 
     Plain percentiles of 5 pairs cover 84 %, of 10 pairs 91 %. The correction is Hesterberg's,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Turn,
     )
 
+OUTLIER = 3.0  # times the median
 BASELINES = ("tf-function", "keras-predict")
 
 
@@ -36,6 +37,7 @@ class LatencyRow:
     p90: float
     p99: float
     throughput: float  # pictures per second
+    outliers: int  # requests over OUTLIER times the median; nothing leaves them out
     faster_than: dict[str, Ratio]  # baseline's time / own time, by baseline
     provider: Provider | None  # where providers are compared
     faster_than_first: Ratio | None  # on another provider than the target's first
@@ -112,6 +114,7 @@ def _latency_row(
         p90=p90,
         p99=p99,
         throughput=throughput,
+        outliers=sum(took > OUTLIER * p50 for took in ns),
         faster_than=ratios,
         provider=target.provider,
         faster_than_first=None if target is first else _ratio(first.turns, target.turns, batch),

@@ -30,6 +30,7 @@ def render(results: Sequence[Result]) -> str:
     loader = PackageLoader("crossrun_bench.report", "templates")
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page: str = environment.get_template("report.html").render(
+        warnings=[w for table in tables.tables(results) for w in table.warnings],
         headlines=headlines(results),
         model=figures.subject(results[0]),
         sections=[*map(_section, results), *_pareto(results)],

@@ -9,7 +9,7 @@ from crossrun_bench.load_summary import load_rows
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.report.plots import Plot
-from crossrun_bench.report.tables import Table, busy
+from crossrun_bench.report.tables import Table, noisy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,8 +46,16 @@ def table(result: LoadResult) -> Table:
     rows = load_rows(result)
     groups = [len(list(group)) for _, group in groupby(rows, _group)]
     heading = f"Load on {figures.model(result.model)}"
-    notes = (*NOTES, *([NEIGHBOUR] if result.neighbour else []), *busy(result))
-    return Table(heading, COLUMNS, tuple(map(_cells, rows)), notes, tuple(groups))
+    notes = (*NOTES, *([NEIGHBOUR] if result.neighbour else []))
+    cells = tuple(map(_cells, rows))
+    return Table(heading, COLUMNS, cells, notes, tuple(groups), warnings=_warnings(result))
+
+
+def _warnings(result: LoadResult) -> tuple[str, ...]:
+    """Of noise, in which servers have a part that ran already."""
+    foreign = [t.target for t in result.targets for turn in t.turns if turn.server_cpu_ns is None]
+    said = f"Others are servers that ran already too: {', '.join(dict.fromkeys(foreign))}."
+    return tuple(f"{text} {said}" if foreign else text for text in noisy(result))
 
 
 def _group(row: LoadRow) -> tuple[bool, int]:

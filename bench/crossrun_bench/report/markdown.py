@@ -22,8 +22,10 @@ _PLACE = re.compile(r"(<!-- crossrun-bench: (\w+)(?: (\d+))? -->\n).*?(<!-- end 
 
 def render(results: Sequence[Result]) -> str:
     """A document that stands alone, or can be pasted into a longer one."""
-    parts = ["\n".join(f"- **{h.figure}** {h.caption} ({h.detail})" for h in headlines(results))]
-    parts += [_table(table) for table in tables(results)]
+    shown = tables(results)
+    parts = _warnings(shown)
+    parts += ["\n".join(f"- **{h.figure}** {h.caption} ({h.detail})" for h in headlines(results))]
+    parts += map(_table, shown)
     parts.append(_table(machines(results)))
     parts.append("```\n" + "\n".join(result.command for result in results) + "\n```")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -52,6 +54,16 @@ def _filled(place: re.Match[str], results: Sequence[Result]) -> str:
         raise BenchError(f"{begin.strip()}: there are {len(found)} results of this kind")
     table, *_ = tables([found[int(number or 1) - 1]])
     return f"{begin}{_grid(table)}\n{end}"
+
+
+def document(shown: Sequence[Table]) -> str:
+    """Tables alone, after their warnings."""
+    return "\n\n".join([*_warnings(shown), *map(_table, shown)]) + "\n"
+
+
+def _warnings(shown: Sequence[Table]) -> list[str]:
+    """As GitHub draws alerts."""
+    return [f"> [!WARNING]\n> {warning}" for table in shown for warning in table.warnings]
 
 
 def _table(table: Table) -> str:

@@ -26,6 +26,7 @@ from crossrun_bench.targets import label
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from crossrun_bench.noise import Noise
     from crossrun_bench.results import Precisions, Result
     from crossrun_bench.stats import Ratio
     from crossrun_bench.summary import AccuracyRow, LatencyRow, PrecisionRow
@@ -35,13 +36,17 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """A heading, columns (the first is text, the others are figures), rows, and notes below."""
+    """A heading, columns (the first is text, the others are figures), rows, and notes below.
+
+    Warnings are what a reader has to know before the figures.
+    """
 
     heading: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     groups: tuple[int, ...] = ()  # how many rows between two rules; nothing for no rules
+    warnings: tuple[str, ...] = ()
 
     def grouped(self) -> list[tuple[Row, ...]]:
         """The rows, those between two rules together."""
@@ -62,6 +67,7 @@ PRECISION_COLUMNS = (
     "Speed, fp32 = 1",
 )
 INTERVALS = "Ratios: geometric mean over interleaved rounds, 95 % bootstrap interval."
+OUTLIERS = "Slow: requests that took over three times the median; they are in all figures."
 STARTS = (
     "From the start of a process to its first answer. TensorFlow's two processes start at the "
     "same time, the others alone; for the server it is the server's own start, and its memory."
@@ -103,14 +109,20 @@ def latency(result: LatencyResult) -> Table:
             figures.rate(row.throughput),
             *(figures.times_with_interval(ratios[i]) for ratios in speeds.values()),
             f"{row.requests:,}",
+            f"{row.outliers:,}",
         )
         for i, row in enumerate(found)
     )
-    columns = (*LATENCY_COLUMNS, *(f"Speed, {baseline} = 1" for baseline in speeds), "Requests")
+    columns = (
+        *LATENCY_COLUMNS,
+        *(f"Speed, {baseline} = 1" for baseline in speeds),
+        "Requests",
+        "Slow",
+    )
     heading = f"Latency of {figures.model(result.model)}"
-    notes = (INTERVALS, *_versions(result), *busy(result))
+    notes = (INTERVALS, OUTLIERS, *_versions(result))
     groups = (len(result.targets),) * len(batches(result))
-    return Table(heading, columns, rows, notes, groups)
+    return Table(heading, columns, rows, notes, groups, warnings=noisy(result))
 
 
 def _speeds(rows: Sequence[LatencyRow]) -> dict[str, list[Ratio | None]]:
@@ -134,13 +146,13 @@ def _versions(result: LatencyResult) -> list[str]:
     return [f"onnxruntime {told}."] if told else []
 
 
-def busy(result: Result) -> list[str]:
-    """A warning where others used a quarter of the cores, or more, before we began."""
-    load, cores = result.machine.load_before, result.machine.cores
-    if load < cores / 4:
-        return []
-    busy = f"The machine was busy before this began: load {load:.2f} on {cores:g} cores."
-    return [busy + " Read the figures with care."]
+def noisy(result: Result) -> tuple[str, ...]:
+    """A warning where others used more of the cores than noise.LIMIT while this measured."""
+    noise = result.machine.noise
+    if noise is None or not noise.loud:
+        return ()
+    what = kind(result).capitalize()
+    return (f"{what} was measured on a noisy machine: others used {noise}. Doubt the figures.",)
 
 
 def resources(result: LatencyResult) -> Table:
@@ -179,8 +191,9 @@ def precision(result: PrecisionResult) -> Table:
     caveats = dict.fromkeys(caveat for source in result.sources for caveat in _caveats(source))
     heading = f"Precisions on {result.provider}"
     version = [f"onnxruntime {result.onnxruntime}."] if result.onnxruntime else []
-    notes = (INTERVALS, *version, *caveats, *busy(result))
-    return Table(heading, PRECISION_COLUMNS, rows, notes, tuple(map(len, found)))
+    notes = (INTERVALS, *version, *caveats)
+    groups = tuple(map(len, found))
+    return Table(heading, PRECISION_COLUMNS, rows, notes, groups, warnings=noisy(result))
 
 
 def _caveats(source: Precisions) -> list[str]:
@@ -222,12 +235,28 @@ def _machine(result: Result) -> list[tuple[str, str]]:
     packages = ("python", "tensorflow", "keras", "onnxruntime", "numpy", "grpcio", "crossrun")
     return [
         ("CPU", m.cpu),
+        ("Instructions", figures.NONE if m.flags is None else " ".join(m.flags) or "none of note"),
         ("Cores", f"{m.cores:g} of {m.cores_total}"),
         ("Governor", m.governor or "not readable"),
-        ("Memory", f"{m.memory_bytes / 2**30:.1f} GiB"),
+        ("Memory, available", f"{_gib(m.memory_bytes)}, {_gib(m.memory_available_bytes)}"),
         ("System", m.os),
+        ("Container", m.container or figures.NONE),
+        *_noise(m.noise),
         ("Load before, after", f"{m.load_before:.2f}, {m.load_after:.2f}"),
         ("Time", figures.moment(m.time)),
         ("Commit", m.commit or "no checkout"),
         *((name, versions.get(name, figures.NONE)) for name in packages),
     ]
+
+
+def _noise(noise: Noise | None) -> list[tuple[str, str]]:
+    names = ("Others used", "Some process waited for a core", "Preempted, a second")
+    if noise is None:
+        return [(name, figures.NONE) for name in names]
+    waited = f"{figures.part(noise.waiting)} of the time"
+    values = (str(noise), waited, f"{noise.preempted:,.0f}")
+    return list(zip(names, values, strict=True))
+
+
+def _gib(count: int | None) -> str:
+    return figures.NONE if count is None else f"{count / 2**30:.1f} GiB"

@@ -21,10 +21,27 @@ _WIDTH = 140
 
 
 def show(results: Sequence[Result]) -> None:
-    """Print every table to stdout."""
+    """Print every table of the results to stdout."""
+    show_tables(tables(results))
+
+
+def show_tables(shown: Sequence[Table]) -> None:
+    """Print tables, the warnings of each before it."""
     console = _console()
-    for table in tables(results):
+    for table in shown:
+        _warn(console, table)
         console.print(_grid(table))
+
+
+def show_warnings(result: Result) -> None:
+    """Print only what a reader has to know before the figures."""
+    for table in tables([result]):
+        _warn(_console(), table)
+
+
+def _warn(console: Console, table: Table) -> None:
+    for warning in table.warnings:
+        console.print(f"[bold yellow]Warning:[/] {escape(warning)}", highlight=False)
 
 
 def show_classes(answers: Mapping[Path, Sequence[tuple[str, float]]]) -> None:

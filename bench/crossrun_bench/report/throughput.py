@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
-from crossrun_bench.report.tables import Table, busy
+from crossrun_bench.report.tables import Table, noisy
 from crossrun_bench.throughput_summary import throughput_rows
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def table(result: ThroughputResult) -> Table:
     rows = throughput_rows(result)
     groups = tuple(len(list(group)) for _, group in groupby(rows, lambda row: row.provider))
     heading = f"Throughput of {figures.model(result.model)}"
-    notes = (*NOTES, *_notes(result), *busy(result))
-    return Table(heading, COLUMNS, tuple(map(_cells, rows)), notes, groups)
+    notes = (*NOTES, *_notes(result))
+    return Table(heading, COLUMNS, tuple(map(_cells, rows)), notes, groups, warnings=noisy(result))
 
 
 def _cells(row: ThroughputRow) -> tuple[str, ...]:

@@ -1,0 +1,193 @@
+"""`crossrun-bench compare`: two results of the same command, metric by metric.
+
+Targets and settings that both files hold are compared. Knows how to find requests and answers in
+each kind of result; what is noise, verdicts.py knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crossrun_bench.bootstrap import mean_difference, percentile_ratios, rate_ratio
+from crossrun_bench.errors import BenchError
+from crossrun_bench.likeness import Pair, check_kinds, differing, unlike
+from crossrun_bench.results import AccuracyResult, LatencyResult, LoadResult, PrecisionResult
+from crossrun_bench.verdicts import METRICS, Change
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from crossrun_bench.results import Comparison, LoadTarget, Result, TargetAnswers, Turn
+    from crossrun_bench.stats import Ratio
+    from crossrun_bench.verdicts import Condition
+
+    Key = tuple[str, str]  # target and setting
+
+_POINTS = {"p50": 50, "p90": 90, "p99": 99}
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one target answered at one setting."""
+
+    rounds: list[NDArray[Any]]  # milliseconds of each request
+    rates: NDArray[Any]  # a row (pictures answered, seconds) for each round
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What two results hold in common, and what they do not."""
+
+    before: Result
+    after: Result
+    unlike: list[Pair]
+    differing: list[Pair]
+    alone: tuple[list[str], list[str]]  # what only one file holds: of before, of after
+    apart: float  # percent that two runs of the same thing lie apart
+    changes: list[Change]
+
+    def broken(self, condition: Condition) -> list[Change]:
+        """The changes that break a condition; BenchError where there is nothing to judge by."""
+        about = [change for change in self.changes if condition.about(change)]
+        if not about:
+            raise BenchError(f"--fail-if '{condition.text}': these results hold nothing like it")
+        short = next((change for change in about if change.low is None), None)
+        if short:
+            where = f"{short.target}, {short.setting}"
+            raise BenchError(f"--fail-if '{condition.text}': {where}: expected at least 5 rounds")
+        return [change for change in about if condition.broken(change)]
+
+
+def compare(before: Result, after: Result, *, apart: float, allow_unlike: bool) -> Compared:
+    """All changes from `before` to `after`; two runs of the same thing lie `apart` percent apart.
+
+    BenchError for two kinds of results, for machines or models that are not alike unless that is
+    allowed, and where the files have nothing in common.
+    """
+    check_kinds(before, after)
+    differences = unlike(before, after)
+    if differences and not allow_unlike:
+        named = "; ".join(f"{name}: {a} and {b}" for name, a, b in differences)
+        raise BenchError(f"not alike, see --allow-unlike: {named}")
+    a, b = _series(before), _series(after)
+    changes = [c for key in a if key in b for c in _speeds(key, a[key], b[key], apart / 100)]
+    changes += _answers(before, after)
+    if not changes:
+        raise BenchError("nothing to compare: the files share no target at the same setting")
+    alone = _only(a, b), _only(b, a)
+    return Compared(before, after, differences, differing(before, after), alone, apart, changes)
+
+
+def _only(own: Iterable[Key], other: Iterable[Key]) -> list[str]:
+    return [", ".join(key) for key in own if key not in other]
+
+
+def _series(result: Result) -> dict[Key, Series]:
+    """By target and setting, in the order measured; those without an answer are left out."""
+    if isinstance(result, LatencyResult):
+        return {key: s for t in result.targets for key, s in _turns(t.target, t.turns).items()}
+    if isinstance(result, PrecisionResult):
+        models = [model for source in result.sources for model in source.models]
+        return {key: s for m in models for key, s in _turns(m.model.name, m.turns).items()}
+    if isinstance(result, LoadResult):
+        return {key: s for t in result.targets for key, s in _loads(t).items()}
+    return {}
+
+
+def _turns(target: str, turns: Sequence[Turn]) -> dict[Key, Series]:
+    found = {}
+    for batch in dict.fromkeys(turn.batch for turn in turns):
+        counted = [t.ns[t.warmup :] for t in turns if t.batch == batch and t.warmup < len(t.ns)]
+        rounds = [np.asarray(ns) / 1e6 for ns in counted]
+        rates = [(batch * len(ms), ms.sum() / 1e3) for ms in rounds]
+        if rounds:
+            found[target, f"batch {batch}"] = Series(rounds, np.asarray(rates))
+    return found
+
+
+def _loads(target: LoadTarget) -> dict[Key, Series]:
+    found = {}
+    for clients in dict.fromkeys(turn.clients for turn in target.turns):
+        turns = [turn for turn in target.turns if turn.clients == clients]
+        rounds = [np.asarray(turn.us) / 1e3 for turn in turns if turn.us]
+        rates = [(len(turn.us), turn.wall_ns / 1e9) for turn in turns]
+        if rounds:
+            setting = f"{clients} client{'s' if clients > 1 else ''}"
+            found[target.target, setting] = Series(rounds, np.asarray(rates))
+    return found
+
+
+def _speeds(key: Key, a: Series, b: Series, apart: float) -> list[Change]:
+    points = list(_POINTS.values())
+    times = zip(_times(a, points), _times(b, points), strict=True)
+    ratios = percentile_ratios(a.rounds, b.rounds, points, apart)
+    changes = [
+        _speed(key, name, pair, ratio)
+        for name, pair, ratio in zip(_POINTS, times, ratios, strict=True)
+    ]
+    ratio = rate_ratio(a.rates, b.rates, apart)
+    return [*changes, _speed(key, "throughput", (_rate(a), _rate(b)), ratio)]
+
+
+def _rate(series: Series) -> float:
+    pictures, seconds = series.rates.sum(axis=0)
+    return float(pictures / seconds)
+
+
+def _times(series: Series, points: Sequence[int]) -> list[float]:
+    return [float(ms) for ms in np.percentile(np.concatenate(series.rounds), points)]
+
+
+def _speed(key: Key, metric: str, values: tuple[float, float], ratio: Ratio) -> Change:
+    low, high = (None if bound is None else 100 * (bound - 1) for bound in (ratio.low, ratio.high))
+    return Change(*key, METRICS[metric], *values, 100 * (ratio.value - 1), low, high)
+
+
+def _answers(before: Result, after: Result) -> list[Change]:
+    """Of the targets that both files asked about the same pictures, but for the reference."""
+    a, b = _comparisons(before), _comparisons(after)
+    return [c for name in a if name in b for c in _said(name, a[name], b[name])]
+
+
+def _comparisons(result: Result) -> dict[str, Comparison]:
+    """By target; of precisions by model."""
+    if isinstance(result, AccuracyResult):
+        found: list[Comparison] = [result]
+    elif isinstance(result, PrecisionResult):
+        found = [source.answers for source in result.sources if source.answers]
+    else:
+        found = []
+    return {target.target: said for said in found for target in said.targets[1:]}
+
+
+def _said(name: str, a: Comparison, b: Comparison) -> list[Change]:
+    if (a.pictures, a.labels) != (b.pictures, b.labels):
+        raise BenchError(f"{name}: the files tell of different pictures, or label them differently")
+    setting = f"{len(a.pictures):,} pictures"
+    found = []
+    if a.labels is not None:
+        found = [_share(name, setting, "top1", *(_hits(side, name, a.labels) for side in (a, b)))]
+    agreeing = (_hits(side, name, _first(side.targets[0])) for side in (a, b))
+    return [*found, _share(name, setting, "agreement", *agreeing)]
+
+
+def _hits(comparison: Comparison, name: str, right: Sequence[int]) -> list[bool]:
+    """For each picture whether a target's first class is the right one."""
+    own = next(target for target in comparison.targets if target.target == name)
+    return [first == other for first, other in zip(_first(own), right, strict=True)]
+
+
+def _first(target: TargetAnswers) -> list[int]:
+    return [answer.top5[0] for answer in target.answers]
+
+
+def _share(name: str, setting: str, metric: str, before: list[bool], after: list[bool]) -> Change:
+    found = mean_difference(before, after)
+    bounds = (100 * found.low, 100 * found.high)
+    shares = (float(np.mean(before)), float(np.mean(after)))
+    return Change(name, setting, METRICS[metric], *shares, 100 * found.value, *bounds)

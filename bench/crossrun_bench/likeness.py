@@ -1,0 +1,98 @@
+"""Whether two results may be compared: what has to be alike, and what else differs.
+
+What makes the same program faster or slower has to be alike: processor, cores, instructions,
+memory, governor, container, kernel of the same major version. Versions of packages, the
+distribution and the model's file may differ, for to compare them is what comparing is for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crossrun_bench.errors import BenchError
+from crossrun_bench.results import LoadResult, PrecisionResult, kind
+
+if TYPE_CHECKING:
+    from crossrun_bench.results import ModelInfo, Result
+
+    Facts = dict[str, str | None]  # None: not known
+
+MEMORY = 0.1  # sizes of memory this much apart are alike: what a kernel reserves differs
+Pair = tuple[str, str, str]  # a name, and what it is before and after
+
+
+def check_kinds(before: Result, after: Result) -> None:
+    """BenchError for results of different commands."""
+    kinds = kind(before), kind(after)
+    if kinds[0] != kinds[1]:
+        raise BenchError(f"cannot compare results of '{kinds[0]}' with those of '{kinds[1]}'")
+
+
+def unlike(before: Result, after: Result) -> list[Pair]:
+    """What has to be alike and is not; what one of the files does not tell is not counted."""
+    found = _different(_fixed(before), _fixed(after))
+    return found + _memory(before.machine.memory_bytes, after.machine.memory_bytes)
+
+
+def differing(before: Result, after: Result) -> list[Pair]:
+    """What else differs, and may."""
+    return _different(_free(before), _free(after))
+
+
+def _different(before: Facts, after: Facts) -> list[Pair]:
+    pairs = [(name, before[name], after.get(name)) for name in before]
+    return [(name, a, b) for name, a, b in pairs if a is not None and b is not None and a != b]
+
+
+def _memory(before: int, after: int) -> list[Pair]:
+    if abs(before - after) <= MEMORY * max(before, after):
+        return []
+    return [("memory", f"{before / 2**30:.1f} GiB", f"{after / 2**30:.1f} GiB")]
+
+
+def _fixed(result: Result) -> Facts:
+    machine = result.machine
+    facts: Facts = {
+        "CPU": machine.cpu,
+        "cores": f"{machine.cores:g} of {machine.cores_total}",
+        "instructions": None if machine.flags is None else " ".join(machine.flags),
+        "governor": machine.governor,
+        "container": machine.container,
+        "kernel": _kernel(machine.os),
+    }
+    if isinstance(result, PrecisionResult):
+        facts["provider"] = str(result.provider)
+        return facts | {f"source of {m.name}": _source(m) for m in _models(result)}
+    if isinstance(result, LoadResult):
+        facts["neighbour"] = "a busy core" if result.neighbour else "none"
+    return facts | {"model": result.model.name, "source": _source(result.model)}
+
+
+def _free(result: Result) -> Facts:
+    facts: Facts = {"system": result.machine.os}
+    for model in _models(result):
+        facts[f"file of {model.name}"] = f"version {model.version}, sha256 {model.sha256[:12]}…"
+        facts[f"precision of {model.name}"] = model.precision
+    return {
+        **facts,
+        **result.machine.versions,
+        "commit": result.machine.commit,
+        "time": result.machine.time,
+    }
+
+
+def _models(result: Result) -> list[ModelInfo]:
+    if isinstance(result, PrecisionResult):
+        return [measured.model for source in result.sources for measured in source.models]
+    return [result.model]
+
+
+def _source(model: ModelInfo) -> str:
+    """What the model was made from, and what it takes and gives."""
+    made = ", ".join(f"{key} {value}" for key, value in sorted(model.source.items()))
+    return f"{made}, {model.height} × {model.width}, {model.classes} classes"  # noqa: RUF001
+
+
+def _kernel(system: str) -> str:
+    """Linux 6, of "Debian GNU/Linux 12, Linux 6.18.44"."""
+    return system.rpartition(", ")[2].partition(".")[0]

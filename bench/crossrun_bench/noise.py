@@ -1,0 +1,131 @@
+"""How much of the cores others took while we measured: one notion of noise, which all use.
+
+Noise is the share of the time of our cores that other processes used or a hypervisor stole. Reads
+Linux's counters; elsewhere nothing is known of noise. Knows nothing of results.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossrun_bench.errors import BenchError
+
+LIMIT = 0.05  # of the cores; a result with more is marked, and `--require-quiet` refuses it
+LOOK_S = 0.5  # a counter steps by 10 ms: on one core this tells 2 % from 4 %
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Counters of the cores that this process may run on, in seconds; only differences count."""
+
+    at: float  # monotonic clock
+    cores: int
+    busy: float  # user and system time, ours too; not interrupts, which our own traffic makes
+    steal: float  # while a core of ours was ready and the hypervisor ran others
+    own: float  # CPU time of this process, and of its children that have ended
+    preempted: int  # how often the kernel took a core from these processes
+    waiting: float | None  # while any process at all waited for a core; null where not readable
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Between two moments. `others` and `steal` are shares of the time of our cores, 0 to 1."""
+
+    others: float
+    steal: float
+    waiting: float | None  # share of the time in which some process, maybe ours, waited for a core
+    preempted: float  # of our processes, a second
+
+    @property
+    def total(self) -> float:
+        """What the limit is for."""
+        return self.others + self.steal
+
+    @property
+    def loud(self) -> bool:
+        """Whether figures that were measured meanwhile are to be doubted."""
+        return self.total > LIMIT
+
+    def __str__(self) -> str:
+        """12 % of the cores, 3 % stolen."""
+        return f"{self.others:.0%} of the cores, {self.steal:.0%} stolen".replace("%", " %")
+
+
+def usage() -> Usage | None:
+    """The counters now; None where they cannot be read. Children must have ended to be `own`."""
+    cores = _cores()
+    if not cores:
+        return None
+    own = os.times()
+    switches = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return Usage(
+        at=time.monotonic(),
+        cores=len(cores),
+        busy=sum(core[0] + core[1] + core[2] for core in cores),
+        steal=sum(core[7] for core in cores),
+        own=own.user + own.system + own.children_user + own.children_system,
+        preempted=sum(resource.getrusage(who).ru_nivcsw for who in switches),
+        waiting=_waiting(),
+    )
+
+
+def between(before: Usage | None, after: Usage | None) -> Noise | None:
+    """The noise between two moments; None where it is not known."""
+    if before is None or after is None or after.at <= before.at:
+        return None
+    seconds = after.at - before.at
+    total = seconds * after.cores
+    others = (after.busy - before.busy) - (after.own - before.own)
+    return Noise(
+        others=min(1.0, max(0.0, others / total)),  # counters step: a little below 0 is 0
+        steal=(after.steal - before.steal) / total,
+        waiting=_share(before.waiting, after.waiting, seconds),
+        preempted=(after.preempted - before.preempted) / seconds,
+    )
+
+
+def _share(before: float | None, after: float | None, seconds: float) -> float | None:
+    return None if before is None or after is None else (after - before) / seconds
+
+
+def expect_quiet() -> None:
+    """Look for half a second; BenchError where others use more than the limit, or none can tell."""
+    before = usage()
+    time.sleep(LOOK_S)
+    refuse(between(before, usage()), "before this began")
+
+
+def refuse(found: Noise | None, when: str) -> None:
+    """BenchError where that is no quiet machine."""
+    if found is None:
+        raise BenchError("--require-quiet: only Linux tells how much others use the cores")
+    if found.loud:
+        allowed = f"{LIMIT:.0%}".replace("%", " %")
+        raise BenchError(
+            f"--require-quiet: others used {found}, {when}; expected {allowed} in all at most"
+        )
+
+
+def _cores() -> list[list[float]]:
+    """Seconds in each state, as /proc/stat has them, of each core that we may use."""
+    try:
+        lines = Path("/proc/stat").read_text("ascii").splitlines()
+    except OSError:
+        return []
+    ours = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    tick = os.sysconf("SC_CLK_TCK")
+    found = [line.split() for line in lines if line.startswith("cpu")]
+    return [[int(t) / tick for t in ticks] for name, *ticks in found if name in ours]
+
+
+def _waiting() -> float | None:
+    """Seconds since boot, of /proc/pressure/cpu: `some avg10=… total=MICROSECONDS`."""
+    try:
+        some = Path("/proc/pressure/cpu").read_text("ascii").splitlines()[0]
+    except (OSError, IndexError):
+        return None
+    return int(some.rpartition("=")[2]) / 1e6
