@@ -22,6 +22,8 @@ _PACKAGES = {
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
     "keras": ("keras",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
+    "openvino": ("openvino",),
+    "litert": ("ai-edge-litert",),
     "numpy": ("numpy",),
     "grpcio": ("grpcio",),
     "crossrun": ("crossrun",),
@@ -33,7 +35,7 @@ class Machine:
     """Hardware, software and state. Loads are the 1-minute load average."""
 
     cpu: str
-    cores: float  # that this process may use: affinity, and the cgroup's quota
+    cores: float  # as of `cores`
     cores_total: int
     memory_bytes: int
     governor: str | None  # of the CPU's frequency, where it can be read
@@ -50,7 +52,7 @@ def describe() -> Machine:
     load = os.getloadavg()[0]
     return Machine(
         cpu=_cpu(),
-        cores=_cores(),
+        cores=cores(),
         cores_total=os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -66,6 +68,15 @@ def describe() -> Machine:
 def finished(machine: Machine) -> Machine:
     """The same machine with the load as it is at the end of the measurement."""
     return replace(machine, load_after=os.getloadavg()[0])
+
+
+def cores() -> float:
+    """How many this process may use: its affinity, and the cgroup's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
+    if quota == "max":
+        return float(allowed or 1)
+    return min(float(allowed or 1), int(quota) / int(period))
 
 
 def peak_rss(pid: int) -> int:
@@ -121,14 +132,6 @@ def _cpu() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _cores() -> float:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
-    if quota == "max":
-        return float(allowed or 1)
-    return min(float(allowed or 1), int(quota) / int(period))
 
 
 def _os() -> str:

@@ -87,9 +87,9 @@ def throughputs(result: LatencyResult) -> list[Plot]:
 
 
 def resources(result: LatencyResult) -> list[Plot]:
-    """Start-up time and peak memory."""
-    starts = [(t.target, float(t.startup_ns)) for t in result.targets]
-    peaks = [(t.target, float(t.peak_rss_bytes)) for t in result.targets]
+    """Start-up time and peak memory, of those that are known."""
+    starts = [(t.target, float(t.startup_ns)) for t in result.targets if t.startup_ns]
+    peaks = [(t.target, float(t.peak_rss_bytes)) for t in result.targets if t.peak_rss_bytes]
     return [
         _bars("Start-up, to the first answer", starts, figures.seconds),
         _bars("Peak memory", peaks, lambda count: figures.megabytes(int(count))),
@@ -103,7 +103,7 @@ def _bars(
     top: float | None = None,
 ) -> Plot:
     """Horizontal bars in the order given, each with its figure beside it."""
-    top = top or max(value for _, value in values)
+    top = top or max((value for _, value in values), default=1.0)
     bars = [
         {
             "type": "bar",
