@@ -13,7 +13,7 @@ import typer
 
 from crossrun_bench import results
 from crossrun_bench.errors import BenchError
-from crossrun_bench.targets import TARGETS, chosen
+from crossrun_bench.targets import COMPARED, REFERENCE, TARGETS, TIMED, chosen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,11 @@ Images = typer.Option(help="Folder of class folders of JPEG or PNG, or 'bundled'
 Rounds = Annotated[
     int | None,
     typer.Option(min=1, help="Interleaved rounds; 10, or fewer at slow sizes, by default."),
+]
+Targets = Annotated[str, typer.Option(help=f"What to measure, of {', '.join(TARGETS)}.")]
+Remote = Annotated[
+    str | None,
+    typer.Option(help="HOST:PORT of a running server, which the targets oip and tfserving ask."),
 ]
 Output = Annotated[
     Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
@@ -57,15 +62,18 @@ def latency(
     name: Name,
     batch: Annotated[str, typer.Option(help="Pictures in a request, several sizes.")] = "1,8,32",
     rounds: Rounds = None,
-    targets: Annotated[str, typer.Option(help="What to measure.")] = ",".join(TARGETS),
+    targets: Targets = TIMED,
+    server: Remote = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Time each target on the same pictures, in interleaved rounds, each in its own process."""
     from crossrun_bench.latency import Plan, measure
     from crossrun_bench.rounds import Pace
+    from crossrun_bench.tasks import Asked
 
-    plan = Plan(models, name, chosen(_words(targets)), _sizes(batch), Pace.of(rounds))
+    asked = Asked(models, name, chosen(_words(targets), server), server)
+    plan = Plan(asked, _sizes(batch), Pace.of(rounds))
     _finish(measure(plan, _command()), output, as_json)
 
 
@@ -74,13 +82,26 @@ def accuracy(
     models: Models,
     name: Name,
     images: Annotated[str, Images],
+    targets: Targets = COMPARED,
+    server: Remote = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the answers with the labels and with the source Keras model, on the same pixels."""
-    from crossrun_bench.accuracy import measure
+    """Compare the answers with the labels and with the source Keras model, on the same pixels.
 
-    _finish(measure(models, name, images=images, command=_command()), output, as_json)
+    Interrupted, and called again with the same --output, it goes on from OUTPUT.partial.
+    """
+    from crossrun_bench import partial
+    from crossrun_bench.accuracy import Plan, measure
+    from crossrun_bench.tasks import Asked
+
+    wanted = chosen([REFERENCE, *chosen(_words(targets), server)], server)
+    if wanted == (REFERENCE,):
+        raise BenchError(f"--targets '{targets}': expected some to compare with {REFERENCE}")
+    plan = Plan(Asked(models, name, wanted, server), images, output)
+    _finish(measure(plan, _command()), output, as_json)
+    if output:
+        partial.remove(output)
 
 
 @app.command()

@@ -39,16 +39,17 @@ class Server:
 def server_for(models: Path, targets: Sequence[str]) -> Iterator[Server | None]:
     """A server where one of `targets` needs it, else none."""
     if any(TARGETS[target].served for target in targets):
-        with serving(models) as server:
+        options = {option for target in targets for option in TARGETS[target].server_options}
+        with serving(models, *options) as server:
             yield server
     else:
         yield None
 
 
 @contextmanager
-def serving(models: Path) -> Iterator[Server]:
+def serving(models: Path, *options: str) -> Iterator[Server]:
     """Serve `models` until leaving; BenchError with its last words where it does not start."""
-    with running("crossrun-serve", serve_command(models)) as server:
+    with running("crossrun-serve", [*serve_command(models), *options]) as server:
         yield server
 
 

@@ -27,6 +27,7 @@ class Task:
     pictures: Pictures
     address: str | None = None  # host:port of the server, for the targets that need one
     provider: Provider = CPU  # of onnxruntime, for the target that runs it in process
+    converted: str | None = None  # path of what the source was converted to, where that is run
 
     def __str__(self) -> str:
         """As errors name it."""
