@@ -97,6 +97,18 @@ def weigh() -> onnx.ModelProto:
     )
 
 
+def batch_sum() -> onnx.ModelProto:
+    """`x` FP32 [batch, 1] → `y` of its shape: in each row the sum over the whole batch."""
+    values = [helper.make_tensor_value_info(name, Tp.FLOAT, ["batch", 1]) for name in "xy"]
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["sum"]),
+        helper.make_node("Mul", ["x", "nothing"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "sum"], ["y"]),
+    ]
+    nothing = helper.make_tensor("nothing", Tp.FLOAT, [], [0.0])
+    return _model(nodes, values[:1], values[1:], [nothing])
+
+
 def sum_and_difference(element_type: int = Tp.INT32) -> onnx.ModelProto:
     """`INPUT0`, `INPUT1` [batch, 16] → their sum `OUTPUT0` and difference `OUTPUT1`.
 

@@ -15,7 +15,7 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.examples import examples
 from crossrun_bench.prepare import drawn
 from crossrun_bench.providers import CPU, Provider, provider
-from crossrun_bench.report import headlines, html, markdown
+from crossrun_bench.report import headlines, html, markdown, pareto
 from crossrun_bench.repository import read_model
 from crossrun_bench.results import (
     Answer,
@@ -238,3 +238,27 @@ def test_a_result_without_fp32_has_no_headline(result: PrecisionResult) -> None:
     alone = dataclasses.replace(result, sources=result.sources[1:])
     assert headlines.headlines([alone]) == []
     assert "<h1>other on OpenVINOExecutionProvider (device_type=GPU)</h1>" in html.render([alone])
+
+
+def test_nothing_on_the_front_is_beaten_in_both(result: PrecisionResult) -> None:
+    """Accuracy against latency: what is later and no more accurate is off the line."""
+    kept = pareto.points([result])
+    assert [(p.precision, round(p.ms), p.correct) for p in pareto.front(kept)] == [
+        ("int8", 4, 0.75),
+        ("fp32", 8, 1.0),
+    ]
+    worse = [dataclasses.replace(kept[0], ms=9.0), dataclasses.replace(kept[1], correct=0.5)]
+    assert pareto.front(kept + worse) == pareto.front(kept)
+
+
+def test_the_page_plots_all_providers_together(result: PrecisionResult) -> None:
+    """One plot for all precision results of a report; none where nobody was asked anything."""
+    on_cpu = dataclasses.replace(result, provider=CPU)
+    page = html.render([result, on_cpu])
+    assert page.count("<h2>Accuracy against latency</h2>") == 1
+    assert "int8, CPUExecutionProvider" in page
+    assert "int8, OpenVINOExecutionProvider" in page
+    unasked = dataclasses.replace(
+        result, sources=tuple(dataclasses.replace(s, answers=None) for s in result.sources)
+    )
+    assert "Accuracy against latency" not in html.render([unasked])

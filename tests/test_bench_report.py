@@ -93,6 +93,42 @@ def test_what_is_no_result_is_refused(text: str, tmp_path: Path) -> None:
         results.read(tmp_path / "r.json")
 
 
+def test_tables_are_renewed_where_a_text_asks_for_them(tmp_path: Path, run: Command) -> None:
+    """What stood there goes, all else stays, and a second time changes nothing."""
+    three_results: list[Result] = [latency(), latency({"onnxruntime": 3.0}), accuracy()]
+    for i, result in enumerate(three_results):
+        results.write(tmp_path / f"{i}.json", result)
+    files = sorted(tmp_path.glob("*.json"))
+    text = tmp_path / "README.md"
+    text.write_text(
+        "# One\n<!-- crossrun-bench: latency 2 -->\nold\n\n<!-- end -->\ntwo\n"
+        "<!-- crossrun-bench: accuracy -->\n<!-- end -->\nthree\n"
+    )
+    for _ in range(2):
+        done = run("crossrun-bench", "report", *files, "--into", text)
+        assert done.returncode == 0, done.stderr
+        one, two, three = text.read_text().split("<!-- end -->")
+        assert one.startswith("# One\n<!-- crossrun-bench: latency 2 -->\n| Target | Batch |")
+        assert "old" not in one
+        assert "| ONNX Runtime | 1 | 2.9" in one
+        assert two.startswith("\ntwo\n<!-- crossrun-bench: accuracy -->\n| Target | Top-1 |")
+        assert three == "\nthree\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nothing", "no place for a table"),
+        ("<!-- crossrun-bench: latency 2 -->\n<!-- end -->", "there are 1 results of this kind"),
+        ("<!-- crossrun-bench: speed -->\n<!-- end -->", "there are 0 results of this kind"),
+    ],
+)
+def test_a_text_that_asks_for_what_is_not_there_is_left_alone(text: str, expected: str) -> None:
+    """The error tells the place."""
+    with pytest.raises(BenchError, match=expected):
+        markdown.renewed(text, [latency()])
+
+
 def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, run: Command) -> None:
     """Half a file is damaged, and the command says so on one line."""
     results.write(tmp_path / "r.json", latency())

@@ -54,6 +54,26 @@ def test_config_pbtxt_passes_options_on() -> None:
     assert (threads.intra_op, threads.inter_op) == (3, 0)
 
 
+GRAPHS = "optimization { cuda { graphs: true } }"
+
+
+def test_cuda_graphs_are_asked_of_providers_that_have_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Triton's field becomes the provider's option, which wins where it is given."""
+    (request,) = place(parameter("providers", "tensorrt,cuda,cpu") + GRAPHS).requests
+    assert [dict(one.options) for one in request.providers] == [
+        {"trt_cuda_graph_enable": "1"}, {"enable_cuda_graph": "1"}, {},
+    ]  # fmt: skip
+    assert [one.captures for one in request.providers] == [True, True, False]
+    off = parameter("cuda.enable_cuda_graph", "0")
+    (request,) = place(parameter("providers", "cuda") + off + GRAPHS).requests
+    assert not request.providers[0].captures
+    assert not caplog.text
+    place(parameter("providers", "cpu") + GRAPHS)
+    assert "optimization.cuda.graphs has no effect on cpu" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

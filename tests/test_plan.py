@@ -4,7 +4,9 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import cores, plan, plans, tuning
+from crossrun_server import cores, plan, plans, providers, tuning
 from crossrun_server.errors import LoadError
+from crossrun_server.loader import Shared, Source, load
 from crossrun_server.plan import Lane, Plan
 from crossrun_server.scheduler import Lane as RunLane
 from crossrun_server.scheduler import Policy, Scheduler, Tensors
@@ -128,6 +131,27 @@ def test_a_plan_that_cannot_be_kept_harms_nobody(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     plans.write("key", Plan((Lane(1, 1),)))
     assert "the plan cannot be kept for the next start" in caplog.text
+
+
+def test_who_starts_together_measures_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process measures a plan while the others wait for it, and then take it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    models.write(tmp_path, "simple", models.sum_and_difference(), "max_batch_size: 8")
+    measured, tune = [], tuning.tune
+
+    def counted(*arguments: Any) -> tuning.Tuned:
+        measured.append(arguments)
+        return tune(*arguments)
+
+    monkeypatch.setattr(tuning, "tune", counted)
+    source, shared = Source(tmp_path / "simple"), Shared(providers.parse("cpu"))
+    with ThreadPoolExecutor(4) as threads:
+        loaded = list(threads.map(lambda _: load(source, shared), range(4)))
+    assert len(measured) == 1
+    configs = [one.models[1].config.proto for one in loaded]
+    assert len({config.parameters["crossrun.plan"].string_value for config in configs}) == 1
+    for one in loaded:
+        one.models[1].close()
 
 
 @pytest.mark.parametrize(

@@ -158,27 +158,75 @@ def load(
 
 
 @app.command()
+def throughput(
+    models: Models,
+    name: Name,
+    providers: Annotated[
+        str, typer.Option(help="Execution providers, one after the other.")
+    ] = "cuda,tensorrt,cpu",
+    batch: Annotated[str, typer.Option(help="Rows of a request, several sizes.")] = (
+        "1,2,4,8,16,32,64,128,256"
+    ),
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 2.0,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count rows a second by batch size on each provider, in process and through our server."""
+    from crossrun_bench.throughput import Plan, measure
+
+    plan = Plan(models, name, tuple(dict.fromkeys(_words(providers))), _sizes(batch), seconds)
+    _finish(measure(plan, _command()), output, as_json)
+
+
+@app.command()
 def report(
     files: Annotated[list[Path], typer.Argument(help="Results of the commands that measure.")],
     output: Annotated[Path | None, typer.Option(help="Write one HTML page here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown here.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Put new tables into this Markdown, where it asks for them.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show results: tables here, and as Markdown or as one self-contained HTML page."""
     from crossrun_bench.report import html, terminal
     from crossrun_bench.report import markdown as md
 
-    read = [results.read(file) for file in files]
+    read = [result for file in files for result in results.read_all(file)]
     if markdown:
         results.write_text(markdown, md.render(read))
     if output:
         results.write_text(output, html.render(read))
+    if into:
+        results.write_text(into, md.renewed(results.read_text(into), read))
     if as_json:
         _print_json([results.to_document(result) for result in read])
     else:
         terminal.show(read)
-        for written in filter(None, (output, markdown)):
+        for written in filter(None, (output, markdown, into)):
             _print(f"report: {written}")
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="TOML file, or quick, readme or full.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the study; build/SUITE by default.")
+    ] = None,
+) -> None:
+    """Run a whole study, from export to report; run again, it goes on where it was ended."""
+    from crossrun_bench import suite as suites
+    from crossrun_bench.report import html, terminal
+    from crossrun_bench.report import markdown as md
+
+    folder = output or Path("build", Path(suite).stem)
+    found = suites.run(suites.read(suite), folder, _command(), _check)
+    pages = {"report.md": md.render(found), "report.html": html.render(found)}
+    for name, page in pages.items():
+        results.write_text(folder / name, page)
+    terminal.show(found)
+    for name in ("study.json", *pages):
+        _print(f"study: {folder / name}")
 
 
 @app.command()
@@ -200,6 +248,20 @@ def classify(
         _print_json({str(file): classes for file, classes in answers.items()})
     else:
         terminal.show_classes(answers)
+
+
+def _check(words: Sequence[str]) -> None:
+    """BenchError for words that are no command line of this program."""
+    program, name, *options = words
+    command: Any = typer.main.get_command(app)
+    # Typer has a click of its own, or the real one, and names its family of errors nowhere.
+    usage_error: Any = typer.BadParameter.__bases__
+    try:
+        if name not in command.commands:
+            raise BenchError(f"no command '{name}': expected one of {', '.join(command.commands)}")
+        command.commands[name].make_context(program, options)
+    except usage_error as error:
+        raise BenchError(f"{name}: {error.format_message()}") from error
 
 
 def _finish(result: results.Result, output: Path | None, as_json: bool) -> None:

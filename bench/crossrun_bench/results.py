@@ -172,13 +172,69 @@ class LoadResult:
     targets: tuple[LoadTarget, ...]
 
 
-Result = LatencyResult | AccuracyResult | PrecisionResult | LoadResult
+@dataclass(frozen=True)
+class AloneTurn:
+    """Runs of a model in process, by callers that run all the time."""
+
+    way: str  # plain, bound or graph
+    batch: int  # rows of a run
+    callers: int
+    threads: int  # of the session, on the CPU
+    round: int  # from 1
+    ns: tuple[int, ...]  # how long each run took
+
+
+@dataclass(frozen=True)
+class ServedTurn:
+    """What our server answered while `clients` requests of `batch` rows were always under way."""
+
+    batch: int
+    clients: int
+    round: int  # from 1
+    wall_ns: int  # what was counted, without the warm-up before it
+    answered: int  # requests
+    errors: dict[str, int]  # how many requests ended otherwise, by status
+    generator_cpu_ns: int  # of the process that asked, within `wall_ns`
+    server_cpu_ns: int  # of the server, within `server_ns`
+    server_ns: int  # from before the warm-up to the last answer
+    executed_rows: int  # within `server_ns`
+    executions: int  # runs of the model, which may be of several requests
+
+
+@dataclass(frozen=True)
+class ProviderThroughput:
+    """One execution provider, in process and in our server."""
+
+    provider: str  # as people type it
+    missing: str | None  # why it cannot run here; null where it can
+    max_batch_size: int  # rows that the server takes in a request
+    alone: tuple[AloneTurn, ...]
+    served: tuple[ServedTurn, ...]
+    failures: tuple[str, ...]  # what could not be measured, each as a sentence
+
+
+@dataclass(frozen=True)
+class ThroughputResult:
+    """Rows a second on some execution providers, by batch size."""
+
+    command: str
+    machine: Machine
+    cards: tuple[str, ...]  # graphics cards and their drivers, as nvidia-smi names them
+    model: ModelInfo
+    providers: tuple[ProviderThroughput, ...]
+
+
+Result = LatencyResult | AccuracyResult | PrecisionResult | LoadResult | ThroughputResult
 _KINDS: dict[str, type[Result]] = {
     "latency": LatencyResult,
     "accuracy": AccuracyResult,
     "precision": PrecisionResult,
     "load": LoadResult,
+    "throughput": ThroughputResult,
 }
+
+
+_STUDY = "study"  # a file of several results
 
 
 def about(model: Model) -> ModelInfo:
@@ -205,6 +261,22 @@ def to_document(result: Result) -> dict[str, Any]:
     return {"format": FORMAT, "kind": kind(result), **asdict(result)}
 
 
+@dataclass(frozen=True)
+class Study:
+    """The results of a suite's steps, in their order, with the suite's text."""
+
+    command: str
+    suite: str
+    results: tuple[Result, ...]
+
+
+def write_study(path: Path, study: Study) -> None:
+    """Write a study's document, which holds those of its results; BenchError where that fails."""
+    head = {"format": FORMAT, "kind": _STUDY, "command": study.command, "suite": study.suite}
+    documents = [to_document(result) for result in study.results]
+    write_text(path, json.dumps(head | {"results": documents}) + "\n")
+
+
 def write(path: Path, result: Result) -> None:
     """Write a result's document; BenchError where that fails."""
     write_text(path, json.dumps(to_document(result)) + "\n")
@@ -222,21 +294,42 @@ def write_text(path: Path, text: str) -> None:
         raise BenchError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def read(path: Path) -> Result:
-    """A result from its file; BenchError for any file that is not a whole `crossrun-bench/1`."""
+def read_text(path: Path) -> str:
+    """What a file says; BenchError where it cannot be read."""
     try:
-        document = json.loads(path.read_text("utf-8"))
+        return path.read_text("utf-8")
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read(path: Path) -> Result:
+    """The result in a file; BenchError for what is no whole `crossrun-bench/1`, or is a study."""
+    return _result(path, _document(path))
+
+
+def read_all(path: Path) -> list[Result]:
+    """The result in a file, or all those of a study; BenchError as of `read`."""
+    document = _document(path)
+    parts = document.get("results") if document.get("kind") == _STUDY else None
+    return [_result(path, part) for part in (parts if isinstance(parts, list) else [document])]
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(read_text(path))
     except ValueError as error:
         raise BenchError(f"{path}: damaged, no JSON document: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        found = document.get("format") if isinstance(document, dict) else None
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != FORMAT:
         raise BenchError(f"{path}: expected format '{FORMAT}', got {json.dumps(found)}")
-    if document.get("kind") not in _KINDS:
-        expected = ", ".join(_KINDS)
-        raise BenchError(f"{path}: expected kind {expected}, got {document.get('kind')}")
+    return dict(document)
+
+
+def _result(path: Path, document: Any) -> Result:
+    name = document.get("kind") if isinstance(document, dict) else None
+    if name not in _KINDS:
+        raise BenchError(f"{path}: expected kind {', '.join(_KINDS)}, got {name}")
     try:
-        return decode(_KINDS[document["kind"]], document)
+        return decode(_KINDS[name], document)
     except ValueError as error:
         raise BenchError(f"{path}: damaged: {error}") from error

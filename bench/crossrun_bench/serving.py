@@ -53,15 +53,18 @@ def serving(models: Path, *options: str) -> Iterator[Server]:
         yield server
 
 
-def serve_command(models: Path) -> list[str]:
-    """Our server with its defaults, on the CPU: as in process, where the same file is measured."""
+def serve_command(models: Path, provider: str = "cpu") -> list[str]:
+    """Our server with its defaults, on the provider that runs the same file in process."""
     command = [sibling("crossrun-serve", "cpu"), str(models), "--port", "0", "--no-metrics"]
-    return [*command, "--provider", "cpu"]
+    return [*command, "--provider", provider]
 
 
 @contextmanager
-def running(name: str, command: Sequence[str]) -> Iterator[Server]:
-    """Any server that prints `serving on ADDRESS`, until leaving; BenchError where it does not."""
+def running(name: str, command: Sequence[str], patience: float = START_S) -> Iterator[Server]:
+    """Any server that prints `serving on ADDRESS`, until leaving; BenchError where it does not.
+
+    It has `patience` seconds to do so.
+    """
     begin = time.monotonic_ns()
     with (
         tempfile.TemporaryFile("w+", errors="replace") as log,
@@ -70,15 +73,15 @@ def running(name: str, command: Sequence[str]) -> Iterator[Server]:
         ) as process,
     ):
         try:
-            address = _address(process, name, log)
+            address = _address(process, name, log, patience)
             yield Server(address, process.pid, time.monotonic_ns() - begin)
         finally:
             _stop(process)
 
 
-def _address(process: subprocess.Popen[str], name: str, log: IO[str]) -> str:
+def _address(process: subprocess.Popen[str], name: str, log: IO[str], patience: float) -> str:
     assert process.stdout is not None
-    late = threading.Timer(START_S, process.kill)
+    late = threading.Timer(patience, process.kill)
     late.start()
     said = ""
     for line in process.stdout:

@@ -97,6 +97,13 @@ def execute(run: Run, batch: list[Request]) -> tuple[list[Result], list[Executio
     )
 
 
+def check_rows(outputs: Tensors, rows: int) -> None:
+    """Let no output pass whose first dimension is not the batch, with a ValueError."""
+    for name, array in outputs.items():
+        if array.ndim == 0 or len(array) != rows:
+            raise ValueError(f"output {name!r} has shape {array.shape} for a batch of {rows}")
+
+
 def _attempt(run: Run, batch: list[Request]) -> tuple[list[Result], Execution]:
     clock = time.perf_counter_ns
     times = [clock()]
@@ -142,8 +149,6 @@ def _split(batch: list[Request], outputs: Tensors) -> list[Tensors]:
     if len(batch) == 1:
         return [outputs]
     ends = np.cumsum([request.rows for request in batch])
-    for name, array in outputs.items():
-        if array.ndim == 0 or len(array) != ends[-1]:
-            raise ValueError(f"output {name!r} has shape {array.shape} for a batch of {ends[-1]}")
+    check_rows(outputs, ends[-1])
     parts = {name: np.split(array, ends[:-1]) for name, array in outputs.items()}
     return [{name: arrays[i] for name, arrays in parts.items()} for i in range(len(batch))]

@@ -4,18 +4,18 @@ A plan is for the CPU: pinned in config.pbtxt, or found by measurement at the fi
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from crossrun_server import plan, plans, tuning
+from crossrun_server import padding, plan, plans, tuning
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.placement import Placement
 from crossrun_server.plan import AUTO, Plan
-from crossrun_server.providers import CPU
-from crossrun_server.scheduler import Lane
+from crossrun_server.providers import CPU, NVIDIA
+from crossrun_server.scheduler import Lane, Run
 from crossrun_server.session import VERSION, Session, Threads
 from crossrun_server.tuning import Tuned
 from crossrun_server.warmup import zeros
@@ -35,6 +35,7 @@ class Opened:
     lanes: tuple[Lane, ...]
     plan: Plan | None = None  # None: one lane for each instance
     cores: int = 0  # that the lanes share; 0: each has its own
+    sizes: tuple[int, ...] = ()  # that batches are padded to; empty: they are not
 
 
 def open_lanes(file: Path, placed: Placement, there: int, complete: Complete) -> Opened:
@@ -53,11 +54,13 @@ def open_lanes(file: Path, placed: Placement, there: int, complete: Complete) ->
         return _instances(file, placed, there, served, first)
     found = known or _found(session, served, there, key)
     sessions = tuple(session(lane.threads) for lane in found.lanes)
+    sizes = _sizes(sessions, placed, served)
     lanes = (
-        Lane(served.reshapes.around(session.run), lane.places, lane.threads)
+        Lane(_run(session, served, sizes), lane.places, lane.threads)
         for session, lane in zip(sessions, found.lanes, strict=True)
     )
-    return Opened(served, sessions, tuple(lanes), found, max(there, found.lanes[0].threads))
+    cores = max(there, found.lanes[0].threads)
+    return Opened(served, sessions, tuple(lanes), found, cores, sizes)
 
 
 def measure(file: Path, placed: Placement, there: int, complete: Complete) -> Tuned:
@@ -70,7 +73,8 @@ def measure(file: Path, placed: Placement, there: int, complete: Complete) -> Tu
     first = session(there)
     if not first.assignment.nodes.keys() <= {CPU}:
         raise LoadError(f"plans are for the CPU, and {first.assignment} computes this model")
-    return _tuned(session, complete(first), there, _key(file, placed, there))
+    with plans.measuring():
+        return _tuned(session, complete(first), there, _key(file, placed, there))
 
 
 def _sessions(file: Path, placed: Placement, there: int) -> Open:
@@ -87,13 +91,24 @@ def _instances(
     threads = Threads(placed.threads.intra_op or there, placed.threads.inter_op)
     others = (Session(file, request, threads) for request in placed.requests[1:])
     sessions = (first, *others)
-    lanes = tuple(Lane(served.reshapes.around(session.run)) for session in sessions)
-    return Opened(served, sessions, lanes)
+    sizes = _sizes(sessions, placed, served)
+    lanes = tuple(Lane(_run(session, served, sizes)) for session in sessions)
+    return Opened(served, sessions, lanes, sizes=sizes)
+
+
+def _sizes(sessions: Sequence[Session], placed: Placement, served: ServedConfig) -> tuple[int, ...]:
+    on_card = any(NVIDIA & session.assignment.nodes.keys() for session in sessions)
+    return padding.sizes(placed.batch_sizes, served.max_batch_size, new_shapes_cost=on_card)
+
+
+def _run(session: Session, served: ServedConfig, sizes: Sequence[int]) -> Run:
+    return padding.around(served.reshapes.around(session.run), sizes)
 
 
 def _found(session: Open, served: ServedConfig, there: int, key: str) -> Plan:
     try:
-        return _tuned(session, served, there, key).plan
+        with plans.measuring():
+            return plans.read(key) or _tuned(session, served, there, key).plan
     except LoadError as error:
         log.warning("%s: no plan was measured: %s", served.proto.name, error)
         return Plan((plan.Lane(1, there),))

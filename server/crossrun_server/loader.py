@@ -228,7 +228,7 @@ def _load_version(
         served = opened.served
         labels = _labels(folder, served)
         for lane in opened.lanes:
-            warm_up(lane.run, served, folder)
+            warm_up(lane.run, served, folder, opened.sizes)
     except LoadError as error:
         raise LoadError(f"version {version}: {error}") from error
     assignments = tuple(session.assignment for session in opened.sessions)
@@ -261,6 +261,8 @@ def _tell(title: str, opened: Opened, seconds: float) -> None:
     assignments = [session.assignment for session in opened.sessions]
     for reason in {why: None for one in assignments for why in one.skipped.values()}:
         log.warning("%s was asked to run on %s: %s", title, assignments[0].requested, reason)
+    if opened.sizes:
+        log.info("%s runs batches of %s", title, ", ".join(map(str, opened.sizes)))
     if opened.plan:
         log.info("loaded %s on %s, plan %s, in %.2f s", title, assignments[0], opened.plan, seconds)
         return

@@ -5,6 +5,7 @@ Three ways lead here: `parameters` with the key "providers", Triton's
 them the server's own choice holds.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,12 +13,14 @@ from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import providers
 from crossrun_server.errors import LoadError
 from crossrun_server.plan import AUTO, Plan
-from crossrun_server.providers import Provider, Request
+from crossrun_server.providers import DEVICE_ID, GRAPHS, Provider, Request
 from crossrun_server.session import Assignment, Threads
+
+log = logging.getLogger(__name__)
 
 Group = pb.ModelInstanceGroup
 
-PROVIDERS, PLAN = "providers", "plan"
+PROVIDERS, PLAN, BATCH_SIZES = "providers", "plan", "batch_sizes"
 RUNNING, LANES = "crossrun.running", "crossrun.plan"
 # Triton's names for its ONNX backend.
 INTRA_OP, INTER_OP = "intra_op_thread_count", "inter_op_thread_count"
@@ -35,6 +38,7 @@ class Placement:
     requests: tuple[Request, ...]
     threads: Threads
     plan: str = ""  # of lanes in the place of instances; empty where those are given
+    batch_sizes: str | None = None  # that runs may have, as given
 
 
 def place(proto: pb.ModelConfig, default: Request) -> Placement:
@@ -49,12 +53,15 @@ def place(proto: pb.ModelConfig, default: Request) -> Placement:
         for _ in range(_count(group))
     ]  # fmt: skip
     threads = Threads(_whole_number(proto, INTRA_OP), _whole_number(proto, INTER_OP))
-    return Placement(tuple(requests), threads, _plan(proto, len(requests), threads))
+    plan = _plan(proto, len(requests), threads)
+    sizes = proto.parameters[BATCH_SIZES].string_value if BATCH_SIZES in proto.parameters else None
+    return Placement(tuple(requests), threads, plan, sizes)
 
 
 def understands(key: str) -> bool:
     """Whether a key of `parameters` says where a model runs."""
-    return key in (PROVIDERS, PLAN, RUNNING, LANES, INTRA_OP, INTER_OP) or _is_option(key)
+    known = (PROVIDERS, PLAN, BATCH_SIZES, RUNNING, LANES, INTRA_OP, INTER_OP)
+    return key in known or _is_option(key)
 
 
 def write(proto: pb.ModelConfig, assignments: Sequence[Assignment], plan: Plan | None) -> None:
@@ -83,6 +90,8 @@ def _plan(proto: pb.ModelConfig, sessions: int, threads: Threads) -> str:
 def _requests(proto: pb.ModelConfig, group: Group, default: Request) -> list[Request]:
     """Give the request of each session of a group; a group of several cards has one for each."""
     request = _wanted(proto, group, default)
+    if proto.optimization.cuda.graphs:
+        request = _capturing(request, proto.name)
     if not group.gpus:
         return [request]
     if not any(provider.name in HAVE_DEVICE_ID for provider in request.providers):
@@ -149,9 +158,20 @@ def _accelerator_options(
     return {one.name: dict(one.parameters) for one in accelerators if one.parameters}
 
 
+def _capturing(request: Request, name: str) -> Request:
+    """Let the providers that can capture their runs as CUDA graphs, unless their options say no."""
+    if not any(provider.name in GRAPHS for provider in request.providers):
+        log.warning("%s: optimization.cuda.graphs has no effect on %s", name, request)
+    capturing = (
+        Provider(p.name, {GRAPHS[p.name]: "1", **p.options}) if p.name in GRAPHS else p
+        for p in request.providers
+    )
+    return Request(tuple(capturing), request.auto)
+
+
 def _on_card(request: Request, card: int) -> Request:
     placed = (
-        Provider(p.name, {**p.options, "device_id": str(card)}) if p.name in HAVE_DEVICE_ID else p
+        Provider(p.name, {**p.options, DEVICE_ID: str(card)}) if p.name in HAVE_DEVICE_ID else p
         for p in request.providers
     )
     return Request(tuple(placed), request.auto)

@@ -3,14 +3,15 @@
 A plan that cannot be kept is measured again at the next load; that is all that is lost.
 """
 
-import hashlib
+import fcntl
 import logging
-import os
 import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from crossrun_server import plan
+from crossrun_server import caches, plan
 from crossrun_server.errors import LoadError
 from crossrun_server.plan import Plan
 
@@ -21,11 +22,7 @@ PROCESSOR = Path("/proc/cpuinfo")
 
 def key(model: Path, *circumstances: object) -> str:
     """Name what a plan holds for: this model on this processor in these circumstances."""
-    with model.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    for one in (_processor(), *circumstances):
-        digest.update(f"\n{one}".encode())
-    return digest.hexdigest()[:32]
+    return caches.key(model, _processor(), *circumstances)
 
 
 def read(key: str) -> Plan | None:
@@ -48,9 +45,19 @@ def write(key: str, found: Plan) -> None:
         log.warning("the plan cannot be kept for the next start: %s", error)
 
 
+@contextmanager
+def measuring() -> Iterator[None]:
+    """Let one process at a time measure: two that did at once would find each other's plans."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # where there is no room for a lock nobody waits
+            file = _file("lock")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(file.open("w")), fcntl.LOCK_EX)
+        yield
+
+
 def _file(key: str) -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - raises nothing without a home
-    return Path(home) / "crossrun" / "plans" / key
+    return caches.folder("plans") / key
 
 
 def _processor() -> str:

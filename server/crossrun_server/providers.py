@@ -17,7 +17,7 @@ from crossrun_server import plugins
 from crossrun_server.errors import LoadError
 from crossrun_server.overheard import overheard
 
-CPU = "CPUExecutionProvider"
+CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 AUTO = "auto"
 
 SUFFIX = "ExecutionProvider"  # people type what is before it, in lower case
@@ -36,13 +36,16 @@ AUTO_ORDER = ("cuda", "migraphx", "rocm", "qnn", "coreml", "dml", "openvino", "c
 # The extra that brings a build with a provider in it.
 EXTRAS = {
     CPU: "cpu",
-    "CUDAExecutionProvider": "gpu",
-    "TensorrtExecutionProvider": "gpu",
+    CUDA: "gpu",
+    TENSORRT: "gpu",
     "OpenVINOExecutionProvider": "openvino",
 }
 # The option by which a provider is told what to run on; for plugins onnxruntime lists devices.
 DEVICE_TYPE = "device_type"
-NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
+NVIDIA = {CUDA, TENSORRT}
+# The option by which a provider captures runs as CUDA graphs, and which card it runs on.
+GRAPHS = {CUDA: "enable_cuda_graph", TENSORRT: "trt_cuda_graph_enable"}
+DEVICE_ID = "device_id"
 
 # Where a library comes from, by its name before `.so`.
 LIBRARY_HINTS = {
@@ -68,6 +71,11 @@ class Provider:
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def captures(self) -> bool:
+        """Whether it is to capture its runs as CUDA graphs."""
+        return self.options.get(GRAPHS.get(self.name, ""), "").lower() in ("1", "true")
 
 
 @dataclass(frozen=True)

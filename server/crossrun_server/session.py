@@ -2,7 +2,7 @@
 
 import ctypes
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,10 @@ import numpy as np
 import onnxruntime
 
 from crossrun_server import cores, providers
+from crossrun_server.binding import Bound
+from crossrun_server.defaults import completed
 from crossrun_server.errors import LoadError
-from crossrun_server.providers import CPU, Provider, ProviderUnavailable, Request
+from crossrun_server.providers import CPU, DEVICE_ID, Provider, ProviderUnavailable, Request
 from crossrun_server.saturation import saturates
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
 
@@ -33,6 +35,7 @@ DATATYPES = {
     "tensor(string)": "BYTES",
 }
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+UNBOUND = {"BF16", "BYTES"}  # what numpy lacks, and what lies on no device
 # Threads that wait for work spin for a moment, which answers sooner, and no longer, for then they
 # take the cores from everybody else. Builds of onnxruntime that know no such moment do not spin.
 SPIN = 10  # microseconds; by default onnxruntime spins for a thousand
@@ -72,6 +75,23 @@ class Assignment:
         return ", ".join(f"{name} ({_counted(n)})" for name, n in self.nodes.items()) or CPU
 
 
+def _bound(
+    session: onnxruntime.InferenceSession, running: Iterable[Provider], datatypes: set[str]
+) -> Bound | None:
+    """Give what runs a session whose provider captures CUDA graphs; None for all others."""
+    capturing = next((provider for provider in running if provider.captures), None)
+    if capturing is None:
+        return None
+    if unfit := datatypes & UNBOUND:
+        raise LoadError(f"CUDA graphs take no tensors of {', '.join(sorted(unfit))}")
+    return Bound(session, *_device(capturing))
+
+
+def _device(provider: Provider) -> tuple[str, int]:
+    """Where the buffers of a provider that captures graphs lie, as OrtValue names it."""
+    return "cuda", int(provider.options.get(DEVICE_ID, "0"))
+
+
 def _counted(nodes: int) -> str:
     return f"{nodes} node" if nodes == 1 else f"{nodes} nodes"
 
@@ -96,12 +116,20 @@ class Session:
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self._has_bf16 = any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs))
+        datatypes = {spec.datatype for spec in (*self.inputs, *self.outputs)}
+        self._has_bf16 = "BF16" in datatypes
+        self._bound = _bound(self._session, self._running(request), datatypes)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """Compute the named outputs, each in the dtype and shape that the model gives it."""
-        run = self._run_bf16 if self._has_bf16 else self._run_numpy
+        if self._bound:
+            run = self._bound.run
+        else:
+            run = self._run_bf16 if self._has_bf16 else self._run_numpy
         return dict(zip(outputs, run(inputs, outputs), strict=True))
+
+    def _running(self, request: Request) -> Iterable[Provider]:
+        return (one for one in request.providers if one.name in self.assignment.nodes)
 
     def _run_numpy(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         arrays: list[Array] = self._session.run(list(outputs), dict(inputs))
@@ -154,7 +182,7 @@ def _create(
     options, missing = _options(threads), {}
     for provider in wanted:
         try:
-            providers.add(options, provider)
+            providers.add(options, completed(provider, model))
         except ProviderUnavailable as error:
             missing[provider.name] = str(error)
     if len(missing) == len(wanted):

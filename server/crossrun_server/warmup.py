@@ -5,7 +5,7 @@ what it runs is a plain function.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,16 @@ ZERO = "0"  # as a string: a model that reads numbers takes it, and fails at ""
 FOLDER = "warmup"  # in the model's folder, for input_data_file
 
 
-def warm_up(run: Run, config: ServedConfig, folder: Path) -> None:
+def warm_up(run: Run, config: ServedConfig, folder: Path, sizes: Sequence[int] = ()) -> None:
     """Run every sample of the configuration as often as it says; without samples, zeros once.
+
+    Where batches have a few sizes and all else is fixed, zeros run once in each of them as well.
 
     Args:
         run: what is to be warmed up.
         config: the completed configuration.
         folder: the model's folder.
+        sizes: those of batches; empty for any.
 
     Raises:
         LoadError: a sample does not fit the model or fails; zeros that fail are only logged.
@@ -41,7 +44,12 @@ def warm_up(run: Run, config: ServedConfig, folder: Path) -> None:
         except Exception as error:  # whatever the model raises, the load has failed
             reason = " ".join(str(error).split())  # onnxruntime's may have several lines
             raise LoadError(f"failed to run warmup sample {name!r}: {reason}") from error
-    if not config.proto.model_warmup:
+    if sizes and all(-1 not in spec.shape[1:] for spec in config.inputs):
+        # TensorRT builds its engine anew for each size outside the range that it has seen: from
+        # the largest to the smallest first, that is twice.
+        for rows in (sizes[-1], *sizes[:-1]):
+            _run_zeros(run, config, rows)
+    elif not config.proto.model_warmup:
         _run_zeros(run, config)
 
 
@@ -60,9 +68,12 @@ def zeros(config: ServedConfig) -> dict[str, Array]:
     }
 
 
-def _run_zeros(run: Run, config: ServedConfig) -> None:
+def _run_zeros(run: Run, config: ServedConfig, rows: int = 1) -> None:
     try:
-        run(zeros(config), [spec.name for spec in config.outputs])
+        inputs = zeros(config)
+        if rows > 1:
+            inputs = {name: np.repeat(array, rows, axis=0) for name, array in inputs.items()}
+        run(inputs, [spec.name for spec in config.outputs])
     except Exception as error:  # noqa: BLE001 - a model may well refuse zeros; callers send better
         log.warning("%s: the warm-up on zeros failed: %s", config.proto.name, error)
 

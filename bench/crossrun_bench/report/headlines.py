@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.results import AccuracyResult, LatencyResult, PrecisionResult
+from crossrun_bench.results import (
+    AccuracyResult,
+    LatencyResult,
+    PrecisionResult,
+    ThroughputResult,
+)
 from crossrun_bench.summary import accuracy_rows, latency_rows, precision_rows
 from crossrun_bench.targets import label
 
@@ -31,7 +36,7 @@ class Headline:
 
 def headlines(results: Sequence[Result]) -> list[Headline]:
     """Speed against each baseline, agreement, start-up: what the results hold of them."""
-    from crossrun_bench.report import load  # noqa: PLC0415 - it makes headlines itself
+    from crossrun_bench.report import load, throughput  # noqa: PLC0415 - they make headlines
 
     found: list[Headline] = []
     for result in results:
@@ -41,6 +46,8 @@ def headlines(results: Sequence[Result]) -> list[Headline]:
             found.append(_agreement(result))
         elif isinstance(result, PrecisionResult):
             found += _precision(result)
+        elif isinstance(result, ThroughputResult):
+            found += throughput.headlines(result)
         else:
             found += load.headlines(result)
     return found

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.report import differences, figures, load, plots, tables
+from crossrun_bench.report import differences, figures, load, pareto, plots, tables
 from crossrun_bench.report.headlines import headlines
-from crossrun_bench.results import AccuracyResult, LatencyResult, LoadResult
+from crossrun_bench.results import AccuracyResult, LatencyResult, LoadResult, PrecisionResult
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from crossrun_bench.results import Result
 
-_PLOTTED = (LatencyResult, LoadResult)
+_PLOTTED = (LatencyResult, LoadResult, PrecisionResult)
 
 
 def render(results: Sequence[Result]) -> str:
@@ -33,7 +33,7 @@ def render(results: Sequence[Result]) -> str:
     page: str = environment.get_template("report.html").render(
         headlines=headlines(results),
         model=figures.subject(results[0]),
-        sections=[_section(result) for result in results],
+        sections=[*map(_section, results), *_pareto(results)],
         machine=tables.machines(results),
         machine_line=_machine_line(results[0]),
         commands=[result.command for result in results],
@@ -64,6 +64,14 @@ def _accuracy(result: AccuracyResult) -> dict[str, Any]:
         "tables": tables.tables([result]),
         "thumbnails": differences.thumbnails(result),
     }
+
+
+def _pareto(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Of all precisions on all providers together, where pictures were shown to several."""
+    found = pareto.points([result for result in results if isinstance(result, PrecisionResult)])
+    if len(found) < 2:
+        return []
+    return [{"kind": "pareto", "points": found, "plots": [asdict(pareto.plot(found))]}]
 
 
 def _load(result: LoadResult) -> dict[str, Any]:

@@ -1,9 +1,12 @@
-"""The report as Markdown: the tables, the machine, the commands."""
+"""The report as Markdown: the tables, the machine, the commands; or tables for a longer text."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from crossrun_bench import results as stored
+from crossrun_bench.errors import BenchError
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.report.tables import Table, machines, tables
 
@@ -11,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crossrun_bench.results import Result
+
+
+# <!-- crossrun-bench: load 2 -->, whatever stands there now, <!-- end -->
+_PLACE = re.compile(r"(<!-- crossrun-bench: (\w+)(?: (\d+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def render(results: Sequence[Result]) -> str:
@@ -22,10 +29,38 @@ def render(results: Sequence[Result]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def renewed(text: str, results: Sequence[Result]) -> str:
+    """`text` with new tables at the places that ask for some.
+
+    A place begins with `<!-- crossrun-bench: KIND N -->`, for the table of the Nth result of a
+    kind, the first where there is no N, and ends with `<!-- end -->`.
+
+    BenchError where there is no place, or no such result.
+    """
+    filled, places = _PLACE.subn(lambda place: _filled(place, results), text)
+    if not places:
+        raise BenchError(
+            "no place for a table; expected <!-- crossrun-bench: latency --> … <!-- end -->"
+        )
+    return filled
+
+
+def _filled(place: re.Match[str], results: Sequence[Result]) -> str:
+    begin, kind, number, end = place.groups()
+    found = [result for result in results if stored.kind(result) == kind]
+    if not 1 <= int(number or 1) <= len(found):
+        raise BenchError(f"{begin.strip()}: there are {len(found)} results of this kind")
+    table, *_ = tables([found[int(number or 1) - 1]])
+    return f"{begin}{_grid(table)}\n{end}"
+
+
 def _table(table: Table) -> str:
+    return "\n\n".join([f"### {table.heading}", _grid(table), *table.notes])
+
+
+def _grid(table: Table) -> str:
     head = [_row(table.columns), _row(["---", *["---:"] * (len(table.columns) - 1)])]
-    lines = head + [_row(row) for row in table.rows]
-    return "\n\n".join([f"### {table.heading}", "\n".join(lines), *table.notes])
+    return "\n".join(head + [_row(row) for row in table.rows])
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -36,7 +36,7 @@ def distributions(result: LatencyResult) -> list[Plot]:
 def _distribution(result: LatencyResult, batch: int) -> Plot:
     times = {t.target: np.sort(requests(t.turns, batch)) / 1e6 for t in result.targets}
     layout = {
-        "xaxis": _log_ticks(
+        "xaxis": log_ticks(
             min(ms[0] for ms in times.values()), max(ms[-1] for ms in times.values())
         ),
         "yaxis": {"range": [0, 1.02], "tickformat": ".0%", "dtick": 0.25},
@@ -57,8 +57,8 @@ def _ecdf(target: str, ms: Any) -> dict[str, Any]:
     }
 
 
-def _log_ticks(low: float, high: float) -> dict[str, Any]:
-    """Ticks at 1, 2 and 5 of each decade, a little room on both sides."""
+def log_ticks(low: float, high: float) -> dict[str, Any]:
+    """An axis of milliseconds: ticks at 1, 2 and 5 of each decade, a little room on both sides."""
     left, right = np.log10(low * 0.85), np.log10(high * 1.18)
     decades = 10.0 ** np.arange(np.floor(left), np.ceil(right))
     ticks = [d * step for d in decades for step in (1, 2, 5) if left <= np.log10(d * step) <= right]

@@ -7,7 +7,13 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.results import AccuracyResult, LatencyResult, PrecisionResult, kind
+from crossrun_bench.results import (
+    AccuracyResult,
+    LatencyResult,
+    PrecisionResult,
+    ThroughputResult,
+    kind,
+)
 from crossrun_bench.summary import accuracy_rows, batches, latency_rows, precision_rows
 from crossrun_bench.targets import label
 
@@ -76,7 +82,11 @@ DIVERGENCE = (
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """All tables, in the order of the results."""
-    from crossrun_bench.report import differences, load  # noqa: PLC0415 - they make tables too
+    from crossrun_bench.report import (  # noqa: PLC0415 - they make tables themselves
+        differences,
+        load,
+        throughput,
+    )
 
     found: list[Table] = []
     for result in results:
@@ -86,6 +96,8 @@ def tables(results: Sequence[Result]) -> list[Table]:
             found += [accuracy(result), *differences.tables(result)]
         elif isinstance(result, PrecisionResult):
             found.append(precision(result))
+        elif isinstance(result, ThroughputResult):
+            found.append(throughput.table(result))
         else:
             found.append(load.table(result))
     return found

@@ -10,7 +10,7 @@ const draw = (figure) => {
   const traces = data.map((trace) => ({
     ...trace,
     line: { ...trace.line, color: colour(trace.meta) },
-    marker: { color: colour(trace.meta) },
+    marker: { ...trace.marker, color: colour(trace.meta) },
     textfont: { color: colour("ink") },
   }));
   const page = getComputedStyle(document.body);

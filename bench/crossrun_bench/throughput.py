@@ -1,0 +1,176 @@
+"""`crossrun-bench throughput`: rows a second by batch size, in process and through our server.
+
+One execution provider after the other; of one batch size the turns are interleaved, A B C A B C.
+What cannot run here is told in the result and ends nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossrun_bench import machine, results
+from crossrun_bench.errors import BenchError
+from crossrun_bench.piped import piped
+from crossrun_bench.prepare import drawn
+from crossrun_bench.progress import bar
+from crossrun_bench.providers import CPU, Provider, provider
+from crossrun_bench.repository import read_model
+from crossrun_bench.results import AloneTurn, ProviderThroughput, ServedTurn, ThroughputResult
+from crossrun_bench.serving import running, serve_command
+from crossrun_bench.throughput_served import asking, max_batch_size, turn
+from crossrun_bench.throughput_tasks import CUDA, TENSORRT, WAYS, OnProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from crossrun_bench.model import Model
+    from crossrun_bench.piped import Piped
+    from crossrun_bench.progress import Step
+    from crossrun_bench.serving import Server
+
+ROUNDS = 2
+BUILD_S = 1800.0  # until a server is ready whose provider builds an engine
+PICTURES = 8  # drawn; batches repeat them
+LEAST = 16  # runs' worth of time of a served turn, in which requests are counted
+_LOADING = re.compile(r"^.*failed to load '[^']*': (version \d+: )?")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: a model, on which providers, in batches of how many rows."""
+
+    models: Path
+    name: str
+    providers: Sequence[str]
+    batches: Sequence[int]
+    seconds: float  # a turn
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One provider while it is measured."""
+
+    plan: Plan
+    folder: Path  # for what the processes are handed
+    server: Server
+    children: list[tuple[OnProvider, Piped]]  # those that still run
+    max_batch_size: int
+    alone: list[AloneTurn] = field(default_factory=list)
+    served: list[ServedTurn] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def measure(plan: Plan, command: str) -> ThroughputResult:
+    """Measure every provider that can run here.
+
+    BenchError where the model cannot be read.
+    """
+    if not plan.providers:
+        raise BenchError("--providers '': expected some, such as cuda,cpu")
+    model = read_model(plan.models, plan.name)
+    before, count = machine.describe(), len(plan.providers) * len(plan.batches)
+    with tempfile.TemporaryDirectory() as folder, bar(count) as step:
+        pixels = drawn(Path(folder), PICTURES, model.height, model.width).pixels
+        found = tuple(_provider(plan, model, pixels, name, step) for name in plan.providers)
+    after = machine.finished(before)
+    return ThroughputResult(command, after, _cards(), results.about(model), found)
+
+
+def _provider(plan: Plan, model: Model, pixels: str, name: str, step: Step) -> ProviderThroughput:
+    """All of one provider; the server, which tells best why one cannot run, starts first."""
+    only = ["--model-control-mode", "explicit", "--load-model", model.name]
+    command = [*serve_command(plan.models, name), *only]
+    try:
+        with running("crossrun-serve", command, BUILD_S) as server, ExitStack() as stack:
+            folder, most = Path(pixels).parent, max_batch_size(server, model.name)
+            tasks = _tasks(plan, model, pixels, provider(name, []))
+            children = [(task, stack.enter_context(_told(task))) for task in tasks]
+            measured = _Measured(plan, folder, server, children, most)
+            for batch in plan.batches:
+                step(f"{name}: batch {batch}")
+                _batch(measured, batch)
+    except BenchError as error:
+        return ProviderThroughput(name, _LOADING.sub("", str(error)), 0, (), (), ())
+    turns = tuple(measured.alone), tuple(measured.served)
+    return ProviderThroughput(name, None, most, *turns, tuple(measured.failures))
+
+
+def _tasks(plan: Plan, model: Model, pixels: str, asked: Provider) -> list[OnProvider]:
+    """The ways to run in process: on the CPU also as many callers as cores, of a thread each."""
+    cores = max(1, math.floor(machine.describe().cores))
+    task = OnProvider(model, asked, pixels, "plain", callers=1, threads=cores)
+    if asked == CPU:
+        return [task] if cores == 1 else [task, replace(task, callers=cores, threads=1)]
+    if asked.name == TENSORRT:
+        task = replace(task, provider=_built_once(task, max(plan.batches)))
+    return [replace(task, way=way) for way in WAYS] if asked.name in (CUDA, TENSORRT) else [task]
+
+
+def _built_once(task: OnProvider, most: int) -> Provider:
+    """TensorRT with one engine for all sizes, which the first process builds for the others."""
+    model, folder = task.model, str(Path(task.pixels).parent)
+    options: dict[str, str] = {}
+    for kind in ("engine", "timing"):
+        options |= {f"trt_{kind}_cache_enable": "1", f"trt_{kind}_cache_path": folder}
+    for bound, rows in (("min", 1), ("opt", most), ("max", most)):
+        shape = f"{rows}x{model.height}x{model.width}x3"
+        options[f"trt_profile_{bound}_shapes"] = f"{model.input_name}:{shape}"
+    return replace(task.provider, options=options)
+
+
+@contextmanager
+def _told(task: OnProvider) -> Iterator[Piped]:
+    with piped("onprovider", str(task)) as child:
+        child.say(**asdict(task))
+        yield child
+
+
+def _batch(measured: _Measured, batch: int) -> None:
+    """The rounds of one batch size; what fails is told, and left out from then on."""
+    for number in range(1, ROUNDS + 1):
+        for task, child in list(measured.children):
+            # Callers beside each other are what lanes are, and take their memory each.
+            if task.callers == 1 or batch <= measured.max_batch_size:
+                _alone(measured, task, child, batch, number)
+        if batch <= measured.max_batch_size and measured.children:
+            _served(measured, batch, number)
+
+
+def _alone(measured: _Measured, task: OnProvider, child: Piped, batch: int, number: int) -> None:
+    try:
+        reply = child.ask(do="turn", batch=batch, seconds=measured.plan.seconds)
+    except BenchError as error:
+        measured.failures.append(f"Batch {batch}: {error}")
+        measured.children.remove((task, child))
+        return
+    ns = tuple(reply["ns"])
+    measured.alone.append(AloneTurn(task.way, batch, task.callers, task.threads, number, ns))
+
+
+def _served(measured: _Measured, batch: int, number: int) -> None:
+    task, child = measured.children[0]
+    took = [sum(t.ns) / len(t.ns) / t.callers for t in measured.alone if t.batch == batch]
+    seconds = max(measured.plan.seconds, LEAST * min(took) / 1e9)
+    try:
+        request = asking(task, child, batch, measured.folder)
+        measured.served.append(turn(measured.server, request, seconds, number))
+    except BenchError as error:
+        measured.failures.append(f"Batch {batch}, served: {error}")
+
+
+def _cards() -> tuple[str, ...]:
+    """Graphics cards with their drivers; none where nvidia-smi is missing or finds none."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return ()
+    query = [command, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    asked = subprocess.run(query, check=False, capture_output=True, text=True)
+    return tuple(asked.stdout.splitlines()) if asked.returncode == 0 else ()

@@ -1,0 +1,163 @@
+"""Studies: a file of steps, run to its report, gone on with where it was ended."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from crossrun_bench import results, suite
+from crossrun_bench.errors import BenchError
+from crossrun_bench.results import LatencyResult, LoadResult
+from tests.conftest import Command
+
+LATENCY = """
+[[step]]
+run = "latency"
+model = "colours"
+batch = "1"
+rounds = 1
+targets = "onnxruntime"
+"""
+LOAD = """
+[[step]]
+run = "load"
+model = "colours"
+clients = "1"
+rounds = 1
+seconds = 0.05
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, colours: Path) -> Path:
+    """The folder of a study whose models are there already."""
+    shutil.copytree(colours, tmp_path / "study" / "models")
+    return tmp_path / "study"
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "two.toml"
+    file.write_text(text)
+    return file
+
+
+def test_a_study_goes_on_where_it_was_ended(tmp_path: Path, study: Path, run: Command) -> None:
+    """Steps with a result are not run again; the study holds all results and the suite."""
+    text = LATENCY + LOAD
+    file = written(tmp_path, text)
+    done = run("crossrun-bench", "run", file, "--output", study)
+    assert done.returncode == 0, done.stderr
+    first = (study / "01-latency.json").read_bytes()
+    (study / "02-load.json").unlink()
+    again = run("crossrun-bench", "run", file, "--output", study)
+    assert again.returncode == 0, again.stderr
+    assert (study / "01-latency.json").read_bytes() == first
+    found = results.read_all(study / "study.json")
+    assert [type(result) for result in found] == [LatencyResult, LoadResult]
+    assert json.loads((study / "study.json").read_text())["suite"] == text
+    assert "Latency of colours" in (study / "report.md").read_text()
+    assert "Load on colours" in (study / "report.html").read_text()
+    shown = run("crossrun-bench", "report", study / "study.json")
+    assert "Load on colours" in shown.stdout
+
+
+def test_a_study_begins_with_the_export(tmp_path: Path, run: Command) -> None:
+    """Exported models are what the next steps measure; what was exported is not exported again."""
+    export = '[[step]]\nrun = "export mobilenet"\nweights = "bundled"\nname = "colours"\n'
+    file, folder = written(tmp_path, export + LATENCY), tmp_path / "study"
+    done = run("crossrun-bench", "run", file, "--output", folder)
+    assert done.returncode == 0, done.stderr
+    model = folder / "models" / "colours" / "1" / "model.onnx"
+    before = model.stat().st_mtime_ns
+    assert run("crossrun-bench", "run", file, "--output", folder).returncode == 0
+    assert model.stat().st_mtime_ns == before
+
+
+def test_a_step_that_fails_ends_the_study(tmp_path: Path, study: Path, run: Command) -> None:
+    """With its own words and the step's name; results before it are kept."""
+    file = written(tmp_path, LATENCY + LOAD.replace("colours", "nothing"))
+    done = run("crossrun-bench", "run", file, "--output", study)
+    assert done.returncode == 1
+    assert "nothing" in done.stderr
+    assert done.stderr.endswith(
+        "load ended with status 1; run the suite again to go on from there\n"
+    )
+    assert (study / "01-latency.json").exists()
+    assert not (study / "study.json").exists()
+
+
+def test_results_of_two_suites_do_not_mix(tmp_path: Path, study: Path, run: Command) -> None:
+    """A suite that was changed wants another folder, for its results are not those there."""
+    assert (
+        run("crossrun-bench", "run", written(tmp_path, LATENCY), "--output", study).returncode == 0
+    )
+    done = run("crossrun-bench", "run", written(tmp_path, LATENCY + LOAD), "--output", study)
+    assert done.returncode == 1
+    assert "holds results of another suite" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "has no [[step]]"),
+        ("[[step]", "is no TOML"),
+        ('[[step]]\nmodel = "m"', 'step 1: expected run = "latency"'),
+        ('[[step]]\nrun = "latency"\nbatch = {a = 1}', "step 1: batch is {'a': 1}, expected text"),
+        ('[[step]]\nrun = "latency"\nbatch = false', "step 1: batch is False, expected text"),
+        ('[[step]]\nrun = "load"\nmodel = "$NOWHERE"', "needs the environment variable 'NOWHERE'"),
+    ],
+)
+def test_what_is_no_suite_is_refused(text: str, expected: str, tmp_path: Path) -> None:
+    """The error names the file, the step, and what was expected."""
+    with pytest.raises(BenchError) as caught:
+        suite.read(str(written(tmp_path, text)))
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ('run = "latencies"', "no command 'latencies': expected one of latency"),
+        ('run = "latency"\nbatches = "1"', "latency: No such option: --batches"),
+        ('run = "load"\nmodel = "m"\nrounds = 0', "load: Invalid value"),
+    ],
+)
+def test_a_wrong_step_ends_the_run_before_it_begins(
+    step: str, expected: str, tmp_path: Path, study: Path, run: Command
+) -> None:
+    """However far behind the first step it is."""
+    done = run(
+        "crossrun-bench", "run", written(tmp_path, f"{LATENCY}[[step]]\n{step}"), "--output", study
+    )
+    assert done.returncode == 1
+    assert expected in done.stderr
+    assert not (study / "01-latency.json").exists()
+
+
+def test_options_take_what_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a suite can name photographs that lie elsewhere on each machine."""
+    monkeypatch.setenv("IMAGES", "/photos")
+    (step,) = suite.read(
+        str(written(tmp_path, '[[step]]\nrun = "accuracy"\nimages = "$IMAGES"\nwith = [1, "b"]'))
+    ).steps
+    assert step.options == ("--images", "/photos", "--with", "1", "--with", "b")
+
+
+def test_the_suites_that_come_along_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step of them is a command of this version, with options that it has."""
+    from crossrun_bench.cli import _check
+
+    monkeypatch.setenv("IMAGES", "bundled")
+    for name in ("quick",):
+        for step in suite.read(name).steps:
+            if not step.exports:
+                _check(["crossrun-bench", *step.run, "models", *step.options])
+
+
+def test_an_unknown_suite_is_answered_with_those_there_are() -> None:
+    """A name that is no file either."""
+    with pytest.raises(BenchError, match=r"expected a file, or one of .*quick"):
+        suite.read("nothing")
