@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from crossrun_bench import environments, results
+from crossrun_bench.compare import compare
 from crossrun_bench.environments import backend
 from crossrun_bench.errors import BenchError
 from crossrun_bench.providers import CPU, Provider, asked
@@ -70,7 +71,8 @@ def test_providers_stand_side_by_side(pictured: Path, tmp_path: Path, run: Comma
     assert versions[0] != versions[1] == versions[2]
     order = sorted((turn.started_ns, turn.round) for t in result.targets for turn in t.turns)
     assert [number for _, number in order] == [n for n in (0, 1, 2) for _ in result.targets]
-    assert all(t.startup_ns > 0 and t.peak_rss_bytes > 1e6 for t in result.targets)
+    assert all((t.startup_ns or 0) > 0 for t in result.targets)
+    assert all((t.peak_rss_bytes or 0) > 1e6 for t in result.targets)
     shown = run("crossrun-bench", "report", out, "--output", page)
     assert shown.returncode == 0, shown.stderr
     assert "gRPC server, raw tensor, OpenVINO (num_of_threads=1)" in shown.stdout
@@ -229,3 +231,12 @@ def test_a_result_from_before_providers_is_read_and_shown(tmp_path: Path) -> Non
     assert "| ONNX Runtime | 1 |" in text
     assert "| Speed, tf.function = 1 | Speed, Keras predict = 1 | Requests |" in text
     assert "onnxruntime 1" not in text.split("### Machine")[0]
+
+
+def test_providers_are_compared_with_themselves() -> None:
+    """A later run's providers stand beside the same ones of before, each on its own line."""
+    found = compare(compared(), compared(), apart=5.0, allow_unlike=False).changes
+    assert {change.target for change in found} == {
+        "onnxruntime, CPU",
+        "onnxruntime, OpenVINO (num_of_threads=1)",
+    }

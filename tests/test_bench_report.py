@@ -26,6 +26,7 @@ from crossrun_bench.results import (
 from crossrun_bench.summary import accuracy_rows, latency_rows
 from tests.conftest import Command
 
+MACHINE = machine.describe()
 INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 10)
 MILLISECONDS = {"keras-predict": 80.0, "tf-function": 20.0, "onnxruntime": 8.0}
 
@@ -36,7 +37,7 @@ def latency(milliseconds: dict[str, float] | None = None, noise: float = 0.02) -
         TargetLatency(name, 2_000_000_000, 500_000_000, turns(ms, rng, noise))
         for name, ms in (milliseconds or MILLISECONDS).items()
     )
-    return LatencyResult("crossrun-bench latency models", machine.describe(), INFO, targets)
+    return LatencyResult("crossrun-bench latency models", MACHINE, INFO, targets)
 
 
 def turns(ms: float, rng: np.random.Generator, noise: float) -> tuple[Turn, ...]:
@@ -60,7 +61,7 @@ def accuracy(labels: tuple[int, ...] | None = (0, 1, 2, 3)) -> AccuracyResult:
     why = None if labels else "nobody <knows>"
     return AccuracyResult(
         command="cmd",
-        machine=machine.describe(),
+        machine=MACHINE,
         model=INFO,
         pictures=names,
         labels=labels,

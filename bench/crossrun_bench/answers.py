@@ -1,18 +1,21 @@
-"""What several measured processes say of the same pictures. Knows no labels."""
+"""What several measured processes say of the same pictures, chunk by chunk. Knows no labels."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossrun_bench.prepare import decoded
 from crossrun_bench.results import Answer
 from crossrun_bench.rounds import Child, started
 from crossrun_bench.targets import TARGETS, label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import ExitStack
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -20,46 +23,74 @@ if TYPE_CHECKING:
     from crossrun_bench.progress import Step
     from crossrun_bench.runners import Task
 
-_BATCH, _SERVED_BATCH = 32, 1  # any server takes one picture, of its limit we know nothing
-# Probabilities of all targets at once, so in slices: 1,000 pictures of 1,000 classes are 4 MB.
-_SLICE = 1000
+    Chunk = Sequence[tuple[Answer, ...]]  # for each task its answers, the reference's first
+
+# Of any server we know no limit but one picture.
+_BATCH, _SERVED_BATCH = 32, 1
+# Pictures that are decoded, asked about and forgotten: 39 MB of pixels at a size of 224.
+CHUNK = 256
+_LEAST = 1e-9  # a probability, so that its logarithm is one
 
 
-def asked(tasks: Sequence[Task], folder: Path, step: Step) -> list[tuple[Answer, ...]]:
-    """The answers to each task, the first of which is the reference.
+def ready(tasks: Sequence[Task], stack: ExitStack) -> list[Child]:
+    """A process for each task, all at work at once, for nobody is timed; they end with `stack`."""
+    children = [stack.enter_context(started(task)) for task in tasks]
+    for child in children:
+        child.hear()
+    return children
 
-    Nobody is timed here, so all of them work at once. `folder` takes their probabilities.
-    """
-    outputs = [folder / f"{i}.npy" for i in range(len(tasks))]
-    with ExitStack() as stack:
-        children = [stack.enter_context(started(task)) for task in tasks]
-        for child, output in zip(children, outputs, strict=True):
-            batch = _SERVED_BATCH if TARGETS[child.task.target].served else _BATCH
-            child.say(do="predict", batch=batch, output=str(output))
-        for child in children:
-            _finish(child, step)
-    stored = [np.load(output, mmap_mode="r") for output in outputs]
-    return [_answers(probabilities, stored[0]) for probabilities in stored]
+
+def asked(children: Sequence[Child], files: Sequence[Path], folder: Path, step: Step) -> Chunk:
+    """The answers to all of `files`, in memory for a chunk of them at a time."""
+    return joined([_asked(children, chunk, folder, step) for chunk in chunks(files)])
+
+
+def joined(parts: Sequence[Chunk]) -> list[tuple[Answer, ...]]:
+    """Several chunks as one."""
+    return [tuple(chain.from_iterable(answers)) for answers in zip(*parts, strict=True)]
+
+
+def chunks(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    """The files, up to CHUNK at a time."""
+    return (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
+
+
+def _asked(children: Sequence[Child], files: Sequence[Path], folder: Path, step: Step) -> Chunk:
+    pixels, outputs = folder / "chunk.npy", [folder / f"{i}.npy" for i in range(len(children))]
+    model = children[0].task.model
+    pictures = decoded(files, pixels, model.height, model.width, step)
+    for child, output in zip(children, outputs, strict=True):
+        target = TARGETS[child.task.target]
+        batch = _SERVED_BATCH if target.served or target.remote else _BATCH
+        child.say(do="predict", pictures=asdict(pictures), batch=batch, output=str(output))
+    for child in children:
+        _finish(child, step)
+    pixels.unlink()  # never written over: a process may still map it
+    probabilities = [np.load(output) for output in outputs]
+    return [_answers(said, probabilities[0]) for said in probabilities]
 
 
 def _finish(child: Child, step: Step) -> None:
-    child.hear()  # ready
     while done := child.hear():
         step(f"{child.task.model.name}: {label(child.task.target)}", int(done["done"]))
 
 
-def _answers(
-    probabilities: NDArray[np.float32], reference: NDArray[np.float32]
-) -> tuple[Answer, ...]:
-    """Best five classes and largest difference of each row."""
-    answers: list[Answer] = []
-    for start in range(0, len(probabilities), _SLICE):
-        rows = probabilities[start : start + _SLICE]
-        best = np.argsort(-rows, axis=1, kind="stable")[:, :5]
-        scores = np.take_along_axis(rows, best, axis=1)
-        differences = np.abs(rows - reference[start : start + _SLICE]).max(axis=1)
-        answers += [
-            Answer(tuple(b), tuple(s), d)
-            for b, s, d in zip(best.tolist(), scores.tolist(), differences.tolist(), strict=True)
-        ]
-    return tuple(answers)
+def _answers(said: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[Answer, ...]:
+    """Best five classes, largest difference and divergence of each row."""
+    best = np.argsort(-said, axis=1, kind="stable")[:, :5]
+    scores = np.take_along_axis(said, best, axis=1)
+    differences = np.abs(said - reference).max(axis=1)
+    columns = (best, scores, differences, _divergences(reference, said))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return tuple(Answer(tuple(b), tuple(s), d, kl) for b, s, d, kl in rows)
+
+
+def _divergences(p: NDArray[np.float32], q: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Kullback and Leibler's Σ p ln(p / q) of each row, in nats, [pictures].
+
+    Probabilities under 1e-9 count as that, and each row is scaled to a sum of 1 again.
+    """
+    least = [np.maximum(rows, _LEAST, dtype=np.float64) for rows in (p, q)]
+    p64, q64 = (rows / rows.sum(axis=1, keepdims=True) for rows in least)
+    found: NDArray[np.float64] = np.maximum((p64 * np.log(p64 / q64)).sum(axis=1), 0.0)
+    return found

@@ -1,8 +1,9 @@
 """The measured process: one runner, driven by JSON lines on stdin, answering on stdout.
 
     python -m crossrun_bench.child < {a Task}, then commands
-    {"do": "turn", "batch": 8, "seconds": 0.2}      → {"started_ns": …, "warmup": 1, "ns": […]}
-    {"do": "predict", "batch": 8, "output": "….npy"} → {"done": 8} for each batch, then {}
+    {"do": "turn", "batch": 8, "seconds": 0.2}  → {"started_ns": …, "warmup": 1, "ns": […]}
+    {"do": "predict", "pictures": {…}, "batch": 8, "output": "….npy"}
+                                                  → {"done": 8} for each batch, then {}
 
 The first line out is {"ready_ns": …, "first_ns": …}, once a first picture is answered; the end of
 stdin ends the process. Whatever goes wrong is one line {"error": …}. Knows nothing of rounds or of
@@ -19,12 +20,13 @@ import numpy as np
 
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
+from crossrun_bench.pictures import Pictures
 from crossrun_bench.runners import Runner, Task
 from crossrun_bench.targets import runner_for
 
 if TYPE_CHECKING:
     from crossrun_bench.driven import Reply
-    from crossrun_bench.pictures import Batch, Pictures
+    from crossrun_bench.pictures import Batch
 
 # Requests that end within this part of a turn are warm-ups: caches and threads still belong to
 # the target before.
@@ -45,7 +47,7 @@ def _serve(first_line: Any, reply: Reply) -> None:
         if command["do"] == "turn":
             reply(_turn(runner, task.pictures.batch(0, command["batch"]), command["seconds"]))
         else:
-            _predict(runner, task, command["batch"], command["output"], reply)
+            _predict(runner, task.model.classes, command, reply)
 
 
 def _timed(runner: Runner, batch: Batch) -> int:
@@ -66,16 +68,15 @@ def _turn(runner: Runner, batch: Batch, seconds: float) -> dict[str, Any]:
     return {"started_ns": started, "warmup": warmup, "ns": ns}
 
 
-def _predict(runner: Runner, task: Task, size: int, output: str, reply: Reply) -> None:
-    """Probabilities of every picture into `output`, float32 [pictures, classes]."""
-    pictures: Pictures = task.pictures
-    shape = (len(pictures.files), task.model.classes)
-    stored = np.lib.format.open_memmap(output, mode="w+", dtype=np.float32, shape=shape)
-    for start in range(0, len(pictures.files), size):
+def _predict(runner: Runner, classes: int, command: Any, reply: Reply) -> None:
+    """Probabilities of every picture into the output, float32 [pictures, classes]."""
+    pictures, size = decode(Pictures, command["pictures"]), command["batch"]
+    stored = np.empty((len(pictures.files), classes), np.float32)
+    for start in range(0, len(stored), size):
         batch = pictures.batch(start, size)
         stored[start : start + size] = runner.run(batch)
         reply({"done": len(batch.pixels)})
-    stored.flush()
+    np.save(command["output"], stored)
     reply({})
 
 

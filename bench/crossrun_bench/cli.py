@@ -13,7 +13,7 @@ import typer
 
 from crossrun_bench import noise, results
 from crossrun_bench.errors import BenchError
-from crossrun_bench.targets import ON_PROVIDERS, TARGETS, chosen
+from crossrun_bench.targets import COMPARED, ON_PROVIDERS, REFERENCE, TARGETS, TIMED, chosen
 from crossrun_bench.verdicts import APART, condition
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ Environments = Annotated[
         "--environment",
         help="NAME=DIR of a Python environment for the provider NAME; may be repeated.",
     ),
+]
+Targets = Annotated[str, typer.Option(help=f"What to measure, of {', '.join(TARGETS)}.")]
+Remote = Annotated[
+    str | None,
+    typer.Option(help="HOST:PORT of a running server, which the targets oip and tfserving ask."),
 ]
 Output = Annotated[
     Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
@@ -77,8 +82,8 @@ def latency(
     targets: Annotated[
         str,
         typer.Option(
-            help=f"What to measure: all of {','.join(TARGETS)}, "
-            f"or {','.join(ON_PROVIDERS)} where providers are compared."
+            help=f"What to measure, of {', '.join(TARGETS)}: {TIMED}, "
+            f"or {ON_PROVIDERS} where providers are compared."
         ),
     ] = "",
     compared: Annotated[
@@ -96,6 +101,7 @@ def latency(
         ),
     ] = None,
     environment: Environments = None,
+    server: Remote = None,
     output: Output = None,
     require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
@@ -103,12 +109,13 @@ def latency(
     """Time each target on the same pictures, in interleaved rounds, each in its own process."""
     from crossrun_bench.latency import Plan, measure
     from crossrun_bench.rounds import Pace
+    from crossrun_bench.tasks import Asked
 
-    asked = [[word] for word in _words(compared)] + list(map(_shell_words, variant or []))
-    backends = _backends(asked, environment)
-    default = ON_PROVIDERS if backends else TARGETS
-    wanted = chosen(_words(targets) or default)
-    plan = Plan(models, name, wanted, _sizes(batch), Pace.of(rounds), backends)
+    compare = [[word] for word in _words(compared)] + list(map(_shell_words, variant or []))
+    backends = _backends(compare, environment)
+    wanted = _words(targets or (ON_PROVIDERS if backends else TIMED))
+    asked = Asked(models, name, chosen(wanted, server), server, backends)
+    plan = Plan(asked, _sizes(batch), Pace.of(rounds))
     if require_quiet:
         noise.expect_quiet()
     _finish(measure(plan, _command()), output, as_json, require_quiet)
@@ -119,13 +126,26 @@ def accuracy(
     models: Models,
     name: Name,
     images: Annotated[str, Images],
+    targets: Targets = COMPARED,
+    server: Remote = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the answers with the labels and with the source Keras model, on the same pixels."""
-    from crossrun_bench.accuracy import measure
+    """Compare the answers with the labels and with the source Keras model, on the same pixels.
 
-    _finish(measure(models, name, images=images, command=_command()), output, as_json)
+    Interrupted, and called again with the same --output, it goes on from OUTPUT.partial.
+    """
+    from crossrun_bench import partial
+    from crossrun_bench.accuracy import Plan, measure
+    from crossrun_bench.tasks import Asked
+
+    wanted = chosen([REFERENCE, *chosen(_words(targets), server)], server)
+    if wanted == (REFERENCE,):
+        raise BenchError(f"--targets '{targets}': expected some to compare with {REFERENCE}")
+    plan = Plan(Asked(models, name, wanted, server), images, output)
+    _finish(measure(plan, _command()), output, as_json)
+    if output:
+        partial.remove(output)
 
 
 @app.command()

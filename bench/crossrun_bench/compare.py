@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from crossrun_bench.results import Comparison, LoadTarget, Result, TargetAnswers, Turn
+    from crossrun_bench.results import (
+        Comparison,
+        LoadTarget,
+        Result,
+        TargetAnswers,
+        TargetLatency,
+        Turn,
+    )
     from crossrun_bench.stats import Ratio
     from crossrun_bench.verdicts import Condition
 
@@ -90,13 +97,18 @@ def _only(own: Iterable[Key], other: Iterable[Key]) -> list[str]:
 def _series(result: Result) -> dict[Key, Series]:
     """By target and setting, in the order measured; those without an answer are left out."""
     if isinstance(result, LatencyResult):
-        return {key: s for t in result.targets for key, s in _turns(t.target, t.turns).items()}
+        return {key: s for t in result.targets for key, s in _turns(_name(t), t.turns).items()}
     if isinstance(result, PrecisionResult):
         models = [model for source in result.sources for model in source.models]
         return {key: s for m in models for key, s in _turns(m.model.name, m.turns).items()}
     if isinstance(result, LoadResult):
         return {key: s for t in result.targets for key, s in _loads(t).items()}
     return {}
+
+
+def _name(target: TargetLatency) -> str:
+    """The target's, with its provider where several were compared."""
+    return f"{target.target}, {target.provider.label}" if target.provider else target.target
 
 
 def _turns(target: str, turns: Sequence[Turn]) -> dict[Key, Series]:

@@ -25,6 +25,8 @@ _PACKAGES = {
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
     "keras": ("keras",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
+    "openvino": ("openvino",),
+    "litert": ("ai-edge-litert",),
     "numpy": ("numpy",),
     "grpcio": ("grpcio",),
     "crossrun": ("crossrun",),
@@ -53,7 +55,7 @@ class Machine:
     """
 
     cpu: str
-    cores: float  # that this process may use: affinity, and the cgroup's quota
+    cores: float  # as of `cores`
     cores_total: int
     memory_bytes: int
     governor: str | None  # of the CPU's frequency, where it can be read
@@ -80,7 +82,7 @@ def describe() -> Machine:
     load, memory = os.getloadavg()[0], psutil.virtual_memory()
     return Machine(
         cpu=_cpu(),
-        cores=_cores(),
+        cores=cores(),
         cores_total=os.cpu_count() or 1,
         memory_bytes=memory.total,
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -100,6 +102,15 @@ def describe() -> Machine:
 def finished(machine: Machine) -> Machine:
     """The same machine at the end of the measurement: all children have to have ended."""
     return replace(machine, load_after=os.getloadavg()[0], usage_after=usage())
+
+
+def cores() -> float:
+    """How many this process may use: its affinity, and the cgroup's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
+    if quota == "max":
+        return float(allowed or 1)
+    return min(float(allowed or 1), int(quota) / int(period))
 
 
 def peak_rss(pid: int) -> int:
@@ -157,14 +168,6 @@ def _flags() -> tuple[str, ...] | None:
         if name.strip() in {"flags", "Features"}:  # of x86, of Arm
             return tuple(flag for flag in _FLAGS if flag in found.split())
     return None
-
-
-def _cores() -> float:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
-    if quota == "max":
-        return float(allowed or 1)
-    return min(float(allowed or 1), int(quota) / int(period))
 
 
 def _os() -> str:

@@ -35,6 +35,9 @@ class Model:
 
 def as_input(model: Model, pixels: NDArray[np.uint8]) -> NDArray[Any]:
     """What model.onnx takes: the pixels themselves, or scaled to float32 in the FP32 variant."""
-    if model.input_type == "UINT8":
-        return pixels
+    return pixels if model.input_type == "UINT8" else scaled(model, pixels)
+
+
+def scaled(model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What the source Keras model takes."""
     return pixels * np.float32(model.scale) + np.float32(model.offset)

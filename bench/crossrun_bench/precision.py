@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossrun_bench import machine
-from crossrun_bench.answers import asked
+from crossrun_bench.answers import asked, ready
 from crossrun_bench.errors import BenchError
 from crossrun_bench.examples import examples, folder_of
 from crossrun_bench.model import PRECISIONS
-from crossrun_bench.prepare import decoded, drawn
+from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import exported, read_labels, read_model
 from crossrun_bench.results import (
@@ -151,16 +151,18 @@ def _compared(
 ) -> Comparison:
     """What Keras and each model of a group say of the same pictures."""
     first = group[0]
-    pictures = decoded(shown.files, folder / "pixels.npy", first.height, first.width, step)
+    pictures = drawn(folder, 1, first.height, first.width)
     tasks = [Task(REFERENCE, first, pictures)]
     tasks += [_task(model, pictures, backend) for model in group]
     names = (REFERENCE, *(model.name for model in group))
+    with ExitStack() as stack:
+        answers = asked(ready(tasks, stack), shown.files, folder, step)
     return Comparison(
         pictures=shown.names,
         labels=shown.labels,
         unlabelled=shown.unlabelled,
         left_out=shown.left_out,
-        targets=tuple(map(TargetAnswers, names, asked(tasks, folder, step))),
+        targets=tuple(map(TargetAnswers, names, answers)),
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +49,14 @@ class Turn:
 
 @dataclass(frozen=True)
 class TargetLatency:
-    """What one target did. For a served target start-up and memory are the server's."""
+    """What one target did. For a served target start-up and memory are the server's.
+
+    They are null where the server was running before, and is not ours.
+    """
 
     target: str
-    startup_ns: int  # from the start of the process to its first answer
-    peak_rss_bytes: int
+    startup_ns: int | None  # from the start of the process to its first answer
+    peak_rss_bytes: int | None
     turns: tuple[Turn, ...]
     provider: Provider | None = None  # where providers are compared, and the target has one
     onnxruntime: str | None = None  # version where that provider is; with its plugin's, if any
@@ -71,11 +74,12 @@ class LatencyResult:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one target said of one picture, and the largest difference from the reference."""
+    """What one target said of one picture, and how far it is from what the reference said."""
 
     top5: tuple[int, ...]  # positions in the model's output, best first
     scores: tuple[float, ...]
-    difference: float  # of any class's probability, absolute
+    difference: float  # the largest of any class's probability, absolute
+    divergence: float | None = None  # Kullback-Leibler, from the reference, nats; see `answers`
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ class AccuracyResult(Comparison):
     command: str
     machine: Machine
     model: ModelInfo
+    class_names: tuple[str, ...] = ()  # position by position; none where the model has no labels
+    thumbnails: dict[str, str] = field(default_factory=dict)  # JPEG in base64, by picture
 
 
 @dataclass(frozen=True)

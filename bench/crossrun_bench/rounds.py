@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from crossrun_bench import shared_memory
 from crossrun_bench.piped import Piped, piped
 from crossrun_bench.results import Turn
 
@@ -33,7 +34,12 @@ def started(task: Task) -> Iterator[Child]:
     with piped("child", str(task), task.python) as pipe:
         child = Child(**vars(pipe), task=task)
         child.say(**asdict(task))
-        yield child
+        try:
+            yield child
+        finally:
+            child.process.kill()
+            child.process.wait()
+            shared_memory.remove(child.process.pid)
 
 
 @dataclass(frozen=True)

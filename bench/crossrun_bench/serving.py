@@ -39,10 +39,14 @@ class Server:
 
 @contextmanager
 def serving(
-    models: Path, provider: Provider = CPU, python: str = sys.executable
+    models: Path,
+    provider: Provider = CPU,
+    python: str = sys.executable,
+    options: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Serve `models` until leaving; BenchError with its last words where it does not start."""
-    with running("crossrun-serve", serve_command(models, provider, python)) as server:
+    command = [*serve_command(models, provider, python), *options]
+    with running("crossrun-serve", command) as server:
         yield server
 
 

@@ -54,6 +54,7 @@ class AccuracyRow:
     agreeing: int  # pictures
     pictures: int
     max_difference: float  # of any probability, absolute
+    divergence: float | None  # mean over the pictures, nats; None in results of before it was kept
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,13 @@ def _accuracy_row(target: TargetAnswers, result: Comparison) -> AccuracyRow:
         agreeing=agreeing,
         pictures=count,
         max_difference=max(answer.difference for answer in target.answers),
+        divergence=_divergence(target),
     )
+
+
+def _divergence(target: TargetAnswers) -> float | None:
+    known = [a.divergence for a in target.answers if a.divergence is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _hits(target: TargetAnswers, labels: tuple[int, ...] | None, top: int) -> float | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crossrun_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from crossrun_bench.providers import Provider
     from crossrun_bench.runners import Runner, Task
+
+_ADDRESS = re.compile(r"\S+:\d+")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,9 @@ class Target:
     runner: str  # module:class
     extra: str  # what `pip install 'crossrun[…]'` must name
     served: bool = False  # through a crossrun-serve child
+    server_options: tuple[str, ...] = ()  # what that child needs
+    remote: bool = False  # through a running server, by its address
+    conversion: str = ""  # module:function that makes what it runs of the source Keras model
     slow_start: bool = False  # takes seconds to start: such targets start at the same time
 
     @property
@@ -37,16 +44,37 @@ _ALL = (
     Target(
         "tf-function", "tf.function", "tensorflow_:TensorFlowFunction", "export", slow_start=True
     ),
+    Target(
+        "saved-model",
+        "SavedModel",
+        "tensorflow_:SavedModel",
+        "export",
+        conversion="conversions_:saved_model",
+        slow_start=True,
+    ),
+    Target("litert", "LiteRT", "litert_:LiteRt", "litert", conversion="conversions_:tflite"),
     Target("onnxruntime", "ONNX Runtime", "onnxruntime_:OnnxRuntime", "cpu"),
+    Target("openvino", "OpenVINO", "openvino_:OpenVino", "openvino-runtime"),
     Target("grpc-raw", "gRPC server, raw tensor", "grpc_:RawTensor", "cpu", served=True),
+    Target("grpc-typed", "gRPC server, typed tensor", "grpc_:TypedTensor", "cpu", served=True),
+    Target(
+        "grpc-shm",
+        "gRPC server, shared memory",
+        "shared_memory_:SharedTensor",
+        "cpu",
+        served=True,
+        server_options=("--shared-memory",),
+    ),
     Target("grpc-jpeg", "gRPC server, JPEG", "grpc_:EncodedPictures", "cpu", served=True),
+    Target("oip", "Open Inference Protocol", "oip_:OpenInference", "cpu", remote=True),
+    Target("tfserving", "TensorFlow Serving", "tfserving_:Predict", "cpu", remote=True),
 )
 TARGETS = {target.name: target for target in _ALL}
 REFERENCE = "keras-predict"  # accuracy compares everything with the source model
-COMPARED = (REFERENCE, "onnxruntime", "grpc-raw", "grpc-jpeg")
-
-
-ON_PROVIDERS = ("onnxruntime", "grpc-raw")  # measured by default where providers are compared
+# Unless others are asked for: what accuracy compares with it, and what latency times.
+COMPARED = "onnxruntime,grpc-raw,grpc-jpeg"
+TIMED = f"{REFERENCE},tf-function,{COMPARED}"
+ON_PROVIDERS = "onnxruntime,grpc-raw"  # the same where providers are compared
 
 
 def label(name: str, provider: Provider | None = None) -> str:
@@ -55,26 +83,56 @@ def label(name: str, provider: Provider | None = None) -> str:
     return f"{text}, {provider.label}" if provider else text
 
 
-def chosen(names: Iterable[str]) -> tuple[str, ...]:
-    """The named targets, each once, in the order given; BenchError for a name that is none."""
+def chosen(names: Iterable[str], server: str | None = None) -> tuple[str, ...]:
+    """The named targets, each once, in the order given.
+
+    BenchError for a name that is none, and where `server`, the address of a running one, is
+    missing or of no use.
+    """
     wanted = tuple(dict.fromkeys(names))
     for name in wanted:
         if name not in TARGETS:
             raise BenchError(f"unknown target '{name}': expected some of {', '.join(TARGETS)}")
     if not wanted:
         raise BenchError(f"no targets: expected some of {', '.join(TARGETS)}")
+    _check_address(server, [name for name in wanted if TARGETS[name].remote])
     return wanted
+
+
+def _check_address(server: str | None, remote: Sequence[str]) -> None:
+    if server is None and remote:
+        raise BenchError(f"{remote[0]} is a running server: expected --server HOST:PORT")
+    if server is not None and not remote:
+        some = ", ".join(target.name for target in _ALL if target.remote)
+        raise BenchError(f"--server '{server}': of no use without one of the targets {some}")
+    if server is not None and not _ADDRESS.fullmatch(server):
+        raise BenchError(f"--server '{server}': expected HOST:PORT")
 
 
 def runner_for(task: Task) -> Runner:
     """The loaded runner of a task; BenchError naming the extra where its package is missing."""
     target = TARGETS[task.target]
-    module, _, cls = target.runner.partition(":")
+    with _needed(target.extra):
+        runner: Runner = _imported(target.runner)(task)
+    return runner
+
+
+def convert(task: Task) -> None:
+    """Make `task.converted` of the source Keras model; BenchError as above."""
+    with _needed("export"):
+        _imported(TARGETS[task.target].conversion)(task.model, task.converted)
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"crossrun_bench.runners.{module}"), name)
+
+
+@contextmanager
+def _needed(extra: str) -> Iterator[None]:
     try:
-        make = getattr(import_module(f"crossrun_bench.runners.{module}"), cls)
-        runner: Runner = make(task)
+        yield
     except ModuleNotFoundError as error:
         raise BenchError(
-            f"needs {error.name}, which is not installed: pip install 'crossrun[{target.extra}]'"
+            f"needs {error.name}, which is not installed: pip install 'crossrun[{extra}]'"
         ) from error
-    return runner

@@ -26,8 +26,10 @@ def file_megabytes(count: int) -> str:
     return _millions(count)
 
 
-def seconds(ns: float) -> str:
+def seconds(ns: float | None) -> str:
     """0.61 s."""
+    if ns is None:
+        return NONE
     return (
         f"{ns / 1e9:.2f}\N{NO-BREAK SPACE}s" if ns < 10e9 else f"{ns / 1e9:.1f}\N{NO-BREAK SPACE}s"
     )
@@ -38,9 +40,9 @@ def moment(iso: str) -> str:
     return f"{iso[:16].replace('T', ' ')} UTC"
 
 
-def megabytes(count: int) -> str:
+def megabytes(count: int | None) -> str:
     """563 MB, of a million bytes each."""
-    return f"{count / 1e6:,.0f} MB"
+    return NONE if count is None else f"{count / 1e6:,.0f} MB"
 
 
 def rate(per_second: float) -> str:
@@ -90,8 +92,10 @@ def part(share: float | None) -> str:
     return NONE if share is None else f"{share:.0%}".replace("%", " %")
 
 
-def difference(value: float) -> str:
+def difference(value: float | None) -> str:
     """Of probabilities: 1.2e-06, or 0."""
+    if value is None:
+        return NONE
     return f"{value:.1e}" if value else "0"
 
 

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.report import figures, load, pareto, plots, tables
+from crossrun_bench.report import differences, figures, load, pareto, plots, tables
 from crossrun_bench.report.headlines import headlines
-from crossrun_bench.results import LatencyResult, LoadResult, PrecisionResult
+from crossrun_bench.results import AccuracyResult, LatencyResult, LoadResult, PrecisionResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,8 +52,18 @@ def _section(result: Result) -> dict[str, Any]:
         return _latency(result)
     if isinstance(result, LoadResult):
         return _load(result)
+    if isinstance(result, AccuracyResult):
+        return _accuracy(result)
     (table,) = tables.tables([result])
     return {"kind": "table", "table": table}
+
+
+def _accuracy(result: AccuracyResult) -> dict[str, Any]:
+    return {
+        "kind": "accuracy",
+        "tables": tables.tables([result]),
+        "thumbnails": differences.thumbnails(result),
+    }
 
 
 def _pareto(results: Sequence[Result]) -> list[dict[str, Any]]:

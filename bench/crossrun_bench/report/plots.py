@@ -87,9 +87,9 @@ def throughputs(result: LatencyResult) -> list[Plot]:
 
 
 def resources(result: LatencyResult) -> list[Plot]:
-    """Start-up time and peak memory."""
-    starts = [float(t.startup_ns) for t in result.targets]
-    peaks = [float(t.peak_rss_bytes) for t in result.targets]
+    """Start-up time and peak memory, of those that are known."""
+    starts = [t.startup_ns for t in result.targets]
+    peaks = [t.peak_rss_bytes for t in result.targets]
     return [
         _bars("Start-up, to the first answer", result, starts, figures.seconds),
         _bars("Peak memory", result, peaks, lambda count: figures.megabytes(int(count))),
@@ -99,12 +99,15 @@ def resources(result: LatencyResult) -> list[Plot]:
 def _bars(
     title: str,
     result: LatencyResult,
-    values: Sequence[float],
+    values: Sequence[float | None],
     text: Callable[[float], str],
     top: float | None = None,
 ) -> Plot:
-    """Horizontal bars in the order of the result's rows, each with its figure beside it."""
-    top = top or max(values)
+    """Horizontal bars in the order of the result's rows, each with its figure beside it.
+
+    A row without a value has none.
+    """
+    top = top or max((value for value in values if value is not None), default=1.0)
     rows = figures.colours(result)
     longest = max(len(name) for _, name in rows)
     bars = [
@@ -121,6 +124,7 @@ def _bars(
             "hoverinfo": "none",
         }
         for (colour, name), value in zip(rows, values, strict=True)
+        if value is not None
     ]
     layout = {
         # Names take the bars' place: the longer they are, the more of it the figures need.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
@@ -69,25 +69,34 @@ PRECISION_COLUMNS = (
 INTERVALS = "Ratios: geometric mean over interleaved rounds, 95 % bootstrap interval."
 OUTLIERS = "Slow: requests that took over three times the median; they are in all figures."
 STARTS = (
-    "From the start of a process to its first answer. TensorFlow's two processes start at the "
-    "same time, the others alone; for the server it is the server's own start, and its memory."
+    "From the start of a process to its first answer, without what converted its model. "
+    "TensorFlow's processes start at the same time, the others alone; for the server it is the "
+    "server's own start, and its memory."
 )
 SAME_PIXELS = (
-    "The first three see the same pixels, decoded and resized by Pillow; "
+    "All but the server's JPEG see the same pixels, decoded and resized by Pillow; "
     "the server's JPEG decodes and resizes in the server."
+)
+DIVERGENCE = (
+    "KL divergence: Σ p ln(p / q) over the classes, p the reference's probabilities, q the "
+    "target's, none under 1e-9, both scaled to a sum of 1."
 )
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """All tables, in the order of the results."""
-    from crossrun_bench.report import load, throughput  # noqa: PLC0415 - they make tables themselves
+    from crossrun_bench.report import (  # noqa: PLC0415 - they make tables themselves
+        differences,
+        load,
+        throughput,
+    )
 
     found: list[Table] = []
     for result in results:
         if isinstance(result, LatencyResult):
             found += [latency(result), resources(result)]
         elif isinstance(result, AccuracyResult):
-            found.append(accuracy(result))
+            found += [accuracy(result), *differences.tables(result)]
         elif isinstance(result, PrecisionResult):
             found.append(precision(result))
         elif isinstance(result, ThroughputResult):
@@ -176,11 +185,13 @@ def accuracy(result: AccuracyResult) -> Table:
             label(row.target),
             *_shares(row),
             figures.difference(row.max_difference),
+            figures.difference(row.divergence),
         )
         for row in accuracy_rows(result)
     )
-    columns = ("Target", *SHARES, "Largest difference")
-    notes = (SAME_PIXELS, *figures.caveats(result))
+    columns = ("Target", *SHARES, "Largest difference", "Mean KL divergence, nats")
+    decodes = any(target.target == "grpc-jpeg" for target in result.targets)
+    notes = (*((SAME_PIXELS,) if decodes else ()), DIVERGENCE, *figures.caveats(result))
     return Table(f"Accuracy on {count:,} pictures", columns, rows, notes)
 
 
@@ -225,14 +236,16 @@ def machines(results: Sequence[Result]) -> Table:
     """Where each result was measured, one column for each."""
     kinds = (kind(result).capitalize() for result in results)
     columns = [dict(_machine(result)) for result in results]
-    rows = tuple((name, *(column[name] for column in columns)) for name in columns[0])
+    names = dict.fromkeys(chain.from_iterable(columns))
+    rows = tuple((name, *(column.get(name, figures.NONE) for column in columns)) for name in names)
     return Table("Machine", ("", *kinds), rows)
 
 
 def _machine(result: Result) -> list[tuple[str, str]]:
     m = result.machine
     versions = m.versions
-    packages = ("python", "tensorflow", "keras", "onnxruntime", "numpy", "grpcio", "crossrun")
+    known = ("python", "tensorflow", "keras", "onnxruntime", "numpy", "grpcio", "crossrun")
+    packages = (*known, *sorted(versions.keys() - {*known}))
     return [
         ("CPU", m.cpu),
         ("Instructions", figures.NONE if m.flags is None else " ".join(m.flags) or "none of note"),

@@ -29,6 +29,7 @@ class Task:
     address: str | None = None  # host:port of the server, for the targets that need one
     provider: Provider = CPU  # of onnxruntime, in process or in the server
     python: str = sys.executable
+    converted: str | None = None  # path of what the source was converted to, where that is run
 
     def __str__(self) -> str:
         """As errors name it."""

@@ -1,4 +1,4 @@
-"""A crossrun server over gRPC, blocking and one request at a time: raw tensors, or JPEG and PNG."""
+"""A crossrun server over gRPC, blocking and one request at a time: tensors, or JPEG and PNG."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from crossrun_bench.model import Model
     from crossrun_bench.pictures import Batch
     from crossrun_bench.runners import Probabilities, Task
 
@@ -64,27 +65,56 @@ def classify(
     return results
 
 
-class RawTensor:
-    """ModelInfer with raw contents, as tritonclient sends it."""
+def infer_request(model: Model, shape: Sequence[int]) -> oip.ModelInferRequest:
+    """ModelInfer with one tensor of `shape`, still without contents."""
+    tensor = oip.ModelInferRequest.InferInputTensor(
+        name=model.input_name, datatype=model.input_type, shape=shape
+    )
+    return oip.ModelInferRequest(model_name=model.name, inputs=[tensor])
 
-    def __init__(self, task: Task) -> None:
+
+def probabilities(model: Model, reply: oip.ModelInferResponse) -> Probabilities:
+    """The model's output, whether the server gives it raw or typed."""
+    names = [output.name for output in reply.outputs]
+    if model.output_name not in names:
+        raise BenchError(f"expected an output '{model.output_name}', got {', '.join(names)}")
+    position = names.index(model.output_name)
+    output = reply.outputs[position]
+    if reply.raw_output_contents:
+        flat = np.frombuffer(reply.raw_output_contents[position], np.float32)
+    else:
+        flat = np.array(output.contents.fp32_contents, np.float32)
+    return flat.reshape(output.shape)
+
+
+class RawTensor:
+    """ModelInfer with raw contents, as tritonclient sends it; to another server where opened."""
+
+    def __init__(self, task: Task, opened: grpc.Channel | None = None) -> None:
         self._model = task.model
-        self._infer = GRPCInferenceServiceStub(_opened(task)).ModelInfer
+        self._stub = GRPCInferenceServiceStub(opened or _opened(task))
 
     def run(self, batch: Batch) -> Probabilities:
         """Bytes of the tensor out, bytes of the probabilities back."""
         pixels = as_input(self._model, batch.pixels)
-        tensor = oip.ModelInferRequest.InferInputTensor(
-            name=self._model.input_name, datatype=self._model.input_type, shape=pixels.shape
+        request = infer_request(self._model, pixels.shape)
+        request.raw_input_contents.append(pixels.tobytes())
+        return probabilities(self._model, answered(self._stub.ModelInfer, request))
+
+
+class TypedTensor(RawTensor):
+    """ModelInfer with InferTensorContents: a number on the wire for each in the tensor."""
+
+    def run(self, batch: Batch) -> Probabilities:
+        """Numbers out; the server answers in bytes all the same."""
+        pixels = as_input(self._model, batch.pixels)
+        request = infer_request(self._model, pixels.shape)
+        contents = request.inputs[0].contents
+        whole = self._model.input_type == "UINT8"
+        (contents.uint_contents if whole else contents.fp32_contents).extend(
+            pixels.ravel().tolist()
         )
-        request = oip.ModelInferRequest(
-            model_name=self._model.name, inputs=[tensor], raw_input_contents=[pixels.tobytes()]
-        )
-        reply = answered(self._infer, request)
-        names = [output.name for output in reply.outputs]
-        position = names.index(self._model.output_name)
-        flat = np.frombuffer(reply.raw_output_contents[position], np.float32)
-        return flat.reshape(reply.outputs[position].shape)
+        return probabilities(self._model, answered(self._stub.ModelInfer, request))
 
 
 class EncodedPictures:

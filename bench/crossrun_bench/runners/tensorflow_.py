@@ -1,6 +1,6 @@
-"""The source Keras model on TensorFlow, in the two ways that people call it.
+"""The source Keras model on TensorFlow, in the three ways that people call it.
 
-Both take uint8 pixels and scale them within the timed work, as the served model does.
+All take uint8 pixels and scale them within the timed work, as the served model does.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
 import tensorflow as tf
+
+from crossrun_bench.model import scaled
 
 if TYPE_CHECKING:
     from typing import Any
@@ -27,14 +28,13 @@ class KerasPredict:
     """`Model.predict` on scaled float32: what most scripts do."""
 
     def __init__(self, task: Task) -> None:
-        self._scale = np.float32(task.model.scale)
-        self._offset = np.float32(task.model.offset)
+        self._model = task.model
         self._keras = _source(task.model)
 
     def run(self, batch: Batch) -> Probabilities:
         """Scale in numpy, then predict."""
-        scaled = batch.pixels * self._scale + self._offset
-        answer: Probabilities = self._keras.predict(scaled, batch_size=len(scaled), verbose=0)
+        pixels = scaled(self._model, batch.pixels)
+        answer: Probabilities = self._keras.predict(pixels, batch_size=len(pixels), verbose=0)
         return answer
 
 
@@ -46,12 +46,28 @@ class TensorFlowFunction:
         spec = tf.TensorSpec([None, model.height, model.width, 3], tf.uint8)
 
         def call(image: Any) -> Any:
-            scaled = tf.cast(image, tf.float32) * model.scale + model.offset
-            return source(scaled, training=False)
+            return source(tf.cast(image, tf.float32) * model.scale + model.offset, training=False)
 
         self._call = tf.function(call, input_signature=[spec])
 
     def run(self, batch: Batch) -> Probabilities:
         """Call the graph and bring its answer to numpy."""
         answer: Probabilities = self._call(batch.pixels).numpy()
+        return answer
+
+
+class SavedModel:
+    """The exported SavedModel, called by its serving signature on scaled float32."""
+
+    def __init__(self, task: Task) -> None:
+        self._model = task.model
+        self._loaded = tf.saved_model.load(task.converted)  # holds the weights: keep it
+        self._call = self._loaded.signatures["serving_default"]
+        (self._input,) = self._call.structured_input_signature[1]
+        (self._output,) = self._call.structured_outputs
+
+    def run(self, batch: Batch) -> Probabilities:
+        """Scale in numpy, then call the graph and bring its answer to numpy."""
+        image = tf.constant(scaled(self._model, batch.pixels))
+        answer: Probabilities = self._call(**{self._input: image})[self._output].numpy()
         return answer

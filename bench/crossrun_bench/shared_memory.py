@@ -1,0 +1,47 @@
+"""Shared memory that a server on the same machine opens by name, and that outlives no process.
+
+Knows Linux's /dev/shm alone, and one object for each process.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossrun_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory objects
+
+
+@contextmanager
+def created(byte_size: int) -> Iterator[tuple[str, mmap.mmap]]:
+    """A new object: its key, as of shm_open(3), which is gone on leaving, and its memory.
+
+    Whoever has opened it by then keeps it. BenchError where this system has no such thing.
+    """
+    path = _path(os.getpid())
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise BenchError(f"{path}: no shared memory: {error.strerror}") from error
+    try:
+        os.ftruncate(descriptor, byte_size)
+        yield f"/{path.name}", mmap.mmap(descriptor, byte_size)
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def remove(pid: int) -> None:
+    """Remove what a process has left that was killed between the lines above."""
+    _path(pid).unlink(missing_ok=True)
+
+
+def _path(pid: int) -> Path:
+    return FOLDER / f"crossrun-bench-{pid}"
