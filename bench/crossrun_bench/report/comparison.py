@@ -24,7 +24,7 @@ SPEEDS = (
     "Intervals of speeds: rounds, then requests within each, drawn again in both files "
     "(hierarchical bootstrap). They show how much one run varies, and nothing of what differs "
     "between two runs of the same thing; for that they are widened by {apart} (--apart), squares "
-    "added."
+    "added. On a host that others share two runs may lie further apart than that."
 )
 ANSWERS = "Intervals of top1 and agreement: pictures drawn again, the same in both files."
 VERDICTS = (
