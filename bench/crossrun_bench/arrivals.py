@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ def schedule(kind: str, rate: float, seconds: float, seed: int) -> list[int]:
     "poisson": gaps are exponential, as of many clients that know nothing of each other, and the
     same for the same seed. "constant": all gaps are equal.
     """
-    count = int(rate * seconds)
+    count = math.ceil(round(rate * seconds, 6))
     if kind == "constant":
         return [int(number * 1e9 / rate) for number in range(count)]
     random, last = np.random.default_rng(seed), 0.0

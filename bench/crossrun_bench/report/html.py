@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.report import figures, load, plots, tables
+from crossrun_bench.report import figures, load, load_plots, plots, tables
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.results import LatencyResult, LoadResult
 from crossrun_bench.targets import label
@@ -59,9 +59,9 @@ def _section(result: Result) -> dict[str, Any]:
 def _load(result: LoadResult) -> dict[str, Any]:
     return {
         "kind": "load",
-        "targets": [(colour, target) for target, colour in load.colours(result).items()],
-        "plots": [asdict(load.plot(result))],
-        "table": load.table(result),
+        "targets": [(colour, target) for target, colour in load_plots.colours(result).items()],
+        "plots": [asdict(plot) for plot in load_plots.plots(result)],
+        "tables": load.tables(result),
     }
 
 

@@ -82,7 +82,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
         elif isinstance(result, PrecisionResult):
             found.append(precision(result))
         else:
-            found.append(load.table(result))
+            found += load.tables(result)
     return found
 
 
