@@ -1,12 +1,13 @@
 """The highest rate that holds an objective, such as p99 ≤ 10 ms. Knows turns, not servers.
 
 By bisection: from a rate that holds and one that does not, probe the middle. On a noisy machine one
-probe decides little, so that the rate which is found has to hold again, and again.
+probe decides little: a rate fails where two probes of it did, and what is found has to hold thrice.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 POINTS = (50.0, 90.0, 95.0, 99.0, 99.9)
 TOLERANCE = 0.025  # of the rate: how close the bracket is
 KEPT_UP = 0.97  # of what was due, answered within the time; below that a queue grows
-CONFIRMATIONS = 3  # probes that all have to hold
+FAILURES = 2  # probes that rule a rate out
+CONFIRMATIONS = 3  # probes that have to hold before fewer than that failed
 LOWEST = 1 / 32  # of the first rate: below that there is no answer
 HIGHER = 1.1
 _UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000}
@@ -37,8 +39,9 @@ class Highest:
 
     rate: float | None  # None where none held
     fails_at: float | None  # None where none failed
-    confirmed: int  # probes of `rate`, all of which held
-    probes: int
+    held: int  # probes of `rate` that held
+    asked: int  # all probes of it
+    probes: int  # of all rates
 
 
 def objective(text: str) -> Objective:
@@ -74,23 +77,39 @@ def search(probe: Probe, first: float, wanted: Objective) -> Iterator[LoadTurn]:
 
 
 def _next(turns: Sequence[LoadTurn], first: float, wanted: Objective) -> float | None:
+    last, (held, failed) = turns[-1], _verdicts(turns, wanted)
+    if not holds(last, wanted) and failed[_rate(last)] < FAILURES:
+        return last.rate
     found = highest(turns, wanted)
     if found.rate is None:
-        lower = min(turn.rate or first for turn in turns) / 2
+        lower = min(map(_rate, turns)) / 2
         return lower if lower >= first * LOWEST else None
     if found.fails_at is None:
         return found.rate * HIGHER
     if found.fails_at - found.rate > TOLERANCE * found.fails_at:
         return (found.rate + found.fails_at) / 2
-    return found.rate if found.confirmed < CONFIRMATIONS else None
+    return found.rate if held[found.rate] < CONFIRMATIONS else None
 
 
 def highest(turns: Sequence[LoadTurn], wanted: Objective) -> Highest:
-    """What probes found: a rate holds if all probes of it did, and of all lower ones."""
-    held: dict[float, list[bool]] = {}
+    """What probes found. A rate holds if a probe of it did, and no rate up to it failed twice."""
+    held, failed = _verdicts(turns, wanted)
+    fails_at = min((rate for rate in failed if failed[rate] >= FAILURES), default=None)
+    rate = max((rate for rate in held if fails_at is None or rate < fails_at), default=None)
+    if rate is None:
+        return Highest(None, fails_at, 0, 0, len(turns))
+    return Highest(rate, fails_at, held[rate], held[rate] + failed[rate], len(turns))
+
+
+def _verdicts(
+    turns: Sequence[LoadTurn], wanted: Objective
+) -> tuple[Counter[float], Counter[float]]:
+    """How many probes of each rate held, and how many did not."""
+    held, failed = Counter[float](), Counter[float]()
     for turn in turns:
-        held.setdefault(turn.rate or 0.0, []).append(holds(turn, wanted))
-    fails_at = min((rate for rate, found in held.items() if not all(found)), default=None)
-    below = [rate for rate in held if fails_at is None or rate < fails_at]
-    rate = max(below, default=None)
-    return Highest(rate, fails_at, len(held[rate]) if rate is not None else 0, len(turns))
+        (held if holds(turn, wanted) else failed)[_rate(turn)] += 1
+    return held, failed
+
+
+def _rate(turn: LoadTurn) -> float:
+    return turn.rate or 0.0

@@ -99,12 +99,13 @@ def _request(model: Model, folder: Path) -> tuple[Request, bytes]:
 def _say(load: Load, turns: list[LoadTurn]) -> None:
     wall = sum(turn.wall_ns for turn in turns)
     us = [us for turn in turns for us in turn.us]
+    answered = sum(sum(turn.ended or turn.windows) for turn in turns)
     late = [us for turn in turns for us in turn.late_us] or [0]
     cores = sum(turn.generator_cpu_ns for turn in turns) / wall
     served = sum(turn.server_cpu_ns or 0 for turn in turns) / sum(turn.served for turn in turns)
     figures = (
-        f"{load!s:>15}: {1e9 * len(us) / wall:5.0f} answered a second",
-        f"{cores:.2f} of a core, {1e-3 * cores * wall / len(us):.0f} µs a request",
+        f"{load!s:>15}: {1e9 * answered / wall:5.0f} answered a second",
+        f"{cores:.2f} of a core, {1e-3 * cores * wall / answered:.0f} µs a request",
         f"the server's {served / 1e3:.0f} µs",
         "p50 {:.2f}, p99 {:.2f} ms".format(*np.percentile(us, (50, 99)) / 1e3),
         "late p50 {:.2f}, p99 {:.2f} ms".format(*np.percentile(late, (50, 99)) / 1e3),

@@ -72,12 +72,12 @@ HIGHEST_COLUMNS = (
     "Requests/s",
     "Not at",
     "Of closed loop",
-    "Probes that held it",
+    "Held",
     "Probes",
 )
 HIGHEST = (
-    "Open loop, {arrivals} arrivals. Requests/s: the highest rate at which this held in all "
-    "probes, no request failed and no queue grew. Not at: the lowest rate at which it did not. Of "
+    "Open loop, {arrivals} arrivals. Requests/s: the highest rate at which this held, no request "
+    "failed and no queue grew. Not at: the lowest rate at which two probes did not hold. Of "
     "closed loop: of the most that was answered there."
 )
 FULL, LATE = 0.7, 0.25  # see `limits`
@@ -121,7 +121,7 @@ def _errors(row: LoadRow) -> str:
 
 
 def _mark(row: LoadRow) -> str:
-    return " †" if row.unsettled else ""
+    return "\N{NO-BREAK SPACE}†" if row.unsettled else ""
 
 
 def _marked(rows: Sequence[LoadRow]) -> list[str]:
@@ -207,7 +207,7 @@ def _highest_cells(target: LoadTarget, result: LoadResult) -> tuple[str, ...]:
             for rate in (found.rate, found.fails_at)
         ),
         figures.part(found.rate / best if found.rate and best else None),
-        f"{found.confirmed}",
+        f"{found.held} of {found.asked}",
         f"{found.probes}",
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Along = Callable[[LoadRow], float]
 
 CLOSED = "Closed loop: p50, and p99 dotted, against throughput"
-OPEN = "Open loop: p50, and p99 dotted, against the load that is offered"
+OPEN = "Open loop: p50, and p99 dotted, against offered load"
 
 
 def colours(result: LoadResult) -> dict[str, str]:
@@ -44,7 +44,7 @@ def _plot(title: str, rows: Sequence[LoadRow], result: LoadResult, along: Along)
     ]
     layout = {
         "xaxis": {"title": {"text": "requests a second"}, "rangemode": "tozero"},
-        "yaxis": {"title": {"text": "milliseconds"}, "type": "log"},
+        "yaxis": {"title": {"text": "milliseconds"}, "type": "log", "dtick": "D2"},
     }
     return Plot(title, traces, layout)
 
