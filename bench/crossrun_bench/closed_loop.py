@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from crossrun_bench import counting
-from crossrun_bench.counting import NO_ANSWER, Failed
+from crossrun_bench.counting import NO_ANSWER, Failed, still_alive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,14 +61,6 @@ def _caller(call: Call, log: _Log, over: threading.Event) -> None:
         else:
             end = clock()
             answered((end, end - begin, told))
-
-
-def still_alive(threads: Sequence[threading.Thread]) -> int:
-    """How many have not ended when patience has."""
-    patient_until = time.monotonic() + counting.PATIENCE_S
-    for thread in threads:
-        thread.join(max(0.0, patient_until - time.monotonic()))
-    return sum(thread.is_alive() for thread in threads)
 
 
 def _counted(logs: Sequence[_Log], begin: int, end: int, hung: int) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""What both loops count of requests: when each was, and what the server told. Knows no protocol."""
+"""What both loops do with requests: wait, tell when each was, read what the server told."""
 
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 # One request: its answer, and the Server-Timing that came with it or "". Failed without an answer.
@@ -16,6 +18,14 @@ _PARTS = ("queue", "compute")
 
 class Failed(Exception):  # noqa: N818 - what happened to a request, not to us
     """A request was not answered; the text is the status."""
+
+
+def still_alive(threads: Sequence[threading.Thread]) -> int:
+    """How many have not ended when patience has."""
+    patient_until = time.monotonic() + PATIENCE_S
+    for thread in threads:
+        thread.join(max(0.0, patient_until - time.monotonic()))
+    return sum(thread.is_alive() for thread in threads)
 
 
 def windows(moments: Iterable[int], begin: int, end: int) -> list[int]:

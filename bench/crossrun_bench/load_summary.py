@@ -118,7 +118,7 @@ def _row(
         parts=_parts(turns),
         added_p50=_added(latency.p50, clients, alone),
         generator=generator,
-        generator_cores=busy / result.processes,
+        generator_cores=busy / min(result.processes, clients or result.processes),
         cpu_ms=_cpu_ms(turns),
         rss_bytes=max((t.rss_bytes for t in turns if t.rss_bytes is not None), default=None),
         errors=_errors(turns),

@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from crossrun_bench import counting
-from crossrun_bench.closed_loop import still_alive
-from crossrun_bench.counting import NO_ANSWER, Failed
+from crossrun_bench.counting import NO_ANSWER, Failed, still_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

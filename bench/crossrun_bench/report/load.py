@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossrun_bench import slo
 from crossrun_bench.load_summary import load_rows, open_rows
+from crossrun_bench.open_loop import MOST
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.report.tables import Table, busy
@@ -138,8 +139,6 @@ def _latency(result: LoadResult) -> Table:
 
 
 def _open(result: LoadResult) -> list[str]:
-    from crossrun_bench.open_loop import MOST  # noqa: PLC0415
-
     return [OPEN.format(arrivals=result.arrivals, most=MOST)] if result.arrivals else []
 
 
