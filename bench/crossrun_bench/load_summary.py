@@ -60,7 +60,6 @@ class LoadRow:
     rss_bytes: int | None
     errors: dict[str, int]
     unsettled: int  # turns that were in no steady state
-    turns: int
 
     @property
     def p99_to_ideal(self) -> float | None:
@@ -123,7 +122,6 @@ def _row(
         rss_bytes=max((t.rss_bytes for t in turns if t.rss_bytes is not None), default=None),
         errors=_errors(turns),
         unsettled=sum(not settled(turn) for turn in turns),
-        turns=len(turns),
     )
 
 

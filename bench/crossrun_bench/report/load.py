@@ -65,8 +65,8 @@ OPEN = (
     "were under way already."
 )
 UNSETTLED = (
-    "†: not settled in some turns: over three thirds of the time, throughput or median latency "
-    "is not within 10 % of the mean."
+    "†2: two turns were not settled: over three thirds of the time, throughput or median latency "
+    "was not within 10 % of the mean."
 )
 HIGHEST_COLUMNS = (
     "Target",
@@ -122,7 +122,7 @@ def _errors(row: LoadRow) -> str:
 
 
 def _mark(row: LoadRow) -> str:
-    return "\N{NO-BREAK SPACE}†" if row.unsettled else ""
+    return f"\N{NO-BREAK SPACE}†{row.unsettled}" if row.unsettled else ""
 
 
 def _marked(rows: Sequence[LoadRow]) -> list[str]:
@@ -160,7 +160,8 @@ def _failed(rows: Sequence[LoadRow]) -> list[str]:
 
 
 def _load(row: LoadRow) -> str:
-    return f"{row.clients} clients" if row.offered is None else f"{figures.rate(row.offered)}/s"
+    closed = f"{row.clients}\N{NO-BREAK SPACE}clients"
+    return closed if row.offered is None else f"{figures.rate(row.offered)}/s"
 
 
 def limits(rows: Sequence[LoadRow]) -> list[str]:
