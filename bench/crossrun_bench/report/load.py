@@ -131,9 +131,10 @@ def _marked(rows: Sequence[LoadRow]) -> list[str]:
 
 def _latency(result: LoadResult) -> Table:
     """A row for each server and load, closed loops first."""
-    rows = [row for row in load_rows(result) if not row.in_process] + open_rows(result)
+    closed = [row for row in load_rows(result) if not row.in_process]
+    rows, probed = closed + open_rows(result), closed + open_rows(result, probes=True)
     groups = [len(list(group)) for _, group in groupby(rows, _group)]
-    notes = [LATENCY, *_open(result), *_failed(rows), *_marked(rows), *limits(rows)]
+    notes = [LATENCY, *_open(result), *_failed(rows), *_marked(rows), *limits(probed)]
     cells = tuple(map(_latency_cells, rows))
     return Table("Latency at the client", LATENCY_COLUMNS, cells, tuple(notes), tuple(groups))
 
@@ -179,7 +180,8 @@ def limits(rows: Sequence[LoadRow]) -> list[str]:
         found.append(f"it took {figures.part(FULL)} of a core or more: {_named(full)}")
     if late:
         found.append(f"much of the latency is late sending: {_named(late)}")
-    return [f"Warning, the generator is at its limit: {why}. Try --processes 2." for why in found]
+    remedy = "Try --processes 2, or ask from another machine."
+    return [f"Warning, the generator is at its limit: {why}. {remedy}" for why in found]
 
 
 def _named(rows: Sequence[LoadRow]) -> str:
