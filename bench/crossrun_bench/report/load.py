@@ -168,8 +168,8 @@ def _load(row: LoadRow) -> str:
 def limits(rows: Sequence[LoadRow]) -> list[str]:
     """A warning where the generator, not the server, may be what was measured.
 
-    One process answers 6,000 requests a second with all of a core, and is a millisecond late (p99)
-    from 0.7 of one on.
+    By bench/limit/generator.py one process was 1.4 ms late (p99) with 0.53 of a core, at 2,000
+    requests a second, and 14 ms with 0.78, at 3,000.
     """
     full = [row for row in rows if row.generator_cores >= FULL]
     late = [
