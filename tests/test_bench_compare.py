@@ -397,3 +397,15 @@ def test_errors_of_a_server_are_a_warning(tmp_path: Path, run: Command) -> None:
     assert (
         "B: Requests that ended in an error, and are in no figure: 15 of crossrun." in done.stdout
     )
+
+
+def test_open_loops_are_compared_by_their_rate() -> None:
+    """Each rate stands for itself; what only looked for the highest one is left out."""
+    result = load(1)
+    (target,) = result.targets
+    rates = [dataclasses.replace(t, clients=0, rate=50.0) for t in target.turns]
+    probes = [dataclasses.replace(t, clients=0, rate=60.0, probe=True) for t in target.turns]
+    turns = (*target.turns, *rates, *probes)
+    both = dataclasses.replace(result, targets=(dataclasses.replace(target, turns=turns),))
+    found = compare(both, both, apart=5.0, allow_unlike=False).changes
+    assert list(dict.fromkeys(change.setting for change in found)) == ["4 clients", "50/s"]

@@ -4,9 +4,7 @@ import dataclasses
 import json
 import threading
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from contextlib import contextmanager
-from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,29 +13,28 @@ import grpc
 import numpy as np
 import pytest
 
-from crossrun_bench import closed_loop, machine, peers, results
+from crossrun_bench import closed_loop, counting, machine, peers, results
 from crossrun_bench.errors import BenchError
 from crossrun_bench.load_summary import load_rows
 from crossrun_bench.load_tasks import Request
-from crossrun_bench.piped import piped
-from crossrun_bench.prepare import drawn
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.figures import NONE
-from crossrun_bench.repository import read_model
 from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn, ModelInfo
 from crossrun_bench.serving import running
+from tests import fakes
 from tests.conftest import Command, Server
+from tests.fakes import fake
 
 MACHINE = dataclasses.replace(machine.describe(), cores=2.0)
 INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 3)
 
 
 def turns(clients: int, ms: float, share: float = 0.0) -> tuple[LoadTurn, ...]:
-    """Two rounds of a second, in which every request takes `ms`."""
-    us = (int(ms * 1000),) * int(clients * 1000 / ms)
-    cpu = int(share * MACHINE.cores * 1e9)
+    """Two rounds of two seconds, in which every request takes `ms`."""
+    us = (int(ms * 1000),) * int(clients * 2000 / ms)
+    cpu = int(2 * share * MACHINE.cores * 1e9)
     return tuple(
-        LoadTurn(clients, n, 10**9, us, {}, cpu, 2 * 10**9, len(us), 10**8) for n in (1, 2)
+        LoadTurn(clients, n, 2 * 10**9, us, {}, cpu, 4 * 10**9, len(us), 10**8) for n in (1, 2)
     )
 
 
@@ -56,41 +53,16 @@ def load() -> LoadResult:
 @pytest.fixture(scope="module")
 def request_(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Request:
     """One picture for the model of colours, and the right answer."""
-    folder = tmp_path_factory.mktemp("load")
-    model = read_model(colours, "colours")
-    pixels = drawn(folder, 1, model.height, model.width).pixels
-    session = {"model": asdict(model), "pixels": pixels, "threads": 1, "callers": 1}
-    with piped("inprocess", "in process") as child:
-        child.say(**session, spin_us=None)
-        child.ask(do="answer", output=str(folder / "expected.npy"))
-    return Request(model, pixels, str(folder / "expected.npy"))
+    return fakes.request(colours, tmp_path_factory.mktemp("load"))
 
 
 @contextmanager
 def generating(request: Request) -> Iterator[Callable[..., dict[str, Any]]]:
     """A generator that is told to take short turns."""
-    with piped("generator", "generator") as child:
-        child.say(**asdict(request))
+    with fakes.generator(request) as child:
         yield lambda address, clients=2: child.ask(
             do="turn", address=address, clients=clients, warm=0.05, seconds=0.1
         )
-
-
-@contextmanager
-def fake(answer: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[str]:
-    """A server whose ModelInfer is `answer`, bytes to bytes; gives its address."""
-    server = grpc.server(futures.ThreadPoolExecutor(2))
-    made: Any = grpc.unary_unary_rpc_method_handler
-    handler = made(answer)
-    generic: Any = grpc.method_handlers_generic_handler
-    service = generic("inference.GRPCInferenceService", {"ModelInfer": handler})
-    server.add_generic_rpc_handlers((service,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
 
 
 def test_load_of_a_server_beside_onnxruntime_alone(
@@ -110,8 +82,12 @@ def test_load_of_a_server_beside_onnxruntime_alone(
     for turn in (turn for target in result.targets for turn in target.turns):
         assert not turn.errors
         assert 0 < len(turn.us) <= turn.served
+        assert sum(turn.windows) == len(turn.us)
     ours, other = result.targets[-2:]
     assert all(turn.rss_bytes and turn.server_cpu_ns is not None for turn in ours.turns)
+    for turn in ours.turns:
+        inside = zip(turn.us, turn.queue_us, turn.compute_us, strict=True)
+        assert all(us >= queue + compute > 0 for us, queue, compute in inside)
     assert all(turn.rss_bytes is None and turn.server_cpu_ns is None for turn in other.turns)
     shown = run("crossrun-bench", "report", out, "--output", page)
     assert shown.returncode == 0, shown.stderr
@@ -190,9 +166,10 @@ def test_a_server_of_http_is_asked_by_post(request_: Request) -> None:
 
 def test_a_request_that_is_never_answered_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stalled server can't hide its stall by never ending it."""
-    monkeypatch.setattr(closed_loop, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(counting, "PATIENCE_S", 0.05)
     stalled = threading.Event()
-    found = closed_loop.loaded([stalled.wait, lambda: None], 0.01, 0.02)
+    calls = [lambda: (stalled.wait(), ""), lambda: (None, "")]
+    found = closed_loop.loaded(calls, 0.01, 0.02)
     stalled.set()
     assert found["errors"] == {"NO_ANSWER": 1}
     assert found["us"]
@@ -239,7 +216,7 @@ def test_what_is_free_is_what_the_generator_leaves() -> None:
     assert four.p99_to_ideal == pytest.approx(1.0)
     assert one.cpu_ms == pytest.approx(8.0)
     broken = rows["broken", 4]
-    assert (broken.p50, broken.cpu_ms, broken.errors) == (None, None, {"UNAVAILABLE": 7})
+    assert (broken.latency.p50, broken.cpu_ms, broken.errors) == (None, None, {"UNAVAILABLE": 7})
 
 
 def test_what_is_written_is_what_is_read_and_shown(tmp_path: Path) -> None:

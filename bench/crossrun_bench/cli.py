@@ -178,7 +178,16 @@ def precision(
 def load(
     models: Models,
     name: Name,
-    clients: Annotated[str, typer.Option(help="Requests always under way, several.")] = "1,4,16",
+    clients: Annotated[
+        str, typer.Option(help="Requests always under way, several; 1,4,16 unless --rate is given.")
+    ] = "",
+    rate: Annotated[
+        str, typer.Option(help="Requests a second, several: sent when due, answered or not.")
+    ] = "",
+    arrivals: Annotated[str, typer.Option(help="poisson or constant, with --rate.")] = "poisson",
+    slo: Annotated[
+        str, typer.Option(help="Look for the highest rate that holds this, such as p99=10ms.")
+    ] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 3.0,
     others: Annotated[
@@ -188,6 +197,7 @@ def load(
         list[str] | None,
         typer.Option(help="NAME=HOST:PORT of a running server; may be repeated."),
     ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="How many ask, together.")] = 1,
     neighbour: Annotated[
         bool, typer.Option("--neighbour", help="Keep one core busy with something else.")
     ] = False,
@@ -195,15 +205,29 @@ def load(
     require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Load our server, and others, as fast as they answer; compare with onnxruntime alone."""
+    """Load our server, and others, as fast as they answer or at some rates."""
     from crossrun_bench import peers
-    from crossrun_bench.load import Plan, measure
+    from crossrun_bench.arrivals import checked, rates
+    from crossrun_bench.load import measure
+    from crossrun_bench.load_plan import Plan
+    from crossrun_bench.slo import objective
 
     if require_quiet and server:
         raise BenchError("--require-quiet: a --server that runs already looks like noise")
-    wanted, running = peers.chosen(_words(others)), dict(map(_server, server or []))
-    counts = _sizes(clients, "--clients", "1,4,16")
-    plan = Plan(models, name, counts, rounds, seconds, wanted, running, neighbour)
+    plan = Plan(
+        models=models,
+        name=name,
+        clients=_clients(clients, default=bool(slo) or not rate),
+        rounds=rounds,
+        seconds=seconds,
+        peers=peers.chosen(_words(others)),
+        servers=dict(map(_server, server or [])),
+        neighbour=neighbour,
+        rates=rates(_words(rate)),
+        arrivals=checked(arrivals),
+        objective=objective(slo) if slo else None,
+        processes=processes,
+    )
     if require_quiet:
         noise.expect_quiet()
     _finish(measure(plan, _command()), output, as_json, require_quiet)
@@ -442,6 +466,10 @@ def _server(text: str) -> tuple[str, str]:
     if not name or not address.rpartition(":")[2].isdecimal():
         raise BenchError(f"--server '{text}': expected NAME=HOST:PORT")
     return name, address
+
+
+def _clients(text: str, *, default: bool) -> Sequence[int]:
+    return _sizes(text or "1,4,16", "--clients", "1,4,16") if text or default else ()
 
 
 def _sizes(text: str, option: str = "--batch", such: str = "1,8,32") -> Sequence[int]:

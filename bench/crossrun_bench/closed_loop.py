@@ -12,24 +12,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from crossrun_bench import counting
+from crossrun_bench.counting import NO_ANSWER, Failed, still_alive
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    Call = Callable[[], object]  # one request; Failed where it is not answered
-
-PATIENCE_S = 30.0  # for what is still under way when the time is over
-NO_ANSWER = "NO_ANSWER"
-
-
-class Failed(Exception):  # noqa: N818 - what happened to a request, not to us
-    """A request was not answered; the text is the status."""
+    from crossrun_bench.counting import Call
 
 
 @dataclass
 class _Log:
-    """What one caller saw: when each request ended, and how long it took or its status."""
+    """What one caller saw: when a request ended, how long it took, what was told or its status."""
 
-    answered: list[tuple[int, int]] = field(default_factory=list)
+    answered: list[tuple[int, int, str]] = field(default_factory=list)
     failed: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -50,7 +46,7 @@ def loaded(calls: Sequence[Call], warm: float, seconds: float) -> dict[str, Any]
     time.sleep(seconds)
     end, cpu = time.perf_counter_ns(), time.process_time_ns() - cpu
     over.set()
-    hung = _still_alive(threads)
+    hung = still_alive(threads)
     return _counted(logs, begin, end, hung) | {"cpu_ns": cpu}
 
 
@@ -59,28 +55,24 @@ def _caller(call: Call, log: _Log, over: threading.Event) -> None:
     while not over.is_set():
         begin = clock()
         try:
-            call()
+            _, told = call()
         except Failed as error:
             log.failed.append((clock(), str(error)))
         else:
             end = clock()
-            answered((end, end - begin))
-
-
-def _still_alive(threads: Sequence[threading.Thread]) -> int:
-    patient_until = time.monotonic() + PATIENCE_S
-    for thread in threads:
-        thread.join(max(0.0, patient_until - time.monotonic()))
-    return sum(thread.is_alive() for thread in threads)
+            answered((end, end - begin, told))
 
 
 def _counted(logs: Sequence[_Log], begin: int, end: int, hung: int) -> dict[str, Any]:
     answered = sorted(entry for log in logs for entry in list(log.answered))
+    counted = [entry for entry in answered if begin <= entry[0] < end]
     failed = [code for log in logs for at, code in list(log.failed) if begin <= at < end]
     failed += [NO_ANSWER] * hung
     return {
         "wall_ns": end - begin,
-        "us": [took // 1000 for at, took in answered if begin <= at < end],
+        "us": [took // 1000 for _, took, _ in counted],
+        "windows": counting.windows((at for at, _, _ in counted), begin, end),
         "errors": dict(Counter(failed)),
         "served": len(answered),
+        **counting.timings([told for _, _, told in counted]),
     }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crossrun_bench.results import (
         Comparison,
         LoadTarget,
+        LoadTurn,
         Result,
         TargetAnswers,
         TargetLatency,
@@ -123,15 +124,22 @@ def _turns(target: str, turns: Sequence[Turn]) -> dict[Key, Series]:
 
 
 def _loads(target: LoadTarget) -> dict[Key, Series]:
+    """Closed loops by clients, open ones by rate; what only looked for a rate is left out."""
     found = {}
-    for clients in dict.fromkeys(turn.clients for turn in target.turns):
-        turns = [turn for turn in target.turns if turn.clients == clients]
+    planned = [turn for turn in target.turns if not turn.probe]
+    for load in dict.fromkeys(map(_load, planned)):
+        turns = [turn for turn in planned if _load(turn) == load]
         rounds = [np.asarray(turn.us) / 1e3 for turn in turns if turn.us]
         rates = [(len(turn.us), turn.wall_ns / 1e9) for turn in turns]
         if rounds:
-            setting = f"{clients} client{'s' if clients > 1 else ''}"
-            found[target.target, setting] = Series(rounds, np.asarray(rates))
+            found[target.target, load] = Series(rounds, np.asarray(rates))
     return found
+
+
+def _load(turn: LoadTurn) -> str:
+    if turn.rate is not None:
+        return f"{turn.rate:g}/s"
+    return f"{turn.clients} client{'s' if turn.clients > 1 else ''}"
 
 
 def _speeds(key: Key, a: Series, b: Series, apart: float) -> list[Change]:

@@ -38,12 +38,12 @@ def _serve(first_line: Any, reply: Reply) -> None:
     names = [session.model.output_name]
     feed = {session.model.input_name: as_input(session.model, np.load(session.pixels))}
 
-    def call() -> Any:
-        return loaded_session.run(names, feed)
+    def call() -> tuple[Any, str]:
+        return loaded_session.run(names, feed), ""
 
     for command in commands():
         if command["do"] == "answer":
-            np.save(command["output"], call()[0])
+            np.save(command["output"], call()[0][0])
             reply({})
         else:
             found = loaded([call] * session.callers, command["warm"], command["seconds"])

@@ -1,6 +1,7 @@
-"""`crossrun-bench load`: servers under closed-loop load, ours and others, beside onnxruntime alone.
+"""`crossrun-bench load`: servers under load, ours and others, beside onnxruntime alone.
 
-Turns are interleaved, A B C A B C; a server is started for its turn and stopped after it.
+Turns are interleaved, A B C A B C; a server is started for its turn and stopped after it. Searches
+for the highest rate come last, one server after another.
 """
 
 from __future__ import annotations
@@ -11,114 +12,79 @@ import sys
 import tempfile
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossrun_bench import machine, peers
-from crossrun_bench.errors import BenchError
+from crossrun_bench import load_targets, load_turns, machine, slo
+from crossrun_bench.load_plan import Load
 from crossrun_bench.load_tasks import Request, Session
+from crossrun_bench.load_turns import Running
 from crossrun_bench.piped import piped
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import read_model
 from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn, about
-from crossrun_bench.serving import running, serve_command
+from crossrun_bench.serving import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from crossrun_bench.load_plan import Plan
+    from crossrun_bench.load_targets import Served
     from crossrun_bench.model import Model
     from crossrun_bench.piped import Piped
 
     Turns = dict[str, list[LoadTurn]]
     Alone = Sequence[tuple[Session, Piped]]
+    Generators = Sequence[Piped]
 
-WARM_S = 0.5  # before a turn is counted, or half of the turn where that is shorter
-SHORT_SPIN_US = 10
 # One core, until the process that started it is gone.
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to measure: a model, how many clients at once, which servers beside ours."""
-
-    models: Path
-    name: str
-    clients: Sequence[int]
-    rounds: int
-    seconds: float  # a turn
-    peers: Sequence[str]
-    servers: dict[str, str]  # address of each server that runs already, by name
-    neighbour: bool
-
-    @property
-    def warm(self) -> float:
-        """Seconds before a turn is counted."""
-        return min(WARM_S, self.seconds / 2)
-
-
-@dataclass(frozen=True)
-class Served:
-    """A server to measure: the command that starts it, or where it runs already."""
-
-    name: str
-    command: Sequence[str] = ()
-    address: str = ""
-
-
 def measure(plan: Plan, command: str) -> LoadResult:
-    """Measure all targets with each number of clients, in interleaved rounds.
+    """Measure all targets under each load, in interleaved rounds; then look for highest rates.
 
     BenchError where anything cannot be read or started, or where a server answers wrong.
     """
     model = read_model(plan.models, plan.name)
     before = machine.describe()
     cores = max(1, math.floor(before.cores))
-    servers = _servers(plan, model, cores)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        pixels = drawn(folder, 1, model.height, model.width).pixels
-        sessions = _sessions(plan, model, pixels, cores)
-        alone = [(s, stack.enter_context(_told("inprocess", str(s), s))) for s in sessions]
-        request = Request(model, pixels, str(folder / "expected.npy"))
-        alone[0][1].ask(do="answer", output=request.expected)
-        generator = stack.enter_context(_told("generator", "generator", request))
-        if plan.neighbour:
-            stack.enter_context(_neighbour())
-        turns = _rounds(plan, alone, servers, generator)
-    measured = [LoadTarget(str(s), True, tuple(turns[str(s)])) for s in sessions]
+    servers = load_targets.servers(plan, model, cores)
+    with _ready(plan, model, cores) as (alone, generators):
+        turns = _rounds(plan, alone, servers, generators)
+        if plan.objective:
+            _search(plan, servers, generators, turns)
+    measured = [LoadTarget(str(s), True, tuple(turns[str(s)])) for s, _ in alone]
     measured += [LoadTarget(s.name, False, tuple(turns[s.name])) for s in servers]
     return LoadResult(
-        command, machine.finished(before), about(model), plan.neighbour, tuple(measured)
+        command=command,
+        machine=machine.finished(before),
+        model=about(model),
+        neighbour=plan.neighbour,
+        targets=tuple(measured),
+        arrivals=plan.arrivals if plan.rates or plan.objective else "",
+        objective=plan.objective,
+        processes=plan.processes,
     )
 
 
-def _sessions(plan: Plan, model: Model, pixels: str, cores: int) -> list[Session]:
-    """One caller on all cores; a caller for each core; and one whose threads soon sleep.
-
-    Beside a neighbour only the first: what a program gets that knows of none.
-    """
-    wide = Session(model, pixels, threads=cores, callers=1, spin_us=None)
-    if plan.neighbour or cores == 1:
-        return [wide]
-    many = Session(model, pixels, threads=1, callers=cores, spin_us=None)
-    return [wide, Session(model, pixels, cores, 1, SHORT_SPIN_US), many]
-
-
-def _servers(plan: Plan, model: Model, cores: int) -> list[Served]:
-    """Ours, the peers in both settings that suit some number of clients, and those that run."""
-    found = [Served("crossrun", serve_command(plan.models))]
-    for peer in plan.peers:
-        for sessions, threads in dict.fromkeys([(1, cores), (cores, 1)]):
-            started = peers.command(peer, model, sessions=sessions, threads=threads)
-            found.append(Served(f"{peer} {sessions}x{threads}", started))
-    for name, address in plan.servers.items():
-        if name in {server.name for server in found}:
-            raise BenchError(f"--server '{name}={address}': another target is called that")
-        found.append(Served(name, address=address))
-    return found
+@contextmanager
+def _ready(plan: Plan, model: Model, cores: int) -> Iterator[tuple[Alone, Generators]]:
+    """Sessions in process and generators, all told what to ask; and the neighbour."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        pixels = drawn(folder, 1, model.height, model.width).pixels
+        sessions = load_targets.sessions(plan, model, pixels, cores)
+        alone = [(s, stack.enter_context(_told("inprocess", str(s), s))) for s in sessions]
+        request = Request(model, pixels, str(folder / "expected.npy"))
+        alone[0][1].ask(do="answer", output=request.expected)
+        asking = [_told("generator", "generator", request) for _ in range(plan.processes)]
+        generators = [stack.enter_context(generator) for generator in asking]
+        if plan.neighbour:
+            stack.enter_context(_neighbour())
+        yield alone, generators
 
 
 @contextmanager
@@ -138,68 +104,64 @@ def _neighbour() -> Iterator[None]:
             busy.kill()
 
 
-def _rounds(plan: Plan, alone: Alone, servers: Sequence[Served], generator: Piped) -> Turns:
+def _rounds(plan: Plan, alone: Alone, servers: Sequence[Served], generators: Generators) -> Turns:
     turns: Turns = defaultdict(list)
-    with bar(plan.rounds * (len(alone) + len(servers) * len(plan.clients))) as step:
+    with bar(plan.rounds * (len(alone) + len(servers) * len(plan.loads))) as step:
         for number in range(1, plan.rounds + 1):
-            for name, turn in _round(plan, alone, servers, generator, number):
+            for name, turn in _round(plan, alone, servers, generators, number):
                 turns[name].append(turn)
                 step(f"round {number}: {name}")
     return turns
 
 
 def _round(
-    plan: Plan, alone: Alone, servers: Sequence[Served], generator: Piped, number: int
+    plan: Plan, alone: Alone, servers: Sequence[Served], generators: Generators, number: int
 ) -> Iterator[tuple[str, LoadTurn]]:
-    """One turn of each session, then of each server with each number of clients."""
+    """One turn of each session, then of each server under each load."""
     for session, child in alone:
         yield str(session), _alone(plan, session, child, number)
     for server in servers:
-        for turn in _served(plan, server, generator, number):
-            yield server.name, turn
+        with _started(server) as address:
+            for load in plan.loads:
+                yield server.name, load_turns.taken(generators, address, load, plan.time, number)
 
 
 def _alone(plan: Plan, session: Session, child: Piped, number: int) -> LoadTurn:
-    found = child.ask(do="turn", warm=plan.warm, seconds=plan.seconds)
+    found = child.ask(do="turn", warm=plan.time.warm, seconds=plan.time.counted)
     # What it takes within the counted time goes to what is answered within it.
     found["served"] = len(found["us"])
     cpu, rss = found["cpu_ns"], found["rss_bytes"]
-    return _turn(found | {"cpu_ns": 0}, session.callers, number, cpu, rss)
+    return load_turns.kept(found | {"cpu_ns": 0}, Load(session.callers), number, cpu, rss)
 
 
-def _served(plan: Plan, server: Served, generator: Piped, number: int) -> Iterator[LoadTurn]:
-    with ExitStack() as stack:
-        address, pid = server.address, None
-        if server.command:
-            started = stack.enter_context(running(server.name, server.command))
-            address, pid = started.address, started.pid
-        for clients in plan.clients:
-            before = machine.cpu_ns(pid) if pid else 0
-            found = _asked(plan, server, generator, address, clients)
-            cpu = max(0, machine.cpu_ns(pid) - before) if pid else None
-            yield _turn(found, clients, number, cpu, machine.rss(pid) if pid else None)
+@contextmanager
+def _started(server: Served) -> Iterator[Running]:
+    if not server.command:
+        yield Running(server.name, server.address, None)
+        return
+    with running(server.name, server.command) as started:
+        yield Running(server.name, started.address, started.pid)
 
 
-def _asked(
-    plan: Plan, server: Served, generator: Piped, address: str, clients: int
-) -> dict[str, Any]:
-    asking = replace(generator, name=server.name)  # an error is about the server
-    return asking.ask(
-        do="turn", address=address, clients=clients, warm=plan.warm, seconds=plan.seconds
-    )
+def _search(plan: Plan, servers: Sequence[Served], generators: Generators, turns: Turns) -> None:
+    """Add the probes of each server that answered, from its closed loop's throughput on."""
+    with bar(len(servers)) as step:
+        for server in servers:
+            step(f"{plan.objective}: {server.name}", 0)
+            closed = [turn for turn in turns[server.name] if turn.rate is None]
+            first = max(1e9 * len(turn.us) / turn.wall_ns for turn in closed)
+            if first:
+                turns[server.name] += _probes(plan, server, generators, first)
+            step(server.name)
 
 
-def _turn(
-    found: dict[str, Any], clients: int, number: int, cpu: int | None, rss: int | None
-) -> LoadTurn:
-    return LoadTurn(
-        clients=clients,
-        round=number,
-        wall_ns=found["wall_ns"],
-        us=tuple(found["us"]),
-        errors=found["errors"],
-        generator_cpu_ns=found["cpu_ns"],
-        server_cpu_ns=cpu,
-        served=found["served"],
-        rss_bytes=rss,
-    )
+def _probes(plan: Plan, server: Served, generators: Generators, first: float) -> Iterator[LoadTurn]:
+    assert plan.objective
+    with _started(server) as address:
+
+        def probe(rate: float, number: int) -> LoadTurn:
+            load = Load(rate=rate, arrivals=plan.arrivals)
+            taken = load_turns.taken(generators, address, load, plan.probing(rate), number)
+            return replace(taken, probe=True)
+
+        yield from slo.search(probe, first, plan.objective)

@@ -142,9 +142,14 @@ class PrecisionResult:
 
 @dataclass(frozen=True)
 class LoadTurn:
-    """What one target answered while `clients` requests were always under way."""
+    """What one target answered of one load.
 
-    clients: int
+    A closed loop: `clients` requests were always under way; `us` counts from sending, of what was
+    answered within the time. An open loop: `rate` requests a second were sent when they were due;
+    `us` counts from when they were due, of what was due within the time.
+    """
+
+    clients: int  # 0 in an open loop
     round: int  # from 1
     wall_ns: int  # what was counted, without the warm-up before it
     us: tuple[int, ...]  # how long each request took that was answered
@@ -153,6 +158,13 @@ class LoadTurn:
     server_cpu_ns: int | None  # of all processes of the server; null where they aren't ours
     served: int  # requests that this CPU time went to, the warm-up's too
     rss_bytes: int | None  # of all processes of the server, pages that they share counted in each
+    rate: float | None = None  # requests a second that were due; null in a closed loop
+    probe: bool = False  # whether it looked for the highest rate
+    windows: tuple[int, ...] = ()  # how many of `us` fall in each third of the time, in their order
+    ended: tuple[int, ...] = ()  # open loop: answers that came within each third
+    late_us: tuple[int, ...] = ()  # open loop: how much later than due each of `us` was sent
+    queue_us: tuple[int, ...] = ()  # what the server told of each of `us`, if it does
+    compute_us: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,14 +177,29 @@ class LoadTarget:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """A percentile of the latency, and its limit."""
+
+    point: float  # such as 99.9
+    limit_us: float
+
+    def __str__(self) -> str:
+        """p99 ≤ 10 ms."""
+        return f"p{self.point:g} ≤ {self.limit_us / 1e3:g} ms"
+
+
+@dataclass(frozen=True)
 class LoadResult:
-    """Interleaved turns of servers under closed-loop load, one picture a request."""
+    """Interleaved turns of servers under load, one picture a request."""
 
     command: str
     machine: Machine
     model: ModelInfo
     neighbour: bool  # whether another process kept one core busy all the time
     targets: tuple[LoadTarget, ...]
+    arrivals: str = ""  # of open loops: poisson or constant
+    objective: Objective | None = None  # what probes held a rate to
+    processes: int = 1  # that asked
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 MIN_PAIRS = 5
+BEYOND = 10  # values above a percentile, for it to be told: p99 of 1,000, p99.9 of 10,000
 _RESAMPLES = 20_000  # of the narrowest sample the interval is at 1 in 1,000
 
 
@@ -63,6 +64,15 @@ def mean(values: Sequence[float]) -> Mean:
 def percentiles(values: Sequence[int], points: Sequence[float]) -> tuple[float, ...]:
     """Linear between values, in their unit; p99 of 20 values is nearly the largest."""
     return tuple(float(p) for p in np.percentile(values, points))
+
+
+def tail(values: Sequence[int], point: float) -> float | None:
+    """A percentile in the unit of the values; None where fewer than 10 of them lie beyond.
+
+    So many are counted within a third, one standard deviation of a Poisson count: √10 of 10.
+    """
+    beyond = round(len(values) * (100 - point) / 100, 6)
+    return percentiles(values, (point,))[0] if beyond >= BEYOND else None
 
 
 def paired_ratio(slow: Sequence[float], fast: Sequence[float]) -> Ratio:

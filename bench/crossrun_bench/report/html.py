@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.report import differences, figures, load, pareto, plots, tables
+from crossrun_bench.report import differences, figures, load, load_plots, pareto, plots, tables
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.results import AccuracyResult, LatencyResult, LoadResult, PrecisionResult
 
@@ -77,9 +77,9 @@ def _pareto(results: Sequence[Result]) -> list[dict[str, Any]]:
 def _load(result: LoadResult) -> dict[str, Any]:
     return {
         "kind": "load",
-        "targets": [(colour, target) for target, colour in load.colours(result).items()],
-        "plots": [asdict(load.plot(result))],
-        "table": load.table(result),
+        "targets": [(colour, target) for target, colour in load_plots.colours(result).items()],
+        "plots": [asdict(plot) for plot in load_plots.plots(result)],
+        "tables": load.tables(result),
     }
 
 

@@ -1,21 +1,22 @@
-"""The report's part on load: a table, a plot of latency against throughput, a headline."""
+"""The report's part on load: its tables and a headline. The plots are in `load_plots`."""
 
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from crossrun_bench.load_summary import load_rows
+from crossrun_bench import slo
+from crossrun_bench.load_summary import load_rows, open_rows
+from crossrun_bench.open_loop import MOST
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
-from crossrun_bench.report.plots import Plot
 from crossrun_bench.report.tables import Table, noisy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from crossrun_bench.load_summary import LoadRow
-    from crossrun_bench.results import LoadResult
+    from crossrun_bench.results import LoadResult, LoadTarget
 
 COLUMNS = (
     "Target",
@@ -39,14 +40,61 @@ NOTES = (
     "for one request. 2x1: two sessions at once, of one thread each.",
 )
 NEIGHBOUR = "Another process kept one core busy all the time."
+LATENCY_COLUMNS = (
+    "Target",
+    "Load",
+    "Answered/s",
+    "p50 ms",
+    "p90 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "Max ms",
+    "Queue ms",
+    "Compute ms",
+    "Rest ms",
+    "Late ms",
+    "Failed",
+)
+LATENCY = (
+    "A percentile is given where ten requests or more took longer. Queue, compute: medians of what "
+    "the server tells of each request; rest: of what remains of its time at the client."
+)
+OPEN = (
+    "Open loop, {arrivals} arrivals: requests go out at so many a second, answered or not, and "
+    "their time counts from when they were due. Late: p99 of from due to sent. NOT_SENT: {most} "
+    "were under way already."
+)
+UNSETTLED = (
+    "†2: two turns were not settled: over three thirds of the time, throughput or median latency "
+    "was not within 10 % of the mean."
+)
+HIGHEST_COLUMNS = (
+    "Target",
+    "Requests/s",
+    "Not at",
+    "Of closed loop",
+    "Held",
+    "Probes",
+)
+HIGHEST = (
+    "Open loop, {arrivals} arrivals. Requests/s: the highest rate at which this held, no request "
+    "failed and no queue grew. Not at: the lowest rate at which two probes did not hold. Of "
+    "closed loop: of the most that was answered there."
+)
+FULL, LATE = 0.7, 0.25  # see `limits`
 
 
-def table(result: LoadResult) -> Table:
+def tables(result: LoadResult) -> list[Table]:
+    """Throughput in closed loops, latency under every load, the highest rate where it was asked."""
+    return [_throughput(result), _latency(result), *_highest(result)]
+
+
+def _throughput(result: LoadResult) -> Table:
     """A row for each target and number of clients."""
     rows = load_rows(result)
     groups = [len(list(group)) for _, group in groupby(rows, _group)]
     heading = f"Load on {figures.model(result.model)}"
-    notes = (*NOTES, *([NEIGHBOUR] if result.neighbour else []))
+    notes = (*NOTES, *([NEIGHBOUR] if result.neighbour else []), *_marked(rows))
     cells = tuple(map(_cells, rows))
     return Table(heading, COLUMNS, cells, notes, tuple(groups), warnings=_warnings(result))
 
@@ -58,63 +106,127 @@ def _warnings(result: LoadResult) -> tuple[str, ...]:
     return tuple(f"{text} {said}" if foreign else text for text in noisy(result))
 
 
-def _group(row: LoadRow) -> tuple[bool, int]:
-    return row.in_process, 0 if row.in_process else row.clients
+def _group(row: LoadRow) -> tuple[bool, float]:
+    return row.in_process, 0 if row.in_process else row.offered or row.clients
 
 
 def _cells(row: LoadRow) -> tuple[str, ...]:
+    p50, p99 = row.latency.p50, row.latency.p99
     return (
         row.target,
-        str(row.clients),
+        f"{row.clients}{_mark(row)}",
         figures.rate_with_interval(row.rate),
         figures.part(row.share_of_free),
-        *(figures.plain(ms) for ms in (row.p50, row.p99, row.p99_to_ideal, row.added_p50)),
+        *(figures.plain(ms) for ms in (p50, p99, row.p99_to_ideal, row.added_p50)),
         figures.NONE if row.in_process else figures.part(row.generator),
         figures.plain(row.cpu_ms),
         figures.NONE if row.rss_bytes is None else f"{row.rss_bytes / 1e6:,.0f}",
-        ", ".join(f"{count:,} {code}" for code, count in row.errors.items()) or "0",
+        _errors(row),
+    )
+
+
+def _errors(row: LoadRow) -> str:
+    return ", ".join(f"{count:,} {code}" for code, count in row.errors.items()) or "0"
+
+
+def _mark(row: LoadRow) -> str:
+    return f"\N{NO-BREAK SPACE}†{row.unsettled}" if row.unsettled else ""
+
+
+def _marked(rows: Sequence[LoadRow]) -> list[str]:
+    return [UNSETTLED] if any(row.unsettled for row in rows) else []
+
+
+def _latency(result: LoadResult) -> Table:
+    """A row for each server and load, closed loops first."""
+    closed = [row for row in load_rows(result) if not row.in_process]
+    rows, probed = closed + open_rows(result), closed + open_rows(result, probes=True)
+    groups = [len(list(group)) for _, group in groupby(rows, _group)]
+    notes = [LATENCY, *_open(result), *_failed(rows), *_marked(rows), *limits(probed)]
+    cells = tuple(map(_latency_cells, rows))
+    return Table("Latency at the client", LATENCY_COLUMNS, cells, tuple(notes), tuple(groups))
+
+
+def _open(result: LoadResult) -> list[str]:
+    return [OPEN.format(arrivals=result.arrivals, most=MOST)] if result.arrivals else []
+
+
+def _latency_cells(row: LoadRow) -> tuple[str, ...]:
+    latency, parts = row.latency, row.parts
+    ms = (latency.p50, latency.p90, latency.p99, latency.p999, latency.longest)
+    return (
+        row.target,
+        _load(row) + _mark(row),
+        figures.rate(row.rate.value),
+        *map(figures.plain, (*ms, parts.queue, parts.compute, parts.rest, parts.late)),
+        f"{sum(row.errors.values()):,}",
+    )
+
+
+def _failed(rows: Sequence[LoadRow]) -> list[str]:
+    named = [f"{row.target} at {_load(row)}: {_errors(row)}" for row in rows if row.errors]
+    return [f"Failed: {'; '.join(named)}."] if named else []
+
+
+def _load(row: LoadRow) -> str:
+    closed = f"{row.clients}\N{NO-BREAK SPACE}clients"
+    return closed if row.offered is None else f"{figures.rate(row.offered)}/s"
+
+
+def limits(rows: Sequence[LoadRow]) -> list[str]:
+    """A warning where the generator, not the server, may be what was measured.
+
+    By bench/limit/generator.py one process was 1.4 ms late (p99) with 0.53 of a core, at 2,000
+    requests a second, and 14 ms with 0.78, at 3,000.
+    """
+    full = [row for row in rows if row.generator_cores >= FULL]
+    late = [
+        r for r in rows if r.parts.late and r.latency.p99 and r.parts.late > LATE * r.latency.p99
+    ]
+    found = []
+    if full:
+        found.append(f"it took {figures.part(FULL)} of a core or more: {_named(full)}")
+    if late:
+        found.append(f"much of the latency is late sending: {_named(late)}")
+    remedy = "Try --processes 2, or ask from another machine."
+    return [f"Warning, the generator is at its limit: {why}. {remedy}" for why in found]
+
+
+def _named(rows: Sequence[LoadRow]) -> str:
+    return ", ".join(f"{row.target} at {_load(row)}" for row in rows)
+
+
+def _highest(result: LoadResult) -> list[Table]:
+    if result.objective is None:
+        return []
+    served = [target for target in result.targets if not target.in_process]
+    rows = tuple(_highest_cells(target, result) for target in served)
+    notes = (HIGHEST.format(arrivals=result.arrivals),)
+    return [Table(f"Highest rate with {result.objective}", HIGHEST_COLUMNS, rows, notes)]
+
+
+def _highest_cells(target: LoadTarget, result: LoadResult) -> tuple[str, ...]:
+    assert result.objective
+    found = slo.highest([turn for turn in target.turns if turn.probe], result.objective)
+    rates = [row.rate.value for row in load_rows(result) if row.target == target.target]
+    best = max(rates, default=0.0)
+    return (
+        target.target,
+        *(
+            figures.NONE if rate is None else figures.rate(rate)
+            for rate in (found.rate, found.fails_at)
+        ),
+        figures.part(found.rate / best if found.rate and best else None),
+        f"{found.held} of {found.asked}",
+        f"{found.probes}",
     )
 
 
 def headlines(result: LoadResult) -> Iterator[Headline]:
-    """What our server gives of what is free, with the most clients."""
+    """What our server gives of what is free, with the most clients; its highest rate."""
     ours = [row for row in load_rows(result) if row.target == "crossrun"]
     row = max(ours, key=lambda row: row.clients, default=None)
     if row and row.share_of_free is not None:
         figure, caption = figures.part(row.share_of_free), "of the throughput that is free"
         detail = f"{row.target}, {row.clients} clients, {figures.rate(row.rate.value)} requests/s"
         yield Headline(figure, caption, detail, f"{row.target} gives {figure} {caption}")
-
-
-def colours(result: LoadResult) -> dict[str, str]:
-    """For each target the name of its colour in the style sheet."""
-    return {target.target: f"load-{i}" for i, target in enumerate(result.targets)}
-
-
-def plot(result: LoadResult) -> Plot:
-    """A line for each target through its numbers of clients: p50 drawn through, p99 dotted."""
-    rows, colour = load_rows(result), colours(result)
-    traces = [
-        _trace([row for row in rows if row.target == name], point, dash, colour[name])
-        for name in colour
-        for point, dash in (("p50", "solid"), ("p99", "dot"))
-    ]
-    layout = {
-        "xaxis": {"title": {"text": "requests a second"}, "rangemode": "tozero"},
-        "yaxis": {"title": {"text": "milliseconds"}, "type": "log"},
-    }
-    return Plot("p50, and p99 dotted, against throughput", traces, layout)
-
-
-def _trace(rows: Sequence[LoadRow], point: str, dash: str, colour: str) -> dict[str, Any]:
-    answered = [row for row in rows if row.p50 is not None]
-    return {
-        "meta": colour,
-        "name": f"{rows[0].target} {point}" if rows else point,
-        "mode": "lines+markers",
-        "x": [row.rate.value for row in answered],
-        "y": [getattr(row, point) for row in answered],
-        "text": [f"{row.clients} clients" for row in answered],
-        "line": {"width": 2, "dash": dash},
-        "hovertemplate": "%{text}: %{y:.2f} ms at %{x:.0f} a second",
-    }

@@ -102,7 +102,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
         elif isinstance(result, ThroughputResult):
             found.append(throughput.table(result))
         else:
-            found.append(load.table(result))
+            found += load.tables(result)
     return found
 
 

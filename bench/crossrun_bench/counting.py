@@ -1,0 +1,50 @@
+"""What both loops do with requests: wait, tell when each was, read what the server told."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+# One request: its answer, and the Server-Timing that came with it or "". Failed without an answer.
+Call = Callable[[], tuple[object, str]]
+
+PATIENCE_S = 30.0  # for what is still under way when the time is over
+NO_ANSWER = "NO_ANSWER"
+WINDOWS = 3  # of a turn's counted time, to tell whether it was steady
+_PARTS = ("queue", "compute")
+
+
+class Failed(Exception):  # noqa: N818 - what happened to a request, not to us
+    """A request was not answered; the text is the status."""
+
+
+def still_alive(threads: Sequence[threading.Thread]) -> int:
+    """How many have not ended when patience has."""
+    patient_until = time.monotonic() + PATIENCE_S
+    for thread in threads:
+        thread.join(max(0.0, patient_until - time.monotonic()))
+    return sum(thread.is_alive() for thread in threads)
+
+
+def windows(moments: Iterable[int], begin: int, end: int) -> list[int]:
+    """How many moments fall within each third of begin ≤ moment < end."""
+    counts = [0] * WINDOWS
+    for moment in moments:
+        if begin <= moment < end:
+            counts[(moment - begin) * WINDOWS // (end - begin)] += 1
+    return counts
+
+
+def timings(told: Sequence[str]) -> dict[str, list[int]]:
+    """Microseconds in queue and in compute of each request; none unless a server tells of all.
+
+    Syntax: https://www.w3.org/TR/server-timing/, durations in milliseconds.
+    """
+    found: dict[str, list[int]] = {}
+    for part in _PARTS:
+        duration = re.compile(rf"\b{part};dur=([\d.]+)")
+        known = [round(1e3 * float(match[1])) for match in map(duration.search, told) if match]
+        found[f"{part}_us"] = known if len(known) == len(told) else []
+    return found

@@ -1,0 +1,111 @@
+"""One turn: a load on a server that runs, by one generator or several, as a LoadTurn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
+
+from crossrun_bench import arrivals, machine
+from crossrun_bench.counting import WINDOWS
+from crossrun_bench.results import LoadTurn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crossrun_bench.load_plan import Load, Time
+    from crossrun_bench.piped import Piped
+
+_LISTS = ("us", "late_us", "queue_us", "compute_us")  # a value for each answered request
+_SUMS = ("windows", "ended")  # a count for each third of the time
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers; its process is not known where it isn't ours."""
+
+    name: str
+    address: str
+    pid: int | None
+
+
+def taken(
+    generators: Sequence[Piped], server: Running, load: Load, time: Time, number: int
+) -> LoadTurn:
+    """Ask the server; BenchError where it answers wrong."""
+    pid = server.pid
+    before = machine.cpu_ns(pid) if pid else 0
+    found = merged(_asked(generators, server, load, time, number))
+    cpu = max(0, machine.cpu_ns(pid) - before) if pid else None
+    return kept(found, load, number, cpu, machine.rss(pid) if pid else None)
+
+
+def _asked(
+    generators: Sequence[Piped], server: Running, load: Load, time: Time, seed: int
+) -> list[dict[str, Any]]:
+    """What each generator saw, of those that have something to do."""
+    parts = _parts(load, time, seed, len(generators))
+    # An error is about the server.
+    asking = [replace(generator, name=server.name) for generator in generators[: len(parts)]]
+    for generator, part in zip(asking, parts, strict=True):
+        told = {"warm": time.warm, "seconds": time.counted, **part}
+        generator.say(do="turn", address=server.address, **told)
+    return [generator.hear() for generator in asking]
+
+
+def _parts(load: Load, time: Time, seed: int, count: int) -> list[dict[str, Any]]:
+    """Clients dealt out; of a schedule, each generator's every n-th request."""
+    if load.rate is None:
+        dealt = [load.clients // count + (i < load.clients % count) for i in range(count)]
+        return [{"clients": clients} for clients in dealt if clients]
+    schedule = arrivals.schedule(load.arrivals, load.rate, time.warm + time.counted, seed)
+    return [{"schedule": schedule[i::count]} for i in range(count)]
+
+
+def merged(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What several generators saw, as if one had: third by third, and the counts added up."""
+    if len(found) == 1:
+        return found[0]
+    cuts = [list(pairwise(accumulate(part["windows"], initial=0))) for part in found]
+    return {
+        "wall_ns": sum(part["wall_ns"] for part in found) // len(found),
+        "errors": sum((Counter(part["errors"]) for part in found), Counter[str]()),
+        **{key: sum(part[key] for part in found) for key in ("cpu_ns", "served")},
+        **{
+            key: [sum(each) for each in zip(*(part.get(key, ()) for part in found), strict=True)]
+            for key in _SUMS
+        },
+        **{
+            key: [
+                value
+                for third in range(WINDOWS)
+                for part, cut in zip(found, cuts, strict=True)
+                for value in part.get(key, ())[slice(*cut[third])]
+            ]
+            for key in _LISTS
+        },
+    }
+
+
+def kept(
+    found: dict[str, Any], load: Load, number: int, cpu: int | None, rss: int | None
+) -> LoadTurn:
+    """As results keep it."""
+    return LoadTurn(
+        clients=load.clients,
+        round=number,
+        wall_ns=found["wall_ns"],
+        us=tuple(found["us"]),
+        errors=dict(found["errors"]),
+        generator_cpu_ns=found["cpu_ns"],
+        server_cpu_ns=cpu,
+        served=found["served"],
+        rss_bytes=rss,
+        rate=load.rate,
+        windows=tuple(found["windows"]),
+        ended=tuple(found.get("ended", ())),
+        late_us=tuple(found.get("late_us", ())),
+        queue_us=tuple(found["queue_us"]),
+        compute_us=tuple(found["compute_us"]),
+    )

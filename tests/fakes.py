@@ -1,0 +1,65 @@
+"""Servers that misbehave as told, and the real generator to ask them."""
+
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+
+from crossrun.oip import grpc_service_pb2 as oip
+from crossrun_bench.load_tasks import Request
+from crossrun_bench.piped import Piped, piped
+from crossrun_bench.prepare import drawn
+from crossrun_bench.repository import read_model
+
+Answer = Callable[[bytes, grpc.ServicerContext], bytes]
+
+
+def request(repository: Path, folder: Path) -> Request:
+    """One picture for the model of colours, and the right answer."""
+    model = read_model(repository, "colours")
+    pixels = drawn(folder, 1, model.height, model.width).pixels
+    session = {"model": asdict(model), "pixels": pixels, "threads": 1, "callers": 1}
+    with piped("inprocess", "in process") as child:
+        child.say(**session, spin_us=None)
+        child.ask(do="answer", output=str(folder / "expected.npy"))
+    return Request(model, pixels, str(folder / "expected.npy"))
+
+
+def right(request: Request) -> bytes:
+    """The message that answers it."""
+    scores = np.load(request.expected)
+    output = oip.ModelInferResponse.InferOutputTensor(
+        name=request.model.output_name, datatype="FP32", shape=scores.shape
+    )
+    raw = [scores.tobytes()]
+    return oip.ModelInferResponse(outputs=[output], raw_output_contents=raw).SerializeToString()
+
+
+@contextmanager
+def generator(request: Request) -> Iterator[Piped]:
+    """A generator that is told what to ask."""
+    with piped("generator", "generator") as child:
+        child.say(**asdict(request))
+        yield child
+
+
+@contextmanager
+def fake(answer: Answer) -> Iterator[str]:
+    """A server whose ModelInfer is `answer`, bytes to bytes; gives its address."""
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    made: Any = grpc.unary_unary_rpc_method_handler
+    handler = made(answer)
+    generic: Any = grpc.method_handlers_generic_handler
+    service = generic("inference.GRPCInferenceService", {"ModelInfer": handler})
+    server.add_generic_rpc_handlers((service,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
