@@ -24,6 +24,7 @@ _PACKAGES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
     "numpy": ("numpy",),
     "grpcio": ("grpcio",),
+    "loadgen": ("mlcommons-loadgen",),
     "crossrun": ("crossrun",),
 }
 

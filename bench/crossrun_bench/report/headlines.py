@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.results import AccuracyResult, LatencyResult, PrecisionResult
+from crossrun_bench.results import AccuracyResult, LatencyResult, LoadResult, PrecisionResult
 from crossrun_bench.summary import accuracy_rows, latency_rows, precision_rows
 from crossrun_bench.targets import label
 
@@ -41,7 +41,7 @@ def headlines(results: Sequence[Result]) -> list[Headline]:
             found.append(_agreement(result))
         elif isinstance(result, PrecisionResult):
             found += _precision(result)
-        else:
+        elif isinstance(result, LoadResult):
             found += load.headlines(result)
     return found
 

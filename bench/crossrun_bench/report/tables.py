@@ -7,7 +7,13 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.results import AccuracyResult, LatencyResult, PrecisionResult, kind
+from crossrun_bench.results import (
+    AccuracyResult,
+    LatencyResult,
+    LoadGenResult,
+    PrecisionResult,
+    kind,
+)
 from crossrun_bench.summary import accuracy_rows, batches, latency_rows, precision_rows
 from crossrun_bench.targets import label
 
@@ -71,7 +77,7 @@ SAME_PIXELS = (
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """All tables, in the order of the results."""
-    from crossrun_bench.report import load  # noqa: PLC0415 - it makes tables itself
+    from crossrun_bench.report import load, loadgen  # noqa: PLC0415 - they make tables themselves
 
     found: list[Table] = []
     for result in results:
@@ -81,6 +87,8 @@ def tables(results: Sequence[Result]) -> list[Table]:
             found.append(accuracy(result))
         elif isinstance(result, PrecisionResult):
             found.append(precision(result))
+        elif isinstance(result, LoadGenResult):
+            found.append(loadgen.table(result))
         else:
             found.append(load.table(result))
     return found
