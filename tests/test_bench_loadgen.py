@@ -78,6 +78,16 @@ def test_loadgen_drives_every_scenario(
     assert "Result is : VALID" in summary
 
 
+def test_the_rules_of_v05_reach_loadgen(colours: Path, tmp_path: Path, run: Command) -> None:
+    """Percentile, latency bound, library and seeds stand in LoadGen's own log of what it did."""
+    ran(run, colours, tmp_path, "--scenario", "Server", "--target-qps", 5_000)
+    found = loadgen_logs.detail(tmp_path / "logs" / "Server-performance-5000.0qps")
+    assert found["effective_target_latency_ns"] == 10_000_000
+    assert found["effective_target_latency_percentile"] == 0.99
+    assert found["effective_performance_sample_count"] == 1024
+    assert found["effective_schedule_rng_seed"] == 3622009729038561421
+
+
 def test_an_invalid_run_is_told_as_such(colours: Path, tmp_path: Path, run: Command) -> None:
     """Queries that come faster than they are answered: LoadGen's verdict and its reasons."""
     options = ["--scenario", "Server", "--target", "grpc-raw", "--target-qps", 10_000]
