@@ -16,8 +16,9 @@ from crossrun_bench import classify, results
 from crossrun_bench.errors import BenchError
 from crossrun_bench.labels import labelled
 from crossrun_bench.prepare import drawn
+from crossrun_bench.report import markdown
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import AccuracyResult, LatencyResult, PrecisionResult
+from crossrun_bench.results import AccuracyResult, LatencyResult, LoadGenResult, PrecisionResult
 from crossrun_bench.rounds import Pace, interleaved, started
 from crossrun_bench.runners import Task
 from tests.conftest import BIN, Command, Server
@@ -203,6 +204,30 @@ def test_precisions_of_an_exported_model(
     assert "5 of 5" in shown
     assert "3 of 5" in shown
     assert "was calibrated on it." in shown
+
+
+def test_loadgen_holds_a_quantized_model_to_a_share_of_fp32(
+    exported: Path, pictures: Path, tmp_path: Path, run: Command
+) -> None:
+    """Its answers are those that `accuracy` finds, and its share of Keras's top-1 is told."""
+    pytest.importorskip("mlperf_loadgen", reason="pip install 'crossrun[loadgen]'")
+    root = with_int8(exported, tmp_path / "models", pictures / "green" / "0.png", [1, 1, 0])
+    found = []
+    for command in (["accuracy"], ["loadgen", "--accuracy", "--seconds", 0.1, "--logs", tmp_path]):
+        options = [root, "--model", "colours-int8", "--images", pictures]
+        out = tmp_path / f"{command[0]}.json"
+        done = run("crossrun-bench", *command, *options, "--output", out)
+        assert done.returncode == 0, done.stderr
+        found.append(results.read(out))
+    accuracy, loadgen = found
+    assert isinstance(accuracy, AccuracyResult)
+    assert isinstance(loadgen, LoadGenResult)
+    keras, session, *_ = ([a.top5[0] for a in t.answers] for t in accuracy.targets)
+    assert list(loadgen.runs[0].classes or ()) == session != keras
+    assert list(loadgen.reference or ()) == keras
+    assert loadgen.labels == accuracy.labels
+    assert loadgen.left_out == 1
+    assert "| 60.0 % | 60.0 % < 98 % |" in markdown.render([loadgen])
 
 
 def test_latency_of_an_exported_model(exported: Path, tmp_path: Path, run: Command) -> None:

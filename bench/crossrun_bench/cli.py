@@ -260,6 +260,35 @@ def throughput(
 
 
 @app.command()
+def loadgen(
+    models: Models,
+    name: Name,
+    logs: Annotated[Path, typer.Option(help="Folder for LoadGen's own logs, kept.")],
+    scenario: Annotated[str, typer.Option(help="Scenarios of MLPerf, several.")] = "SingleStream",
+    target: Annotated[str, typer.Option(help="onnxruntime or grpc-raw.")] = "onnxruntime",
+    target_qps: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Queries a second of Server; by default the most it can."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long a run lasts at least.")] = 10.0,
+    images: Annotated[str | None, Images] = None,
+    accuracy: Annotated[bool, typer.Option("--accuracy", help="Find top-1, too.")] = False,
+    output: Output = None,
+    require_quiet: RequireQuiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let MLPerf LoadGen drive the model: its scenarios, its measuring, its verdict."""
+    from crossrun_bench.loadgen import Plan, measure
+    from crossrun_bench.loadgen_rules import chosen as scenarios
+
+    wanted = scenarios(_words(scenario))
+    plan = Plan(models, name, wanted, target, target_qps, seconds, images, accuracy, logs)
+    if require_quiet:
+        noise.expect_quiet()
+    _finish(measure(plan, _command()), output, as_json, require_quiet)
+
+
+@app.command()
 def report(
     files: Annotated[list[Path], typer.Argument(help="Results of the commands that measure.")],
     output: Annotated[Path | None, typer.Option(help="Write one HTML page here.")] = None,

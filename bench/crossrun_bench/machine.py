@@ -29,6 +29,7 @@ _PACKAGES = {
     "litert": ("ai-edge-litert",),
     "numpy": ("numpy",),
     "grpcio": ("grpcio",),
+    "loadgen": ("mlcommons-loadgen",),
     "crossrun": ("crossrun",),
 }
 # Instructions that kernels for fp32, bf16 and int8 are chosen by, as the kernel names them.

@@ -128,14 +128,17 @@ def subject(result: Result) -> str:
 
 def caveats(comparison: Comparison, who: str = "the model") -> list[str]:
     """What a reader has to know of the pictures, each as a sentence."""
-    found = []
-    if left_out := comparison.left_out:
-        are, them = ("picture is", "it") if left_out == 1 else ("pictures are", "them")
-        found.append(f"{left_out:,} {are} left out: {who} was calibrated on {them}.")
+    found = left_out(comparison.left_out, who)
     if comparison.labels is None:
         why = comparison.unlabelled
         found.append(f"No top-1 and top-5, for it is unknown what the pictures show: {why}.")
     return found
+
+
+def left_out(count: int, who: str = "the model") -> list[str]:
+    """A sentence on the pictures that were not asked about, where there are such."""
+    are, them = ("picture is", "it") if count == 1 else ("pictures are", "them")
+    return [f"{count:,} {are} left out: {who} was calibrated on {them}."] if count else []
 
 
 def _millions(value: float) -> str:

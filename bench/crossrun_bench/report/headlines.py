@@ -9,6 +9,7 @@ from crossrun_bench.report import figures
 from crossrun_bench.results import (
     AccuracyResult,
     LatencyResult,
+    LoadResult,
     PrecisionResult,
     ThroughputResult,
 )
@@ -48,7 +49,7 @@ def headlines(results: Sequence[Result]) -> list[Headline]:
             found += _precision(result)
         elif isinstance(result, ThroughputResult):
             found += throughput.headlines(result)
-        else:
+        elif isinstance(result, LoadResult):
             found += load.headlines(result)
     return found
 

@@ -10,6 +10,7 @@ from crossrun_bench.report import figures
 from crossrun_bench.results import (
     AccuracyResult,
     LatencyResult,
+    LoadGenResult,
     PrecisionResult,
     ThroughputResult,
     kind,
@@ -88,6 +89,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
     from crossrun_bench.report import (  # noqa: PLC0415 - they make tables themselves
         differences,
         load,
+        loadgen,
         throughput,
     )
 
@@ -101,6 +103,8 @@ def tables(results: Sequence[Result]) -> list[Table]:
             found.append(precision(result))
         elif isinstance(result, ThroughputResult):
             found.append(throughput.table(result))
+        elif isinstance(result, LoadGenResult):
+            found.append(loadgen.table(result))
         else:
             found += load.tables(result)
     return found
