@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as oip
-from crossrun_bench.load_tasks import Request
+from crossrun_bench.load.tasks import Request
 from crossrun_bench.piped import Piped, piped
 from crossrun_bench.prepare import drawn
 from crossrun_bench.repository import read_model
@@ -24,7 +24,7 @@ def request(repository: Path, folder: Path) -> Request:
     model = read_model(repository, "colours")
     pixels = drawn(folder, 1, model.height, model.width).pixels
     session = {"model": asdict(model), "pixels": pixels, "threads": 1, "callers": 1}
-    with piped("inprocess", "in process") as child:
+    with piped("load.inprocess", "in process") as child:
         child.say(**session, spin_us=None)
         child.ask(do="answer", output=str(folder / "expected.npy"))
     return Request(model, pixels, str(folder / "expected.npy"))
@@ -43,7 +43,7 @@ def right(request: Request) -> bytes:
 @contextmanager
 def generator(request: Request) -> Iterator[Piped]:
     """A generator that is told what to ask."""
-    with piped("generator", "generator") as child:
+    with piped("load.generator", "generator") as child:
         child.say(**asdict(request))
         yield child
 

@@ -18,12 +18,12 @@ import pytest
 from PIL import Image
 from scipy.stats import entropy
 
-from crossrun_bench import machine, results
-from crossrun_bench.accuracy import Plan, measure
-from crossrun_bench.answers import CHUNK, asked, ready
-from crossrun_bench.differences import by_class, flips
+from crossrun_bench import machine, store
+from crossrun_bench.accuracy.answers import CHUNK, asked, ready
+from crossrun_bench.accuracy.command import Plan, measure
+from crossrun_bench.accuracy.differences import by_class, flips
+from crossrun_bench.accuracy.partial import Partial
 from crossrun_bench.errors import BenchError
-from crossrun_bench.partial import Partial
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.report import html, markdown
@@ -39,7 +39,7 @@ MACHINE = machine.describe()
 MEASURE = """
 import sys
 from pathlib import Path
-from crossrun_bench.accuracy import Plan, measure
+from crossrun_bench.accuracy.command import Plan, measure
 from crossrun_bench.tasks import Asked
 
 models, images, output = sys.argv[1:]
@@ -186,13 +186,13 @@ def test_where_all_agree_nothing_is_said_of_differences() -> None:
 
 def test_a_result_from_before_divergence_is_read(tmp_path: Path) -> None:
     """What an older version did not write is not known, and is shown as that."""
-    document = results.to_document(accuracy())
+    document = store.to_document(accuracy())
     for name in ("class_names", "thumbnails"):
         del document[name]
     for answer in (a for target in document["targets"] for a in target["answers"]):
         del answer["divergence"]
     (tmp_path / "r.json").write_text(json.dumps(document))
-    old = results.read(tmp_path / "r.json")
+    old = store.read(tmp_path / "r.json")
     assert accuracy_rows(old)[1].divergence is None  # type: ignore[arg-type]
     text = markdown.render([old])
     assert "| 2.5e-01 | – |" in text  # noqa: RUF001 - as the report writes it

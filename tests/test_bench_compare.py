@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossrun_bench import machine, results
-from crossrun_bench.compare import Compared, compare
+from crossrun_bench import machine, store
+from crossrun_bench.compare.command import Compared, compare
+from crossrun_bench.compare.verdicts import APART, condition
 from crossrun_bench.errors import BenchError
 from crossrun_bench.providers import CPU
 from crossrun_bench.results import (
@@ -30,7 +31,6 @@ from crossrun_bench.results import (
     TargetLatency,
     Turn,
 )
-from crossrun_bench.verdicts import APART, condition
 from tests.conftest import Command
 
 MACHINE = dataclasses.replace(machine.describe(), usage_before=None)
@@ -317,10 +317,10 @@ def test_a_mistyped_condition_says_what_was_expected(text: str, expected: str) -
 def files(tmp_path: Path) -> dict[str, Path]:
     """Results: the first, a repetition, one 20 % slower, another machine's, a damaged one."""
     found = {name: tmp_path / f"{name}.json" for name in ("a", "same", "slow", "far", "broken")}
-    results.write(found["a"], latency(1))
-    results.write(found["same"], latency(2))
-    results.write(found["slow"], latency(3, 1.2))
-    results.write(found["far"], on(cpu="Another CPU")(latency(2)))
+    store.write(found["a"], latency(1))
+    store.write(found["same"], latency(2))
+    store.write(found["slow"], latency(3, 1.2))
+    store.write(found["far"], on(cpu="Another CPU")(latency(2)))
     found["broken"].write_text(found["a"].read_text()[:1000])
     return found
 
@@ -391,8 +391,8 @@ def test_what_was_allowed_stands_above_the_figures(files: dict[str, Path], run: 
 
 def test_errors_of_a_server_are_a_warning(tmp_path: Path, run: Command) -> None:
     """A server that refuses requests is not called faster without a word."""
-    results.write(tmp_path / "a.json", load(1))
-    results.write(tmp_path / "b.json", load(2, errors=3))
+    store.write(tmp_path / "a.json", load(1))
+    store.write(tmp_path / "b.json", load(2, errors=3))
     done = run("crossrun-bench", "compare", tmp_path / "a.json", tmp_path / "b.json")
     assert (
         "B: Requests that ended in an error, and are in no figure: 15 of crossrun." in done.stdout

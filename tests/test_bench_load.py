@@ -13,10 +13,11 @@ import grpc
 import numpy as np
 import pytest
 
-from crossrun_bench import closed_loop, counting, machine, peers, results
+from crossrun_bench import machine, store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.load_summary import load_rows
-from crossrun_bench.load_tasks import Request
+from crossrun_bench.load import closed_loop, counting, peers
+from crossrun_bench.load.summary import load_rows
+from crossrun_bench.load.tasks import Request
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.figures import NONE
 from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn, ModelInfo
@@ -74,7 +75,7 @@ def test_load_of_a_server_beside_onnxruntime_alone(
     options += ["--server", f"other={server.address}"]
     done = run("crossrun-bench", "load", colours, "--model", "colours", *options)
     assert done.returncode == 0, done.stderr
-    result = results.read(out)
+    result = store.read(out)
     assert isinstance(result, LoadResult)
     assert [t.target for t in result.targets if not t.in_process] == ["crossrun", "other"]
     for target in result.targets[-2:]:
@@ -103,7 +104,7 @@ def test_beside_a_neighbour_there_is_one_baseline(
     options = ["--clients", 2, "--rounds", 1, "--seconds", 0.1, "--neighbour", "--output", out]
     done = run("crossrun-bench", "load", colours, "--model", "colours", *options)
     assert done.returncode == 0, done.stderr
-    result = results.read(out)
+    result = store.read(out)
     assert isinstance(result, LoadResult)
     assert result.neighbour
     assert [target.in_process for target in result.targets] == [True, False]
@@ -221,8 +222,8 @@ def test_what_is_free_is_what_the_generator_leaves() -> None:
 
 def test_what_is_written_is_what_is_read_and_shown(tmp_path: Path) -> None:
     """A result of load survives its file, and every form of the report shows it."""
-    results.write(tmp_path / "l.json", load())
-    read = results.read(tmp_path / "l.json")
+    store.write(tmp_path / "l.json", load())
+    read = store.read(tmp_path / "l.json")
     assert read == load()
     text, page = markdown.render([read]), html.render([read])
     assert "of the throughput that is free" in text

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crossrun_bench import loadgen_logs, results
+from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.loadgen_driver import TRIES, highest_valid
+from crossrun_bench.loadgen import logs as loadgen_logs
+from crossrun_bench.loadgen.driver import TRIES, highest_valid
 from crossrun_bench.report import html, markdown
 from crossrun_bench.results import LoadGenResult, ScenarioRun
 from tests.conftest import Command
@@ -43,7 +44,7 @@ def ran(run: Command, models: Path, folder: Path, *options: object) -> LoadGenRe
         *("--logs", folder / "logs", "--output", out, *options),
     )
     assert done.returncode == 0, done.stderr
-    result = results.read(out)
+    result = store.read(out)
     assert isinstance(result, LoadGenResult)
     return result
 

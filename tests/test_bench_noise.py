@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from crossrun_bench import cli, machine, noise, results
+from crossrun_bench import cli, machine, noise, results, store
 from crossrun_bench.container import container
 from crossrun_bench.errors import BenchError
 from crossrun_bench.noise import LIMIT, Usage
@@ -101,7 +101,7 @@ def test_what_was_measured_beside_others_is_kept_and_marked(
     assert "while this measured" in str(done.exception)
     assert str(out) in str(done.exception)
     assert "Warning: Latency was measured on a noisy machine" in done.stdout
-    assert "a noisy machine" in markdown.render([results.read(out)])
+    assert "a noisy machine" in markdown.render([store.read(out)])
 
 
 def test_a_server_that_runs_already_cannot_be_told_from_noise(colours: Path, run: Command) -> None:
@@ -132,11 +132,11 @@ def test_a_quiet_machine_needs_no_warning() -> None:
 
 def test_a_result_from_before_noise_was_measured_is_read(tmp_path: Path) -> None:
     """What an older version did not write is not known, and not called quiet."""
-    document = results.to_document(latency())
+    document = store.to_document(latency())
     for name in ("flags", "memory_available_bytes", "container", "usage_before", "usage_after"):
         del document["machine"][name]
     (tmp_path / "r.json").write_text(json.dumps(document))
-    read = results.read(tmp_path / "r.json")
+    read = store.read(tmp_path / "r.json")
     assert read.machine.noise is None
     assert "| Others used | – |" in markdown.render([read])  # noqa: RUF001
     with pytest.raises(BenchError, match="only Linux tells"):

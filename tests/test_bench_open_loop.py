@@ -13,14 +13,16 @@ import grpc
 import numpy as np
 import pytest
 
-from crossrun_bench import arrivals, counting, load_turns, machine, open_loop, results, slo
-from crossrun_bench.load_plan import Load, Time
-from crossrun_bench.load_summary import load_rows, open_rows
-from crossrun_bench.load_tasks import Request
-from crossrun_bench.load_turns import Running
+from crossrun_bench import machine, store
+from crossrun_bench.load import arrivals, counting, open_loop, slo
+from crossrun_bench.load import turns as load_turns
+from crossrun_bench.load.plan import Load, Time
+from crossrun_bench.load.steady import settled
+from crossrun_bench.load.summary import load_rows, open_rows
+from crossrun_bench.load.tasks import Request
+from crossrun_bench.load.turns import Running
 from crossrun_bench.report import html, markdown
 from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn, ModelInfo, Objective
-from crossrun_bench.steady import settled
 from tests import fakes
 from tests.conftest import Command
 
@@ -227,8 +229,8 @@ def test_a_generator_at_its_limit_is_warned_of() -> None:
 def test_open_loops_and_the_highest_rate_are_in_every_form_of_the_report(tmp_path: Path) -> None:
     """What is written is read; rates are plotted with those that were probed."""
     probe = dataclasses.replace(OPEN, rate=200.0, probe=True)
-    results.write(tmp_path / "l.json", load(OPEN, probe))
-    read = results.read(tmp_path / "l.json")
+    store.write(tmp_path / "l.json", load(OPEN, probe))
+    read = store.read(tmp_path / "l.json")
     assert read == load(OPEN, probe)
     text, page = markdown.render([read]), html.render([read])
     assert "### Highest rate with p50 ≤ 10 ms" in text
@@ -239,7 +241,7 @@ def test_open_loops_and_the_highest_rate_are_in_every_form_of_the_report(tmp_pat
 
 def test_a_file_from_before_open_loops_is_read(tmp_path: Path) -> None:
     """What it does not tell is left out."""
-    document = results.to_document(load())
+    document = store.to_document(load())
     new = ("rate", "probe", "windows", "ended", "late_us", "queue_us", "compute_us")
     for turn in document["targets"][0]["turns"]:
         for name in new:
@@ -247,7 +249,7 @@ def test_a_file_from_before_open_loops_is_read(tmp_path: Path) -> None:
     for name in ("arrivals", "objective", "processes"):
         del document[name]
     (tmp_path / "old.json").write_text(json.dumps(document))
-    read = results.read(tmp_path / "old.json")
+    read = store.read(tmp_path / "old.json")
     assert isinstance(read, LoadResult)
     assert not load_rows(read)[0].unsettled
     assert not open_rows(read)
@@ -260,7 +262,7 @@ def test_load_at_rates_from_command_to_report(colours: Path, tmp_path: Path, run
     options += ["--seconds", 0.1, "--processes", 2, "--slo", "p50=1us", "--output", out]
     done = run("crossrun-bench", "load", colours, "--model", "colours", *options)
     assert done.returncode == 0, done.stderr
-    result = results.read(out)
+    result = store.read(out)
     assert isinstance(result, LoadResult)
     (ours,) = (target for target in result.targets if not target.in_process)
     turns = [turn for turn in ours.turns if not turn.probe]

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from crossrun_bench import machine, results
+from crossrun_bench import machine, store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.examples import examples
 from crossrun_bench.prepare import drawn
@@ -66,7 +66,7 @@ def test_precisions_of_one_source_stand_together(
     out = tmp_path / "p.json"
     done = run("crossrun-bench", "precision", repository, "--rounds", 2, "--output", out)
     assert done.returncode == 0, done.stderr
-    result = results.read(out)
+    result = store.read(out)
     assert isinstance(result, PrecisionResult)
     names = [[m.model.name for m in source.models] for source in result.sources]
     assert names == [["b", "a-int8"], ["c-fp16"]]
@@ -196,8 +196,8 @@ def result() -> PrecisionResult:
 
 def test_what_is_written_is_what_is_read(result: PrecisionResult, tmp_path: Path) -> None:
     """A result survives its file."""
-    results.write(tmp_path / "r.json", result)
-    assert results.read(tmp_path / "r.json") == result
+    store.write(tmp_path / "r.json", result)
+    assert store.read(tmp_path / "r.json") == result
 
 
 def test_each_precision_is_compared_with_fp32(result: PrecisionResult) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from crossrun_bench import environments, results
-from crossrun_bench.compare import compare
+from crossrun_bench import environments, store
+from crossrun_bench.compare.command import compare
 from crossrun_bench.environments import backend
 from crossrun_bench.errors import BenchError
 from crossrun_bench.providers import CPU, Provider, asked
@@ -61,7 +61,7 @@ def test_providers_stand_side_by_side(pictured: Path, tmp_path: Path, run: Comma
     options += ["--batch", 1, "--rounds", 2, "--output", out]
     done = run("crossrun-bench", "latency", pictured, "--model", "conv", *options)
     assert done.returncode == 0, done.stderr
-    result = results.read(out)
+    result = store.read(out)
     assert isinstance(result, LatencyResult)
     asked_for = [CPU, Provider(OPENVINO), ONE_THREAD]
     found = [(target.target, target.provider) for target in result.targets]
@@ -89,7 +89,7 @@ def test_precisions_are_measured_where_the_provider_is(
     options = ["--provider", "openvino@mine", "--environment", f"mine={folder}"]
     done = run("crossrun-bench", "precision", pictured, *options, "--rounds", 1, "--output", out)
     assert done.returncode == 0, done.stderr
-    result = results.read(out)
+    result = store.read(out)
     assert isinstance(result, PrecisionResult)
     assert result.provider == Provider(OPENVINO, environment="mine")
     assert f"onnxruntime {result.onnxruntime}." in markdown.render([result])
@@ -197,8 +197,8 @@ def test_options_are_kept_as_they_were_typed() -> None:
 
 def test_every_form_of_the_report_tells_providers_apart(tmp_path: Path) -> None:
     """Rows, ratios, legend, plots, headline and versions name the provider and its options."""
-    results.write(tmp_path / "l.json", compared())
-    read = results.read(tmp_path / "l.json")
+    store.write(tmp_path / "l.json", compared())
+    read = store.read(tmp_path / "l.json")
     assert isinstance(read, LatencyResult)
     assert read == compared()
     ratios = [row.faster_than_first for row in latency_rows(read)]
@@ -221,11 +221,11 @@ def test_every_form_of_the_report_tells_providers_apart(tmp_path: Path) -> None:
 
 def test_a_result_from_before_providers_is_read_and_shown(tmp_path: Path) -> None:
     """Rows without a provider are named, coloured and compared as ever."""
-    document = results.to_document(latency())
+    document = store.to_document(latency())
     for target in document["targets"]:
         del target["provider"], target["onnxruntime"]
     (tmp_path / "r.json").write_text(json.dumps(document))
-    read = results.read(tmp_path / "r.json")
+    read = store.read(tmp_path / "r.json")
     assert read == latency()
     text = markdown.render([read])
     assert "| ONNX Runtime | 1 |" in text

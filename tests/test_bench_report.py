@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossrun_bench import machine, results
+from crossrun_bench import machine, store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.report import headlines, html, markdown
 from crossrun_bench.results import (
@@ -73,17 +73,17 @@ def accuracy(labels: tuple[int, ...] | None = (0, 1, 2, 3)) -> AccuracyResult:
 @pytest.mark.parametrize("result", [latency(), accuracy(), accuracy(labels=None)])
 def test_what_is_written_is_what_is_read(result: Result, tmp_path: Path) -> None:
     """A result survives its file, and nothing else is left in the folder."""
-    results.write(tmp_path / "new" / "r.json", result)
-    assert results.read(tmp_path / "new" / "r.json") == result
+    store.write(tmp_path / "new" / "r.json", result)
+    assert store.read(tmp_path / "new" / "r.json") == result
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["r.json"]
 
 
 def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
     """A file of another format version is named, with what was expected."""
-    document = results.to_document(latency()) | {"format": "crossrun-bench/99"}
+    document = store.to_document(latency()) | {"format": "crossrun-bench/99"}
     (tmp_path / "r.json").write_text(json.dumps(document))
     with pytest.raises(BenchError, match=r"expected format 'crossrun-bench/1', got .*99"):
-        results.read(tmp_path / "r.json")
+        store.read(tmp_path / "r.json")
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", '{"format": "crossrun-bench/1", "kind": "x"}'])
@@ -91,14 +91,14 @@ def test_what_is_no_result_is_refused(text: str, tmp_path: Path) -> None:
     """Any other JSON, or none, is refused with the file's name."""
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(BenchError, match=r"r\.json: "):
-        results.read(tmp_path / "r.json")
+        store.read(tmp_path / "r.json")
 
 
 def test_tables_are_renewed_where_a_text_asks_for_them(tmp_path: Path, run: Command) -> None:
     """What stood there goes, all else stays, and a second time changes nothing."""
     three_results: list[Result] = [latency(), latency({"onnxruntime": 3.0}), accuracy()]
     for i, result in enumerate(three_results):
-        results.write(tmp_path / f"{i}.json", result)
+        store.write(tmp_path / f"{i}.json", result)
     files = sorted(tmp_path.glob("*.json"))
     text = tmp_path / "README.md"
     text.write_text(
@@ -132,7 +132,7 @@ def test_a_text_that_asks_for_what_is_not_there_is_left_alone(text: str, expecte
 
 def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, run: Command) -> None:
     """Half a file is damaged, and the command says so on one line."""
-    results.write(tmp_path / "r.json", latency())
+    store.write(tmp_path / "r.json", latency())
     text = (tmp_path / "r.json").read_text()
     (tmp_path / "r.json").write_text(text[: len(text) // 2])
     done = run("crossrun-bench", "report", tmp_path / "r.json")
@@ -143,11 +143,11 @@ def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, run: Command) -
 
 def test_a_wrong_type_deep_inside_is_named(tmp_path: Path) -> None:
     """A damaged value is pointed at."""
-    document = results.to_document(latency())
+    document = store.to_document(latency())
     text = json.dumps(document).replace('"started_ns": 1,', '"started_ns": "soon",', 1)
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(BenchError, match=r"targets\[0\]\.turns\[0\]\.started_ns: expected int"):
-        results.read(tmp_path / "r.json")
+        store.read(tmp_path / "r.json")
 
 
 def test_summaries_leave_warm_ups_out() -> None:
@@ -186,10 +186,10 @@ def test_pictures_that_are_left_out_are_said_aloud() -> None:
 def test_a_result_from_before_pictures_were_left_out_is_read(tmp_path: Path) -> None:
     """What an older version did not write has its default."""
     result = accuracy()
-    document = results.to_document(result)
+    document = store.to_document(result)
     del document["left_out"]
     (tmp_path / "r.json").write_text(json.dumps(document))
-    assert results.read(tmp_path / "r.json") == result
+    assert store.read(tmp_path / "r.json") == result
 
 
 def test_the_headline_is_the_measured_ratio() -> None:
@@ -239,7 +239,7 @@ def test_a_browser_draws_every_plot_without_complaint(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium or google-chrome installed")
-    results.write_text(tmp_path / "report.html", html.render([latency(), accuracy()]))
+    store.write_text(tmp_path / "report.html", html.render([latency(), accuracy()]))
     options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --dump-dom "
     options += "--disable-background-networking --disable-component-update --disable-sync "
     options += "--enable-logging=stderr --virtual-time-budget=5000"

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from crossrun_bench import classify, results
+from crossrun_bench import classify, store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.labels import labelled
 from crossrun_bench.prepare import drawn
@@ -167,7 +167,7 @@ def test_accuracy_of_a_model_that_is_right(
     targets = "tf-function,saved-model,litert,onnxruntime,grpc-raw,grpc-jpeg"
     done = run("crossrun-bench", "accuracy", root, *options, "--targets", targets)
     assert done.returncode == 0, done.stderr
-    result = results.read(tmp_path / "a.json")
+    result = store.read(tmp_path / "a.json")
     assert isinstance(result, AccuracyResult)
     assert result.labels == (2, 1, 1, 0, 0)
     assert result.pictures[0] == "blue/1.png"
@@ -191,7 +191,7 @@ def test_precisions_of_an_exported_model(
     options = ["--images", pictures, "--rounds", 1, "--output", tmp_path / "p.json"]
     done = run("crossrun-bench", "precision", root, *options)
     assert done.returncode == 0, done.stderr
-    result = results.read(tmp_path / "p.json")
+    result = store.read(tmp_path / "p.json")
     assert isinstance(result, PrecisionResult)
     (source,) = result.sources
     assert [m.model.precision for m in source.models] == ["fp32", "int8"]
@@ -218,7 +218,7 @@ def test_loadgen_holds_a_quantized_model_to_a_share_of_fp32(
         out = tmp_path / f"{command[0]}.json"
         done = run("crossrun-bench", *command, *options, "--output", out)
         assert done.returncode == 0, done.stderr
-        found.append(results.read(out))
+        found.append(store.read(out))
     accuracy, loadgen = found
     assert isinstance(accuracy, AccuracyResult)
     assert isinstance(loadgen, LoadGenResult)
@@ -237,7 +237,7 @@ def test_latency_of_an_exported_model(exported: Path, tmp_path: Path, run: Comma
     options += "--targets tf-function,onnxruntime,grpc-raw,grpc-jpeg --output"
     done = run("crossrun-bench", "latency", exported, *options.split(), out)
     assert done.returncode == 0, done.stderr
-    result = results.read(out)
+    result = store.read(out)
     assert isinstance(result, LatencyResult)
     assert json.loads(done.stdout.splitlines()[-1]) == json.loads(out.read_text())
     assert len(result.targets) == 4

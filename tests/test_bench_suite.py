@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crossrun_bench import results, suite
+from crossrun_bench import store, suite
 from crossrun_bench.errors import BenchError
 from crossrun_bench.results import LatencyResult, LoadResult
 from tests.conftest import Command
@@ -53,7 +53,7 @@ def test_a_study_goes_on_where_it_was_ended(tmp_path: Path, study: Path, run: Co
     again = run("crossrun-bench", "run", file, "--output", study)
     assert again.returncode == 0, again.stderr
     assert (study / "01-latency.json").read_bytes() == first
-    found = results.read_all(study / "study.json")
+    found = store.read_all(study / "study.json")
     assert [type(result) for result in found] == [LatencyResult, LoadResult]
     assert json.loads((study / "study.json").read_text())["suite"] == text
     assert "Latency of colours" in (study / "report.md").read_text()
@@ -111,7 +111,7 @@ def test_results_of_two_suites_do_not_mix(tmp_path: Path, study: Path, run: Comm
 def test_what_is_no_suite_is_refused(text: str, expected: str, tmp_path: Path) -> None:
     """The error names the file, the step, and what was expected."""
     with pytest.raises(BenchError) as caught:
-        suite.read(str(written(tmp_path, text)))
+        suite.read(str(written(tmp_path, text)), tmp_path)
     assert expected in str(caught.value)
 
 
@@ -140,24 +140,25 @@ def test_options_take_what_the_environment_says(
 ) -> None:
     """So a suite can name photographs that lie elsewhere on each machine."""
     monkeypatch.setenv("IMAGES", "/photos")
-    (step,) = suite.read(
-        str(written(tmp_path, '[[step]]\nrun = "accuracy"\nimages = "$IMAGES"\nwith = [1, "b"]'))
-    ).steps
-    assert step.options == ("--images", "/photos", "--with", "1", "--with", "b")
+    text = '[[step]]\nrun = "accuracy"\nimages = "$IMAGES"\nlogs = ["$STUDY/a", 1]'
+    (step,) = suite.read(str(written(tmp_path, text)), Path("s")).steps
+    assert step.options == ("--images", "/photos", "--logs", "s/a", "--logs", "1")
 
 
-def test_the_suites_that_come_along_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_suites_that_come_along_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every step of them is a command of this version, with options that it has."""
-    from crossrun_bench.cli import _check
+    from crossrun_bench.cli.app import check
 
     monkeypatch.setenv("IMAGES", "bundled")
-    for name in ("quick",):
-        for step in suite.read(name).steps:
+    for name in ("quick", "readme", "full"):
+        for step in suite.read(name, tmp_path).steps:
             if not step.exports:
-                _check(["crossrun-bench", *step.run, "models", *step.options])
+                check(["crossrun-bench", *step.run, "models", *step.options])
 
 
 def test_an_unknown_suite_is_answered_with_those_there_are() -> None:
     """A name that is no file either."""
     with pytest.raises(BenchError, match=r"expected a file, or one of .*quick"):
-        suite.read("nothing")
+        suite.read("nothing", Path())

@@ -17,7 +17,8 @@ import pytest
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.tfserving import prediction_service_pb2 as tfs
 from crossrun.v1 import providers_pb2 as providers
-from crossrun_bench import answers, shared_memory
+from crossrun_bench import shared_memory
+from crossrun_bench.accuracy import answers
 from crossrun_bench.errors import BenchError
 from crossrun_bench.model import Model, scaled
 from crossrun_bench.pictures import Batch, Pictures
@@ -125,7 +126,7 @@ def test_shared_memory_grows_with_the_batch_and_leaves_nothing(
     colours: Path, model: Model, pictures: Pictures
 ) -> None:
     """Turns of 1, 4 and 1 pictures use one region; its name is gone while it is in use."""
-    with serving(colours, options=["--shared-memory"]) as server:
+    with serving(colours, "colours", options=["--shared-memory"]) as server:
         with started(Task("grpc-shm", model, pictures, server.address)) as child:
             child.hear()
             for batch in (1, 4, 1):

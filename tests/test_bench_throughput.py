@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from crossrun_bench import machine, onprovider, results, throughput
+from crossrun_bench import machine, store
 from crossrun_bench.providers import CPU
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.figures import NONE
@@ -20,8 +20,10 @@ from crossrun_bench.results import (
     ThroughputResult,
 )
 from crossrun_bench.serving import Server
-from crossrun_bench.throughput_summary import throughput_rows
-from crossrun_bench.throughput_tasks import OnProvider
+from crossrun_bench.throughput import command as throughput
+from crossrun_bench.throughput import process as onprovider
+from crossrun_bench.throughput.summary import throughput_rows
+from crossrun_bench.throughput.tasks import OnProvider
 from tests.conftest import Command
 
 MACHINE = dataclasses.replace(machine.describe(), cores=4.0)
@@ -54,7 +56,7 @@ def test_throughput_in_process_and_served(colours: Path, tmp_path: Path, run: Co
     options = ["--providers", "cuda,cpu", "--batch", "1,3,8", "--seconds", 0.05, "--output", out]
     done = run("crossrun-bench", "throughput", colours, "--model", "colours", *options)
     assert done.returncode == 0, done.stderr
-    found = results.read(out)
+    found = store.read(out)
     assert isinstance(found, ThroughputResult)
     cuda, cpu = found.providers
     assert cuda.missing
@@ -106,8 +108,8 @@ def test_rates_are_rows_and_shares_are_of_the_best_in_process() -> None:
 
 def test_what_is_written_is_what_is_read_and_shown(tmp_path: Path) -> None:
     """A result survives its file, and every form of the report tells what failed and on what."""
-    results.write(tmp_path / "t.json", result(served(4000)))
-    read = results.read(tmp_path / "t.json")
+    store.write(tmp_path / "t.json", result(served(4000)))
+    read = store.read(tmp_path / "t.json")
     assert read == result(served(4000))
     for text in (markdown.render([read]), html.render([read])):
         assert "4,000" in text

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.peers import ROOT
 from crossrun_bench.providers import short
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from crossrun_bench.providers import Provider
 
+ROOT = Path(__file__).parents[2]  # of the checkout: scripts and environments are in no wheel
 _EXTRAS = {"openvino": "openvino", "cuda": "gpu", "tensorrt": "gpu"}  # of crossrun
 
 

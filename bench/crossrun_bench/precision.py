@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossrun_bench import machine
-from crossrun_bench.answers import asked, ready
+from crossrun_bench.accuracy.answers import asked, ready
 from crossrun_bench.errors import BenchError
 from crossrun_bench.examples import examples, folder_of
 from crossrun_bench.model import PRECISIONS

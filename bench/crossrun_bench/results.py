@@ -1,25 +1,18 @@
-"""The results format, `crossrun-bench/1`: raw values with the machine they came from.
+"""What is measured: raw values, with the machine they came from.
 
-One JSON document; nothing in it is a summary. Knows nothing of how values are measured or shown.
+Nothing in it is a summary. Knows nothing of how values are measured, kept or shown.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from crossrun_bench.codec import decode
-from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import Machine
 from crossrun_bench.providers import Provider
 
 if TYPE_CHECKING:
     from crossrun_bench.model import Model
-
-FORMAT = "crossrun-bench/1"
 
 
 @dataclass(frozen=True)
@@ -288,7 +281,7 @@ class LoadGenResult:
 Result = (
     LatencyResult | AccuracyResult | PrecisionResult | LoadResult | ThroughputResult | LoadGenResult
 )
-_KINDS: dict[str, type[Result]] = {
+KINDS: dict[str, type[Result]] = {
     "latency": LatencyResult,
     "accuracy": AccuracyResult,
     "precision": PrecisionResult,
@@ -296,9 +289,6 @@ _KINDS: dict[str, type[Result]] = {
     "throughput": ThroughputResult,
     "loadgen": LoadGenResult,
 }
-
-
-_STUDY = "study"  # a file of several results
 
 
 def about(model: Model) -> ModelInfo:
@@ -317,83 +307,4 @@ def about(model: Model) -> ModelInfo:
 
 def kind(result: Result) -> str:
     """What a result calls itself in its file."""
-    return next(name for name, cls in _KINDS.items() if isinstance(result, cls))
-
-
-def to_document(result: Result) -> dict[str, Any]:
-    """The JSON document of a result."""
-    return {"format": FORMAT, "kind": kind(result), **asdict(result)}
-
-
-@dataclass(frozen=True)
-class Study:
-    """The results of a suite's steps, in their order, with the suite's text."""
-
-    command: str
-    suite: str
-    results: tuple[Result, ...]
-
-
-def write_study(path: Path, study: Study) -> None:
-    """Write a study's document, which holds those of its results; BenchError where that fails."""
-    head = {"format": FORMAT, "kind": _STUDY, "command": study.command, "suite": study.suite}
-    documents = [to_document(result) for result in study.results]
-    write_text(path, json.dumps(head | {"results": documents}) + "\n")
-
-
-def write(path: Path, result: Result) -> None:
-    """Write a result's document; BenchError where that fails."""
-    write_text(path, json.dumps(to_document(result)) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write aside, then rename: a reader sees a whole file or none."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, "utf-8")
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise BenchError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def read_text(path: Path) -> str:
-    """What a file says; BenchError where it cannot be read."""
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def read(path: Path) -> Result:
-    """The result in a file; BenchError for what is no whole `crossrun-bench/1`, or is a study."""
-    return _result(path, _document(path))
-
-
-def read_all(path: Path) -> list[Result]:
-    """The result in a file, or all those of a study; BenchError as of `read`."""
-    document = _document(path)
-    parts = document.get("results") if document.get("kind") == _STUDY else None
-    return [_result(path, part) for part in (parts if isinstance(parts, list) else [document])]
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(read_text(path))
-    except ValueError as error:
-        raise BenchError(f"{path}: damaged, no JSON document: {error}") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if found != FORMAT:
-        raise BenchError(f"{path}: expected format '{FORMAT}', got {json.dumps(found)}")
-    return dict(document)
-
-
-def _result(path: Path, document: Any) -> Result:
-    name = document.get("kind") if isinstance(document, dict) else None
-    if name not in _KINDS:
-        raise BenchError(f"{path}: expected kind {', '.join(_KINDS)}, got {name}")
-    try:
-        return decode(_KINDS[name], document)
-    except ValueError as error:
-        raise BenchError(f"{path}: damaged: {error}") from error
+    return next(name for name, cls in KINDS.items() if isinstance(result, cls))

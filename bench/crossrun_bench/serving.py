@@ -40,22 +40,24 @@ class Server:
 @contextmanager
 def serving(
     models: Path,
+    name: str,
     provider: Provider = CPU,
     python: str = sys.executable,
     options: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """Serve `models` until leaving; BenchError with its last words where it does not start."""
-    command = [*serve_command(models, provider, python), *options]
+    """Serve one model until leaving; BenchError with its last words where it does not start."""
+    command = [*serve_command(models, name, provider, python), *options]
     with running("crossrun-serve", command) as server:
         yield server
 
 
 def serve_command(
-    models: Path, provider: Provider = CPU, python: str = sys.executable
+    models: Path, name: str, provider: Provider = CPU, python: str = sys.executable
 ) -> list[str]:
-    """Our server with its defaults, on one provider: as in process, where the same file runs."""
-    serve = sibling("crossrun-serve", "cpu", python)
-    command = [serve, str(models), "--port", "0", "--no-metrics", "--provider", provider.name]
+    """Our server with its defaults and one model, on one provider: as the same file in process."""
+    command = [sibling("crossrun-serve", "cpu", python), str(models)]
+    command += ["--model-control-mode", "explicit", "--load-model", name]
+    command += ["--port", "0", "--no-metrics", "--provider", provider.name]
     for key, value in provider.options.items():
         command += ["--provider-option", f"{provider.name}.{key}={value}"]
     return command

@@ -28,13 +28,13 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from crossrun_bench import results
+from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import Study
 from crossrun_bench.serving import sibling
+from crossrun_bench.store import Study
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from crossrun_bench.results import Result
 
@@ -57,14 +57,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Suite:
-    """The steps of a study, and the text that they were read from."""
+    """The steps of a study, the text that they were read from, and where everything goes."""
 
     text: str
+    folder: Path
     steps: tuple[Step, ...]
 
 
-def read(name: str) -> Suite:
-    """The suite in a file, or the one of that name that comes along; BenchError for any other."""
+def read(name: str, folder: Path) -> Suite:
+    """The suite in a file, or the one of that name that comes along; BenchError for any other.
+
+    `$NAME` in an option is the environment's, `$STUDY` the folder of the study.
+    """
     shipped = sorted(file.name.removesuffix(".toml") for file in _SHIPPED.iterdir())
     file = _SHIPPED / f"{name}.toml" if name in shipped else Path(name)
     try:
@@ -78,23 +82,23 @@ def read(name: str) -> Suite:
     found = document.get("step")
     if not isinstance(found, list) or not found:
         raise BenchError(f"suite '{name}' has no [[step]]")
-    return Suite(text, tuple(_step(name, i, step) for i, step in enumerate(found, 1)))
+    values = os.environ | {"STUDY": str(folder)}
+    steps = (_step(f"suite '{name}', step {i}", step, values) for i, step in enumerate(found, 1))
+    return Suite(text, folder, tuple(steps))
 
 
-def run(
-    suite: Suite, folder: Path, command: str, check: Callable[[Sequence[str]], None]
-) -> Sequence[Result]:
+def run(suite: Suite, command: str, check: Callable[[Sequence[str]], None]) -> Sequence[Result]:
     """Run the steps that have no result yet, and write the study; gives its results.
 
     Args:
-        suite: what to run.
-        folder: where models, results and report go; what is there of the same suite is kept.
+        suite: what to run; results of it that are in its folder are kept.
         command: what was typed.
         check: raises BenchError for words that are no command of crossrun-bench.
 
     Raises:
         BenchError: a step is no command, or fails; or the folder holds another suite's results.
     """
+    folder = suite.folder
     outputs = [_output(folder, i, step) for i, step in enumerate(suite.steps, 1)]
     commands = [
         _words(step, folder, output) for step, output in zip(suite.steps, outputs, strict=True)
@@ -106,28 +110,27 @@ def run(
     for step, words, output in zip(suite.steps, commands, outputs, strict=True):
         if not output.exists():
             _run(step, words, output)
-    found = [results.read(file) for file in outputs if file.suffix == ".json"]
-    results.write_study(folder / _STUDY, Study(command, suite.text, tuple(found)))
+    found = [store.read(file) for file in outputs if file.suffix == ".json"]
+    store.write_study(folder / _STUDY, Study(command, suite.text, tuple(found)))
     return found
 
 
-def _step(name: str, number: int, table: Any) -> Step:
-    where = f"suite '{name}', step {number}"
+def _step(where: str, table: Any, values: Mapping[str, str]) -> Step:
     words = table.get("run", "").split() if isinstance(table, dict) else []
     if not words:
         raise BenchError(f'{where}: expected run = "latency", "export mobilenet" or the like')
     options = [(key, value) for key, value in table.items() if key != "run"]
-    return Step(tuple(words), tuple(w for o in options for w in _option(where, *o)))
+    return Step(tuple(words), tuple(w for o in options for w in _option(where, *o, values)))
 
 
-def _option(where: str, key: str, value: Any) -> list[str]:
+def _option(where: str, key: str, value: Any, values: Mapping[str, str]) -> list[str]:
     if value is True:
         return [f"--{key}"]
-    values = value if isinstance(value, list) else [value]
-    if not all(type(one) in (str, int, float) for one in values):
+    given = value if isinstance(value, list) else [value]
+    if not all(type(one) in (str, int, float) for one in given):
         raise BenchError(f"{where}: {key} is {value!r}, expected text, a number, true or a list")
     try:
-        texts = [Template(str(one)).substitute(os.environ) for one in values]
+        texts = [Template(str(one)).substitute(values) for one in given]
     except KeyError as error:
         raise BenchError(f"{where}: {key} needs the environment variable {error}") from error
     return [word for text in texts for word in (f"--{key}", text)]
@@ -151,7 +154,7 @@ def _claim(folder: Path, suite: Suite) -> None:
     """Results of one folder are of one suite, in one state of it."""
     copy = folder / _COPY
     if not copy.exists():
-        results.write_text(copy, suite.text)
+        store.write_text(copy, suite.text)
     elif copy.read_text("utf-8") != suite.text:
         raise BenchError(f"{folder} holds results of another suite; expected another --output")
 
@@ -162,4 +165,4 @@ def _run(step: Step, words: Sequence[str], output: Path) -> None:
         again = "run the suite again to go on from there"
         raise BenchError(f"{' '.join(step.run)} ended with status {done.returncode}; {again}")
     if step.exports:
-        results.write_text(output, shlex.join(words) + "\n")
+        store.write_text(output, shlex.join(words) + "\n")

@@ -73,9 +73,9 @@ def _server(asked: Asked, backend: Backend | None, stack: ExitStack) -> Server |
         return None
     wanted = tuple(dict.fromkeys(o for target in targets for o in target.server_options))
     started = (
-        serving(asked.models, backend.provider, backend.python, wanted)
+        serving(asked.models, asked.name, backend.provider, backend.python, wanted)
         if backend
-        else serving(asked.models, options=wanted)
+        else serving(asked.models, asked.name, options=wanted)
     )
     return stack.enter_context(started)
 

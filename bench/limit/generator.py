@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as oip
-from crossrun_bench.load_plan import Load, Time
-from crossrun_bench.load_tasks import Request
-from crossrun_bench.load_turns import Running, taken
+from crossrun_bench.load.plan import Load, Time
+from crossrun_bench.load.tasks import Request
+from crossrun_bench.load.turns import Running, taken
 from crossrun_bench.piped import piped
 from crossrun_bench.prepare import drawn
 from crossrun_bench.repository import read_model
@@ -59,7 +59,7 @@ def _measured(model: Model) -> dict[Load, list[LoadTurn]]:
         request, message = _request(model, Path(folder))
         server = stack.enter_context(_instant(servers, message))
         os.sched_setaffinity(0, {ours})
-        generator = stack.enter_context(piped("generator", "generator"))
+        generator = stack.enter_context(piped("load.generator", "generator"))
         generator.say(**asdict(request))
         for number in range(ROUNDS):
             for load in loads:

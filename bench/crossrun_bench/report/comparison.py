@@ -5,19 +5,19 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from crossrun_bench.compare.verdicts import NOISE
 from crossrun_bench.report import figures
 from crossrun_bench.report.tables import Table, noisy
 from crossrun_bench.results import LoadResult
 from crossrun_bench.targets import label
-from crossrun_bench.verdicts import NOISE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from crossrun_bench.compare import Compared
+    from crossrun_bench.compare.command import Compared
+    from crossrun_bench.compare.verdicts import Change, Condition
     from crossrun_bench.report.tables import Row
     from crossrun_bench.results import Result
-    from crossrun_bench.verdicts import Change, Condition
 
 COLUMNS = ("Target", "Setting", "Metric", "A", "B", "Change", "95 % interval", "Verdict")
 SPEEDS = (

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crossrun_bench.differences import SHOWN, by_class, flips, shown
+from crossrun_bench.accuracy.differences import SHOWN, by_class, flips, shown
 from crossrun_bench.report.tables import Table
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crossrun_bench.differences import Flip
+    from crossrun_bench.accuracy.differences import Flip
     from crossrun_bench.results import AccuracyResult, Answer
 
 CLASSES = 10  # rows at most

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from crossrun_bench import slo
-from crossrun_bench.load_summary import load_rows, open_rows
-from crossrun_bench.open_loop import MOST
+from crossrun_bench.load import slo
+from crossrun_bench.load.open_loop import MOST
+from crossrun_bench.load.summary import load_rows, open_rows
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.report.tables import Table, noisy
@@ -15,7 +15,7 @@ from crossrun_bench.report.tables import Table, noisy
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crossrun_bench.load_summary import LoadRow
+    from crossrun_bench.load.summary import LoadRow
     from crossrun_bench.results import LoadResult, LoadTarget
 
 COLUMNS = (

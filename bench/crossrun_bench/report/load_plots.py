@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crossrun_bench.load_summary import load_rows, open_rows
+from crossrun_bench.load.summary import load_rows, open_rows
 from crossrun_bench.report.plots import Plot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from crossrun_bench.load_summary import LoadRow
+    from crossrun_bench.load.summary import LoadRow
     from crossrun_bench.results import LoadResult
 
     Along = Callable[[LoadRow], float]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrun_bench.loadgen_rules import QUALITY
+from crossrun_bench.loadgen.rules import QUALITY
 from crossrun_bench.report import figures
 from crossrun_bench.report.tables import Table, noisy
 from crossrun_bench.targets import label

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from crossrun_bench import results as stored
 from crossrun_bench.errors import BenchError
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.report.tables import Table, machines, tables
+from crossrun_bench.results import kind as kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def renewed(text: str, results: Sequence[Result]) -> str:
 
 def _filled(place: re.Match[str], results: Sequence[Result]) -> str:
     begin, kind, number, end = place.groups()
-    found = [result for result in results if stored.kind(result) == kind]
+    found = [result for result in results if kind_of(result) == kind]
     if not 1 <= int(number or 1) <= len(found):
         raise BenchError(f"{begin.strip()}: there are {len(found)} results of this kind")
     table, *_ = tables([found[int(number or 1) - 1]])

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.report.tables import Table, noisy
-from crossrun_bench.throughput_summary import throughput_rows
+from crossrun_bench.throughput.summary import throughput_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crossrun_bench.results import ThroughputResult
-    from crossrun_bench.throughput_summary import ThroughputRow
+    from crossrun_bench.throughput.summary import ThroughputRow
 
 COLUMNS = (
     "Provider",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossrun_bench.load.steady import settled
 from crossrun_bench.stats import Mean, mean, percentiles, tail
-from crossrun_bench.steady import settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

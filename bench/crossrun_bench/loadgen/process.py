@@ -1,6 +1,6 @@
 """The process that MLPerf LoadGen runs in, with what it drives: a runner, called by threads.
 
-    python -m crossrun_bench.loadgen_process < {a Task}, then commands
+    python -m crossrun_bench.loadgen.process < {a Task}, then commands
     {"do": "rate", "queries": 1, "pictures": 8}       → {"per_second": …}
     {"do": "run", "scenario": "Server", "mode": "PerformanceOnly", "settings": {…}, "folder": …}
         → {}, with LoadGen's logs in the folder
@@ -22,7 +22,7 @@ import numpy as np
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
 from crossrun_bench.errors import BenchError
-from crossrun_bench.loadgen_rules import LIBRARY
+from crossrun_bench.loadgen.rules import LIBRARY
 from crossrun_bench.pictures import Batch
 from crossrun_bench.runners import Task
 from crossrun_bench.targets import TARGETS, runner_for

@@ -17,13 +17,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from crossrun_bench import counting
-from crossrun_bench.counting import NO_ANSWER, Failed, still_alive
+from crossrun_bench.load import counting
+from crossrun_bench.load.counting import NO_ANSWER, Failed, still_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crossrun_bench.counting import Call
+    from crossrun_bench.load.counting import Call
 
 MOST = 512  # requests under way at once: twice what our server's queue holds
 NOT_SENT = "NOT_SENT"

@@ -12,13 +12,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from crossrun_bench import counting
-from crossrun_bench.counting import NO_ANSWER, Failed, still_alive
+from crossrun_bench.load import counting
+from crossrun_bench.load.counting import NO_ANSWER, Failed, still_alive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.counting import Call
+    from crossrun_bench.load.counting import Call
 
 
 @dataclass

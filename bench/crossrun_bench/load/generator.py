@@ -1,6 +1,6 @@
 """The process that asks a server: the same request all the time, as lean as Python allows.
 
-    python -m crossrun_bench.generator < {a Request}, then commands
+    python -m crossrun_bench.load.generator < {a Request}, then commands
     {"do": "turn", "address": "127.0.0.1:8001", "clients": 4, "warm": 0.5, "seconds": 3}
         → {"wall_ns": …, "us": […], "errors": {…}, "served": …, "cpu_ns": …, …}
     {… , "schedule": [ns from the beginning, …]} in the place of clients: an open loop
@@ -22,22 +22,22 @@ import grpc
 import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as oip
-from crossrun_bench.closed_loop import loaded
 from crossrun_bench.codec import decode
-from crossrun_bench.counting import Failed
 from crossrun_bench.driven import commands, driven
 from crossrun_bench.errors import BenchError
-from crossrun_bench.load_tasks import Request
+from crossrun_bench.load.closed_loop import loaded
+from crossrun_bench.load.counting import Failed
+from crossrun_bench.load.open_loop import MOST, offered
+from crossrun_bench.load.tasks import Request
 from crossrun_bench.model import as_input
-from crossrun_bench.open_loop import MOST, offered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from crossrun_bench.counting import Call
     from crossrun_bench.driven import Reply
+    from crossrun_bench.load.counting import Call
     from crossrun_bench.model import Model
 
     Answer = NDArray[np.float32]

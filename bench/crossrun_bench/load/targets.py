@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crossrun_bench import peers
 from crossrun_bench.errors import BenchError
-from crossrun_bench.load_tasks import Session
+from crossrun_bench.load import peers
+from crossrun_bench.load.tasks import Session
 from crossrun_bench.serving import serve_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.load_plan import Plan
+    from crossrun_bench.load.plan import Plan
     from crossrun_bench.model import Model
 
 SHORT_SPIN_US = 10
@@ -42,7 +42,7 @@ def sessions(plan: Plan, model: Model, pixels: str, cores: int) -> list[Session]
 
 def servers(plan: Plan, model: Model, cores: int) -> list[Served]:
     """Ours, the peers in both settings that suit some number of clients, and those that run."""
-    found = [Served("crossrun", serve_command(plan.models))]
+    found = [Served("crossrun", serve_command(plan.models, plan.name))]
     for peer in plan.peers:
         for many, threads in dict.fromkeys([(1, cores), (cores, 1)]):
             started = peers.command(peer, model, sessions=many, threads=threads)

@@ -16,10 +16,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossrun_bench import load_targets, load_turns, machine, slo
-from crossrun_bench.load_plan import Load
-from crossrun_bench.load_tasks import Request, Session
-from crossrun_bench.load_turns import Running
+from crossrun_bench import machine
+from crossrun_bench.load import slo
+from crossrun_bench.load import targets as load_targets
+from crossrun_bench.load import turns as load_turns
+from crossrun_bench.load.plan import Load
+from crossrun_bench.load.tasks import Request, Session
+from crossrun_bench.load.turns import Running
 from crossrun_bench.piped import piped
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
@@ -30,8 +33,8 @@ from crossrun_bench.serving import running
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crossrun_bench.load_plan import Plan
-    from crossrun_bench.load_targets import Served
+    from crossrun_bench.load.plan import Plan
+    from crossrun_bench.load.targets import Served
     from crossrun_bench.model import Model
     from crossrun_bench.piped import Piped
 
@@ -77,10 +80,10 @@ def _ready(plan: Plan, model: Model, cores: int) -> Iterator[tuple[Alone, Genera
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pixels = drawn(folder, 1, model.height, model.width).pixels
         sessions = load_targets.sessions(plan, model, pixels, cores)
-        alone = [(s, stack.enter_context(_told("inprocess", str(s), s))) for s in sessions]
+        alone = [(s, stack.enter_context(_told("load.inprocess", str(s), s))) for s in sessions]
         request = Request(model, pixels, str(folder / "expected.npy"))
         alone[0][1].ask(do="answer", output=request.expected)
-        asking = [_told("generator", "generator", request) for _ in range(plan.processes)]
+        asking = [_told("load.generator", "generator", request) for _ in range(plan.processes)]
         generators = [stack.enter_context(generator) for generator in asking]
         if plan.neighbour:
             stack.enter_context(_neighbour())

@@ -1,8 +1,8 @@
 """The process that shows what is there to be had: onnxruntime alone, called by some threads.
 
-python -m crossrun_bench.inprocess < {a Session}, then commands
+python -m crossrun_bench.load.inprocess < {a Session}, then commands
 {"do": "answer", "output": "….npy"}           → {}
-{"do": "turn", "warm": 0.5, "seconds": 3}     → as of crossrun_bench.generator
+{"do": "turn", "warm": 0.5, "seconds": 3}     → as of crossrun_bench.load.generator
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 import onnxruntime
 import psutil
 
-from crossrun_bench.closed_loop import loaded
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
-from crossrun_bench.load_tasks import Session
+from crossrun_bench.load.closed_loop import loaded
+from crossrun_bench.load.tasks import Session
 from crossrun_bench.model import as_input
 from crossrun_bench.providers import CPU
 from crossrun_bench.sessions import options

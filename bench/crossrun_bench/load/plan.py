@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crossrun_bench import slo
+from crossrun_bench.load import slo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from crossrun_bench import loadgen_logs
 from crossrun_bench.errors import BenchError
-from crossrun_bench.loadgen_rules import SCENARIOS, SERVER, settings
+from crossrun_bench.loadgen import logs as loadgen_logs
+from crossrun_bench.loadgen.rules import SCENARIOS, SERVER, settings
 from crossrun_bench.piped import Piped, piped
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _MARGIN = 1.5
 @contextmanager
 def started(task: Task) -> Iterator[Piped]:
     """The process that LoadGen runs in, with the task's runner loaded."""
-    with piped("loadgen_process", str(task)) as child:
+    with piped("loadgen.process", str(task)) as child:
         child.ask(**asdict(task))
         yield child
 

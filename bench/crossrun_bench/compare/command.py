@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossrun_bench.bootstrap import mean_difference, percentile_ratios, rate_ratio
+from crossrun_bench.compare.bootstrap import mean_difference, percentile_ratios, rate_ratio
+from crossrun_bench.compare.likeness import Pair, check_kinds, differing, unlike
+from crossrun_bench.compare.verdicts import METRICS, Change
 from crossrun_bench.errors import BenchError
-from crossrun_bench.likeness import Pair, check_kinds, differing, unlike
 from crossrun_bench.results import AccuracyResult, LatencyResult, LoadResult, PrecisionResult
-from crossrun_bench.verdicts import METRICS, Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from crossrun_bench.compare.verdicts import Condition
     from crossrun_bench.results import (
         Comparison,
         LoadTarget,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         Turn,
     )
     from crossrun_bench.stats import Ratio
-    from crossrun_bench.verdicts import Condition
 
     Key = tuple[str, str]  # target and setting
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossrun_bench import machine
-from crossrun_bench.answers import CHUNK, asked, chunks, joined, ready
-from crossrun_bench.differences import shown
+from crossrun_bench.accuracy.answers import CHUNK, asked, chunks, joined, ready
+from crossrun_bench.accuracy.differences import shown
+from crossrun_bench.accuracy.partial import Partial
 from crossrun_bench.examples import examples, folder_of
-from crossrun_bench.partial import Partial
 from crossrun_bench.prepare import drawn, thumbnail
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import read_labels, read_model

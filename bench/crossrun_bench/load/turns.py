@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-from crossrun_bench import arrivals, machine
-from crossrun_bench.counting import WINDOWS
+from crossrun_bench import machine
+from crossrun_bench.load import arrivals
+from crossrun_bench.load.counting import WINDOWS
 from crossrun_bench.results import LoadTurn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.load_plan import Load, Time
+    from crossrun_bench.load.plan import Load, Time
     from crossrun_bench.piped import Piped
 
 _LISTS = ("us", "late_us", "queue_us", "compute_us")  # a value for each answered request

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossrun_bench.environments import ROOT
 from crossrun_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from crossrun_bench.model import Model
 
 PEERS = ("mlserver", "kserve", "litserve", "rayserve", "triton")
-ROOT = Path(__file__).parents[2]  # of the checkout: scripts and environments are in no wheel
 SCRIPTS, ENVIRONMENTS = ROOT / "bench" / "peers", ROOT / "build" / "peers"
 
 

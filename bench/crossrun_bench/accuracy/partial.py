@@ -17,7 +17,7 @@ from crossrun_bench.results import Answer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crossrun_bench.answers import Chunk
+    from crossrun_bench.accuracy.answers import Chunk
 
 FORMAT = "crossrun-bench-partial/1"
 

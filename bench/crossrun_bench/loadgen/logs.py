@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.loadgen_rules import SCENARIOS
+from crossrun_bench.loadgen.rules import SCENARIOS
 from crossrun_bench.results import ScenarioRun
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The process that runs a model in process on one execution provider, in batches of any size.
 
-python -m crossrun_bench.onprovider < {an OnProvider}, then commands
+python -m crossrun_bench.throughput.process < {an OnProvider}, then commands
 {"do": "answer", "batch": 8, "output": "….npy"}  → {}
 {"do": "turn", "batch": 8, "seconds": 2}         → {"ns": […]}, how long each run took
 """
@@ -21,7 +21,7 @@ from crossrun_bench.driven import commands, driven
 from crossrun_bench.model import as_input
 from crossrun_bench.providers import CPU
 from crossrun_bench.sessions import session
-from crossrun_bench.throughput_tasks import CUDA, TENSORRT, OnProvider
+from crossrun_bench.throughput.tasks import CUDA, TENSORRT, OnProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,8 +27,8 @@ from crossrun_bench.providers import CPU, Provider, asked
 from crossrun_bench.repository import read_model
 from crossrun_bench.results import AloneTurn, ProviderThroughput, ServedTurn, ThroughputResult
 from crossrun_bench.serving import running, serve_command
-from crossrun_bench.throughput_served import asking, max_batch_size, turn
-from crossrun_bench.throughput_tasks import CUDA, TENSORRT, WAYS, OnProvider
+from crossrun_bench.throughput.served import asking, max_batch_size, turn
+from crossrun_bench.throughput.tasks import CUDA, TENSORRT, WAYS, OnProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -89,10 +89,9 @@ def measure(plan: Plan, command: str) -> ThroughputResult:
 
 def _provider(plan: Plan, model: Model, pixels: str, name: str, step: Step) -> ProviderThroughput:
     """All of one provider; the server, which tells best why one cannot run, starts first."""
-    only = ["--model-control-mode", "explicit", "--load-model", model.name]
     try:
         found = backend(asked(name, []), plan.environments)
-        command = [*serve_command(plan.models, found.provider, found.python), *only]
+        command = serve_command(plan.models, model.name, found.provider, found.python)
         with running("crossrun-serve", command, BUILD_S) as server, ExitStack() as stack:
             folder, most = Path(pixels).parent, max_batch_size(server, model.name)
             tasks = _tasks(plan, model, pixels, found.provider)
@@ -132,7 +131,7 @@ def _built_once(task: OnProvider, most: int) -> Provider:
 
 @contextmanager
 def _told(task: OnProvider, python: str = sys.executable) -> Iterator[Piped]:
-    with piped("onprovider", str(task), python) as child:
+    with piped("throughput.process", str(task), python) as child:
         child.say(**asdict(task))
         yield child
 

@@ -11,7 +11,7 @@ import numpy as np
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun_bench import machine
-from crossrun_bench.load_tasks import Request
+from crossrun_bench.load.tasks import Request
 from crossrun_bench.piped import piped
 from crossrun_bench.results import ServedTurn
 from crossrun_bench.runners.grpc_ import answered, channel
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from crossrun_bench.piped import Piped
     from crossrun_bench.serving import Server
-    from crossrun_bench.throughput_tasks import OnProvider
+    from crossrun_bench.throughput.tasks import OnProvider
 
 WARM_S = 0.5  # before a turn, or half of the turn where that is shorter
 # Requests under way: enough for so many rows, within bounds.
@@ -52,7 +52,7 @@ def turn(server: Server, request: Request, seconds: float, number: int) -> Serve
     clients = min(MOST, max(FEWEST, ROWS // batch))
     asked = {"do": "turn", "address": server.address, "clients": clients}
     warm = min(WARM_S, seconds / 2)
-    with piped("generator", "generator") as generator:
+    with piped("load.generator", "generator") as generator:
         generator.say(**asdict(request))
         generator.ask(**asked, warm=0, seconds=warm)  # so that its start is not counted either
         before, cpu, begin = _executed(server, request), machine.cpu_ns(server.pid), _now()

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossrun_bench import machine
-from crossrun_bench.answers import asked, ready
+from crossrun_bench.accuracy.answers import asked, ready
 from crossrun_bench.errors import BenchError
 from crossrun_bench.examples import examples, folder_of
-from crossrun_bench.loadgen_driver import TRIES, Driver, started
-from crossrun_bench.loadgen_rules import LIBRARY, SERVER
+from crossrun_bench.loadgen.driver import TRIES, Driver, started
+from crossrun_bench.loadgen.rules import LIBRARY, SERVER
 from crossrun_bench.prepare import decoded, drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import read_labels, read_model

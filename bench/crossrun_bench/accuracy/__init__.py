@@ -1,0 +1,1 @@
+"""Answers of all targets to the same pictures, against the Keras model's."""

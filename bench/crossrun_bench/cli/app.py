@@ -1,0 +1,40 @@
+"""The program that commands belong to, and what is one of its command lines."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from crossrun_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    help="Measure a served model against the Keras model it came from.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def command() -> str:
+    """What was typed, to be typed again."""
+    return shlex.join(["crossrun-bench", *sys.argv[1:]])
+
+
+def check(words: Sequence[str]) -> None:
+    """BenchError for words that are no command line of this program."""
+    program, name, *options = words
+    command: Any = typer.main.get_command(app)
+    # Typer has a click of its own, or the real one, and names its family of errors nowhere.
+    usage_error: Any = typer.BadParameter.__bases__
+    try:
+        if name not in command.commands:
+            raise BenchError(f"no command '{name}': expected one of {', '.join(command.commands)}")
+        command.commands[name].make_context(program, options)
+    except usage_error as error:
+        raise BenchError(f"{name}: {error.format_message()}") from error

@@ -1,0 +1,238 @@
+"""The commands that measure. Knows options; imports each task when asked."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossrun_bench.cli import parsing
+from crossrun_bench.cli.app import app
+from crossrun_bench.cli.options import (
+    AsJson,
+    Environments,
+    Images,
+    Models,
+    Name,
+    Output,
+    Remote,
+    RequireQuiet,
+    Rounds,
+    Targets,
+)
+from crossrun_bench.cli.output import finish
+from crossrun_bench.errors import BenchError
+from crossrun_bench.targets import COMPARED, ON_PROVIDERS, REFERENCE, TARGETS, TIMED, chosen
+
+# ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
+
+
+@app.command()
+def latency(
+    models: Models,
+    name: Name,
+    batch: Annotated[str, typer.Option(help="Pictures in a request, several sizes.")] = "1,8,32",
+    rounds: Rounds = None,
+    targets: Annotated[
+        str,
+        typer.Option(
+            help=f"What to measure, of {', '.join(TARGETS)}: {TIMED}, "
+            f"or {ON_PROVIDERS} where providers are compared."
+        ),
+    ] = "",
+    compared: Annotated[
+        str,
+        typer.Option(
+            "--providers",
+            help="Execution providers to compare, such as cpu,openvino; NAME@ENVIRONMENT says "
+            "which environment's.",
+        ),
+    ] = "",
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One more provider, with options: 'openvino KEY=VALUE …'; may be repeated."
+        ),
+    ] = None,
+    environment: Environments = None,
+    server: Remote = None,
+    output: Output = None,
+    require_quiet: RequireQuiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Time each target on the same pictures, in interleaved rounds, each in its own process."""
+    from crossrun_bench.latency import Plan, measure
+    from crossrun_bench.rounds import Pace
+    from crossrun_bench.tasks import Asked
+
+    compare = [[word] for word in parsing.words(compared)] + list(
+        map(parsing.shell_words, variant or [])
+    )
+    backends = parsing.backends(compare, environment)
+    wanted = parsing.words(targets or (ON_PROVIDERS if backends else TIMED))
+    asked = Asked(models, name, chosen(wanted, server), server, backends)
+    plan = Plan(asked, parsing.sizes(batch), Pace.of(rounds))
+    finish(partial(measure, plan), output, as_json, require_quiet)
+
+
+@app.command()
+def accuracy(
+    models: Models,
+    name: Name,
+    images: Annotated[str, Images],
+    targets: Targets = COMPARED,
+    server: Remote = None,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the answers with the labels and with the source Keras model, on the same pixels.
+
+    Interrupted, and called again with the same --output, it goes on from OUTPUT.partial.
+    """
+    from crossrun_bench.accuracy import partial as unfinished
+    from crossrun_bench.accuracy.command import Plan, measure
+    from crossrun_bench.tasks import Asked
+
+    wanted = chosen([REFERENCE, *chosen(parsing.words(targets), server)], server)
+    if wanted == (REFERENCE,):
+        raise BenchError(f"--targets '{targets}': expected some to compare with {REFERENCE}")
+    plan = Plan(Asked(models, name, wanted, server), images, output)
+    finish(partial(measure, plan), output, as_json)
+    if output:
+        unfinished.remove(output)
+
+
+@app.command()
+def precision(
+    models: Models,
+    images: Annotated[str | None, Images] = None,
+    names: Annotated[str, typer.Option("--model", help="Some models; all by default.")] = "",
+    rounds: Rounds = None,
+    provider: Annotated[str, typer.Option(help="Execution provider, such as openvino.")] = "cpu",
+    provider_option: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE for the provider; may be repeated.")
+    ] = None,
+    environment: Environments = None,
+    output: Output = None,
+    require_quiet: RequireQuiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the precisions of each model: size, speed and, with pictures, answers."""
+    from crossrun_bench.precision import Plan, measure
+    from crossrun_bench.rounds import Pace
+
+    (backend,) = parsing.backends([[provider, *(provider_option or [])]], environment)
+    plan = Plan(
+        models, tuple(dict.fromkeys(parsing.words(names))), images, backend, Pace.of(rounds)
+    )
+    finish(partial(measure, plan), output, as_json, require_quiet)
+
+
+@app.command()
+def load(
+    models: Models,
+    name: Name,
+    clients: Annotated[
+        str, typer.Option(help="Requests always under way, several; 1,4,16 unless --rate is given.")
+    ] = "",
+    rate: Annotated[
+        str, typer.Option(help="Requests a second, several: sent when due, answered or not.")
+    ] = "",
+    arrivals: Annotated[str, typer.Option(help="poisson or constant, with --rate.")] = "poisson",
+    slo: Annotated[
+        str, typer.Option(help="Look for the highest rate that holds this, such as p99=10ms.")
+    ] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 3.0,
+    others: Annotated[
+        str, typer.Option("--peers", help="Servers beside ours, of `make peers`, or all.")
+    ] = "",
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=HOST:PORT of a running server; may be repeated."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="How many ask, together.")] = 1,
+    neighbour: Annotated[
+        bool, typer.Option("--neighbour", help="Keep one core busy with something else.")
+    ] = False,
+    output: Output = None,
+    require_quiet: RequireQuiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Load our server, and others, as fast as they answer or at some rates."""
+    from crossrun_bench.load import peers
+    from crossrun_bench.load.arrivals import checked, rates
+    from crossrun_bench.load.command import measure
+    from crossrun_bench.load.plan import Plan
+    from crossrun_bench.load.slo import objective
+
+    if require_quiet and server:
+        raise BenchError("--require-quiet: a --server that runs already looks like noise")
+    plan = Plan(
+        models=models,
+        name=name,
+        clients=parsing.clients(clients, default=bool(slo) or not rate),
+        rounds=rounds,
+        seconds=seconds,
+        peers=peers.chosen(parsing.words(others)),
+        servers=dict(map(parsing.server, server or [])),
+        neighbour=neighbour,
+        rates=rates(parsing.words(rate)),
+        arrivals=checked(arrivals),
+        objective=objective(slo) if slo else None,
+        processes=processes,
+    )
+    finish(partial(measure, plan), output, as_json, require_quiet)
+
+
+@app.command()
+def throughput(
+    models: Models,
+    name: Name,
+    providers: Annotated[
+        str, typer.Option(help="Execution providers, one after the other.")
+    ] = "cuda,tensorrt,cpu",
+    batch: Annotated[str, typer.Option(help="Rows of a request, several sizes.")] = (
+        "1,2,4,8,16,32,64,128,256"
+    ),
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 2.0,
+    environment: Environments = None,
+    output: Output = None,
+    require_quiet: RequireQuiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Count rows a second by batch size on each provider, in process and through our server."""
+    from crossrun_bench.throughput.command import Plan, measure
+
+    wanted, folders = tuple(dict.fromkeys(parsing.words(providers))), parsing.folders(environment)
+    plan = Plan(models, name, wanted, parsing.sizes(batch), seconds, folders)
+    finish(partial(measure, plan), output, as_json, require_quiet)
+
+
+@app.command()
+def loadgen(
+    models: Models,
+    name: Name,
+    logs: Annotated[Path, typer.Option(help="Folder for LoadGen's own logs, kept.")],
+    scenario: Annotated[str, typer.Option(help="Scenarios of MLPerf, several.")] = "SingleStream",
+    target: Annotated[str, typer.Option(help="onnxruntime or grpc-raw.")] = "onnxruntime",
+    target_qps: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Queries a second of Server; by default the most it can."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long a run lasts at least.")] = 10.0,
+    images: Annotated[str | None, Images] = None,
+    accuracy: Annotated[bool, typer.Option("--accuracy", help="Find top-1, too.")] = False,
+    output: Output = None,
+    require_quiet: RequireQuiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let MLPerf LoadGen drive the model: its scenarios, its measuring, its verdict."""
+    from crossrun_bench.loadgen.command import Plan, measure
+    from crossrun_bench.loadgen.rules import chosen as scenarios
+
+    wanted = scenarios(parsing.words(scenario))
+    plan = Plan(models, name, wanted, target, target_qps, seconds, images, accuracy, logs)
+    finish(partial(measure, plan), output, as_json, require_quiet)

@@ -1,0 +1,41 @@
+"""Options that several commands have, by what each is. Knows no command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossrun_bench import noise
+from crossrun_bench.targets import TARGETS
+
+Models = Annotated[Path, typer.Argument(help="Model repository that holds the model.")]
+Name = Annotated[str, typer.Option("--model", help="Name of the model in the repository.")]
+Images = typer.Option(help="Folder of class folders of JPEG or PNG, or 'bundled' to draw some.")
+Rounds = Annotated[
+    int | None,
+    typer.Option(min=1, help="Interleaved rounds; 10, or fewer at slow sizes, by default."),
+]
+Environments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--environment",
+        help="NAME=DIR of a Python environment for the provider NAME; may be repeated.",
+    ),
+]
+Targets = Annotated[str, typer.Option(help=f"What to measure, of {', '.join(TARGETS)}.")]
+Remote = Annotated[
+    str | None,
+    typer.Option(help="HOST:PORT of a running server, which the targets oip and tfserving ask."),
+]
+Output = Annotated[
+    Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
+]
+RequireQuiet = Annotated[
+    bool,
+    typer.Option(
+        "--require-quiet", help=f"Fail where others use over {noise.LIMIT:.0%} of the cores."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, not a table.")]

@@ -1,0 +1,50 @@
+"""What a command leaves behind: a file, a table, a document."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from crossrun_bench import noise, store
+from crossrun_bench.cli.app import command
+from crossrun_bench.report import terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from crossrun_bench.results import Result
+
+
+def finish(
+    measure: Callable[[str], Result],
+    output: Path | None,
+    as_json: bool,
+    require_quiet: bool = False,
+) -> None:
+    """Measure, keep the result or show it; BenchError where quiet was wanted and was not."""
+    if require_quiet:
+        noise.expect_quiet()
+    result = measure(command())
+    if output:
+        store.write(output, result)
+    if as_json:
+        print_json(store.to_document(result))
+    elif output:
+        print_line(f"results: {output}")
+        terminal.show_warnings(result)
+    else:
+        terminal.show([result])
+    if require_quiet:
+        kept = f" (results kept, marked as noisy: {output})" if output else ""
+        noise.refuse(result.machine.noise, f"while this measured{kept}")
+
+
+def print_json(document: Any) -> None:
+    """One document on stdout."""
+    print_line(json.dumps(document))
+
+
+def print_line(line: str) -> None:
+    """One line on stdout."""
+    print(line)  # noqa: T201 - the command's own output

@@ -1,0 +1,143 @@
+"""The commands that show, compare and classify, and the one that runs all others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crossrun_bench import store
+from crossrun_bench.cli.app import app, check, command
+from crossrun_bench.cli.options import AsJson
+from crossrun_bench.cli.output import print_json, print_line
+from crossrun_bench.compare.verdicts import APART, condition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crossrun_bench.compare.verdicts import Condition
+
+# ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
+
+
+@app.command()
+def report(
+    files: Annotated[list[Path], typer.Argument(help="Results of the commands that measure.")],
+    output: Annotated[Path | None, typer.Option(help="Write one HTML page here.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown here.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Put new tables into this Markdown, where it asks for them.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show results: tables here, and as Markdown or as one self-contained HTML page."""
+    from crossrun_bench.report import html, terminal
+    from crossrun_bench.report import markdown as md
+
+    read = [result for file in files for result in store.read_all(file)]
+    if markdown:
+        store.write_text(markdown, md.render(read))
+    if output:
+        store.write_text(output, html.render(read))
+    if into:
+        store.write_text(into, md.renewed(store.read_text(into), read))
+    if as_json:
+        print_json([store.to_document(result) for result in read])
+    else:
+        terminal.show(read)
+        for written in filter(None, (output, markdown, into)):
+            print_line(f"report: {written}")
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="TOML file, or quick, readme or full.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the study; build/SUITE by default.")
+    ] = None,
+) -> None:
+    """Run a whole study, from export to report; run again, it goes on where it was ended."""
+    from crossrun_bench import suite as suites
+    from crossrun_bench.report import html, terminal
+    from crossrun_bench.report import markdown as md
+
+    folder = output or Path("build", Path(suite).stem)
+    found = suites.run(suites.read(suite, folder), command(), check)
+    pages = {"report.md": md.render(found), "report.html": html.render(found)}
+    for name, page in pages.items():
+        store.write_text(folder / name, page)
+    terminal.show(found)
+    for name in ("study.json", *pages):
+        print_line(f"study: {folder / name}")
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="A result of a measuring command.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="A later one of the same command.")],
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Such as 'p99 > +5%' or 'onnxruntime:top1 < -1 points'; may be repeated."
+        ),
+    ] = None,
+    apart: Annotated[
+        float, typer.Option(min=0, help="Percent that two runs of the same thing lie apart.")
+    ] = APART,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(help="Write GitHub's Markdown here; - for stdout, without tables."),
+    ] = None,
+    allow_unlike: Annotated[
+        bool, typer.Option("--allow-unlike", help="Compare unlike machines or models all the same.")
+    ] = False,
+) -> None:
+    """Tell what changed from A to B and is no noise; exit status 1 where a condition is broken."""
+    from crossrun_bench.compare.command import compare as compare_
+    from crossrun_bench.report import comparison, terminal
+    from crossrun_bench.report import markdown as md
+
+    conditions = _conditions(fail_if or [])
+    compared = compare_(
+        store.read(before), store.read(after), apart=apart, allow_unlike=allow_unlike
+    )
+    broken = {condition: compared.broken(condition) for condition in conditions}
+    tables = comparison.tables(compared, broken, (before.name, after.name))
+    if markdown == Path("-"):
+        print_line(md.document(tables).rstrip())
+    else:
+        terminal.show_tables(tables)
+        if markdown:
+            store.write_text(markdown, md.document(tables))
+            print_line(f"comparison: {markdown}")
+    if any(broken.values()):
+        raise typer.Exit(1)
+
+
+def _conditions(texts: Sequence[str]) -> list[Condition]:
+    try:
+        return [condition(text) for text in texts]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--fail-if") from error
+
+
+@app.command()
+def classify(
+    images: Annotated[list[Path], typer.Argument(help="JPEG or PNG files, or folders of them.")],
+    target: Annotated[str, typer.Option(help="host:port of a running server.")] = "127.0.0.1:8001",
+    name: Annotated[
+        str, typer.Option("--model", help="Model; may be left out where the server has only one.")
+    ] = "",
+    top_k: Annotated[int, typer.Option(min=1, help="Classes for each picture.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a running server what pictures show."""
+    from crossrun_bench.classify import named
+    from crossrun_bench.report import terminal
+
+    answers = named(images, target, name, top_k)
+    if as_json:
+        print_json({str(file): classes for file, classes in answers.items()})
+    else:
+        terminal.show_classes(answers)

@@ -1,0 +1,1 @@
+"""Load on servers: closed and open loops, the generator, other servers beside ours."""

@@ -1,0 +1,1 @@
+"""MLPerf LoadGen drives a model."""

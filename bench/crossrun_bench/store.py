@@ -1,0 +1,102 @@
+"""Results as files: one JSON document each, `crossrun-bench/1`, or several in that of a study.
+
+Knows nothing of how values are measured or shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from crossrun_bench.codec import decode
+from crossrun_bench.errors import BenchError
+from crossrun_bench.results import KINDS, kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crossrun_bench.results import Result
+
+FORMAT = "crossrun-bench/1"
+_STUDY = "study"  # a document of several results
+
+
+def to_document(result: Result) -> dict[str, Any]:
+    """The JSON document of a result."""
+    return {"format": FORMAT, "kind": kind(result), **asdict(result)}
+
+
+@dataclass(frozen=True)
+class Study:
+    """The results of a suite's steps, in their order, with the suite's text."""
+
+    command: str
+    suite: str
+    results: tuple[Result, ...]
+
+
+def write_study(path: Path, study: Study) -> None:
+    """Write a study's document, which holds those of its results; BenchError where that fails."""
+    head = {"format": FORMAT, "kind": _STUDY, "command": study.command, "suite": study.suite}
+    documents = [to_document(result) for result in study.results]
+    write_text(path, json.dumps(head | {"results": documents}) + "\n")
+
+
+def write(path: Path, result: Result) -> None:
+    """Write a result's document; BenchError where that fails."""
+    write_text(path, json.dumps(to_document(result)) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write aside, then rename: a reader sees a whole file or none."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(text, "utf-8")
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise BenchError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def read_text(path: Path) -> str:
+    """What a file says; BenchError where it cannot be read."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read(path: Path) -> Result:
+    """The result in a file; BenchError for what is no whole `crossrun-bench/1`, or is a study."""
+    return _result(path, _document(path))
+
+
+def read_all(path: Path) -> list[Result]:
+    """The result in a file, or all those of a study; BenchError as of `read`."""
+    document = _document(path)
+    parts = document.get("results") if document.get("kind") == _STUDY else None
+    return [_result(path, part) for part in (parts if isinstance(parts, list) else [document])]
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(read_text(path))
+    except ValueError as error:
+        raise BenchError(f"{path}: damaged, no JSON document: {error}") from error
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != FORMAT:
+        raise BenchError(f"{path}: expected format '{FORMAT}', got {json.dumps(found)}")
+    return dict(document)
+
+
+def _result(path: Path, document: Any) -> Result:
+    name = document.get("kind") if isinstance(document, dict) else None
+    if name not in KINDS:
+        raise BenchError(f"{path}: expected kind {', '.join(KINDS)}, got {name}")
+    try:
+        return decode(KINDS[name], document)
+    except ValueError as error:
+        raise BenchError(f"{path}: damaged: {error}") from error

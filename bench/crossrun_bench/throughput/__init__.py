@@ -1,0 +1,1 @@
+"""Rows a second by batch size, provider by provider."""
