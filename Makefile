@@ -3,7 +3,6 @@
 # make setup  the environment alone, in .venv
 # make environments  also those with other builds of onnxruntime, in .venv-*
 # make peers [PEERS=mlserver]  other servers for crossrun-bench load, in build/peers
-# make precisions IMAGES=DIR  four sizes of MobileNet in three precisions, compared on photographs
 
 # uv is used where it is installed and brought along, in .uv, where it is not.
 UV := $(or $(shell command -v uv),.uv/bin/uv)
@@ -18,7 +17,7 @@ endif
 # Other builds of onnxruntime, each in an environment of its own, for tests and crossrun-bench.
 BUILDS := openvino plugin
 
-.PHONY: setup environments peers demo precisions test check lock clean
+.PHONY: setup environments peers demo test check lock clean
 setup: .venv/ready
 environments: setup $(BUILDS:%=.venv-%/ready)
 
@@ -62,21 +61,6 @@ demo: setup
 	$(BIN)/crossrun-bench accuracy build/models --model mobilenet --images $(IMAGES) \
 		--output build/accuracy.json
 	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json --output build/report.html
-
-# Each in fp32, int8 and fp16: alpha-size.
-SIZES := 1.0-224 0.75-192 0.5-160 0.25-128
-
-precisions: setup
-	@test -d "$(IMAGES)" || { echo "expected photographs: make precisions IMAGES=DIR"; exit 1; }
-	rm -rf build/precisions
-	set -e; for size in $(SIZES); do \
-		$(BIN)/crossrun-export mobilenet --alpha $${size%-*} --size $${size#*-} \
-		--precision fp32,int8,fp16 --calibration $(IMAGES) \
-		--name mobilenet-$$size --output build/precisions/models; done
-	$(BIN)/crossrun-bench precision build/precisions/models --images $(IMAGES) \
-		--output build/precisions/results.json
-	$(BIN)/crossrun-bench report build/precisions/results.json \
-		--output build/precisions/report.html --markdown build/precisions/report.md
 
 test: environments
 	$(BIN)/pytest
