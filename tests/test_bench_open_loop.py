@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -201,6 +202,11 @@ def test_a_turn_that_drifts_is_not_settled() -> None:
     assert "†" not in markdown.render([load(OPEN)])
 
 
+TOLD = dataclasses.replace(
+    OPEN, us=(10_000,) * 4000, queue_us=(1_000,) * 4000, compute_us=(3_000,) * 4000
+)
+
+
 def load(*turns: LoadTurn) -> LoadResult:
     targets = (LoadTarget("crossrun", False, (CLOSED, *turns)),)
     return LoadResult("crossrun-bench load", MACHINE, INFO, False, targets, "poisson", WANTED)
@@ -235,8 +241,28 @@ def test_open_loops_and_the_highest_rate_are_in_every_form_of_the_report(tmp_pat
     text, page = markdown.render([read]), html.render([read])
     assert "### Highest rate with p50 ≤ 10 ms" in text
     assert "| crossrun | 200 | – | 50 % | 1 of 1 | 1 |" in text  # noqa: RUF001 - as reports write it
-    plots = page.split('<script type="application/json">')[2].split("</script>")[0]
-    assert json.loads(plots)["data"][0]["x"] == [200.0, 400.0]
+    assert plotted(page)["Open loop: p50, and p99 dotted, against offered load"][0]["x"] == [
+        200,
+        400,
+    ]
+
+
+def plotted(page: str) -> dict[str, Any]:
+    """The traces of each plot of a page, by its title."""
+    parts = page.split('<script type="application/json">')[1:]
+    plots = [json.loads(part.split("</script>")[0]) for part in parts]
+    return {plot["title"]: plot["data"] for plot in plots}
+
+
+def test_throughput_against_clients_and_the_parts_of_a_request_are_plotted() -> None:
+    """A point for each number of clients; a bar for each load of which the server tells."""
+    found = plotted(html.render([load(TOLD)]))
+    clients = found["Closed loop: throughput against clients"]
+    assert [trace["x"] for trace in clients if trace["name"] == "crossrun"] == [[4]]
+    title = "Where a request's time goes, medians in milliseconds, where the server tells"
+    queue, compute, rest = found[title]
+    assert (queue["x"], compute["x"], rest["x"]) == ([1.0], [3.0], [6.0])
+    assert queue["y"] == ["crossrun, 400/s"]
 
 
 def test_a_file_from_before_open_loops_is_read(tmp_path: Path) -> None:

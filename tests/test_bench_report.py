@@ -1,6 +1,7 @@
 """Results as files and as reports, on made-up values."""
 
 import dataclasses
+import gzip
 import json
 import shutil
 import subprocess
@@ -24,7 +25,8 @@ from crossrun_bench.results import (
     Turn,
 )
 from crossrun_bench.summary import accuracy_rows, latency_rows
-from tests.conftest import Command
+from tests import test_bench_open_loop as loads
+from tests.conftest import ROOT, Command
 
 MACHINE = machine.describe()
 INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 10)
@@ -121,6 +123,7 @@ def test_tables_are_renewed_where_a_text_asks_for_them(tmp_path: Path, run: Comm
     [
         ("nothing", "no place for a table"),
         ("<!-- crossrun-bench: latency 2 -->\n<!-- end -->", "there are 1 results of this kind"),
+        ("<!-- crossrun-bench: latency 1.3 -->\n<!-- end -->", "the result has 2 tables"),
         ("<!-- crossrun-bench: speed -->\n<!-- end -->", "there are 0 results of this kind"),
     ],
 )
@@ -128,6 +131,25 @@ def test_a_text_that_asks_for_what_is_not_there_is_left_alone(text: str, expecte
     """The error tells the place."""
     with pytest.raises(BenchError, match=expected):
         markdown.renewed(text, [latency()])
+
+
+def test_a_packed_file_is_read(tmp_path: Path) -> None:
+    """As gzip packs it; half of one is damaged, and so is what is no such file."""
+    packed = gzip.compress(json.dumps(store.to_document(latency())).encode())
+    file = tmp_path / "r.json.gz"
+    file.write_bytes(packed)
+    assert isinstance(store.read(file), LatencyResult)
+    for broken in (packed[: len(packed) // 2], b"{}", packed[:20] + b"x" + packed[21:]):
+        file.write_bytes(broken)
+        with pytest.raises(BenchError, match=r"r\.json\.gz: damaged"):
+            store.read(file)
+
+
+@pytest.mark.parametrize("name", ["README.md", "bench/README.md", "bench/peers/README.md"])
+def test_the_tables_of_our_documents_are_those_of_the_study(name: str) -> None:
+    """None was typed by hand, and none was left behind when the study was made anew."""
+    text = (ROOT / name).read_text()
+    assert markdown.renewed(text, store.read_all(ROOT / "bench" / "study.json.gz")) == text
 
 
 def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, run: Command) -> None:
@@ -239,7 +261,8 @@ def test_a_browser_draws_every_plot_without_complaint(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium or google-chrome installed")
-    store.write_text(tmp_path / "report.html", html.render([latency(), accuracy()]))
+    page = html.render([latency(), accuracy(), loads.load(loads.TOLD)])
+    store.write_text(tmp_path / "report.html", page)
     options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --dump-dom "
     options += "--disable-background-networking --disable-component-update --disable-sync "
     options += "--enable-logging=stderr --virtual-time-budget=5000"
@@ -256,5 +279,6 @@ def test_a_browser_draws_every_plot_without_complaint(tmp_path: Path) -> None:
         timeout=120,
     )
     panels = 2 + 2 + 2  # distributions and throughput at two batch sizes, start-up, memory
+    panels += 4  # closed loops twice, open loops, where a request's time goes
     assert done.stdout.count('class="plot js-plotly-plot"') == panels
     assert "CONSOLE" not in done.stderr

@@ -5,8 +5,10 @@ Knows nothing of how values are measured or shown.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +64,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_text(path: Path) -> str:
-    """What a file says; BenchError where it cannot be read."""
+    """What a file says, one that ends in .gz once it is unpacked; BenchError where none does."""
     try:
-        return path.read_text("utf-8")
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise BenchError(f"{path}: damaged: {error}") from error
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -1,4 +1,4 @@
-"""The report's plots on load: latency against throughput, and against the load that is offered."""
+"""The report's plots on load: latency, throughput, and where a request's time goes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CLOSED = "Closed loop: p50, and p99 dotted, against throughput"
 OPEN = "Open loop: p50, and p99 dotted, against offered load"
+CLIENTS = "Closed loop: throughput against clients"
+PARTS = "Where a request's time goes, medians in milliseconds, where the server tells"
 
 
 def colours(result: LoadResult) -> dict[str, str]:
@@ -25,11 +27,67 @@ def colours(result: LoadResult) -> dict[str, str]:
 
 
 def plots(result: LoadResult) -> list[Plot]:
-    """A line for each target: through its numbers of clients, and through its rates."""
-    found = [_plot(CLOSED, load_rows(result), result, lambda row: row.rate.value)]
-    if rows := sorted(open_rows(result, probes=True), key=_offered):
-        found.append(_plot(OPEN, rows, result, _offered))
-    return found
+    """A line for each target: through its numbers of clients, and through its rates; then bars."""
+    closed, rates = load_rows(result), sorted(open_rows(result, probes=True), key=_offered)
+    found = [_plot(CLOSED, closed, result, lambda row: row.rate.value), _clients(closed, result)]
+    if rates:
+        found.append(_plot(OPEN, rates, result, _offered))
+    told = [row for row in closed + open_rows(result) if row.parts.rest is not None]
+    return [*found, _parts(told)] if told else found
+
+
+def _clients(rows: Sequence[LoadRow], result: LoadResult) -> Plot:
+    traces = [
+        {
+            "meta": colour,
+            "name": name,
+            "mode": "lines+markers",
+            "x": [row.clients for row in rows if row.target == name],
+            "y": [row.rate.value for row in rows if row.target == name],
+            "line": {"width": 2},
+            "hovertemplate": f"{name}: %{{y:.0f}} a second with %{{x}} clients",
+        }
+        for name, colour in colours(result).items()
+    ]
+    layout = {
+        "xaxis": {"title": {"text": "clients"}, "type": "log", "tickvals": _counts(rows)},
+        "yaxis": {"title": {"text": "requests a second"}, "rangemode": "tozero"},
+    }
+    return Plot(CLIENTS, traces, layout)
+
+
+def _counts(rows: Sequence[LoadRow]) -> list[int]:
+    return sorted({row.clients for row in rows})
+
+
+def _parts(rows: Sequence[LoadRow]) -> Plot:
+    """A bar for each server and load: queue, compute, and the rest of the time at the client."""
+    names = [f"{row.target}, {_setting(row)}" for row in rows]
+    traces = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "meta": part,
+            "name": part,
+            "y": names,
+            "x": [getattr(row.parts, part) or 0.0 for row in rows],
+            "text": [f"{part} {getattr(row.parts, part) or 0.0:.2f}" for row in rows],
+            "textposition": "inside",
+            "insidetextanchor": "middle",
+            "hovertemplate": "%{text} ms",
+        }
+        for part in ("queue", "compute", "rest")
+    ]
+    layout = {
+        "xaxis": {"title": {"text": "milliseconds"}},
+        "yaxis": {"autorange": "reversed", "automargin": True, "showgrid": False},
+        "barmode": "stack",
+    }
+    return Plot(PARTS, traces, layout)
+
+
+def _setting(row: LoadRow) -> str:
+    return f"{row.clients} clients" if row.offered is None else f"{row.offered:.0f}/s"
 
 
 def _offered(row: LoadRow) -> float:

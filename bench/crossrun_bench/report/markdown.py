@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from crossrun_bench.results import Result
 
 
-# <!-- crossrun-bench: load 2 -->, whatever stands there now, <!-- end -->
-_PLACE = re.compile(r"(<!-- crossrun-bench: (\w+)(?: (\d+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+# <!-- crossrun-bench: load 2.1 -->, whatever stands there now, <!-- end -->
+_PLACE = re.compile(
+    r"(<!-- crossrun-bench: (\w+)(?: (\d+)(?:\.(\d+))?)? -->\n).*?(<!-- end -->)", re.DOTALL
+)
 
 
 def render(results: Sequence[Result]) -> str:
@@ -34,8 +36,8 @@ def render(results: Sequence[Result]) -> str:
 def renewed(text: str, results: Sequence[Result]) -> str:
     """`text` with new tables at the places that ask for some.
 
-    A place begins with `<!-- crossrun-bench: KIND N -->`, for the table of the Nth result of a
-    kind, the first where there is no N, and ends with `<!-- end -->`.
+    A place begins with `<!-- crossrun-bench: KIND N.M -->`, for the Mth table of the Nth result of
+    a kind, the first of the first where nothing is said, and ends with `<!-- end -->`.
 
     BenchError where there is no place, or no such result.
     """
@@ -48,12 +50,14 @@ def renewed(text: str, results: Sequence[Result]) -> str:
 
 
 def _filled(place: re.Match[str], results: Sequence[Result]) -> str:
-    begin, kind, number, end = place.groups()
+    begin, kind, number, which, end = place.groups()
     found = [result for result in results if kind_of(result) == kind]
     if not 1 <= int(number or 1) <= len(found):
         raise BenchError(f"{begin.strip()}: there are {len(found)} results of this kind")
-    table, *_ = tables([found[int(number or 1) - 1]])
-    return f"{begin}{_grid(table)}\n{end}"
+    shown = tables([found[int(number or 1) - 1]])
+    if not 1 <= int(which or 1) <= len(shown):
+        raise BenchError(f"{begin.strip()}: the result has {len(shown)} tables")
+    return f"{begin}{_grid(shown[int(which or 1) - 1])}\n{end}"
 
 
 def document(shown: Sequence[Table]) -> str:
