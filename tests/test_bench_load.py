@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
-from crossrun_bench import machine, store
+from crossrun_bench import machine, shared_memory, store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.load import closed_loop, counting, peers
 from crossrun_bench.load.summary import load_rows
@@ -96,6 +96,31 @@ def test_load_of_a_server_beside_onnxruntime_alone(
     assert "crossrun" in page.read_text()
 
 
+def test_our_server_is_asked_in_every_form(colours: Path, tmp_path: Path, run: Command) -> None:
+    """Bytes, numbers, shared memory, JPEG: a target each, all answered right; nothing is left."""
+    out = tmp_path / "l.json"
+    options = ["--form", "raw,typed,shm,jpeg", "--clients", 2, "--rounds", 1, "--seconds", 0.1]
+    done = run("crossrun-bench", "load", colours, "--model", "colours", *options, "--output", out)
+    assert done.returncode == 0, done.stderr
+    result = store.read(out)
+    assert isinstance(result, LoadResult)
+    served = [target for target in result.targets if not target.in_process]
+    names = ["crossrun", "crossrun typed", "crossrun shm", "crossrun jpeg"]
+    assert [target.target for target in served] == names
+    for target in served:
+        assert all(turn.us and not turn.errors for turn in target.turns)
+    assert not list(shared_memory.FOLDER.glob("crossrun-bench-*"))
+
+
+def test_an_unknown_form_is_refused(colours: Path, run: Command) -> None:
+    """With those there are, before anything is started."""
+    done = run("crossrun-bench", "load", colours, "--model", "colours", "--form", "raw,smoke")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "crossrun-bench: --form 'raw,smoke': expected some of raw, typed, shm, jpeg\n"
+    )
+
+
 def test_beside_a_neighbour_there_is_one_baseline(
     colours: Path, tmp_path: Path, run: Command
 ) -> None:
@@ -131,7 +156,7 @@ def test_a_wrong_answer_ends_the_run(request_: Request) -> None:
     with (
         fake(lambda *_: b"") as address,
         generating(request_) as turn,
-        pytest.raises(BenchError, match="generator: wrong answer: no output 'scores'"),
+        pytest.raises(BenchError, match="generator: expected an output 'scores', got "),
     ):
         turn(address)
 

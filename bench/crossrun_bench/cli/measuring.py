@@ -24,6 +24,7 @@ from crossrun_bench.cli.options import (
 )
 from crossrun_bench.cli.output import finish
 from crossrun_bench.errors import BenchError
+from crossrun_bench.load.tasks import FORMS
 from crossrun_bench.targets import COMPARED, ON_PROVIDERS, REFERENCE, TARGETS, TIMED, chosen
 
 # ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
@@ -146,6 +147,9 @@ def load(
     ] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 3.0,
+    form: Annotated[
+        str, typer.Option(help=f"How our server is asked, several of {', '.join(FORMS)}.")
+    ] = "raw",
     others: Annotated[
         str, typer.Option("--peers", help="Servers beside ours, of `make peers`, or all.")
     ] = "",
@@ -176,6 +180,7 @@ def load(
         clients=parsing.clients(clients, default=bool(slo) or not rate),
         rounds=rounds,
         seconds=seconds,
+        forms=tuple(dict.fromkeys(parsing.words(form))),
         peers=peers.chosen(parsing.words(others)),
         servers=dict(map(parsing.server, server or [])),
         neighbour=neighbour,

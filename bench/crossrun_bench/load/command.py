@@ -78,10 +78,11 @@ def _ready(plan: Plan, model: Model, cores: int) -> Iterator[tuple[Alone, Genera
     """Sessions in process and generators, all told what to ask; and the neighbour."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        pixels = drawn(folder, 1, model.height, model.width).pixels
+        picture = drawn(folder, 1, model.height, model.width)
+        pixels, (encoded,) = picture.pixels, picture.files
         sessions = load_targets.sessions(plan, model, pixels, cores)
         alone = [(s, stack.enter_context(_told("load.inprocess", str(s), s))) for s in sessions]
-        request = Request(model, pixels, str(folder / "expected.npy"))
+        request = Request(model, pixels, str(folder / "expected.npy"), encoded)
         alone[0][1].ask(do="answer", output=request.expected)
         asking = [_told("load.generator", "generator", request) for _ in range(plan.processes)]
         generators = [stack.enter_context(generator) for generator in asking]
@@ -140,10 +141,10 @@ def _alone(plan: Plan, session: Session, child: Piped, number: int) -> LoadTurn:
 @contextmanager
 def _started(server: Served) -> Iterator[Running]:
     if not server.command:
-        yield Running(server.name, server.address, None)
+        yield Running(server.name, server.address, None, server.form)
         return
     with running(server.name, server.command) as started:
-        yield Running(server.name, started.address, started.pid)
+        yield Running(server.name, started.address, started.pid, server.form)
 
 
 def _search(plan: Plan, servers: Sequence[Served], generators: Generators, turns: Turns) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from crossrun_bench.errors import BenchError
 from crossrun_bench.load import slo
+from crossrun_bench.load.tasks import FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +49,7 @@ class Plan:
     clients: Sequence[int]
     rounds: int
     seconds: float  # a turn
+    forms: Sequence[str] = ("raw",)  # in which our server is asked
     peers: Sequence[str] = ()
     servers: dict[str, str] = field(default_factory=dict)  # address of each that runs, by name
     neighbour: bool = False
@@ -54,6 +57,12 @@ class Plan:
     arrivals: str = "poisson"
     objective: Objective | None = None  # to find the highest rate for
     processes: int = 1  # that ask
+
+    def __post_init__(self) -> None:
+        """BenchError for a form of requests that is none."""
+        if not self.forms or not set(self.forms) <= set(FORMS):
+            asked = ",".join(self.forms)
+            raise BenchError(f"--form '{asked}': expected some of {', '.join(FORMS)}")
 
     @property
     def loads(self) -> list[Load]:

@@ -26,6 +26,7 @@ class Served:
     name: str
     command: Sequence[str] = ()
     address: str = ""
+    form: str = "raw"  # of requests, one of tasks.FORMS
 
 
 def sessions(plan: Plan, model: Model, pixels: str, cores: int) -> list[Session]:
@@ -42,7 +43,7 @@ def sessions(plan: Plan, model: Model, pixels: str, cores: int) -> list[Session]
 
 def servers(plan: Plan, model: Model, cores: int) -> list[Served]:
     """Ours, the peers in both settings that suit some number of clients, and those that run."""
-    found = [Served("crossrun", serve_command(plan.models, plan.name))]
+    found = [_ours(plan, form) for form in plan.forms]
     for peer in plan.peers:
         for many, threads in dict.fromkeys([(1, cores), (cores, 1)]):
             started = peers.command(peer, model, sessions=many, threads=threads)
@@ -52,3 +53,11 @@ def servers(plan: Plan, model: Model, cores: int) -> list[Served]:
             raise BenchError(f"--server '{name}={address}': another target is called that")
         found.append(Served(name, address=address))
     return found
+
+
+def _ours(plan: Plan, form: str) -> Served:
+    """With its defaults; shared memory has to be allowed."""
+    command = serve_command(plan.models, plan.name)
+    if form == "shm":
+        command.append("--shared-memory")
+    return Served("crossrun" if form == "raw" else f"crossrun {form}", command, form=form)

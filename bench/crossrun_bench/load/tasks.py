@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 from crossrun_bench.model import Model
 
+FORMS = ("raw", "typed", "shm", "jpeg")  # of requests
+
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, and the right answer; both as .npy files."""
+    """What is asked, and the right answer; arrays as .npy files."""
 
     model: Model
     pixels: str  # uint8 [1, H, W, 3]
     expected: str  # float32 [1, classes]
+    encoded: str = ""  # the same picture as JPEG, where it is asked about in this form
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class Running:
     name: str
     address: str
     pid: int | None
+    form: str = "raw"  # one of tasks.FORMS
 
 
 def taken(
@@ -51,7 +52,7 @@ def _asked(
     asking = [replace(generator, name=server.name) for generator in generators[: len(parts)]]
     for generator, part in zip(asking, parts, strict=True):
         told = {"warm": time.warm, "seconds": time.counted, **part}
-        generator.say(do="turn", address=server.address, **told)
+        generator.say(do="turn", address=server.address, form=server.form, **told)
     return [generator.hear() for generator in asking]
 
 

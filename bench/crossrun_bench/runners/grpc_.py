@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from numpy.typing import NDArray
+
     from crossrun_bench.model import Model
     from crossrun_bench.pictures import Batch
     from crossrun_bench.runners import Probabilities, Task
@@ -73,6 +75,22 @@ def infer_request(model: Model, shape: Sequence[int]) -> oip.ModelInferRequest:
     return oip.ModelInferRequest(model_name=model.name, inputs=[tensor])
 
 
+def raw_request(model: Model, tensor: NDArray[Any]) -> oip.ModelInferRequest:
+    """ModelInfer with raw contents, as tritonclient sends it."""
+    request = infer_request(model, tensor.shape)
+    request.raw_input_contents.append(tensor.tobytes())
+    return request
+
+
+def typed_request(model: Model, tensor: NDArray[Any]) -> oip.ModelInferRequest:
+    """ModelInfer with InferTensorContents: a number on the wire for each in the tensor."""
+    request = infer_request(model, tensor.shape)
+    contents = request.inputs[0].contents
+    whole = model.input_type == "UINT8"
+    (contents.uint_contents if whole else contents.fp32_contents).extend(tensor.ravel().tolist())
+    return request
+
+
 def probabilities(model: Model, reply: oip.ModelInferResponse) -> Probabilities:
     """The model's output, whether the server gives it raw or typed."""
     names = [output.name for output in reply.outputs]
@@ -96,9 +114,7 @@ class RawTensor:
 
     def run(self, batch: Batch) -> Probabilities:
         """Bytes of the tensor out, bytes of the probabilities back."""
-        pixels = as_input(self._model, batch.pixels)
-        request = infer_request(self._model, pixels.shape)
-        request.raw_input_contents.append(pixels.tobytes())
+        request = raw_request(self._model, as_input(self._model, batch.pixels))
         return probabilities(self._model, answered(self._stub.ModelInfer, request))
 
 
@@ -107,13 +123,7 @@ class TypedTensor(RawTensor):
 
     def run(self, batch: Batch) -> Probabilities:
         """Numbers out; the server answers in bytes all the same."""
-        pixels = as_input(self._model, batch.pixels)
-        request = infer_request(self._model, pixels.shape)
-        contents = request.inputs[0].contents
-        whole = self._model.input_type == "UINT8"
-        (contents.uint_contents if whole else contents.fp32_contents).extend(
-            pixels.ravel().tolist()
-        )
+        request = typed_request(self._model, as_input(self._model, batch.pixels))
         return probabilities(self._model, answered(self._stub.ModelInfer, request))
 
 
@@ -128,7 +138,12 @@ class EncodedPictures:
         """Ask for all classes, so that the answer is as complete as a tensor."""
         classes = self._model.classes
         results = classify(self._stub, self._model.name, batch.encoded, top_k=classes)
-        answer = np.zeros((len(results), classes), np.float32)
-        for row, result in zip(answer, results, strict=True):
-            row[[c.index for c in result.classes]] = [c.score for c in result.classes]
-        return answer
+        return scores(results, classes)
+
+
+def scores(results: Sequence[vision.Classification], classes: int) -> Probabilities:
+    """Of each picture the score of each class, by its position."""
+    answer = np.zeros((len(results), classes), np.float32)
+    for row, result in zip(answer, results, strict=True):
+        row[[c.index for c in result.classes]] = [c.score for c in result.classes]
+    return answer

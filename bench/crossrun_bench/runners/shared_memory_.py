@@ -12,6 +12,9 @@ from crossrun_bench.model import as_input
 from crossrun_bench.runners.grpc_ import RawTensor, answered, infer_request
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from crossrun_bench.model import Model
     from crossrun_bench.pictures import Batch
     from crossrun_bench.runners import Probabilities, Task
 
@@ -36,21 +39,30 @@ class SharedTensor(RawTensor):
         if answer_size + pixels.nbytes > len(self._memory):
             self._register(answer_size + pixels.nbytes)
         np.frombuffer(self._memory, pixels.dtype, pixels.size, answer_size)[:] = pixels.ravel()
-        request = infer_request(self._model, pixels.shape)
-        _place(request.inputs[0], answer_size, pixels.nbytes)
-        _place(request.outputs.add(name=self._model.output_name), 0, answer_size)
-        answered(self._stub.ModelInfer, request)
+        answered(self._stub.ModelInfer, placed_request(self._model, pixels, answer_size))
         return np.frombuffer(self._memory, np.float32, shape[0] * shape[1]).reshape(shape).copy()
 
     def _register(self, byte_size: int) -> None:
         """Forget the region of before and register a larger one."""
-        forget = oip.SystemSharedMemoryUnregisterRequest(name=_REGION)
-        answered(self._stub.SystemSharedMemoryUnregister, forget)
-        with shared_memory.created(byte_size) as (key, self._memory):
-            region = oip.SystemSharedMemoryRegisterRequest(
-                name=_REGION, key=key, byte_size=byte_size
-            )
-            answered(self._stub.SystemSharedMemoryRegister, region)
+        self._memory = registered(self._stub, byte_size)
+
+
+def registered(stub: Any, byte_size: int) -> Any:
+    """Memory of a region that the server knows, in the place of any of before."""
+    forget = oip.SystemSharedMemoryUnregisterRequest(name=_REGION)
+    answered(stub.SystemSharedMemoryUnregister, forget)
+    with shared_memory.created(byte_size) as (key, memory):
+        region = oip.SystemSharedMemoryRegisterRequest(name=_REGION, key=key, byte_size=byte_size)
+        answered(stub.SystemSharedMemoryRegister, region)
+    return memory
+
+
+def placed_request(model: Model, pixels: NDArray[Any], answer_size: int) -> oip.ModelInferRequest:
+    """ModelInfer whose tensors lie in the region: the probabilities, then the pixels."""
+    request = infer_request(model, pixels.shape)
+    _place(request.inputs[0], answer_size, pixels.nbytes)
+    _place(request.outputs.add(name=model.output_name), 0, answer_size)
+    return request
 
 
 def _place(tensor: Any, offset: int, byte_size: int) -> None:

@@ -1,0 +1,88 @@
+"""The forms in which a picture is asked about: the message of each, and how its reply is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crossrun.oip import grpc_service_pb2 as oip
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from crossrun.v1 import vision_pb2 as vision
+from crossrun_bench.model import as_input
+from crossrun_bench.runners.grpc_ import probabilities, raw_request, scores, typed_request
+from crossrun_bench.runners.shared_memory_ import placed_request, registered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import grpc
+    from numpy.typing import NDArray
+
+    from crossrun_bench.load.tasks import Request
+
+    Answer = NDArray[np.float32]
+
+_INFER = "/inference.GRPCInferenceService/ModelInfer"
+_CLASSIFY = "/crossrun.v1.Vision/Classify"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A method, the message that is sent to it again and again, and what reads a reply."""
+
+    method: str
+    body: bytes
+    read: Callable[[bytes], Answer]
+
+
+def raw(request: Request, _: grpc.Channel) -> Form:
+    """The tensor's bytes, as any server of the protocol takes them."""
+    return _inferring(request, raw_request(request.model, _tensor(request)))
+
+
+def typed(request: Request, _: grpc.Channel) -> Form:
+    """The tensor's numbers."""
+    return _inferring(request, typed_request(request.model, _tensor(request)))
+
+
+def jpeg(request: Request, _: grpc.Channel) -> Form:
+    """The picture as it was encoded; the server decodes it."""
+    model, encoded = request.model, Path(request.encoded).read_bytes()
+    asked = vision.ClassifyRequest(model=model.name, images=[encoded], top_k=model.classes)
+
+    def read(reply: bytes) -> Answer:
+        return scores(vision.ClassifyResponse.FromString(reply).results, model.classes)
+
+    return Form(_CLASSIFY, asked.SerializeToString(), read)
+
+
+def shared(request: Request, channel: grpc.Channel) -> Form:
+    """Where the tensors lie in memory that the server shares: one region for all callers."""
+    model, tensor = request.model, _tensor(request)
+    answer_size = np.dtype(np.float32).itemsize * model.classes
+    memory = registered(GRPCInferenceServiceStub(channel), answer_size + tensor.nbytes)
+    np.frombuffer(memory, tensor.dtype, tensor.size, answer_size)[:] = tensor.ravel()
+    body = placed_request(model, tensor, answer_size).SerializeToString()
+    return Form(_INFER, body, lambda _: np.frombuffer(memory, np.float32, model.classes).copy())
+
+
+MAKERS: dict[str, Callable[[Request, grpc.Channel], Form]] = {
+    "raw": raw,
+    "typed": typed,
+    "jpeg": jpeg,
+    "shm": shared,
+}
+
+
+def _tensor(request: Request) -> NDArray[Any]:
+    return as_input(request.model, np.load(request.pixels))
+
+
+def _inferring(request: Request, asked: oip.ModelInferRequest) -> Form:
+    def read(reply: bytes) -> Answer:
+        return probabilities(request.model, oip.ModelInferResponse.FromString(reply))
+
+    return Form(_INFER, asked.SerializeToString(), read)
