@@ -156,7 +156,7 @@ def test_a_wrong_answer_ends_the_run(request_: Request) -> None:
     with (
         fake(lambda *_: b"") as address,
         generating(request_) as turn,
-        pytest.raises(BenchError, match="generator: expected an output 'scores', got "),
+        pytest.raises(BenchError, match="generator: expected an output 'scores', got"),
     ):
         turn(address)
 

@@ -8,7 +8,7 @@ import pytest
 
 from crossrun_bench import store, suite
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import LatencyResult, LoadResult
+from crossrun_bench.results import LatencyResult, Result
 from tests.conftest import Command
 
 LATENCY = """
@@ -19,14 +19,7 @@ batch = "1"
 rounds = 1
 targets = "onnxruntime"
 """
-LOAD = """
-[[step]]
-run = "load"
-model = "colours"
-clients = "1"
-rounds = 1
-seconds = 0.05
-"""
+LATER = LATENCY.replace('batch = "1"', 'batch = "2"')
 
 
 @pytest.fixture
@@ -34,6 +27,11 @@ def study(tmp_path: Path, colours: Path) -> Path:
     """The folder of a study whose models are there already."""
     shutil.copytree(colours, tmp_path / "study" / "models")
     return tmp_path / "study"
+
+
+def latencies(found: list[Result]) -> list[LatencyResult]:
+    assert all(isinstance(result, LatencyResult) for result in found)
+    return [result for result in found if isinstance(result, LatencyResult)]
 
 
 def written(folder: Path, text: str) -> Path:
@@ -44,22 +42,23 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_study_goes_on_where_it_was_ended(tmp_path: Path, study: Path, run: Command) -> None:
     """Steps with a result are not run again; the study holds all results and the suite."""
-    text = LATENCY + LOAD
+    text = LATENCY + LATER
     file = written(tmp_path, text)
     done = run("crossrun-bench", "run", file, "--output", study)
     assert done.returncode == 0, done.stderr
     first = (study / "01-latency.json").read_bytes()
-    (study / "02-load.json").unlink()
+    (study / "02-latency.json").unlink()
     again = run("crossrun-bench", "run", file, "--output", study)
     assert again.returncode == 0, again.stderr
     assert (study / "01-latency.json").read_bytes() == first
     found = store.read_all(study / "study.json")
-    assert [type(result) for result in found] == [LatencyResult, LoadResult]
+    assert [[turn.batch for turn in r.targets[0].turns] for r in latencies(found)] == [
+        [1, 1],
+        [2, 2],
+    ]
     assert json.loads((study / "study.json").read_text())["suite"] == text
     assert "Latency of colours" in (study / "report.md").read_text()
-    assert "Load on colours" in (study / "report.html").read_text()
-    shown = run("crossrun-bench", "report", study / "study.json")
-    assert "Load on colours" in shown.stdout
+    assert "<h2>Latency</h2>" in (study / "report.html").read_text()
 
 
 def test_a_study_begins_with_the_export(tmp_path: Path, run: Command) -> None:
@@ -76,12 +75,12 @@ def test_a_study_begins_with_the_export(tmp_path: Path, run: Command) -> None:
 
 def test_a_step_that_fails_ends_the_study(tmp_path: Path, study: Path, run: Command) -> None:
     """With its own words and the step's name; results before it are kept."""
-    file = written(tmp_path, LATENCY + LOAD.replace("colours", "nothing"))
+    file = written(tmp_path, LATENCY + LATER.replace("colours", "nothing"))
     done = run("crossrun-bench", "run", file, "--output", study)
     assert done.returncode == 1
     assert "nothing" in done.stderr
     assert done.stderr.endswith(
-        "load ended with status 1; run the suite again to go on from there\n"
+        "latency ended with status 1; run the suite again to go on from there\n"
     )
     assert (study / "01-latency.json").exists()
     assert not (study / "study.json").exists()
@@ -92,7 +91,7 @@ def test_results_of_two_suites_do_not_mix(tmp_path: Path, study: Path, run: Comm
     assert (
         run("crossrun-bench", "run", written(tmp_path, LATENCY), "--output", study).returncode == 0
     )
-    done = run("crossrun-bench", "run", written(tmp_path, LATENCY + LOAD), "--output", study)
+    done = run("crossrun-bench", "run", written(tmp_path, LATENCY + LATER), "--output", study)
     assert done.returncode == 1
     assert "holds results of another suite" in done.stderr
 
