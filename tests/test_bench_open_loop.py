@@ -259,7 +259,7 @@ def test_throughput_against_clients_and_the_parts_of_a_request_are_plotted() -> 
     found = plotted(html.render([load(TOLD)]))
     clients = found["Closed loop: throughput against clients"]
     assert [trace["x"] for trace in clients if trace["name"] == "crossrun"] == [[4]]
-    title = "Where a request's time goes, medians in milliseconds, where the server tells"
+    title = "Where a request's time goes, medians, where the server tells"
     queue, compute, rest = found[title]
     assert (queue["x"], compute["x"], rest["x"]) == ([1.0], [3.0], [6.0])
     assert queue["y"] == ["crossrun, 400/s"]

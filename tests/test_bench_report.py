@@ -30,6 +30,7 @@ from tests.conftest import ROOT, Command
 
 MACHINE = machine.describe()
 INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 10)
+STUDY = ROOT / "bench" / "study.json.gz"
 MILLISECONDS = {"keras-predict": 80.0, "tf-function": 20.0, "onnxruntime": 8.0}
 
 
@@ -149,7 +150,12 @@ def test_a_packed_file_is_read(tmp_path: Path) -> None:
 def test_the_tables_of_our_documents_are_those_of_the_study(name: str) -> None:
     """None was typed by hand, and none was left behind when the study was made anew."""
     text = (ROOT / name).read_text()
-    assert markdown.renewed(text, store.read_all(ROOT / "bench" / "study.json.gz")) == text
+    assert markdown.renewed(text, store.read_all(STUDY)) == text
+
+
+def test_our_report_is_that_of_the_study() -> None:
+    """The one that the README links."""
+    assert (ROOT / "bench" / "report.md").read_text() == markdown.render(store.read_all(STUDY))
 
 
 def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, run: Command) -> None:

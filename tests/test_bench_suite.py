@@ -58,7 +58,7 @@ def test_a_study_goes_on_where_it_was_ended(tmp_path: Path, study: Path, run: Co
     ]
     assert json.loads((study / "study.json").read_text())["suite"] == text
     assert "Latency of colours" in (study / "report.md").read_text()
-    assert "<h2>Latency</h2>" in (study / "report.html").read_text()
+    assert "<h2>Latency of colours" in (study / "report.html").read_text()
 
 
 def test_a_study_begins_with_the_export(tmp_path: Path, run: Command) -> None:

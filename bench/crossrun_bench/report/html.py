@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.report import differences, figures, load, load_plots, pareto, plots, tables
-from crossrun_bench.report.headlines import headlines
+from crossrun_bench.report.headlines import Headline, headlines
 from crossrun_bench.results import AccuracyResult, LatencyResult, LoadResult, PrecisionResult
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def render(results: Sequence[Result]) -> str:
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page: str = environment.get_template("report.html").render(
         warnings=[w for table in tables.tables(results) for w in table.warnings],
-        headlines=headlines(results),
+        headlines=_first_of_each(headlines(results)),
         model=figures.subject(results[0]),
         sections=[*map(_section, results), *_pareto(results)],
         machine=tables.machines(results),
@@ -40,6 +40,11 @@ def render(results: Sequence[Result]) -> str:
         plotly=get_plotlyjs() if any(isinstance(r, _PLOTTED) for r in results) else "",
     )
     return page
+
+
+def _first_of_each(found: Sequence[Headline]) -> list[Headline]:
+    """Of several results that say the same thing the first; the tables have the others."""
+    return list({headline.caption: headline for headline in reversed(found)}.values())[::-1]
 
 
 def _machine_line(result: Result) -> str:
@@ -75,10 +80,14 @@ def _pareto(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _load(result: LoadResult) -> dict[str, Any]:
+    plots = load_plots.plots(result)
+    legend = [(colour, target) for target, colour in load_plots.colours(result).items()]
+    if any(plot.title == load_plots.TIME for plot in plots):
+        legend += [(part, part) for part in load_plots.PARTS]
     return {
         "kind": "load",
-        "targets": [(colour, target) for target, colour in load_plots.colours(result).items()],
-        "plots": [asdict(plot) for plot in load_plots.plots(result)],
+        "targets": legend,
+        "plots": [asdict(plot) for plot in plots],
         "tables": load.tables(result),
     }
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 CLOSED = "Closed loop: p50, and p99 dotted, against throughput"
 OPEN = "Open loop: p50, and p99 dotted, against offered load"
 CLIENTS = "Closed loop: throughput against clients"
-PARTS = "Where a request's time goes, medians in milliseconds, where the server tells"
+TIME = "Where a request's time goes, medians, where the server tells"
+PARTS = ("queue", "compute", "rest")
 
 
 def colours(result: LoadResult) -> dict[str, str]:
@@ -71,19 +72,21 @@ def _parts(rows: Sequence[LoadRow]) -> Plot:
             "name": part,
             "y": names,
             "x": [getattr(row.parts, part) or 0.0 for row in rows],
-            "text": [f"{part} {getattr(row.parts, part) or 0.0:.2f}" for row in rows],
+            "text": [f"{getattr(row.parts, part) or 0.0:.2f}" for row in rows],
             "textposition": "inside",
+            "textangle": 0,
             "insidetextanchor": "middle",
-            "hovertemplate": "%{text} ms",
+            "hovertemplate": f"{part} %{{text}} ms",
         }
-        for part in ("queue", "compute", "rest")
+        for part in PARTS
     ]
     layout = {
         "xaxis": {"title": {"text": "milliseconds"}},
         "yaxis": {"autorange": "reversed", "automargin": True, "showgrid": False},
         "barmode": "stack",
+        "uniformtext": {"minsize": 10, "mode": "hide"},
     }
-    return Plot(PARTS, traces, layout)
+    return Plot(TIME, traces, layout)
 
 
 def _setting(row: LoadRow) -> str:
