@@ -9,7 +9,7 @@
     [[step]]
     run = "latency"             # crossrun-bench, on that repository
     model = "mobilenet"
-    provider-option = ["a", "b"]  # given twice
+    variant = ["openvino", "openvino num_of_threads=1"]  # given twice
     json = true                 # a flag
 
 Each step is a command with its options, so whatever can be typed can be a step; what the options
