@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from crossrun_bench import store, suite
+from crossrun_bench.cli.app import check
 from crossrun_bench.errors import BenchError
 from crossrun_bench.results import LatencyResult, Result
-from tests.conftest import Command
+from tests.conftest import BIN, Command
 
 LATENCY = """
 [[step]]
@@ -61,16 +62,25 @@ def test_a_study_goes_on_where_it_was_ended(tmp_path: Path, study: Path, run: Co
     assert "<h2>Latency of colours" in (study / "report.html").read_text()
 
 
-def test_a_study_begins_with_the_export(tmp_path: Path, run: Command) -> None:
-    """Exported models are what the next steps measure; what was exported is not exported again."""
-    export = '[[step]]\nrun = "export mobilenet"\nweights = "bundled"\nname = "colours"\n'
+def test_a_study_begins_with_the_export(
+    tmp_path: Path, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Into the repository that the next steps measure, with its options; and only once."""
+    beside = tmp_path / "bin"
+    beside.mkdir()
+    monkeypatch.setattr(suite, "sibling", lambda command, _: str(beside / command))
+    (beside / "crossrun-bench").symlink_to(BIN / "crossrun-bench")
+    (beside / "crossrun-export").write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/exported; cp -r {colours} "$5"\n'
+    )
+    (beside / "crossrun-export").chmod(0o755)
+    export = '[[step]]\nrun = "export mobilenet"\nalpha = 0.25\n'
     file, folder = written(tmp_path, export + LATENCY), tmp_path / "study"
-    done = run("crossrun-bench", "run", file, "--output", folder)
-    assert done.returncode == 0, done.stderr
-    model = folder / "models" / "colours" / "1" / "model.onnx"
-    before = model.stat().st_mtime_ns
-    assert run("crossrun-bench", "run", file, "--output", folder).returncode == 0
-    assert model.stat().st_mtime_ns == before
+    for _ in range(2):
+        found = suite.run(suite.read(str(file), folder), "crossrun-bench run", check)
+    assert [type(result) for result in found] == [LatencyResult]
+    told = f"mobilenet --alpha 0.25 --output {folder}/models\n"
+    assert (tmp_path / "exported").read_text() == told
 
 
 def test_a_step_that_fails_ends_the_study(tmp_path: Path, study: Path, run: Command) -> None:
@@ -148,8 +158,6 @@ def test_the_suites_that_come_along_are_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every step of them is a command of this version, with options that it has."""
-    from crossrun_bench.cli.app import check
-
     monkeypatch.setenv("IMAGES", "bundled")
     for name in ("quick", "readme", "full"):
         for step in suite.read(name, tmp_path).steps:
