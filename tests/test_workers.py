@@ -1,5 +1,6 @@
 """Several workers on one port: a real server, real clients, workers that are killed."""
 
+import asyncio
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun_server.link import Lost, Peer, answering
 from tests import models
 from tests.conftest import Command, Server, serving
 from tests.test_control import index, load, multiply, product, ready, unload
@@ -250,6 +252,30 @@ def _worker_of(server: Server, channel: grpc.Channel) -> int:
     Stub(channel).ModelInfer(message)
     found = re.findall(r" (\d+) \S+\] kept version 1, request 'whose'", server.log.read_text())
     return int(found[-1])
+
+
+@pytest.mark.parametrize("how", ["closed", "left"])
+def test_a_call_to_a_worker_that_is_let_go_has_an_end(how: str, tmp_path: Path) -> None:
+    """It is lost, where its connection is closed first; who is cancelled himself stays so."""
+
+    async def scenario() -> None:
+        called = asyncio.Event()
+
+        async def never() -> None:
+            called.set()
+            await asyncio.Event().wait()
+
+        async with answering(tmp_path / "1", {"never": never}):
+            peer = Peer(tmp_path / "1")
+            waiting = asyncio.create_task(peer.call("never"))
+            await called.wait()
+            if how == "left":
+                waiting.cancel()
+            await peer.close()
+            with pytest.raises(Lost if how == "closed" else asyncio.CancelledError):
+                await waiting
+
+    asyncio.run(scenario())
 
 
 def test_a_model_that_is_broken_on_disk(explicit: Server, repository: Path) -> None:

@@ -3,6 +3,7 @@
 The sockets lie in a folder that only this user may enter, which is why objects may be pickled.
 """
 
+import asyncio
 import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -69,7 +70,12 @@ class Peer:
             return await method(arguments, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise Lost(error.details()) from error
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller and caller.cancelling():
+                raise
+            raise Lost("the connection was closed") from None  # by `close`
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection; who waits for an answer gets none."""
         await self._channel.close()
