@@ -51,12 +51,22 @@ def generator(request: Request) -> Iterator[Piped]:
 @contextmanager
 def fake(answer: Answer) -> Iterator[str]:
     """A server whose ModelInfer is `answer`, bytes to bytes; gives its address."""
-    server = grpc.server(futures.ThreadPoolExecutor(2))
+    with server({"inference.GRPCInferenceService": {"ModelInfer": unary(answer)}}) as address:
+        yield address
+
+
+def unary(*how: Any) -> Any:
+    """A method of one request and one reply; `how` as grpc has it."""
     made: Any = grpc.unary_unary_rpc_method_handler
-    handler = made(answer)
+    return made(*how)
+
+
+@contextmanager
+def server(services: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """A server of these methods, by service; gives its address."""
+    server = grpc.server(futures.ThreadPoolExecutor(2))
     generic: Any = grpc.method_handlers_generic_handler
-    service = generic("inference.GRPCInferenceService", {"ModelInfer": handler})
-    server.add_generic_rpc_handlers((service,))
+    server.add_generic_rpc_handlers([generic(*service) for service in services.items()])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -32,6 +32,7 @@ from crossrun_bench.results import (
     Turn,
 )
 from tests.conftest import Command
+from tests.test_bench_throughput import result as throughput
 
 MACHINE = dataclasses.replace(machine.describe(), usage_before=None)
 INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny", "sha256": "1"}, 8, 8, 10)
@@ -409,3 +410,9 @@ def test_open_loops_are_compared_by_their_rate() -> None:
     both = dataclasses.replace(result, targets=(dataclasses.replace(target, turns=turns),))
     found = compare(both, both, apart=5.0, allow_unlike=False).changes
     assert list(dict.fromkeys(change.setting for change in found)) == ["4 clients", "50/s"]
+
+
+def test_what_is_not_compared_yet_is_said() -> None:
+    """Throughput has neither targets nor clients."""
+    with pytest.raises(BenchError, match="results of 'throughput' cannot be compared yet"):
+        compared(throughput(), throughput())

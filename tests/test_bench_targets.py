@@ -3,7 +3,6 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from crossrun_bench.runners import Task
 from crossrun_bench.serving import serving
 from crossrun_bench.targets import TARGETS, chosen, runner_for
 from crossrun_bench.tasks import Asked, subjects_of
+from tests import fakes
 from tests.conftest import Server
 
 FLOAT_SIGNATURE = ("DT_FLOAT", [-1, 8, 8, 3])
@@ -51,21 +51,15 @@ def pictures(tmp_path: Path) -> Pictures:
 @contextmanager
 def fake(*services: tuple[str, dict[str, tuple[type[Any], Method]]]) -> Iterator[str]:
     """A server of services with some methods, each with the message it takes; its address."""
-    server = grpc.server(futures.ThreadPoolExecutor(2))
-    unary: Any = grpc.unary_unary_rpc_method_handler
-    generic: Any = grpc.method_handlers_generic_handler
-    for service, methods in services:
-        handlers = {
-            name: unary(answer, taken.FromString, lambda reply: reply.SerializeToString())
+    handlers = {
+        service: {
+            name: fakes.unary(answer, taken.FromString, lambda reply: reply.SerializeToString())
             for name, (taken, answer) in methods.items()
         }
-        server.add_generic_rpc_handlers((generic(service, handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
+        for service, methods in services
+    }
+    with fakes.server(handlers) as address:
+        yield address
 
 
 def left_behind() -> list[Path]:

@@ -10,20 +10,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import LoadResult, PrecisionResult, kind
+from crossrun_bench.results import (
+    AccuracyResult,
+    LatencyResult,
+    LoadResult,
+    PrecisionResult,
+    kind,
+)
 
 if TYPE_CHECKING:
     from crossrun_bench.results import ModelInfo, Result
 
     Facts = dict[str, str | None]  # None: not known
 
+COMPARABLE = (LatencyResult, AccuracyResult, PrecisionResult, LoadResult)
 MEMORY = 0.1  # sizes of memory this much apart are alike: what a kernel reserves differs
 Pair = tuple[str, str, str]  # a name, and what it is before and after
 
 
 def check_kinds(before: Result, after: Result) -> None:
-    """BenchError for results of different commands."""
+    """BenchError for results of different commands, or of one that is not compared."""
     kinds = kind(before), kind(after)
+    if not isinstance(before, COMPARABLE):
+        raise BenchError(f"results of '{kinds[0]}' cannot be compared yet")
     if kinds[0] != kinds[1]:
         raise BenchError(f"cannot compare results of '{kinds[0]}' with those of '{kinds[1]}'")
 
