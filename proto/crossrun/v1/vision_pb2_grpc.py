@@ -40,6 +40,11 @@ class VisionStub(object):
                 request_serializer=crossrun_dot_v1_dot_vision__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=crossrun_dot_v1_dot_vision__pb2.ClassifyResponse.FromString,
                 _registered_method=True)
+        self.Detect = channel.unary_unary(
+                '/crossrun.v1.Vision/Detect',
+                request_serializer=crossrun_dot_v1_dot_vision__pb2.DetectRequest.SerializeToString,
+                response_deserializer=crossrun_dot_v1_dot_vision__pb2.DetectResponse.FromString,
+                _registered_method=True)
 
 
 class VisionServicer(object):
@@ -55,6 +60,14 @@ class VisionServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Detect(self, request, context):
+        """Finds the objects in each picture. All pictures of a request are answered,
+        or the request fails, as for Classify.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_VisionServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +75,11 @@ def add_VisionServicer_to_server(servicer, server):
                     servicer.Classify,
                     request_deserializer=crossrun_dot_v1_dot_vision__pb2.ClassifyRequest.FromString,
                     response_serializer=crossrun_dot_v1_dot_vision__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'Detect': grpc.unary_unary_rpc_method_handler(
+                    servicer.Detect,
+                    request_deserializer=crossrun_dot_v1_dot_vision__pb2.DetectRequest.FromString,
+                    response_serializer=crossrun_dot_v1_dot_vision__pb2.DetectResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +110,33 @@ class Vision(object):
             '/crossrun.v1.Vision/Classify',
             crossrun_dot_v1_dot_vision__pb2.ClassifyRequest.SerializeToString,
             crossrun_dot_v1_dot_vision__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Detect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/crossrun.v1.Vision/Detect',
+            crossrun_dot_v1_dot_vision__pb2.DetectRequest.SerializeToString,
+            crossrun_dot_v1_dot_vision__pb2.DetectResponse.FromString,
             options,
             channel_credentials,
             insecure,
