@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -157,12 +157,18 @@ def pictures(
     count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 200,
     seed: Annotated[int, typer.Option(help="Other seeds, other pictures.")] = 1,
     size: Annotated[int, typer.Option(min=32, help="Height and width.")] = 256,
+    objects: Annotated[
+        Literal["one", "several"], typer.Option(help="In a picture; several overlap.")
+    ] = "one",
 ) -> None:
-    """Draw labelled pictures for the bundled model, in the layout of ImageNet folders."""
+    """Draw pictures for the bundled models: DIR/CLASS/*.png, or DIR/pictures/*.png of several.
+
+    Either way DIR/boxes.json tells, in COCO's form, what is where.
+    """
     from crossrun_export import scenes
 
     with console.status(f"drawing {count} pictures"):
-        scenes.write_folder(directory, count, seed, size)
+        scenes.write_folder(directory, count, seed, size, objects)
 
 
 @app.command()
