@@ -64,6 +64,7 @@ class Model:
         self.metadata = metadata
         self.inputs = {spec.name: spec for spec in config.inputs}
         self.outputs = {spec.name: spec for spec in config.outputs}
+        self._required = {spec.name for spec in config.required}
         self.assignments = assignments
         self.statistics = instruments.statistics
         self.cache = instruments.cache
@@ -156,7 +157,7 @@ class Model:
                 observe(record)
 
     def _rows(self, inputs: Mapping[str, Array]) -> int:
-        return len(next(iter(inputs.values()))) if self.config.max_batch_size else 1
+        return next((len(x) for x in inputs.values()), 1) if self.config.max_batch_size else 1
 
     def _check(self, inputs: Mapping[str, Array]) -> None:
         for name, array in inputs.items():
@@ -165,7 +166,7 @@ class Model:
                 raise InvalidRequest(
                     f"input {name!r} has shape {list(array.shape)}, expected {list(spec.shape)}"
                 )
-        if missing := self.inputs.keys() - inputs.keys():
+        if missing := self._required - inputs.keys():
             raise InvalidRequest(f"{self.name!r} needs the input {', '.join(sorted(missing))} too")
         if self.config.max_batch_size:
             self._check_batch({name: len(array) for name, array in inputs.items()})
