@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import json_format, text_format
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import fields, placement, policies
+from crossrun_server import detection, fields, placement, policies
+from crossrun_server.detection import Detection
 from crossrun_server.errors import LoadError, PollError
 from crossrun_server.queueing import Policy
 from crossrun_server.reshape import Reshapes
@@ -41,6 +42,7 @@ class ServedConfig:
     outputs: tuple[TensorSpec, ...]
     policy: Policy
     reshapes: Reshapes
+    detection: Detection | None = None  # for a model that finds objects
 
     @property
     def required(self) -> tuple[TensorSpec, ...]:
@@ -108,7 +110,12 @@ def complete(
     served_inputs = _merge(proto.input, inputs, batched)
     served_outputs = _merge(proto.output, outputs, batched)
     return ServedConfig(
-        proto, served_inputs, served_outputs, policies.read(proto), _reshapes(proto, batched)
+        proto,
+        served_inputs,
+        served_outputs,
+        policies.read(proto),
+        _reshapes(proto, batched),
+        detection.read(proto, served_outputs),
     )
 
 
@@ -156,7 +163,8 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
-    return (f"parameters.{key}" for key in proto.parameters if not placement.understands(key))
+    known = (placement.understands, detection.understands)
+    return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))
 
 
 def _automatic(name: str, specs: Sequence[TensorSpec]) -> pb.ModelConfig:

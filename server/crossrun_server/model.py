@@ -131,6 +131,11 @@ class Model:
         """Find an output by name, or raise InvalidRequest."""
         return _find(name, self.outputs, f"{self.name!r} has no output {name!r}; its outputs are")
 
+    def label(self, output: str, index: int) -> str:
+        """Name a class of an output; the index itself where there is no label for it."""
+        labels = self.labels.get(output, ())
+        return labels[index] if index < len(labels) else str(index)
+
     async def drain(self) -> None:
         """Wait until nobody uses it and nothing of it runs, not even for a caller who left."""
         await self._unused.wait()
