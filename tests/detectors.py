@@ -54,6 +54,7 @@ def write_all(root: Path) -> Path:
     """Write every detector, and a classifier, into a repository."""
     models.write(root, "finder", finder(), FINDER + OPTIONS, labels=LABELS)
     models.write(root, "letterboxed", resized("letterbox"), FINDER, labels=LABELS)
+    models.write(root, "unclear", resized("fit"), FINDER, labels=LABELS)
     models.write(root, "localizer", localizer(), LOCALIZER, labels=LABELS)
     models.write(root, "foreign", foreign(), FOREIGN, labels=LABELS)
     models.write(root, "uncounted", uncounted(), "max_batch_size: 4")
