@@ -1,0 +1,173 @@
+"""Draws boxes and labels on pictures so that they can be read on any background.
+
+A box is a bright line between two dark ones, a label dark or light on a plate of that colour. Knows
+nothing of models and servers.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from PIL import ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from PIL import Image
+
+Colour = tuple[int, int, int]
+Edges = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+_GOLDEN = 0.618034  # a turn of the colour wheel: neighbouring classes lie far apart on it
+_LEAST_FONT = 11  # pixels; what can still be read
+_ELLIPSIS = "…"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A box to draw, what is written on it, and the class that it has the colour of."""
+
+    box: Edges
+    text: str
+    number: int  # from 0
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A label and the rectangle that it is written on."""
+
+    edges: Edges
+    text: str
+    fill: Colour
+    ink: Colour
+
+
+def draw(picture: Image.Image, marks: Sequence[Mark]) -> Image.Image:
+    """A copy of a picture, RGB, with the marks; of those that lie one on another the first on top.
+
+    Lines and letters grow with the picture.
+    """
+    drawn = picture.convert("RGB")
+    if drawn is picture:
+        drawn = picture.copy()
+    canvas = ImageDraw.Draw(drawn)
+    line = max(1, round(max(drawn.size) / 320))
+    for mark in reversed(marks):
+        _outline(canvas, mark, line)
+    font = _font(drawn.size)
+    for plate in reversed(plates(drawn.size, marks)):
+        canvas.rectangle(_inclusive(plate.edges), plate.fill, BLACK)
+        middle = (plate.edges[0] + plate.edges[2]) / 2, (plate.edges[1] + plate.edges[3]) / 2
+        canvas.text(middle, plate.text, plate.ink, font, anchor="mm")
+    return drawn
+
+
+def plates(size: tuple[int, int], marks: Sequence[Mark]) -> list[Plate]:
+    """Where labels go in a picture of `size`, width and height; none where no letter has room.
+
+    All lie within the picture. Each takes the first place at its box, from above to inside, that
+    no label before it has, or that with the least of them.
+    """
+    font, placed = _font(size), list[Plate]()
+    for mark in marks:
+        text = _shortened(mark.text, font, size[0])
+        width, height = _plate_size(text, font)
+        if text and height <= size[1]:
+            found = [_inside(place, size) for place in _places(mark.box, width, height)]
+            edges = min(found, key=lambda place: sum(_shared(place, p.edges) for p in placed))
+            fill = colour(mark.number)
+            placed.append(Plate(edges, text, fill, ink(fill)))
+    return placed
+
+
+def colour(number: int) -> Colour:
+    """The colour of a class, the same in every picture: bright, so that black sets it off."""
+    red, green, blue = colorsys.hls_to_rgb(number * _GOLDEN % 1, 0.7, 0.9)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def ink(fill: Colour) -> Colour:
+    """Black or white, whichever can be read better on a colour."""
+    return max((BLACK, WHITE), key=lambda letters: contrast(letters, fill))
+
+
+def contrast(one: Colour, other: Colour) -> float:
+    """From 1 to 21, as WCAG 2 defines it; text wants 4.5, lines want 3."""
+    dark, light = sorted((_luminance(one), _luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(of: Colour) -> float:
+    """Relative luminance of an sRGB colour, 0 to 1: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+    shares = (value / 255 for value in of)
+    red, green, blue = (
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _outline(canvas: ImageDraw.ImageDraw, mark: Mark, line: int) -> None:
+    """A dark line on both sides of the bright one, half as wide."""
+    left, top, right, bottom = _inclusive(mark.box)
+    dark = (line + 1) // 2
+    around = left - dark, top - dark, right + dark, bottom + dark
+    canvas.rectangle(around, outline=BLACK, width=line + 2 * dark)
+    canvas.rectangle((left, top, right, bottom), outline=colour(mark.number), width=line)
+
+
+def _inclusive(edges: Edges) -> tuple[int, int, int, int]:
+    """As Pillow wants it: the pixels of all four sides belong to the rectangle."""
+    left, top, right, bottom = map(round, edges)
+    return left, top, max(left, right - 1), max(top, bottom - 1)
+
+
+def _places(box: Edges, width: float, height: float) -> Iterator[Edges]:
+    """Above, below, then inside of a box, at its left or its right."""
+    left, top, right, bottom = box
+    for y in (top - height, bottom, top, bottom - height):
+        for x in (left, right - width):
+            yield x, y, x + width, y + height
+
+
+def _inside(place: Edges, size: tuple[int, int]) -> Edges:
+    """Moved as little as brings it into the picture."""
+    left, top, right, bottom = place
+    x = min(max(left, 0), size[0] - (right - left))
+    y = min(max(top, 0), size[1] - (bottom - top))
+    return x, y, x + right - left, y + bottom - top
+
+
+def _shared(one: Edges, other: Edges) -> float:
+    """Area that two rectangles have in common."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(width, 0) * max(height, 0)
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """As much of a text as a plate of that width holds; nothing where that is no letter."""
+    if _plate_size(text, font)[0] <= width:
+        return text
+    parts = (text[:end].rstrip() + _ELLIPSIS for end in range(len(text) - 1, 0, -1))
+    return next((part for part in parts if _plate_size(part, font)[0] <= width), "")
+
+
+def _plate_size(text: str, font: ImageFont.FreeTypeFont) -> tuple[float, float]:
+    ascent, descent = font.getmetrics()
+    return round(font.getlength(text) + font.size * 0.6), ascent + descent + 2
+
+
+@cache
+def _sized(pixels: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(pixels)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels have FreeType
+    return font
+
+
+def _font(size: tuple[int, int]) -> ImageFont.FreeTypeFont:
+    """Pillow's own font, a fortieth of the picture's longer side."""
+    return _sized(max(_LEAST_FONT, round(max(size) / 40)))
