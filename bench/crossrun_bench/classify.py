@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import grpc
@@ -13,7 +14,7 @@ from crossrun_bench.runners.grpc_ import channel
 from crossrun_bench.runners.grpc_ import classify as ask
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 Classes = list[tuple[str, float]]  # label and score, best first
@@ -25,8 +26,7 @@ def named(images: Sequence[Path], address: str, model: str, top_k: int) -> dict[
     """The `top_k` classes of each picture; BenchError where the server can't be asked."""
     files = listed(images)
     answers: dict[Path, Classes] = {}
-    with channel(address) as open_channel:
-        _wait_for_server(open_channel, address)
+    with connected(address) as open_channel:
         stub = VisionStub(open_channel)
         for start in range(0, len(files), _BATCH):
             group = files[start : start + _BATCH]
@@ -39,8 +39,12 @@ def named(images: Sequence[Path], address: str, model: str, top_k: int) -> dict[
     return answers
 
 
-def _wait_for_server(open_channel: grpc.Channel, address: str) -> None:
-    try:
-        grpc.channel_ready_future(open_channel).result(timeout=CONNECT_S)
-    except grpc.FutureTimeoutError as error:
-        raise BenchError(f"{address}: no server answered within {CONNECT_S:g} s") from error
+@contextmanager
+def connected(address: str) -> Iterator[grpc.Channel]:
+    """A channel to a server, once it answers; BenchError where it doesn't."""
+    with channel(address) as opened:
+        try:
+            grpc.channel_ready_future(opened).result(timeout=CONNECT_S)
+        except grpc.FutureTimeoutError as error:
+            raise BenchError(f"{address}: no server answered within {CONNECT_S:g} s") from error
+        yield opened

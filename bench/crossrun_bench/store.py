@@ -9,6 +9,7 @@ import gzip
 import json
 import os
 import zlib
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.results import KINDS, kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from crossrun_bench.results import Result
@@ -52,15 +54,26 @@ def write(path: Path, result: Result) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write aside, then rename: a reader sees a whole file or none."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a text as a whole; BenchError where that fails."""
+    with whole(path) as aside:
+        aside.write_text(text, "utf-8")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file to write aside, then renamed: a reader sees a whole file or none.
+
+    BenchError where it cannot be written.
+    """
+    aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, "utf-8")
+        yield aside
         aside.replace(path)
     except OSError as error:
+        raise BenchError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
         aside.unlink(missing_ok=True)
-        raise BenchError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_text(path: Path) -> str:

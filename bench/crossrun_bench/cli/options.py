@@ -39,3 +39,7 @@ RequireQuiet = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, not a table.")]
+Address = Annotated[str, typer.Option(help="host:port of a running server.")]
+OnlyModel = Annotated[
+    str, typer.Option("--model", help="Model; may be left out where the server has only one.")
+]

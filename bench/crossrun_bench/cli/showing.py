@@ -1,4 +1,4 @@
-"""The commands that show, compare and classify, and the one that runs all others."""
+"""The commands that show, compare, classify and detect, and the one that runs all others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from crossrun_bench import store
 from crossrun_bench.cli.app import app, check, command
-from crossrun_bench.cli.options import AsJson
+from crossrun_bench.cli.options import Address, AsJson, OnlyModel
 from crossrun_bench.cli.output import print_json, print_line
 from crossrun_bench.compare.verdicts import APART, condition
 
@@ -125,10 +125,8 @@ def _conditions(texts: Sequence[str]) -> list[Condition]:
 @app.command()
 def classify(
     images: Annotated[list[Path], typer.Argument(help="JPEG or PNG files, or folders of them.")],
-    target: Annotated[str, typer.Option(help="host:port of a running server.")] = "127.0.0.1:8001",
-    name: Annotated[
-        str, typer.Option("--model", help="Model; may be left out where the server has only one.")
-    ] = "",
+    target: Address = "127.0.0.1:8001",
+    name: OnlyModel = "",
     top_k: Annotated[int, typer.Option(min=1, help="Classes for each picture.")] = 5,
     as_json: AsJson = False,
 ) -> None:
@@ -141,3 +139,46 @@ def classify(
         print_json({str(file): classes for file, classes in answers.items()})
     else:
         terminal.show_classes(answers)
+
+
+@app.command()
+def detect(
+    files: Annotated[
+        list[Path], typer.Argument(help="JPEG or PNG files, videos, or folders of them.")
+    ],
+    target: Address = "127.0.0.1:8001",
+    name: OnlyModel = "",
+    min_score: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Score from which on; the model's own.")
+    ] = None,
+    max_detections: Annotated[
+        int | None, typer.Option(min=1, help="Objects in a picture at most.")
+    ] = None,
+    iou_threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Overlap over which the less sure of two boxes goes."),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="What to look for, all by default; may be repeated.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures with boxes drawn on them.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a running server where in pictures and videos which objects are."""
+    from dataclasses import asdict
+
+    from crossrun_bench.detect.asking import Question
+    from crossrun_bench.detect.command import detect as detect_
+    from crossrun_bench.report import terminal
+    from crossrun_bench.report.detections import of_pictures, of_videos
+
+    question = Question(name, min_score, max_detections, iou_threshold, tuple(label or ()))
+    found = detect_(files, target, question, save)
+    if as_json:
+        print_json([asdict(one) for one in found])
+    else:
+        terminal.show_tables([*of_pictures(found), *of_videos(found)])
+        if save:
+            print_line(f"pictures: {save}")
