@@ -113,7 +113,7 @@ def test_answers_are_kept_line_by_line(tmp_path: Path) -> None:
     out, kept = tmp_path / "a.json", tmp_path / "a.json.partial"
     chunk = tuple(target.answers for target in accuracy().targets)
     for count in range(3):
-        partial = Partial(out, {"model": "m"})
+        partial: Partial[Answer] = Partial(out, {"model": "m"})
         assert partial.chunks == [chunk] * count
         partial.append(chunk)
         with kept.open("a") as file:

@@ -47,7 +47,7 @@ def _serve(first_line: Any, reply: Reply) -> None:
         if command["do"] == "turn":
             reply(_turn(runner, task.pictures.batch(0, command["batch"]), command["seconds"]))
         else:
-            _predict(runner, task.model.classes, command, reply)
+            _predict(runner, command, reply)
 
 
 def _timed(runner: Runner, batch: Batch) -> int:
@@ -68,15 +68,15 @@ def _turn(runner: Runner, batch: Batch, seconds: float) -> dict[str, Any]:
     return {"started_ns": started, "warmup": warmup, "ns": ns}
 
 
-def _predict(runner: Runner, classes: int, command: Any, reply: Reply) -> None:
-    """Probabilities of every picture into the output, float32 [pictures, classes]."""
+def _predict(runner: Runner, command: Any, reply: Reply) -> None:
+    """What the runner gives for every picture into the output, float32 [pictures, …]."""
     pictures, size = decode(Pictures, command["pictures"]), command["batch"]
-    stored = np.empty((len(pictures.files), classes), np.float32)
-    for start in range(0, len(stored), size):
+    answers = []
+    for start in range(0, len(pictures.files), size):
         batch = pictures.batch(start, size)
-        stored[start : start + size] = runner.run(batch)
+        answers.append(runner.run(batch))
         reply({"done": len(batch.pixels)})
-    np.save(command["output"], stored)
+    np.save(command["output"], np.concatenate(answers))
     reply({})
 
 

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from crossrun_bench.labels import Labels
 
 BUNDLED = "bundled"
-_COUNT, _SEED = 200, 2  # of pictures drawn; the seed is not one that training uses
+_COUNT = 200
+# Of which objects; the seeds are not those that training uses.
+_DRAWN = {
+    "one": ("--seed", "2", "--size", "256"),
+    "several": ("--seed", "1000003", "--size", "160"),
+}
 _DIGITS = 16  # of a SHA-256: as many as the metadata of a calibrated model hold
 
 
@@ -34,15 +39,18 @@ class Examples:
     left_out: int  # how many others a model was calibrated on
 
 
-def folder_of(images: str, inside: Path) -> Path:
-    """The folder `images`; for "bundled" a new one of drawn pictures `inside` another."""
-    return _drawn(inside) if images == BUNDLED else Path(images)
+def folder_of(images: str, inside: Path, objects: str = "one") -> Path:
+    """The folder `images`; for "bundled" a new one `inside` another, of pictures drawn.
+
+    Each of them shows one object or several.
+    """
+    return _drawn(inside, objects) if images == BUNDLED else Path(images)
 
 
 def examples(source: Path, labels: Sequence[str], calibrated_on: Collection[str] = ()) -> Examples:
     """The pictures of a folder but those calibrated on; BenchError where none is left."""
     found = listed([source])
-    files = tuple(file for file in found if not _seen(file, calibrated_on))
+    files = tuple(file for file in found if not calibrated(file, calibrated_on))
     if not files:
         raise BenchError(
             f"{source}: the model was calibrated on every picture of it; expected some others"
@@ -51,18 +59,19 @@ def examples(source: Path, labels: Sequence[str], calibrated_on: Collection[str]
     return Examples(files, names, *labelled(source, files, labels), len(found) - len(files))
 
 
-def _seen(file: Path, calibrated_on: Collection[str]) -> bool:
+def calibrated(file: Path, calibrated_on: Collection[str]) -> bool:
+    """Whether a picture is one of those."""
     if not calibrated_on:
         return False
     return hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS] in calibrated_on
 
 
-def _drawn(inside: Path) -> Path:
-    """Pictures of the project's own generator, one folder per class."""
+def _drawn(inside: Path, objects: str) -> Path:
+    """Pictures of the project's own generator; those of one object in a folder of their class."""
     pictures = inside / "pictures"
     generator = [sibling("crossrun-export", "export"), "pictures", str(pictures)]
-    numbers = ["--count", str(_COUNT), "--seed", str(_SEED), "--size", "256"]
-    done = subprocess.run([*generator, *numbers], check=False, capture_output=True, text=True)
+    options = ["--count", str(_COUNT), "--objects", objects, *_DRAWN[objects]]
+    done = subprocess.run([*generator, *options], check=False, capture_output=True, text=True)
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no message"]
         raise BenchError(f"crossrun-export pictures failed: {said[-1]}")

@@ -22,22 +22,26 @@ def labelled(
     """The class of each file; or None and why, where any of the folders means nothing to us."""
     if source.is_file():
         return None, "a single picture has no folder that names its class"
-    known = _by_name(labels) | _by_wnid(labels)
+    known = by_name(labels) | _by_wnid(labels)
     folders = [file.relative_to(source).parent.as_posix() for file in files]
     for folder in folders:
-        if _normal(folder) not in known:
+        if normal(folder) not in known:
             what = "pictures outside a class folder" if folder == "." else f"folder '{folder}'"
             return None, f"{what}: neither a label of the model nor a WordNet id of its classes"
-    return tuple(known[_normal(folder)] for folder in folders), None
+    return tuple(known[normal(folder)] for folder in folders), None
 
 
-def _normal(name: str) -> str:
+def normal(name: str) -> str:
+    """A label as it is compared."""
     return name.strip().lower().replace(" ", "_")
 
 
-def _by_name(labels: Sequence[str]) -> dict[str, int]:
-    """Labels that two classes share (ImageNet has two cranes) name neither."""
-    names = [_normal(name) for name in labels]
+def by_name(labels: Sequence[str]) -> dict[str, int]:
+    """The class of each label, as `normal` gives it.
+
+    Those that two classes share (ImageNet has two cranes) name neither.
+    """
+    names = [normal(name) for name in labels]
     return {name: i for i, name in enumerate(names) if names.count(name) == 1}
 
 
@@ -51,5 +55,5 @@ def _by_wnid(labels: Sequence[str]) -> dict[str, int]:
     index = {int(i): (str(wnid), str(name)) for i, (wnid, name) in json.loads(text).items()}
     if len(index) != len(labels):
         return {}
-    same = (i for i, name in enumerate(labels) if _normal(name) == _normal(index[i][1]))
+    same = (i for i, name in enumerate(labels) if normal(name) == normal(index[i][1]))
     return {index[i][0]: i for i in same}

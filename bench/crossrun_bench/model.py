@@ -9,6 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRECISIONS = ("fp32", "int8", "fp16")  # in the order in which they are shown
+# What a detector gives, as the TensorFlow Object Detection API names it, and may be given.
+DETECTIONS = {"detection_boxes", "detection_scores", "detection_classes", "num_detections"}
+SCORE_THRESHOLD = "score_threshold"
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What a model that finds objects has besides."""
+
+    resize: str  # stretch or letterbox
+    score_threshold: float  # as exported
+    iou_threshold: float
+    max_detections: int
+    optional: bool  # whether a request may bring its own score_threshold
+    min_score: float | None = None  # what each request asks for; None leaves it to the model
+
+    @property
+    def least(self) -> float:
+        """The score from which on it tells of objects."""
+        return self.score_threshold if self.min_score is None else self.min_score
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,7 @@ class Model:
     offset: float
     precision: str  # one of PRECISIONS
     calibrated_on: tuple[str, ...]  # SHA-256 of picture files, its first 16 digits
+    detector: Detector | None = None  # None for a classifier
 
 
 def as_input(model: Model, pixels: NDArray[np.uint8]) -> NDArray[Any]:

@@ -98,6 +98,8 @@ def _examples(groups: Sequence[Group], plan: Plan, folder: Path) -> list[Example
     """For each group, pictures that none of its models was calibrated on."""
     if plan.images is None:
         return [None for _ in groups]
+    if detectors := [group[0].name for group in groups if group[0].detector]:
+        raise BenchError(f"{detectors[0]} is a detector: `crossrun-bench accuracy` compares boxes")
     source = folder_of(plan.images, folder)
     return [
         examples(

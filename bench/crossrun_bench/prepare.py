@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.pictures import Pictures, Pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from crossrun_bench.progress import Step
@@ -31,44 +32,49 @@ def drawn(folder: Path, count: int, height: int, width: int) -> Pictures:
         grain = rng.normal(0, 8, (height, width, 1))
         noisy = np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(file, quality=90)
-    return decoded(files, folder / "pixels.npy", height, width)
+    return decoded(files, folder / "pixels.npy", (height, width))
 
 
 def decoded(
     files: Sequence[Path],
     pixels: Path,
-    height: int,
-    width: int,
+    size: tuple[int, int],
     step: Step | None = None,
+    fit: Callable[[Image.Image], Image.Image] | None = None,
 ) -> Pictures:
     """Decode and stretch each file as `keras.utils.load_img(interpolation="bilinear")` does.
 
-    BenchError for a file that Pillow can't read.
+    `size` is height and width; `fit` brings pictures to it in another way. BenchError for
+    a file that Pillow can't read.
     """
-    shape = (len(files), height, width, 3)
+    shape = (len(files), *size, 3)
     stored = np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=shape)
     for i, file in enumerate(files):
-        stored[i] = _pixels(file, height, width)
+        stored[i] = _pixels(file, fit or partial(_stretched, size=size[::-1]))
         if step:
             step("decoding pictures")
     stored.flush()
     return Pictures(str(pixels), tuple(str(f) for f in files))
 
 
-def _pixels(file: Path, height: int, width: int) -> Pixels:
+def _stretched(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+
+
+def _pixels(file: Path, fit: Callable[[Image.Image], Image.Image]) -> Pixels:
     try:
         with Image.open(file) as image:
-            sized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+            sized = fit(image)
     except OSError as error:
         raise BenchError(f"{file}: no readable JPEG or PNG picture") from error
     return np.asarray(sized)
 
 
-def thumbnail(file: Path) -> str:
-    """The picture, 96 pixels wide or high at most, as JPEG in base64: 2 to 4 KB."""
+def thumbnail(file: Path, side: int = 96) -> str:
+    """The picture, `side` pixels wide or high at most, as JPEG in base64: of 96, 2 to 4 KB."""
     with Image.open(file) as image:
-        small = image.convert("RGB")
-    small.thumbnail((96, 96))
+        small = ImageOps.exif_transpose(image).convert("RGB")
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
     return base64.b64encode(buffer.getvalue()).decode()

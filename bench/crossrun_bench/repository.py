@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.model import PRECISIONS, Model
+from crossrun_bench.model import DETECTIONS, PRECISIONS, SCORE_THRESHOLD, Detector, Model
 from crossrun_bench.providers import CPU
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _SOURCE = "crossrun.source"
+_DETECTED = ("stretch", "letterbox")  # how a picture for a detector becomes as large as its input
 _TYPES = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}
 T = TypeVar("T")
 
@@ -27,6 +28,13 @@ T = TypeVar("T")
 class _Preprocessing:
     scale: float
     offset: float
+    resize: str = "stretch"
+
+
+@dataclass(frozen=True)
+class _Thresholds:
+    score_threshold: float
+    iou_threshold: float
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,7 @@ def read_model(models: Path, name: str) -> Model:
     metadata = _metadata(session)
     scaling = _read(_Preprocessing, metadata, "crossrun.preprocessing", onnx)
     calibration = _read(_Calibration, metadata, "crossrun.calibration", onnx, _Calibration())
+    detector = _detector(session, scaling.resize, onnx)
     return Model(
         name=name,
         version=folder.name,
@@ -70,7 +79,7 @@ def read_model(models: Path, name: str) -> Model:
         source=_read(dict[str, str], metadata, _SOURCE, onnx),
         height=image.shape[1],
         width=image.shape[2],
-        classes=answer.shape[-1],
+        classes=len(read_labels(models, name)) if detector else answer.shape[-1],
         input_name=image.name,
         input_type=_TYPES[image.type],
         output_name=answer.name,
@@ -78,6 +87,26 @@ def read_model(models: Path, name: str) -> Model:
         offset=scaling.offset,
         precision=_precision(metadata, onnx),
         calibrated_on=calibration.sha256,
+        detector=detector,
+    )
+
+
+def _detector(session: Any, resize: str, onnx: Path) -> Detector | None:
+    """Of a model whose outputs are objects; a localizer's first are probabilities of classes."""
+    outputs = {output.name: output for output in session.get_outputs()}
+    if next(iter(outputs)) not in DETECTIONS:
+        return None
+    if missing := DETECTIONS - outputs.keys():
+        raise BenchError(f"{onnx}: expected the outputs {', '.join(sorted(missing))}, too")
+    if resize not in _DETECTED:
+        raise BenchError(f"{onnx}: '{resize}' to its input; expected {' or '.join(_DETECTED)}")
+    thresholds = _read(_Thresholds, _metadata(session), "crossrun.detection", onnx)
+    return Detector(
+        resize=resize,
+        score_threshold=thresholds.score_threshold,
+        iou_threshold=thresholds.iou_threshold,
+        max_detections=outputs["detection_boxes"].shape[1],
+        optional=SCORE_THRESHOLD in {i.name for i in session.get_overridable_initializers()},
     )
 
 

@@ -105,6 +105,60 @@ class AccuracyResult(Comparison):
     thumbnails: dict[str, str] = field(default_factory=dict)  # JPEG in base64, by picture
 
 
+Box = tuple[float, ...]  # ymin, xmin, ymax, xmax in pixels of the picture
+
+
+@dataclass(frozen=True)
+class Truth:
+    """An object that a picture shows."""
+
+    number: int  # class, position in the model's labels
+    box: Box
+    crowd: bool = False  # of several of its kind: finding it counts neither way
+
+
+@dataclass(frozen=True)
+class Detection:
+    """An object that was found in a picture."""
+
+    number: int  # as in Truth
+    score: float
+    box: Box
+
+
+@dataclass(frozen=True)
+class TargetDetections:
+    """What one target found, picture by picture, best first."""
+
+    target: str
+    detections: tuple[tuple[Detection, ...], ...]
+
+
+@dataclass(frozen=True)
+class ShownPicture:
+    """A picture that a report shows, so that it can be made elsewhere."""
+
+    number: int  # position among the pictures
+    width: int  # of the picture itself
+    jpeg: str  # the picture, or a smaller one, in base64
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """Objects that the targets of one detector found, the reference first, and those there are."""
+
+    command: str
+    machine: Machine
+    model: ModelInfo
+    min_score: float  # down to which all were asked
+    pictures: tuple[str, ...]
+    truths: tuple[tuple[Truth, ...], ...]  # of each picture
+    left_out: int  # how many other pictures there were, which the model was calibrated on
+    class_names: tuple[str, ...]
+    targets: tuple[TargetDetections, ...]
+    shown: tuple[ShownPicture, ...]
+
+
 @dataclass(frozen=True)
 class MeasuredModel:
     """One precision of a source model, in process."""
@@ -279,11 +333,18 @@ class LoadGenResult:
 
 
 Result = (
-    LatencyResult | AccuracyResult | PrecisionResult | LoadResult | ThroughputResult | LoadGenResult
+    LatencyResult
+    | AccuracyResult
+    | DetectionResult
+    | PrecisionResult
+    | LoadResult
+    | ThroughputResult
+    | LoadGenResult
 )
 KINDS: dict[str, type[Result]] = {
     "latency": LatencyResult,
     "accuracy": AccuracyResult,
+    "detection": DetectionResult,
     "precision": PrecisionResult,
     "load": LoadResult,
     "throughput": ThroughputResult,

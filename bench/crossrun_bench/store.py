@@ -55,8 +55,13 @@ def write(path: Path, result: Result) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text as a whole; BenchError where that fails."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file as a whole; BenchError where that fails."""
     with whole(path) as aside:
-        aside.write_text(text, "utf-8")
+        aside.write_bytes(data)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ _ADDRESS = re.compile(r"\S+:\d+")
 
 @dataclass(frozen=True)
 class Target:
-    """One way to get probabilities for pictures."""
+    """One way to get probabilities, or objects, for pictures."""
 
     name: str
     label: str
@@ -31,6 +31,7 @@ class Target:
     server_options: tuple[str, ...] = ()  # what that child needs
     remote: bool = False  # through a running server, by its address
     conversion: str = ""  # module:function that makes what it runs of the source Keras model
+    detector: str = ""  # module:class of what runs a detector, where something does
     slow_start: bool = False  # takes seconds to start: such targets start at the same time
 
     @property
@@ -39,8 +40,16 @@ class Target:
         return self.served or self.name == "onnxruntime"
 
 
+ENCODED = "grpc-jpeg"  # sees no pixels, but the files: the server decodes and resizes
 _ALL = (
-    Target("keras-predict", "Keras predict", "tensorflow_:KerasPredict", "export", slow_start=True),
+    Target(
+        "keras-predict",
+        "Keras predict",
+        "tensorflow_:KerasPredict",
+        "export",
+        detector="tensorflow_:KerasDetector",
+        slow_start=True,
+    ),
     Target(
         "tf-function", "tf.function", "tensorflow_:TensorFlowFunction", "export", slow_start=True
     ),
@@ -53,9 +62,22 @@ _ALL = (
         slow_start=True,
     ),
     Target("litert", "LiteRT", "litert_:LiteRt", "litert", conversion="conversions_:tflite"),
-    Target("onnxruntime", "ONNX Runtime", "onnxruntime_:OnnxRuntime", "cpu"),
+    Target(
+        "onnxruntime",
+        "ONNX Runtime",
+        "onnxruntime_:OnnxRuntime",
+        "cpu",
+        detector="onnxruntime_:Detector",
+    ),
     Target("openvino", "OpenVINO", "openvino_:OpenVino", "openvino-runtime"),
-    Target("grpc-raw", "gRPC server, raw tensor", "grpc_:RawTensor", "cpu", served=True),
+    Target(
+        "grpc-raw",
+        "gRPC server, raw tensor",
+        "grpc_:RawTensor",
+        "cpu",
+        served=True,
+        detector="detect_:RawTensor",
+    ),
     Target("grpc-typed", "gRPC server, typed tensor", "grpc_:TypedTensor", "cpu", served=True),
     Target(
         "grpc-shm",
@@ -65,7 +87,14 @@ _ALL = (
         served=True,
         server_options=("--shared-memory",),
     ),
-    Target("grpc-jpeg", "gRPC server, JPEG", "grpc_:EncodedPictures", "cpu", served=True),
+    Target(
+        ENCODED,
+        "gRPC server, JPEG",
+        "grpc_:EncodedPictures",
+        "cpu",
+        served=True,
+        detector="detect_:EncodedPictures",
+    ),
     Target("oip", "Open Inference Protocol", "oip_:OpenInference", "cpu", remote=True),
     Target("tfserving", "TensorFlow Serving", "tfserving_:Predict", "cpu", remote=True),
 )
@@ -112,8 +141,12 @@ def _check_address(server: str | None, remote: Sequence[str]) -> None:
 def runner_for(task: Task) -> Runner:
     """The loaded runner of a task; BenchError naming the extra where its package is missing."""
     target = TARGETS[task.target]
+    place = target.detector if task.model.detector else target.runner
+    if not place:
+        some = ", ".join(target.name for target in _ALL if target.detector)
+        raise BenchError(f"runs no detector: expected some of {some}")
     with _needed(target.extra):
-        runner: Runner = _imported(target.runner)(task)
+        runner: Runner = _imported(place)(task)
     return runner
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from crossrun_bench.accuracy.fitting import fitted
+from crossrun_bench.accuracy.partial import Chunk, Said
 from crossrun_bench.prepare import decoded
 from crossrun_bench.results import Answer
 from crossrun_bench.rounds import Child, started
 from crossrun_bench.targets import TARGETS, label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -23,7 +26,11 @@ if TYPE_CHECKING:
     from crossrun_bench.progress import Step
     from crossrun_bench.runners import Task
 
-    Chunk = Sequence[tuple[Answer, ...]]  # for each task its answers, the reference's first
+
+# What the processes' arrays, [pictures, …], say of the files.
+Read: TypeAlias = (
+    "Callable[[Sequence[Child], Sequence[NDArray[np.float32]], Sequence[Path]], Chunk[Said]]"
+)
 
 # Of any server we know no limit but one picture.
 _BATCH, _SERVED_BATCH = 32, 1
@@ -40,12 +47,14 @@ def ready(tasks: Sequence[Task], stack: ExitStack) -> list[Child]:
     return children
 
 
-def asked(children: Sequence[Child], files: Sequence[Path], folder: Path, step: Step) -> Chunk:
-    """The answers to all of `files`, in memory for a chunk of them at a time."""
-    return joined([_asked(children, chunk, folder, step) for chunk in chunks(files)])
+def asked(
+    children: Sequence[Child], files: Sequence[Path], folder: Path, step: Step
+) -> Chunk[Answer]:
+    """A classifier's answers to all of `files`, in memory for a chunk of them at a time."""
+    return joined([ask(children, chunk, folder, step, compared) for chunk in chunks(files)])
 
 
-def joined(parts: Sequence[Chunk]) -> list[tuple[Answer, ...]]:
+def joined(parts: Sequence[Chunk[Said]]) -> list[tuple[Said, ...]]:
     """Several chunks as one."""
     return [tuple(chain.from_iterable(answers)) for answers in zip(*parts, strict=True)]
 
@@ -55,10 +64,14 @@ def chunks(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
     return (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
 
 
-def _asked(children: Sequence[Child], files: Sequence[Path], folder: Path, step: Step) -> Chunk:
+def ask(
+    children: Sequence[Child], files: Sequence[Path], folder: Path, step: Step, read: Read[Said]
+) -> Chunk[Said]:
+    """What the processes say of a chunk of files, as `read` reads their arrays."""
     pixels, outputs = folder / "chunk.npy", [folder / f"{i}.npy" for i in range(len(children))]
     model = children[0].task.model
-    pictures = decoded(files, pixels, model.height, model.width, step)
+    fit = partial(fitted, model=model) if model.detector else None
+    pictures = decoded(files, pixels, (model.height, model.width), step, fit)
     for child, output in zip(children, outputs, strict=True):
         target = TARGETS[child.task.target]
         batch = _SERVED_BATCH if target.served or target.remote else _BATCH
@@ -66,7 +79,13 @@ def _asked(children: Sequence[Child], files: Sequence[Path], folder: Path, step:
     for child in children:
         _finish(child, step)
     pixels.unlink()  # never written over: a process may still map it
-    probabilities = [np.load(output) for output in outputs]
+    return read(children, [np.load(output) for output in outputs], files)
+
+
+def compared(
+    _: Sequence[Child], probabilities: Sequence[NDArray[np.float32]], __: Sequence[Path]
+) -> Chunk[Answer]:
+    """Of probabilities [pictures, classes] the answers, compared with the first's."""
     return [_answers(said, probabilities[0]) for said in probabilities]
 
 

@@ -7,44 +7,60 @@ is removed once OUTPUT is written. Knows nothing of how answers come about.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import Answer
+from crossrun_bench.results import Answer, Detection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-
-    from crossrun_bench.accuracy.answers import Chunk
 
 FORMAT = "crossrun-bench-partial/1"
 
 
+Said = TypeVar("Said")  # of one picture by one target
+Chunk = Sequence[tuple[Said, ...]]  # for each target its answers, the reference's first
+
+
 @dataclass(frozen=True)
-class _Line:
+class AnswersLine:
+    """A chunk of a classifier's answers."""
+
     answers: tuple[tuple[Answer, ...], ...]  # for each target
 
 
-class Partial:
-    """The chunks of a run, each on disk as soon as it is known.
+@dataclass(frozen=True)
+class DetectionsLine:
+    """A chunk of a detector's, of each picture all that was found."""
+
+    answers: tuple[tuple[tuple[Detection, ...], ...], ...]  # for each target
+
+
+class Partial(Generic[Said]):
+    """The chunks of a run, each on disk as soon as it is known, in lines of a `kind`.
 
     `run` is all that has to be the same to go on. BenchError where the file that is there belongs
     to another run, or is damaged other than at its end.
     """
 
-    def __init__(self, output: Path | None, run: dict[str, Any]) -> None:
+    def __init__(
+        self, output: Path | None, run: dict[str, Any], kind: Callable[..., Any] = AnswersLine
+    ) -> None:
+        self._kind: Any = kind
         self._path = _beside(output) if output else None
         self._head = {"format": FORMAT, "run": json.loads(json.dumps(run))}
-        self.chunks: list[Chunk] = self._read()
+        self.chunks: list[Chunk[Said]] = self._read()
 
-    def append(self, chunk: Chunk) -> None:
+    def append(self, chunk: Chunk[Said]) -> None:
         """Keep another chunk."""
         self.chunks.append(chunk)
         if self._path is None:
             return
-        line = asdict(_Line(tuple(chunk)))
+        line = asdict(self._kind(tuple(chunk)))
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
@@ -53,14 +69,14 @@ class Partial:
         except OSError as error:
             raise BenchError(f"{self._path}: cannot be written: {error.strerror}") from error
 
-    def _read(self) -> list[Chunk]:
+    def _read(self) -> list[Chunk[Said]]:
         if self._path is None or not self._path.exists():
             return []
         whole, end, cut = self._path.read_bytes().rpartition(b"\n")
         try:
             head, *lines = [json.loads(line) for line in whole.splitlines()] or [self._head]
             self._check(head)
-            found: list[Chunk] = [decode(_Line, line).answers for line in lines]
+            found: list[Chunk[Said]] = [decode(self._kind, line).answers for line in lines]
         except ValueError as error:
             raise BenchError(f"{self._path}: damaged, remove it: {error}") from error
         if cut:  # while it was written

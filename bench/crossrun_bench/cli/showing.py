@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 def report(
     files: Annotated[list[Path], typer.Argument(help="Results of the commands that measure.")],
     output: Annotated[Path | None, typer.Option(help="Write one HTML page here.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write Markdown here.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write Markdown here, pictures in a folder beside.")
+    ] = None,
     into: Annotated[
         Path | None, typer.Option(help="Put new tables into this Markdown, where it asks for them.")
     ] = None,
@@ -37,7 +39,7 @@ def report(
 
     read = [result for file in files for result in store.read_all(file)]
     if markdown:
-        store.write_text(markdown, md.render(read))
+        md.write(markdown, read)
     if output:
         store.write_text(output, html.render(read))
     if into:
@@ -64,11 +66,10 @@ def run(
 
     folder = output or Path("build", Path(suite).stem)
     found = suites.run(suites.read(suite, folder), command(), check)
-    pages = {"report.md": md.render(found), "report.html": html.render(found)}
-    for name, page in pages.items():
-        store.write_text(folder / name, page)
+    md.write(folder / "report.md", found)
+    store.write_text(folder / "report.html", html.render(found))
     terminal.show(found)
-    for name in ("study.json", *pages):
+    for name in ("study.json", "report.md", "report.html"):
         print_line(f"study: {folder / name}")
 
 

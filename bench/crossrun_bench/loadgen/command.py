@@ -104,7 +104,7 @@ def _examples(plan: Plan, model: Model, folder: Path) -> Examples | None:
 def _pictures(shown: Examples | None, model: Model, folder: Path) -> Pictures:
     if shown is None:
         return drawn(folder, LIBRARY, model.height, model.width)
-    return decoded(shown.files, folder / "pixels.npy", model.height, model.width)
+    return decoded(shown.files, folder / "pixels.npy", (model.height, model.width))
 
 
 def _total(plan: Plan, asked_of_keras: int) -> int:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from crossrun_bench.report import figures
 from crossrun_bench.results import (
     AccuracyResult,
+    DetectionResult,
     LatencyResult,
     LoadResult,
     PrecisionResult,
     ThroughputResult,
 )
 from crossrun_bench.summary import accuracy_rows, first_of_each, latency_rows, precision_rows
-from crossrun_bench.targets import label
+from crossrun_bench.targets import ENCODED, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +38,11 @@ class Headline:
 
 def headlines(results: Sequence[Result]) -> list[Headline]:
     """Speed against each baseline, agreement, start-up: what the results hold of them."""
-    from crossrun_bench.report import load, throughput  # noqa: PLC0415 - they make headlines
+    from crossrun_bench.report import (  # noqa: PLC0415 - they make headlines
+        average_precision,
+        load,
+        throughput,
+    )
 
     found: list[Headline] = []
     for result in results:
@@ -45,6 +50,8 @@ def headlines(results: Sequence[Result]) -> list[Headline]:
             found += [*_speeds(result), *_provider(result), *_startup(result)]
         elif isinstance(result, AccuracyResult):
             found.append(_agreement(result))
+        elif isinstance(result, DetectionResult):
+            found.append(average_precision.headline(result))
         elif isinstance(result, PrecisionResult):
             found += _precision(result)
         elif isinstance(result, ThroughputResult):
@@ -119,7 +126,7 @@ def _startup(result: LatencyResult) -> Iterator[Headline]:
 def _agreement(result: AccuracyResult) -> Headline:
     """Of the target that takes the same pixels as the reference and agrees least."""
     rows = accuracy_rows(result)[1:]
-    same_pixels = [row for row in rows if row.target != "grpc-jpeg"] or rows
+    same_pixels = [row for row in rows if row.target != ENCODED] or rows
     least = min(same_pixels, key=lambda row: row.agreeing)
     figure, count = figures.percent(least.agreement), len(result.pictures)
     caption = "same first class as Keras"

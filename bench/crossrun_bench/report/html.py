@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.report import differences, figures, load, load_plots, pareto, plots, tables
+from crossrun_bench.report import (
+    average_precision,
+    differences,
+    figures,
+    load,
+    load_plots,
+    pareto,
+    plots,
+    tables,
+)
 from crossrun_bench.report.headlines import Headline, headlines
-from crossrun_bench.results import AccuracyResult, LatencyResult, LoadResult, PrecisionResult
+from crossrun_bench.results import (
+    AccuracyResult,
+    DetectionResult,
+    LatencyResult,
+    LoadResult,
+    PrecisionResult,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +75,8 @@ def _section(result: Result) -> dict[str, Any]:
         return _load(result)
     if isinstance(result, AccuracyResult):
         return _accuracy(result)
+    if isinstance(result, DetectionResult):
+        return _detection(result)
     (table,) = tables.tables([result])
     return {"kind": "table", "table": table}
 
@@ -68,6 +86,18 @@ def _accuracy(result: AccuracyResult) -> dict[str, Any]:
         "kind": "accuracy",
         "tables": tables.tables([result]),
         "thumbnails": differences.thumbnails(result),
+    }
+
+
+def _detection(result: DetectionResult) -> dict[str, Any]:
+    return {
+        "kind": "detection",
+        "tables": tables.tables([result]),
+        "caption": average_precision.caption(result),
+        "pictures": [
+            (name, base64.b64encode(jpeg).decode())
+            for name, jpeg in average_precision.pictures(result)
+        ],
     }
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from crossrun_bench import store
 from crossrun_bench.errors import BenchError
+from crossrun_bench.report import average_precision
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.report.tables import Table, machines, tables
+from crossrun_bench.results import DetectionResult
 from crossrun_bench.results import kind as kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from crossrun_bench.results import Result
 
@@ -22,12 +27,25 @@ _PLACE = re.compile(
 )
 
 
-def render(results: Sequence[Result]) -> str:
-    """A document that stands alone, or can be pasted into a longer one."""
+def write(path: Path, results: Sequence[Result]) -> None:
+    """Write the document, and what it shows of detectors into a folder beside: NAME-pictures."""
+    folder = path.with_name(f"{path.stem}-pictures")
+    for i, (_, pictures) in enumerate(_pictures(results), 1):
+        for j, (_, jpeg) in enumerate(pictures, 1):
+            store.write_bytes(folder / f"{i}-{j}.jpg", jpeg)
+    store.write_text(path, render(results, folder.name))
+
+
+def render(results: Sequence[Result], pictures: str = "") -> str:
+    """A document that stands alone, or can be pasted into a longer one.
+
+    It shows pictures where `pictures` names the folder that `write` puts them into.
+    """
     shown = tables(results)
     parts = _warnings(shown)
     parts += ["\n".join(f"- **{h.figure}** {h.caption} ({h.detail})" for h in headlines(results))]
     parts += map(_table, shown)
+    parts += _shown(results, pictures) if pictures else []
     parts.append(_table(machines(results)))
     parts.append("```\n" + "\n".join(result.command for result in results) + "\n```")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -58,6 +76,20 @@ def _filled(place: re.Match[str], results: Sequence[Result]) -> str:
     if not 1 <= int(which or 1) <= len(shown):
         raise BenchError(f"{begin.strip()}: the result has {len(shown)} tables")
     return f"{begin}{_grid(shown[int(which or 1) - 1])}\n{end}"
+
+
+def _pictures(results: Sequence[Result]) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+    """Of each detector what its pictures show, and the pictures, by their names."""
+    for result in results:
+        if isinstance(result, DetectionResult):
+            yield average_precision.caption(result), list(average_precision.pictures(result))
+
+
+def _shown(results: Sequence[Result], folder: str) -> Iterator[str]:
+    for i, (caption, pictures) in enumerate(_pictures(results), 1):
+        yield f"### What was found\n\n{caption}"
+        for j, (name, _) in enumerate(pictures, 1):
+            yield f"![{name}]({quote(folder)}/{i}-{j}.jpg)"
 
 
 def document(shown: Sequence[Table]) -> str:

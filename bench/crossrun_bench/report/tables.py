@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from crossrun_bench.report import figures
 from crossrun_bench.results import (
     AccuracyResult,
+    DetectionResult,
     LatencyResult,
     LoadGenResult,
     PrecisionResult,
@@ -22,7 +23,7 @@ from crossrun_bench.summary import (
     latency_rows,
     precision_rows,
 )
-from crossrun_bench.targets import label
+from crossrun_bench.targets import ENCODED, label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,7 @@ DIVERGENCE = (
 def tables(results: Sequence[Result]) -> list[Table]:
     """All tables, in the order of the results."""
     from crossrun_bench.report import (  # noqa: PLC0415 - they make tables themselves
+        average_precision,
         differences,
         load,
         loadgen,
@@ -99,6 +101,8 @@ def tables(results: Sequence[Result]) -> list[Table]:
             found += [latency(result), resources(result)]
         elif isinstance(result, AccuracyResult):
             found += [accuracy(result), *differences.tables(result)]
+        elif isinstance(result, DetectionResult):
+            found += average_precision.tables(result)
         elif isinstance(result, PrecisionResult):
             found.append(precision(result))
         elif isinstance(result, ThroughputResult):
@@ -194,7 +198,7 @@ def accuracy(result: AccuracyResult) -> Table:
         for row in accuracy_rows(result)
     )
     columns = ("Target", *SHARES, "Largest difference", "Mean KL divergence, nats")
-    decodes = any(target.target == "grpc-jpeg" for target in result.targets)
+    decodes = any(target.target == ENCODED for target in result.targets)
     notes = (*((SAME_PIXELS,) if decodes else ()), DIVERGENCE, *figures.caveats(result))
     return Table(f"Accuracy on {count:,} pictures", columns, rows, notes)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,11 @@ from crossrun_bench.model import Model
 from crossrun_bench.pictures import Batch, Pictures
 from crossrun_bench.providers import CPU, Provider
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 Probabilities = NDArray[np.float32]
+Objects = NDArray[np.float32]  # see `packed`
 
 
 @dataclass(frozen=True)
@@ -40,5 +44,24 @@ class Task:
 class Runner(Protocol):
     """A loaded model, ready to answer. Building it loads it; what is missing is raised there."""
 
-    def run(self, batch: Batch) -> Probabilities:
-        """Probabilities [batch, classes] for the pictures of `batch`: the work that is timed."""
+    def run(self, batch: Batch) -> Probabilities | Objects:
+        """Probabilities [batch, classes] for the pictures of `batch`: the work that is timed.
+
+        Of a detector objects instead, [batch, most, 6].
+        """
+
+
+def packed(outputs: Mapping[str, NDArray[Any]]) -> Objects:
+    """A detector's four outputs as one array, float32 [batch, most, 6], zero past the last object.
+
+    Of each object ymin, xmin, ymax, xmax, score and class.
+    """
+    scores, count = outputs["detection_scores"], outputs["num_detections"].reshape(-1, 1)
+    columns = (
+        outputs["detection_boxes"],
+        scores[..., None],
+        outputs["detection_classes"][..., None],
+    )
+    found: Objects = np.concatenate(columns, axis=2, dtype=np.float32)
+    found[np.arange(found.shape[1]) >= count] = 0
+    return found

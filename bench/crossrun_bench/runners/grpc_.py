@@ -43,19 +43,19 @@ def answered(call: Callable[..., Any], request: object) -> Any:
         raise BenchError(f"{error.code().name}: {error.details()}") from error
 
 
-def _opened(task: Task) -> grpc.Channel:
+def opened(task: Task) -> grpc.Channel:
     """A channel to the task's server; BenchError where that computes the model on another provider.
 
     It may: what the model's config.pbtxt names comes first.
     """
-    opened = channel(task.address or "")
+    to_server = channel(task.address or "")
     request = providers_pb2.ListPlacementsRequest(model=task.model.name)
-    placements = answered(ProvidersStub(opened).ListPlacements, request).placements
+    placements = answered(ProvidersStub(to_server).ListPlacements, request).placements
     running = {count.provider for placement in placements for count in placement.running}
     if running and task.provider.name not in running:
         told = ", ".join(sorted(running))
         raise BenchError(f"expected the server to run it on {task.provider}, it runs on {told}")
-    return opened
+    return to_server
 
 
 def classify(
@@ -106,11 +106,11 @@ def probabilities(model: Model, reply: oip.ModelInferResponse) -> Probabilities:
 
 
 class RawTensor:
-    """ModelInfer with raw contents, as tritonclient sends it; to another server where opened."""
+    """ModelInfer with raw contents, by a channel `other` to any server."""
 
-    def __init__(self, task: Task, opened: grpc.Channel | None = None) -> None:
+    def __init__(self, task: Task, other: grpc.Channel | None = None) -> None:
         self._model = task.model
-        self._stub = GRPCInferenceServiceStub(opened or _opened(task))
+        self._stub = GRPCInferenceServiceStub(other or opened(task))
 
     def run(self, batch: Batch) -> Probabilities:
         """Bytes of the tensor out, bytes of the probabilities back."""
@@ -132,7 +132,7 @@ class EncodedPictures:
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
-        self._stub = VisionStub(_opened(task))
+        self._stub = VisionStub(opened(task))
 
     def run(self, batch: Batch) -> Probabilities:
         """Ask for all classes, so that the answer is as complete as a tensor."""

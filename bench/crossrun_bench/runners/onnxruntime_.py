@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrun_bench.model import as_input
+import numpy as np
+
+from crossrun_bench.model import DETECTIONS, SCORE_THRESHOLD, as_input
+from crossrun_bench.runners import packed
 from crossrun_bench.sessions import session
 
 if TYPE_CHECKING:
     from crossrun_bench.pictures import Batch
-    from crossrun_bench.runners import Probabilities, Task
+    from crossrun_bench.runners import Objects, Probabilities, Task
 
 
 class OnnxRuntime:
@@ -24,3 +27,19 @@ class OnnxRuntime:
         feed = {self._model.input_name: as_input(self._model, batch.pixels)}
         answer: Probabilities = self._session.run([self._model.output_name], feed)[0]
         return answer
+
+
+class Detector:
+    """The served detector in one session."""
+
+    def __init__(self, task: Task) -> None:
+        assert task.model.detector
+        self._model, least = task.model, task.model.detector.min_score
+        self._asked = {} if least is None else {SCORE_THRESHOLD: np.full((1, 1), least, np.float32)}
+        self._session = session(task.model.onnx, task.provider)
+
+    def run(self, batch: Batch) -> Objects:
+        """One `InferenceSession.run`."""
+        feed = {self._model.input_name: as_input(self._model, batch.pixels)} | self._asked
+        names = sorted(DETECTIONS)
+        return packed(dict(zip(names, self._session.run(names, feed), strict=True)))

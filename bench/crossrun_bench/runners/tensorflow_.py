@@ -11,13 +11,14 @@ import keras
 import tensorflow as tf
 
 from crossrun_bench.model import scaled
+from crossrun_bench.runners import packed
 
 if TYPE_CHECKING:
     from typing import Any
 
     from crossrun_bench.model import Model
     from crossrun_bench.pictures import Batch
-    from crossrun_bench.runners import Probabilities, Task
+    from crossrun_bench.runners import Objects, Probabilities, Task
 
 
 def _source(model: Model) -> Any:
@@ -36,6 +37,31 @@ class KerasPredict:
         pixels = scaled(self._model, batch.pixels)
         answer: Probabilities = self._keras.predict(pixels, batch_size=len(pixels), verbose=0)
         return answer
+
+
+class KerasDetector:
+    """`Model.predict` of boxes and scores, and TensorFlow's own non-maximum suppression."""
+
+    def __init__(self, task: Task) -> None:
+        assert task.model.detector
+        self._model, self._detector = task.model, task.model.detector
+        self._keras = _source(task.model)
+
+    def run(self, batch: Batch) -> Objects:
+        """Scale in numpy, predict, and leave of each class the boxes that overlap no better one."""
+        pixels, detector = scaled(self._model, batch.pixels), self._detector
+        boxes, scores = self._keras.predict(pixels, batch_size=len(pixels), verbose=0)
+        found = tf.image.combined_non_max_suppression(
+            boxes[:, :, None],
+            scores,
+            max_output_size_per_class=detector.max_detections,
+            max_total_size=detector.max_detections,
+            iou_threshold=detector.iou_threshold,
+            score_threshold=detector.least,
+            clip_boxes=False,
+        )
+        names = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+        return packed({name: each.numpy() for name, each in zip(names, found, strict=True)})
 
 
 class TensorFlowFunction:
