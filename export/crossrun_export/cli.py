@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from crossrun_export.console import console, say
+from crossrun_export.detector import cli as detector
 from crossrun_export.errors import ExportError
 from crossrun_export.options import (
     PRECISIONS,
@@ -30,7 +31,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True)
 
 BUNDLED = "bundled"  # of pictures: drawn ones
 
@@ -182,6 +182,9 @@ def train(
     console.print(f"[bold]{output}[/]: top-1 {top1:.2%} on held-out pictures", highlight=False)
 
 
+app.command()(detector.train_detector)
+
+
 def _precisions(text: str) -> tuple[Precision, ...]:
     wanted = dict.fromkeys(word.strip() for word in text.split(","))
     if unknown := [word for word in wanted if word not in PRECISIONS]:
@@ -207,11 +210,6 @@ def _export(load: "Callable[[], Source]", options: Options) -> None:
         exported = export(source, options, status.update)
     for one in exported:
         say(f"[bold]{one.version}[/]: {told(one)}")
-
-
-def say(text: str) -> None:
-    """Print a line; only a terminal breaks it."""
-    console.print(text, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
