@@ -133,12 +133,12 @@ def letterbox(image: Image.Image, size: int) -> tuple[Pixels, NDArray[np.float32
     pixels = np.full((size, size, 3), GREY, np.uint8)
     fitted = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
     pixels[top : top + height, left : left + width] = np.asarray(fitted)
-    return pixels, np.float32([[height, width], [top, left]]) / size
+    return pixels, np.array([(height, width), (top, left)], np.float32) / size
 
 
 def _drawing(group: scenes.Group) -> Example:
     size = len(group.pixels)
-    boxes = np.array([thing.box for thing in group.things], np.float32).reshape(-1, 4) / size
+    boxes = np.array([thing.box for thing in group.things], np.float32) / np.float32(size)
     return Example(group.pixels, Objects(boxes, np.array([t.label for t in group.things])))
 
 

@@ -23,12 +23,12 @@ BATCH = 32
 
 
 class Detections(NamedTuple):
-    """What was found in some pictures; past `count` all is zero."""
+    """What was found in some pictures; past `found` all is zero."""
 
     boxes: NDArray[np.float32]  # [pictures, most, 4], ymin xmin ymax xmax in shares
     scores: NDArray[np.float32]  # [pictures, most], best first
     classes: NDArray[np.int64]  # [pictures, most]
-    count: NDArray[np.int64]  # [pictures]
+    found: NDArray[np.int64]  # [pictures], how many
 
 
 # All boxes that can count: mean average precision asks for the whole curve.
@@ -86,16 +86,16 @@ def detect(network: keras.Model, examples: Sequence[Example], thresholds: Thresh
     return Detections(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def precision(truth: Iterable[Objects], found: Detections) -> Precision:
+def precision(truth: Iterable[Objects], detections: Detections) -> Precision:
     """Hold detections against what pictures show, by pycocotools.
 
     Shares of a picture, stretched or letterboxed, give the same IoU as its pixels.
     """
     with contextlib.redirect_stdout(io.StringIO()):  # it tells of every step
         known = COCO()
-        known.dataset = _coco(truth, len(found.count))
+        known.dataset = _coco(truth, len(detections.found))
         known.createIndex()
-        results = list(_results(found))
+        results = list(_results(detections))
         if not (results and known.dataset["annotations"]):
             return Precision(0.0, 0.0)
         evaluation = COCOeval(known, known.loadRes(results), "bbox")
@@ -127,18 +127,18 @@ def _coco(truth: Iterable[Objects], pictures: int) -> dict[str, list[dict[str, o
     return {
         "images": [{"id": picture} for picture in range(pictures)],
         "annotations": notes,
-        "categories": [{"id": label} for label in sorted({n["category_id"] for n in notes})],
+        "categories": [{"id": label} for label in {n["category_id"] for n in notes}],
     }
 
 
-def _results(found: Detections) -> Iterator[dict[str, object]]:
-    for picture, count in enumerate(found.count):
+def _results(detections: Detections) -> Iterator[dict[str, object]]:
+    for picture, count in enumerate(detections.found):
         for place in range(count):
             yield {
                 "image_id": picture,
-                "category_id": int(found.classes[picture, place]),
-                "bbox": _bbox(found.boxes[picture, place]),
-                "score": float(found.scores[picture, place]),
+                "category_id": int(detections.classes[picture, place]),
+                "bbox": _bbox(detections.boxes[picture, place]),
+                "score": float(detections.scores[picture, place]),
             }
 
 

@@ -78,7 +78,7 @@ def cells(size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _pyramid(features: Sequence[keras.KerasTensor]) -> list[keras.KerasTensor]:
-    """Each level with all coarser ones added to it (Lin et al. 2017, "Feature Pyramid Networks")."""
+    """Each level, all coarser ones added (Lin et al. 2017, "Feature Pyramid Networks")."""
     laterals = [
         keras.layers.Conv2D(CHANNELS, 1, name=f"lateral_{stride}")(level)
         for stride, level in zip(LEVELS, features, strict=True)
@@ -113,7 +113,7 @@ def _corners(sides: keras.KerasTensor, size: int) -> keras.KerasTensor:
     The unit is two strides. The corners may lie outside of the picture: training needs them so.
     """
     middles, strides = cells(size)
-    away = np.float32([-1, -1, 1, 1]) * (2 * strides[:, None] / size)
+    away = 2 * strides[:, None] / size * np.array([-1, -1, 1, 1], np.float32)
     moved = keras.ops.multiply(keras.ops.exp(sides), away[None])
     corners = keras.ops.add(moved, np.tile(middles / size, 2)[None])
     return keras.layers.Activation("linear", name=CORNERS)(corners)

@@ -4,8 +4,11 @@ A row of the batch is a turn of a Loop, so that each has its own thresholds. Wha
 are the TensorFlow Object Detection API's four outputs. It knows nothing of the network before it.
 """
 
+from typing import Any
+
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
 from crossrun_export.convert import OPSET
@@ -36,7 +39,7 @@ suppression (float[batch, cells, 4] boxes, float[batch, cells, classes] scores,
     nms_most = Min (nms_least, nms_limit)
     nms_scores = Transpose <perm: ints = [0, 2, 1]> (scores)
     nms_turns = Squeeze (nms_batch)
-    detection_boxes, detection_scores, detection_classes, num_detections = Loop (nms_turns, nms_always) <
+    detection_boxes, detection_scores, detection_classes, num_detections = Loop <
         body: graph = nms_row (int64 nms_i, bool nms_go)
         => (bool nms_on, float[m, 4] nms_row_boxes, float[m] nms_row_scores,
             int64[m] nms_row_classes, int32 nms_row_count)
@@ -67,7 +70,7 @@ suppression (float[batch, cells, 4] boxes, float[batch, cells, classes] scores,
             nms_row_classes = Pad (nms_best_classes, nms_pads)
             nms_counted = Cast <to: int = 6> (nms_count)
             nms_row_count = Squeeze (nms_counted)
-        }}>
+        }}> (nms_turns, nms_always)
 }}
 """
 
@@ -92,7 +95,7 @@ def append(network: onnx.ModelProto, thresholds: Thresholds) -> onnx.ModelProto:
     model = onnx.compose.merge_models(
         network, suppression, io_map=[(BOXES, BOXES), (SCORES, SCORES)]
     )
-    defaults = {
+    defaults: dict[str, NDArray[Any]] = {
         SCORE: np.array([[thresholds.score]], np.float32),
         IOU: np.array([[thresholds.iou]], np.float32),
         MOST: np.array([[thresholds.most]], np.int64),

@@ -42,4 +42,5 @@ class Targets:
         away = np.abs(self._middles - (box[:2] + box[2:]) / 2).max(axis=1)
         inside = ((self._middles > box[:2]) & (self._middles < box[2:])).all(axis=1)
         fits = (self._least <= longest) & (longest < self._most)
-        return fits & inside & (away < NEAR * self._strides)
+        near: NDArray[np.bool_] = away < NEAR * self._strides
+        return fits & inside & near

@@ -19,7 +19,7 @@ from crossrun_export.backend import tensorflow as tf
 from crossrun_export.detector import measure, network
 from crossrun_export.detector.augment import augmented
 from crossrun_export.detector.backbone import load_backbone
-from crossrun_export.detector.data import DataSet, Example
+from crossrun_export.detector.data import DataSet
 from crossrun_export.detector.loss import loss
 from crossrun_export.detector.measure import Precision
 from crossrun_export.detector.progress import Progress
@@ -37,7 +37,7 @@ def train(data: DataSet, settings: Training, output: Path, about: str) -> Precis
     """Train a detector and measure it on the held-out pictures.
 
     Writes OUTPUT/detector.weights.h5 (float32, weights alone) and, beside it, detector.json with
-    the figures and where they come from; until then OUTPUT/unfinished holds what is needed to go on.
+    the figures and where they come from. Until then OUTPUT/unfinished holds what it takes to go on.
 
     Args:
         data: pictures to train on, and others.
