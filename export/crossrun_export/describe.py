@@ -35,7 +35,7 @@ def config(model: onnx.ModelProto, name: str, labelled: Collection[str]) -> str:
     inputs = [_value(v, " optional: true" * (v.name in own)) for v in model.graph.input]
     labels = f' label_filename: "{publish.LABELS}"'
     outputs = [_value(v, labels * (v.name in labelled)) for v in model.graph.output]
-    return CONFIG.format(name=name, inputs=", ".join(inputs), outputs=", ".join(outputs))
+    return CONFIG.format(name=name, inputs=",\n  ".join(inputs), outputs=",\n  ".join(outputs))
 
 
 def _value(value: onnx.ValueInfoProto, more: str) -> str:

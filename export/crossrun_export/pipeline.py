@@ -137,7 +137,7 @@ def _int8(
     quantized = quantize(original, inputs, tell)
     return quantized.model, {
         "method": quantized.method,
-        "agreement": dict(quantized.agreement),
+        "agreement": dict(quantized.merits),
         "pictures": len(used.names),
         "sha256": list(used.hashes),
     }

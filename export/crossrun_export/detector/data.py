@@ -14,7 +14,7 @@ from PIL import Image
 
 from crossrun_export import scenes
 from crossrun_export.detector import coco
-from crossrun_export.detector.settings import BUNDLED, Data, Training
+from crossrun_export.detector.settings import BUNDLED, Data, Resize, Training
 from crossrun_export.errors import ExportError
 from crossrun_export.train import HELD_OUT_SEED
 
@@ -87,7 +87,7 @@ def drawn(size: int, seed: int, count: int, held_out: int) -> DataSet:
 
 def several(size: int, seed: int, count: int) -> list[Example]:
     """Draw pictures of several objects."""
-    return [_drawing(group) for group in scenes.series(scenes.draw_several, seed, count, size)]
+    return [drawing(group) for group in scenes.series(scenes.draw_several, seed, count, size)]
 
 
 def read(size: int, data: Path, pictures: Path | None, held_out: Path | None) -> DataSet:
@@ -110,44 +110,50 @@ def read(size: int, data: Path, pictures: Path | None, held_out: Path | None) ->
         training = [place for place in every if (place + 1) % HELD_OUT_SHARE]
         return DataSet(
             own.classes,
-            _letterboxed(own, size, training),
-            _letterboxed(own, size, every[HELD_OUT_SHARE - 1 :: HELD_OUT_SHARE]),
+            fitted(own, size, training),
+            fitted(own, size, every[HELD_OUT_SHARE - 1 :: HELD_OUT_SHARE]),
         )
     other = coco.read(held_out, None)
     if other.classes != own.classes:
         raise ExportError(f"{held_out} has other categories than {data}")
-    both = (_letterboxed(one, size, range(len(one.pictures))) for one in (own, other))
+    both = (fitted(one, size, range(len(one.pictures))) for one in (own, other))
     return DataSet(own.classes, *both)
 
 
-def letterbox(image: Image.Image, size: int) -> tuple[Pixels, NDArray[np.float32]]:
-    """Fit a picture into a square, grey around it.
+def fit(image: Image.Image, size: int, resize: Resize) -> tuple[Pixels, NDArray[np.float32]]:
+    """Bring a picture to a square: stretched, or letterboxed with grey around it.
 
     Returns:
         uint8 RGB [size, size, 3], and what (y, x) in shares of the picture become in shares of
         the square: scale and offset, float32 [2, 2].
     """
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
+    width = height = size
+    if resize == "letterbox":
+        width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
     left, top = (size - width) // 2, (size - height) // 2
     pixels = np.full((size, size, 3), GREY, np.uint8)
     fitted = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
     pixels[top : top + height, left : left + width] = np.asarray(fitted)
-    return pixels, np.array([(height, width), (top, left)], np.float32) / size
+    return pixels, np.array([(height, width), (top, left)], np.float32) / np.float32(size)
 
 
-def _drawing(group: scenes.Group) -> Example:
+def drawing(group: scenes.Group) -> Example:
+    """A drawn picture, at the size it was drawn."""
     size = len(group.pixels)
     boxes = np.array([thing.box for thing in group.things], np.float32) / np.float32(size)
     return Example(group.pixels, Objects(boxes, np.array([t.label for t in group.things])))
 
 
-def _letterboxed(data: coco.Coco, size: int, places: Sequence[int]) -> Examples:
+def fitted(
+    data: coco.Coco, size: int, places: Sequence[int], resize: Resize = "letterbox"
+) -> Examples:
+    """Pictures of a data set at the size of the network, read when they are looked at."""
+
     def make(place: int) -> Example:
         picture = data.pictures[place]
         try:
             with Image.open(picture.file) as image:
-                pixels, (scale, offset) = letterbox(image, size)
+                pixels, (scale, offset) = fit(image, size, resize)
         except OSError as error:
             raise ExportError(f"{picture.file} cannot be read: {error}") from error
         boxes = picture.boxes * np.tile(scale, 2) + np.tile(offset, 2)

@@ -19,14 +19,16 @@ from crossrun_export.backend import tensorflow as tf
 from crossrun_export.detector.data import Example, Objects, Pixels
 from crossrun_export.detector.settings import Thresholds
 
+Floats = NDArray[np.float32]
+
 BATCH = 32
 
 
 class Detections(NamedTuple):
     """What was found in some pictures; past `found` all is zero."""
 
-    boxes: NDArray[np.float32]  # [pictures, most, 4], ymin xmin ymax xmax in shares
-    scores: NDArray[np.float32]  # [pictures, most], best first
+    boxes: Floats  # [pictures, most, 4], ymin xmin ymax xmax in shares
+    scores: Floats  # [pictures, most], best first
     classes: NDArray[np.int64]  # [pictures, most]
     found: NDArray[np.int64]  # [pictures], how many
 
@@ -36,14 +38,14 @@ ALL = Thresholds(score=0.01, iou=0.5, most=100)
 
 
 @dataclass(frozen=True)
-class Precision:
+class AveragePrecision:
     """Mean average precision as COCO defines it, shares of 1."""
 
     mean: float  # over IoU thresholds 0.5, 0.55 … 0.95
     at_half: float  # at IoU 0.5
 
 
-def raw(network: keras.Model, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def raw(network: keras.Model, pixels: Pixels) -> tuple[Floats, Floats]:
     """Boxes [N, cells, 4] and scores [N, cells, classes] of pixels, uint8 [N, size, size, 3]."""
     parts = [
         network.predict_on_batch(scaled(pixels[start : start + BATCH]))
@@ -53,14 +55,12 @@ def raw(network: keras.Model, pixels: Pixels) -> tuple[NDArray[np.float32], NDAr
     return boxes, scores
 
 
-def scaled(pixels: Pixels) -> NDArray[np.float32]:
+def scaled(pixels: Pixels) -> Floats:
     """As `mobilenet.preprocess_input` does: 0 … 255 becomes -1 … 1."""
     return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
-def suppressed(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], thresholds: Thresholds
-) -> Detections:
+def suppressed(boxes: Floats, scores: Floats, thresholds: Thresholds) -> Detections:
     """Non-maximum suppression, each class for itself, of what `raw` gives."""
     found = tf.image.combined_non_max_suppression(
         boxes[:, :, None],
@@ -86,7 +86,7 @@ def detect(network: keras.Model, examples: Sequence[Example], thresholds: Thresh
     return Detections(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def precision(truth: Iterable[Objects], detections: Detections) -> Precision:
+def precision(truth: Iterable[Objects], detections: Detections) -> AveragePrecision:
     """Hold detections against what pictures show, by pycocotools.
 
     Shares of a picture, stretched or letterboxed, give the same IoU as its pixels.
@@ -97,12 +97,12 @@ def precision(truth: Iterable[Objects], detections: Detections) -> Precision:
         known.createIndex()
         results = list(_results(detections))
         if not (results and known.dataset["annotations"]):
-            return Precision(0.0, 0.0)
+            return AveragePrecision(0.0, 0.0)
         evaluation = COCOeval(known, known.loadRes(results), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return Precision(float(evaluation.stats[0]), float(evaluation.stats[1]))
+    return AveragePrecision(float(evaluation.stats[0]), float(evaluation.stats[1]))
 
 
 # Areas of COCO are in pixels; any scale will do where sizes are not told apart.
@@ -142,6 +142,6 @@ def _results(detections: Detections) -> Iterator[dict[str, object]]:
             }
 
 
-def _bbox(box: NDArray[np.float32]) -> list[float]:
+def _bbox(box: Floats) -> list[float]:
     ymin, xmin, ymax, xmax = PIXELS * box.astype(np.float64)
     return [xmin, ymin, xmax - xmin, ymax - ymin]

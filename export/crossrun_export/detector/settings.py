@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-BUNDLED = "bundled"
+from crossrun_export.options import InputDtype, Precision
+
+BUNDLED, RANDOM = "bundled", "random"
+Resize = Literal["letterbox", "stretch"]
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,35 @@ class Thresholds:
     score: float = 0.3
     iou: float = 0.5
     most: int = 100
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Which weights to export."""
+
+    source: str = BUNDLED  # or random, or a file that training wrote
+    backbone: str | None = None  # where heads are random
+    alpha: float | None = None  # None is that of the weights
+    size: int | None = None  # likewise
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far detections of the exported model may be from the original's."""
+
+    max_diff: float = 1e-3  # of a score, and of a corner in shares of the picture
+    max_map_drop: float = 1.0  # percentage points that int8 and fp16 may lose
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to make of a detector, and where to put it."""
+
+    output: Path  # the model repository
+    name: str
+    input_dtype: InputDtype
+    resize: Resize  # what the server does to pictures
+    data: Path | None  # a COCO data set to verify and measure on; None draws scenes
+    thresholds: Thresholds
+    tolerance: Tolerance
+    precisions: tuple[Precision, ...] = ("fp32",)

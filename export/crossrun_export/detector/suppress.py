@@ -15,7 +15,8 @@ from crossrun_export.convert import OPSET
 from crossrun_export.detector.network import BOXES, SCORES
 from crossrun_export.detector.settings import Thresholds
 
-OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+CLASSES = "detection_classes"
+OUTPUTS = ("detection_boxes", "detection_scores", CLASSES, "num_detections")
 # Inputs that may be left out: their values are then those of the export.
 SCORE, IOU, MOST = "score_threshold", "iou_threshold", "max_detections"
 

@@ -40,7 +40,7 @@ class Targets:
         """Which cells answer for a box in pixels, [cells]."""
         longest = (box[2:] - box[:2]).max()
         away = np.abs(self._middles - (box[:2] + box[2:]) / 2).max(axis=1)
-        inside = ((self._middles > box[:2]) & (self._middles < box[2:])).all(axis=1)
+        inside = np.all((self._middles > box[:2]) & (self._middles < box[2:]), axis=1)
         fits = (self._least <= longest) & (longest < self._most)
-        near: NDArray[np.bool_] = away < NEAR * self._strides
-        return fits & inside & near
+        answering: NDArray[np.bool_] = fits & inside & (away < NEAR * self._strides)
+        return answering

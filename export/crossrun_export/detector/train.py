@@ -21,7 +21,7 @@ from crossrun_export.detector.augment import augmented
 from crossrun_export.detector.backbone import load_backbone
 from crossrun_export.detector.data import DataSet
 from crossrun_export.detector.loss import loss
-from crossrun_export.detector.measure import Precision
+from crossrun_export.detector.measure import AveragePrecision
 from crossrun_export.detector.progress import Progress
 from crossrun_export.detector.settings import Training
 from crossrun_export.detector.targets import Targets
@@ -33,7 +33,7 @@ WEIGHT_DECAY = 1e-3
 WARM_UP = 0.05  # of all steps
 
 
-def train(data: DataSet, settings: Training, output: Path, about: str) -> Precision:
+def train(data: DataSet, settings: Training, output: Path, about: str) -> AveragePrecision:
     """Train a detector and measure it on the held-out pictures.
 
     Writes OUTPUT/detector.weights.h5 (float32, weights alone) and, beside it, detector.json with
