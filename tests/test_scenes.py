@@ -207,9 +207,8 @@ def test_a_folder_of_several_objects_names_every_box(tmp_path: Path) -> None:
     """Pictures lie flat; boxes.json holds each object with its class, back to front."""
     scenes.write_folder(tmp_path / "several", 6, seed=3, size=64, objects="several")
     coco = json.loads((tmp_path / "several" / "boxes.json").read_text())
-    assert [annotation["id"] for annotation in coco["annotations"]] == list(
-        range(len(coco["annotations"]))
-    )
+    ids = [annotation["id"] for annotation in coco["annotations"]]
+    assert ids == list(range(1, len(ids) + 1))
     for image in coco["images"]:
         group = scenes.draw_several(3, image["id"], 64)
         with Image.open(tmp_path / "several" / image["file_name"]) as decoded:

@@ -17,6 +17,7 @@ from crossrun_export.scenes.compose import (
     draw_several,
 )
 from crossrun_export.scenes.folder import BOXES, Objects, write_folder
+from crossrun_export.scenes.series import series
 
 __all__ = [
     "BOXES",
@@ -31,5 +32,6 @@ __all__ = [
     "draw",
     "draw_plain",
     "draw_several",
+    "series",
     "write_folder",
 ]

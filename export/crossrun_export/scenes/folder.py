@@ -61,7 +61,8 @@ def _write_pictures(directory: Path, drawings: Iterator[Drawing]) -> None:
         _write_png(directory / file, pixels)
         height, width = pixels.shape[:2]
         images.append({"id": index, "file_name": file, "width": width, "height": height})
-        annotations += [_annotation(len(annotations) + k, index, t) for k, t in enumerate(things)]
+        first = len(annotations) + 1  # to pycocotools, 0 is no annotation
+        annotations += [_annotation(first + k, index, t) for k, t in enumerate(things)]
     categories = [{"id": label, "name": name} for label, name in enumerate(CLASSES)]
     coco = {"images": images, "annotations": annotations, "categories": categories}
     (directory / BOXES).write_text(json.dumps(coco) + "\n")
