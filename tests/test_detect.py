@@ -9,11 +9,13 @@ import pytest
 from grpc import StatusCode
 from PIL import Image
 
+from crossrun.oip import model_config_pb2 as pb_config
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import loader
+from crossrun_server import detection, loader
 from crossrun_server.errors import LoadError
 from crossrun_server.loader import Source
+from crossrun_server.tensors import TensorSpec
 from tests import detectors, models
 from tests.conftest import ON_CPU, Server
 from tests.test_stock_client import run_client
@@ -238,3 +240,16 @@ def test_outputs_that_only_share_the_names_are_no_detections(tmp_path: Path) -> 
 def test_tritonclient_finds_objects_in_raw_tensors(detecting: Server) -> None:
     """With the model's thresholds and with its own, in a process of its own."""
     run_client("stock_detect", detecting.address)
+
+
+def test_outputs_of_unlike_length_stop_the_load() -> None:
+    """Rows of boxes, scores and classes belong together."""
+    boxes, scores, classes = (
+        TensorSpec(name, "FP32", shape)
+        for name, shape in (("b", (-1, 10, 4)), ("s", (-1, 100)), ("c", (-1, -1)))
+    )
+    proto = pb_config.ModelConfig()
+    for part, spec in (("boxes", boxes), ("scores", scores), ("classes", classes)):
+        proto.parameters[f"detection.{part}"].string_value = spec.name
+    with pytest.raises(LoadError, match="different numbers of rows: 'b' 10, 's' 100, 'c' -1"):
+        detection.read(proto, [boxes, scores, classes])
