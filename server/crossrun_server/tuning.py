@@ -4,23 +4,27 @@ Knows runs as plain functions; what a lane of so many threads is, the caller kno
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 
+from crossrun_server import spinning
 from crossrun_server.batching import Run, Tensors
 from crossrun_server.plan import Lane, Plan
+from crossrun_server.spinning import Spin
 
 RUNS, LEAST = 15, 3  # of one request, for each figure
 SECONDS = 0.25  # for each figure: LEAST where one run takes longer
 # What is worth having: sooner answers for more threads, more answers for wider lanes or batches.
 SOONER, MORE = 0.95, 1.05
 BATCHES = (4, 8, 16)
+
+OpenLane = Callable[[int, int | None], Run]
 
 
 class Point(NamedTuple):
@@ -38,27 +42,44 @@ class Tuned:
     plan: Plan
     curve: tuple[Point, ...]  # the widest first
     batches: tuple[tuple[int, float], ...]  # rows of a batch, rows per second of one place
+    spins: Mapping[Lane, tuple[Spin, ...]]  # of each lane of the plan with threads to wait
 
 
-def tune(
-    open_lane: Callable[[int], Run], cores: int, inputs: Tensors, outputs: Sequence[str], most: int
+def tune(  # noqa: PLR0913, PLR0917 - a machine, a model, and one request
+    open_lane: OpenLane,
+    cores: int,
+    durations: Sequence[int],
+    inputs: Tensors,
+    outputs: Sequence[str],
+    most: int,
 ) -> Tuned:
     """Measure lanes of all cores, of half of them, and so on down to one thread.
 
     Args:
-        open_lane: gives what runs with so many threads, from as many places as are wanted.
+        open_lane: gives what runs with so many threads that spin for so many microseconds, or as
+            is usual, from as many places as are wanted.
         cores: how many there are.
+        durations: for which threads may spin, microseconds.
         inputs: one request of one row.
         outputs: the outputs to ask for.
         most: rows that a batch may have; 0 where there are no batches.
     """
     curve = []
     for threads in widths(cores):
-        lane, run = Lane(cores // threads, threads), open_lane(threads)
+        lane, run = Lane(cores // threads, threads), open_lane(threads, None)
         curve.append(_point(lane, partial(run, inputs, outputs)))
     narrow = narrowest_that_pays(curve)
-    batches = _batches(open_lane(narrow.lane.threads), inputs, outputs, most)
-    return Tuned(choose(curve, batches), tuple(curve), tuple(batches))
+    batches = _batches(open_lane(narrow.lane.threads, None), inputs, outputs, most)
+    chosen = choose(curve, batches)
+    spins = {}
+    for lane in (lane for lane in chosen.lanes if lane.threads > 1):
+        runs = {us: partial(open_lane(lane.threads, us), inputs, outputs) for us in durations}
+        spins[lane] = spinning.measure(runs, lane.places)
+    lanes = (
+        lane._replace(spin=spinning.best(spins[lane])) if lane in spins else lane
+        for lane in chosen.lanes
+    )
+    return Tuned(replace(chosen, lanes=tuple(lanes)), tuple(curve), tuple(batches), spins)
 
 
 def widths(cores: int) -> list[int]:
