@@ -40,7 +40,8 @@ async def _classify(
     classifier = describe(model)
     resize = _resize(request, classifier)
     started = time.perf_counter_ns()
-    pictures = await _decode(request.images, *classifier.size, resize)
+    with model.expecting():
+        pictures = await _decode(request.images, *classifier.size, resize)
     decode_ns = time.perf_counter_ns() - started
     replies = await _infer(classifier, pictures, deadline)
     return pb.ClassifyResponse(
