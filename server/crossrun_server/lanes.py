@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from crossrun_server import padding, plan, plans, tuning
+from crossrun_server import cores, padding, plan, plans, tuning
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.placement import Placement
@@ -21,6 +21,9 @@ from crossrun_server.tuning import Tuned
 from crossrun_server.warmup import zeros
 
 log = logging.getLogger(__name__)
+
+# Measured while others had the cores for more than this share of the time, a plan is not kept.
+DISTURBED = 0.1
 
 Complete = Callable[[Session], ServedConfig]  # what the configuration is, once a session tells
 Open = Callable[[int, int | None], Session]  # threads that spin; the same one for the same
@@ -132,7 +135,11 @@ def _tuned(session: Open, served: ServedConfig, there: int, key: str) -> Tuned:
         raise
     except Exception as error:  # a model may well refuse zeros
         raise LoadError(f"it does not run on zeros: {error}") from error
-    plans.write(key, found.plan)
+    if found.disturbed > DISTURBED + 1 - cores.granted() / cores.available():
+        busy = "%s: its threads had no core for %.0f %% of the time while its plan was measured; %s"
+        log.warning(busy, served.proto.name, 100 * found.disturbed, "the next load measures again")
+    else:
+        plans.write(key, found.plan)
     return found
 
 
