@@ -52,7 +52,8 @@ async def ask(
     """
     resize = _resize(request, input_)
     started = time.perf_counter_ns()
-    pictures = await _decode(request.images, input_, resize)
+    with input_.model.expecting():
+        pictures = await _decode(request.images, input_, resize)
     decode_ns = time.perf_counter_ns() - started
     replies = [
         await input_.model.infer(
