@@ -29,6 +29,7 @@ input [
   { name: "max_detections" data_type: TYPE_INT64 dims: [1] optional: true }
 ]
 """
+FROM_1 = 'parameters { key: "detection.first_class" value { string_value: "1" } }'
 FOREIGN = """
 max_batch_size: 0
 input [{ name: "image" data_type: TYPE_UINT8 dims: [1, 48, 64, 3] }]
@@ -39,7 +40,6 @@ parameters { key: "detection.classes" value { string_value: "what" } }
 parameters { key: "detection.count" value { string_value: "many" } }
 parameters { key: "detection.box_order" value { string_value: "xyxy" } }
 parameters { key: "detection.box_unit" value { string_value: "pixels" } }
-parameters { key: "detection.first_class" value { string_value: "1" } }
 """
 LOCALIZER = """
 max_batch_size: 4
@@ -56,7 +56,8 @@ def write_all(root: Path) -> Path:
     models.write(root, "letterboxed", resized("letterbox"), FINDER, labels=LABELS)
     models.write(root, "unclear", resized("fit"), FINDER, labels=LABELS)
     models.write(root, "localizer", localizer(), LOCALIZER, labels=LABELS)
-    models.write(root, "foreign", foreign(), FOREIGN, labels=LABELS)
+    models.write(root, "foreign", foreign(), FOREIGN + FROM_1, labels=LABELS)
+    models.write(root, "late", finder(), FINDER + FROM_1, labels=LABELS)
     models.write(root, "uncounted", uncounted(), "max_batch_size: 4")
     models.write(root, "echo", echo(), "max_batch_size: 4" + OPTIONS)
     models.write(root, "colours", models.colours(), models.COLOURS_CONFIG, labels=LABELS)
@@ -153,34 +154,37 @@ def foreign() -> onnx.ModelProto:
 
 
 def uncounted() -> onnx.ModelProto:
-    """`finder` without `num_detections`, thresholds and labels."""
+    """`finder` without `num_detections`, thresholds and labels; has boxes for all rows."""
     model = finder()
     del model.graph.input[1:]
     del model.graph.output[3]
+    (zeroed,) = (node for node in model.graph.node if "detection_boxes" in node.output)
+    zeroed.CopyFrom(_node("Identity", ["boxes"], "detection_boxes"))
     return model
 
 
 def echo() -> onnx.ModelProto:
     """Finds in each picture two things that are sure as the thresholds say that it was given.
 
-    First `iou_threshold`, 0.5 by default, then `score_threshold`, 0.3; or the first alone where
-    `max_detections` is 1. The boxes are the whole picture.
+    First, in all of its input, `iou_threshold`, 0.5 by default, then, in the upper left corner,
+    `score_threshold`, 0.3; or the first alone where `max_detections` is 1. Fails over 3.
     """
     nodes = [
         _node("Shape", ["image"], "size", start=0, end=1),
         _node("Concat", ["size", "two"], "rows_two", axis=0),
         _node("Concat", ["rows_two", "four"], "rows_two_four", axis=0),
-        _node("Expand", ["whole", "rows_two_four"], "detection_boxes"),
+        _node("Expand", ["places", "rows_two_four"], "detection_boxes"),
         _node("Concat", [IOU, SCORE], "both", axis=1),
         _node("Expand", ["both", "rows_two"], "detection_scores"),
         _node("Expand", ["zero", "rows_two"], "detection_classes"),
-        _node("Min", [MOST, "two"], "most"),
+        _node("Gather", ["counts", MOST], "most"),
         _node("Expand", ["most", "rows_one"], "num_detections"),
         _node("Concat", ["size", "one"], "rows_one", axis=0),
     ]
     nodes.insert(2, nodes.pop())
     constants = [
-        helper.make_tensor("whole", Tp.FLOAT, [4], [0.0, 0.0, 1.0, 1.0]),
+        helper.make_tensor("places", Tp.FLOAT, [2, 4], [0, 0, 1, 1, 0, 0, 0.125, 0.125]),
+        helper.make_tensor("counts", Tp.INT64, [4], [0, 1, 2, 2]),
         helper.make_tensor("zero", Tp.INT64, [1], [0]),
         *(
             helper.make_tensor(name, Tp.INT64, [1], [number])

@@ -7,7 +7,7 @@ from PIL import Image
 
 from crossrun_server import boxes, images
 from crossrun_server.boxes import RESIZES, Resize, Size
-from tests.test_vision import encoded
+from tests.test_vision import ORIENTATION, encoded
 
 EXTREMES = [Size(1, 1), Size(10, 20_000), Size(20_000, 10), Size(1, 999), Size(333, 1)]
 INPUTS = [Size(48, 64), Size(224, 224), Size(300, 200)]
@@ -85,3 +85,17 @@ def test_any_order_and_unit_is_read() -> None:
     ):
         read = boxes.normalised(np.array([given], np.float32), order, unit, Size(40, 80))
         assert np.array_equal(read, box)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_jpeg_decoded_smaller_lies_where_the_whole_one_would(orientation: int) -> None:
+    """An eighth of 1801 pixels is 226, of which the last shows one pixel and what is beside it."""
+    ramp = np.tile(np.linspace(0, 255, 1801).round().astype(np.uint8), (1801, 1))
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    jpeg = encoded(Image.fromarray(ramp), "JPEG", quality=95, exif=exif)
+    pixels, view = images.load(jpeg, Size(64, 64), "stretch")
+    rising = np.rot90(pixels[..., 0], {1: 0, 3: 2, 6: 1, 8: 3}[orientation]).mean(axis=0)
+    assert view.picture == (1801, 1801)
+    off = rising - (np.arange(64) + 0.5) / 64 * 255
+    assert abs(off[40:60].mean()) < 0.4

@@ -9,11 +9,13 @@ import pytest
 from grpc import StatusCode
 from PIL import Image
 
+from crossrun.oip import model_config_pb2 as pb_config
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import loader
+from crossrun_server import detection, loader
 from crossrun_server.errors import LoadError
 from crossrun_server.loader import Source
+from crossrun_server.tensors import TensorSpec
 from tests import detectors, models
 from tests.conftest import ON_CPU, Server
 from tests.test_stock_client import run_client
@@ -125,6 +127,7 @@ def test_the_graph_gets_the_thresholds_that_it_takes(stub: VisionStub) -> None:
         ({"iou_threshold": 0.75}, [0.75, 0.3]),
         ({"min_score": 0.125}, [0.5, 0.125]),
         ({"iou_threshold": 1, "min_score": 0.25, "max_detections": 1}, [1]),
+        ({"iou_threshold": 0.125, "max_detections": 9}, [0.3, 0.125]),
     ):
         (found,) = detect(stub, picture, model="echo", **given).results
         assert [one.score for one in found.detections] == pytest.approx(expected), given
@@ -132,6 +135,8 @@ def test_the_graph_gets_the_thresholds_that_it_takes(stub: VisionStub) -> None:
 
 def test_a_detector_without_labels_counts_them(stub: VisionStub) -> None:
     """Classes are numbers then; without a count, whatever scores above 0 is found."""
+    picture = encoded(Image.new("RGB", (9, 9), RED))
+    assert labels(detect(stub, picture, model="uncounted")) == ["0"]
     picture = encoded(scene())
     assert labels(detect(stub, picture, model="uncounted")) == ["0", "1", "2"]
     assert labels(detect(stub, picture, model="uncounted", labels=["2"])) == ["2"]
@@ -146,6 +151,17 @@ def test_other_detectors_find_the_same(stub: VisionStub, model: str) -> None:
     ):
         assert [corners(d) for d in other.detections] == [corners(d) for d in ours.detections]
         assert [d.score for d in other.detections] == [d.score for d in ours.detections]
+
+
+def test_what_is_no_object_is_left_out(stub: VisionStub) -> None:
+    """Neither what lies in a letterbox's grey, nor a class before the first label."""
+    wide = encoded(Image.new("RGB", (200, 20)))
+    for resize, count in ((pb.RESIZE_STRETCH, 2), (pb.RESIZE_LETTERBOX, 1)):
+        (found,) = detect(stub, wide, model="echo", resize=resize).results
+        assert len(found.detections) == count
+        assert corners(found.detections[0]) == (0, 0, 200, 20)
+    (found,) = detect(stub, encoded(scene()), model="late").results
+    assert [(one.index, one.label) for one in found.detections] == [(0, "red"), (1, "green")]
 
 
 def test_the_model_says_how_pictures_are_brought_to_size(stub: VisionStub) -> None:
@@ -221,7 +237,7 @@ def test_a_description_that_cannot_be_stops_the_load(
     old: str, new: str, told: str, tmp_path: Path
 ) -> None:
     """The error names the parameter, or the output that it names, and what was expected."""
-    config = detectors.FOREIGN.replace(old, new)
+    config = (detectors.FOREIGN + detectors.FROM_1).replace(old, new)
     models.write(tmp_path, "foreign", detectors.foreign(), config, labels=detectors.LABELS)
     with pytest.raises(LoadError, match=told):
         loader.load(Source(tmp_path / "foreign"), ON_CPU)
@@ -238,3 +254,16 @@ def test_outputs_that_only_share_the_names_are_no_detections(tmp_path: Path) -> 
 def test_tritonclient_finds_objects_in_raw_tensors(detecting: Server) -> None:
     """With the model's thresholds and with its own, in a process of its own."""
     run_client("stock_detect", detecting.address)
+
+
+def test_outputs_of_unlike_length_stop_the_load() -> None:
+    """Rows of boxes, scores and classes belong together."""
+    boxes, scores, classes = (
+        TensorSpec(name, "FP32", shape)
+        for name, shape in (("b", (-1, 10, 4)), ("s", (-1, 100)), ("c", (-1, -1)))
+    )
+    proto = pb_config.ModelConfig()
+    for part, spec in (("boxes", boxes), ("scores", scores), ("classes", classes)):
+        proto.parameters[f"detection.{part}"].string_value = spec.name
+    with pytest.raises(LoadError, match="different numbers of rows: 'b' 10, 's' 100, 'c' -1"):
+        detection.read(proto, [boxes, scores, classes])

@@ -1,6 +1,6 @@
 """Optional inputs: given or not, alone and in batches, remembered, and declared wrongly."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -14,8 +14,10 @@ from onnx import helper
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server import loader
+from crossrun_server.batching import Tensors
 from crossrun_server.errors import LoadError
 from crossrun_server.loader import Source
+from crossrun_server.session import Session
 from tests import models
 from tests.conftest import ON_CPU, Server, serving
 from tests.test_vision import refusal
@@ -157,6 +159,23 @@ def test_a_configuration_that_contradicts_the_model_is_refused(
     models.write(tmp_path, "m", model, config + "max_batch_size: 8")
     with pytest.raises(LoadError, match=told):
         loader.load(Source(tmp_path / "m"), ON_CPU)
+
+
+def test_the_warm_up_leaves_out_what_is_optional(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zeros might be another way through the model than its own values are."""
+    given: set[str] = set()
+    run = Session.run
+
+    def recorded(self: Session, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        given.update(inputs)
+        return run(self, inputs, outputs)
+
+    monkeypatch.setattr(Session, "run", recorded)
+    models.write(tmp_path, "m", scaled(), INPUTS + "max_batch_size: 8")
+    loader.load(Source(tmp_path / "m"), ON_CPU)
+    assert given == {"x"}
 
 
 def test_a_sample_of_the_warm_up_may_leave_out_what_is_optional(tmp_path: Path) -> None:

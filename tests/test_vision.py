@@ -89,13 +89,16 @@ def test_the_reply_says_where_the_time_went(channel: grpc.Channel) -> None:
 
 
 def test_the_resize_is_the_callers_to_choose(channel: grpc.Channel) -> None:
-    """Stretch sees the whole picture, crop its middle."""
+    """Stretch sees the whole picture, crop its middle, letterbox a quarter of red amid grey."""
     image = Image.new("RGB", (80, 20), (0, 255, 0))
     image.paste((255, 0, 0), (30, 0, 50, 20))
     whole = classify(channel, encoded(image), resize=pb.RESIZE_STRETCH).results[0].classes
     middle = classify(channel, encoded(image), resize=pb.RESIZE_CROP).results[0].classes
     assert whole[0].label == "green"
     assert (middle[0].label, middle[0].score) == ("red", 1.0)
+    image.paste((255, 0, 0), (0, 0, 80, 20))
+    boxed = classify(channel, encoded(image), resize=pb.RESIZE_LETTERBOX).results[0].classes
+    assert boxed[0].score == pytest.approx((2 * 255 + 6 * 114) / 8 / 255, abs=1e-6)
 
 
 def test_what_is_no_picture_is_named_by_its_place(channel: grpc.Channel) -> None:

@@ -5,7 +5,6 @@ The file is Triton's ModelConfig as protobuf text; fields.py says which fields w
 
 import copy
 import logging
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import json_format, text_format
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import detection, fields, placement, policies
+from crossrun_server import detection, fields, placement, policies, reshape
 from crossrun_server.detection import Detection
 from crossrun_server.errors import LoadError, PollError
 from crossrun_server.queueing import Policy
@@ -114,7 +113,7 @@ def complete(
         served_inputs,
         served_outputs,
         policies.read(proto),
-        _reshapes(proto, batched),
+        reshape.read(proto, batched),
         detection.read(proto, served_outputs),
     )
 
@@ -206,7 +205,7 @@ def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: 
         )
     _check_optional(entry, spec)
     batch = (-1,) if batched else ()
-    inside = batch + tuple(_inside(entry))
+    inside = batch + tuple(reshape.inside(entry))
     fits = len(inside) == len(spec.shape) and all(
         have in (-1, want) for want, have in zip(inside, spec.shape, strict=True)
     )
@@ -224,28 +223,6 @@ def _check_optional(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec) -
             f"{entry.name!r} is {'' if declared else 'not '}declared optional, but the model has "
             f"{'a' if spec.optional else 'no'} value of its own for it (an initializer)"
         )
-
-
-def _inside(entry: "pb.ModelInput | pb.ModelOutput") -> Sequence[int]:
-    """The shape of a tensor in the model, which may not be that for the caller."""
-    if not entry.HasField("reshape"):
-        return entry.dims
-    shape = entry.reshape.shape
-    free = max(list(entry.dims).count(-1), list(shape).count(-1))
-    if free > 1 or (free == 0 and math.prod(entry.dims) != math.prod(shape)):
-        raise LoadError(
-            f"{entry.name!r} has dims {list(entry.dims)} and reshape {list(shape)}; expected as "
-            "many elements in both, and at most one free size in each"
-        )
-    return shape
-
-
-def _reshapes(proto: pb.ModelConfig, batched: bool) -> Reshapes:
-    return Reshapes(
-        batched,
-        {e.name: tuple(e.reshape.shape) for e in proto.input if e.HasField("reshape")},
-        {e.name: tuple(e.dims) for e in proto.output if e.HasField("reshape")},
-    )
 
 
 def _named(data_type: int) -> str:

@@ -19,6 +19,7 @@ OUTPUTS = {  # the output of each part; that of `count` may be missing
     "classes": "detection_classes",
     "count": "num_detections",
 }
+ROWS = ("boxes", "scores", "classes")  # these have one for each detection
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "boxes": ((-1, -1, 4),),
     "scores": ((-1, -1),),
@@ -68,6 +69,7 @@ def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Detection | No
     if "count" not in given and names["count"] not in specs:
         del names["count"]
     wrong = [text for part, name in names.items() if (text := _wrong(part, specs.get(name), name))]
+    wrong = wrong or _unlike([specs[names[part]] for part in ROWS])
     if wrong and not given:
         return None
     if wrong:
@@ -113,6 +115,14 @@ def _wrong(part: str, spec: TensorSpec | None, name: str) -> str:
         f"{PREFIX}{part}: output {name!r} is {spec.datatype} {list(spec.shape)}, "
         f"expected numbers of {expected}"
     )
+
+
+def _unlike(specs: Sequence[TensorSpec]) -> list[str]:
+    """Say that outputs have different numbers of rows, where they do."""
+    if len({spec.shape[1] for spec in specs} - {-1}) < 2:
+        return []
+    rows = ", ".join(f"{spec.name!r} {spec.shape[1]}" for spec in specs)
+    return [f"the outputs of detections have different numbers of rows: {rows}"]
 
 
 def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:

@@ -16,12 +16,13 @@ from crossrun_server.detection import Detection
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.image_input import ImageInput
 from crossrun_server.model import Model
-from crossrun_server.tensors import DTYPES, Array, TensorSpec
+from crossrun_server.tensors import Array
 
 Scores = NDArray[np.float64]
 
 # The optional inputs by which a graph lets its callers choose: one value for each picture.
 SCORE, IOU, MOST = "score_threshold", "iou_threshold", "max_detections"
+LISTED = 20  # labels in a message
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,13 @@ class Detector:
         known = self.model.labels.get(self.output.classes, ())
         found = {label: _positions(label, known) for label in labels}
         if unknown := [label for label, positions in found.items() if not positions]:
-            has = ", ".join(known) if known else "none, expected numbers from 0"
-            raise InvalidRequest(f"{self.model.name!r} has no label {unknown[0]!r}; it has {has}")
+            raise InvalidRequest(
+                f"{self.model.name!r} has no label {unknown[0]!r}; it has {_listed(known)}"
+            )
         return frozenset(chain.from_iterable(found.values())) or None
 
-    def chosen(self, wanted: Wanted, rows: int) -> dict[str, Array]:
-        """Make the graph's optional inputs of what a caller wants, as far as it has them.
+    def thresholds(self, wanted: Wanted) -> dict[str, float]:
+        """What the graph is told of what is wanted: values of those optional inputs that it has.
 
         Raises:
             InvalidRequest: an IoU threshold is wanted, which only the graph can follow.
@@ -83,7 +85,7 @@ class Detector:
                 "so it suppresses boxes as it was made to; leave it out"
             )
         return {
-            name: _filled(self.model.inputs[name], rows, value)
+            name: value
             for name, value in values.items()
             if value is not None and name in self.model.inputs
         }
@@ -144,6 +146,9 @@ def _positions(label: str, known: Sequence[str]) -> list[int]:
     return [i for i, one in enumerate(known) if one == label]
 
 
-def _filled(spec: TensorSpec, rows: int, value: float) -> Array:
-    """Give each picture the same value, in the shape of the input."""
-    return np.full((rows, *(max(size, 1) for size in spec.shape[1:])), value, DTYPES[spec.datatype])
+def _listed(known: Sequence[str]) -> str:
+    """The labels, or the first of them: a status has no room for thousands."""
+    if not known:
+        return "none, expected numbers from 0"
+    more = f" … ({len(known)} in all)" if len(known) > LISTED else ""
+    return ", ".join(known[:LISTED]) + more

@@ -4,7 +4,7 @@ Knows arrays and the model's metadata; no messages, no codecs.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from crossrun_server.boxes import RESIZES, Resize, Size
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.images import Pixels
 from crossrun_server.model import Model
-from crossrun_server.tensors import Array, TensorSpec
+from crossrun_server.scheduler import Tensors
+from crossrun_server.tensors import DTYPES, Array, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,20 @@ class ImageInput:
         """Of the pictures that it takes."""
         return Size(*self.spec.shape[1:3])
 
-    def tensor(self, pictures: Sequence[Pixels]) -> Array:
-        """Stack uint8 pictures into the input's tensor, scaled where the model takes floats."""
-        pixels = np.stack(pictures)
+    def tensors(self, pictures: Sequence[Pixels], options: Mapping[str, float]) -> Tensors:
+        """Make a batch of uint8 pictures, and of optional inputs with one value for all of them."""
+        filled = {name: self._filled(name, len(pictures), x) for name, x in options.items()}
+        return {self.spec.name: self._scaled(np.stack(pictures)), **filled}
+
+    def _scaled(self, pixels: Pixels) -> Array:
         if self.spec.datatype == "UINT8":
             return pixels
         return pixels * np.float32(self.scale) + np.float32(self.offset)
+
+    def _filled(self, name: str, rows: int, value: float) -> Array:
+        spec = self.model.inputs[name]
+        shape = rows, *(max(size, 1) for size in spec.shape[1:])
+        return np.full(shape, value, DTYPES[spec.datatype])
 
 
 def describe(model: Model) -> ImageInput:

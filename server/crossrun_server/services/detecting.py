@@ -1,7 +1,5 @@
 """crossrun.v1.Vision/Detect: what a request wants to be told of, and what was found as messages."""
 
-from functools import partial
-
 from crossrun.v1 import vision_pb2 as pb
 from crossrun_server import detector
 from crossrun_server.detector import Detector, Found, Wanted
@@ -21,8 +19,8 @@ async def detect(
     """
     how = detector.describe(model)
     wanted = _wanted(request, how)
-    chosen = partial(how.chosen, wanted)
-    answer = await ask(how.input, request, how.output.names, deadline, chosen)
+    options = how.thresholds(wanted)
+    answer = await ask(how.input, request, how.output.names, deadline, options)
     return pb.DetectResponse(
         model=model.name,
         version=model.version,

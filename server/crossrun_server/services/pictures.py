@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from crossrun.v1 import vision_pb2 as pb
 from crossrun_server import images
@@ -12,14 +13,12 @@ from crossrun_server.errors import InvalidRequest
 from crossrun_server.image_input import ImageInput
 from crossrun_server.images import Picture
 from crossrun_server.scheduler import Reply
-from crossrun_server.tensors import Array
 
 RESIZE: dict[int, Resize] = {
     pb.RESIZE_STRETCH: "stretch",
     pb.RESIZE_CROP: "crop",
     pb.RESIZE_LETTERBOX: "letterbox",
 }
-Options = Callable[[int], Mapping[str, Array]]  # of so many pictures, further inputs
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,16 @@ async def ask(
     request: pb.ClassifyRequest | pb.DetectRequest,
     outputs: Sequence[str],
     deadline: float | None,
-    options: Options = lambda _: {},
+    options: Mapping[str, float] = MappingProxyType({}),
 ) -> Answer:
     """Decode the pictures of a request and run them, in as many batches as they need.
+
+    Args:
+        input_: how they go into the model.
+        request: the pictures, and how they are brought to size.
+        outputs: of the model, by name.
+        deadline: see Scheduler.submit.
+        options: values for optional inputs, the same for all pictures.
 
     Raises:
         InvalidRequest: there are none, or one cannot be decoded; the message names its position.
@@ -46,13 +52,12 @@ async def ask(
     """
     resize = _resize(request, input_)
     started = time.perf_counter_ns()
-    pictures = await _decode(request.images, input_, resize)
+    with input_.model.expecting():
+        pictures = await _decode(request.images, input_, resize)
     decode_ns = time.perf_counter_ns() - started
     replies = [
         await input_.model.infer(
-            {input_.spec.name: input_.tensor([p.pixels for p in batch]), **options(len(batch))},
-            outputs,
-            deadline,
+            input_.tensors([picture.pixels for picture in batch], options), outputs, deadline
         )
         for batch in _batches(pictures, input_.batch)
     ]
