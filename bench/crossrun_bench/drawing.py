@@ -55,7 +55,7 @@ def draw(picture: Image.Image, marks: Sequence[Mark]) -> Image.Image:
     if drawn is picture:
         drawn = picture.copy()
     canvas = ImageDraw.Draw(drawn)
-    line = max(1, round(max(drawn.size) / 320))
+    line = max(2, round(max(drawn.size) / 300))
     for mark in reversed(marks):
         _outline(canvas, mark, line)
     font = _font(drawn.size)
@@ -75,9 +75,9 @@ def plates(size: tuple[int, int], marks: Sequence[Mark]) -> list[Plate]:
     font, placed = _font(size), list[Plate]()
     for mark in marks:
         text = _shortened(mark.text, font, size[0])
-        width, height = _plate_size(text, font)
-        if text and height <= size[1]:
-            found = [_inside(place, size) for place in _places(mark.box, width, height)]
+        plate = _plate_size(text, font)
+        if text and plate[1] <= size[1]:
+            found = [_inside(corner, plate, size) for corner in _corners(mark.box, plate)]
             edges = min(found, key=lambda place: sum(_shared(place, p.edges) for p in placed))
             fill = colour(mark.number)
             placed.append(Plate(edges, text, fill, ink(fill)))
@@ -125,20 +125,19 @@ def _inclusive(edges: Edges) -> tuple[int, int, int, int]:
     return left, top, max(left, right - 1), max(top, bottom - 1)
 
 
-def _places(box: Edges, width: float, height: float) -> Iterator[Edges]:
-    """Above, below, then inside of a box, at its left or its right."""
+def _corners(box: Edges, plate: tuple[int, int]) -> Iterator[tuple[float, float]]:
+    """Left upper corners for a plate: above, below, then inside of a box, at its left or right."""
     left, top, right, bottom = box
-    for y in (top - height, bottom, top, bottom - height):
-        for x in (left, right - width):
-            yield x, y, x + width, y + height
+    for y in (top - plate[1], bottom, top, bottom - plate[1]):
+        for x in (left, right - plate[0]):
+            yield x, y
 
 
-def _inside(place: Edges, size: tuple[int, int]) -> Edges:
-    """Moved as little as brings it into the picture."""
-    left, top, right, bottom = place
-    x = min(max(left, 0), size[0] - (right - left))
-    y = min(max(top, 0), size[1] - (bottom - top))
-    return x, y, x + right - left, y + bottom - top
+def _inside(corner: tuple[float, float], plate: tuple[int, int], size: tuple[int, int]) -> Edges:
+    """A plate at a corner, moved as little as brings it into the picture."""
+    ends = zip(corner, size, plate, strict=True)
+    x, y = (min(max(round(at), 0), whole - own) for at, whole, own in ends)
+    return x, y, x + plate[0], y + plate[1]
 
 
 def _shared(one: Edges, other: Edges) -> float:
@@ -156,7 +155,7 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return next((part for part in parts if _plate_size(part, font)[0] <= width), "")
 
 
-def _plate_size(text: str, font: ImageFont.FreeTypeFont) -> tuple[float, float]:
+def _plate_size(text: str, font: ImageFont.FreeTypeFont) -> tuple[int, int]:
     ascent, descent = font.getmetrics()
     return round(font.getlength(text) + font.size * 0.6), ascent + descent + 2
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Mean average precision is about all that a model finds, not only what it is sure of.
 MIN_SCORE = 0.01
-SHOWN, _SIDE = 6, 480  # pictures that a result keeps, and their longer side in pixels at most
+SHOWN, _SIDE = 6, 320  # pictures that a result keeps, and their longer side in pixels at most
 
 
 def measure(
@@ -81,11 +81,15 @@ def read(
 
 
 def _detections(objects: Objects, size: tuple[int, int], child: Child) -> tuple[Detection, ...]:
+    """Rounded below what matters: a picture has a hundred of them."""
     known = objects[objects[:, 4] > 0]
     ready = child.task.target == ENCODED  # the server has brought them back itself
     boxes = known[:, :4] if ready else in_picture(known[:, :4], size, child.task.model)
     rows = zip(known[:, 5].tolist(), known[:, 4].tolist(), boxes.tolist(), strict=True)
-    return tuple(Detection(int(number), score, tuple(box)) for number, score, box in rows)
+    return tuple(
+        Detection(int(number), round(score, 6), tuple(round(edge, 3) for edge in box))
+        for number, score, box in rows
+    )
 
 
 def _shown(found: Scenes) -> Iterator[ShownPicture]:

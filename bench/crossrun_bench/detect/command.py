@@ -68,7 +68,7 @@ def detect(
     total = sum(video.length(file.path) if file.is_video else 1 for file in files)
     with connected(address) as channel, bar(total) as step:
         asked = partial(ask, VisionStub(channel), question)
-        return [_found(file, asked, address, step) for file in files]
+        return [found_in(file, asked, address, step) for file in files]
 
 
 def listed(places: Sequence[Path], save: Path | None) -> list[File]:
@@ -103,14 +103,13 @@ def _check_kept(files: Sequence[File]) -> None:
                 )
 
 
-def _found(file: File, asked: Ask, address: str, step: Step) -> Found:
+def found_in(file: File, asked: Ask, address: str, step: Step) -> Found:
+    """What one file shows; errors of the server name it."""
     see = _video if file.is_video else _picture
     return Found(file.name, file.is_video, tuple(see(file, _named(asked, file, address), step)))
 
 
 def _named(asked: Ask, file: File, address: str) -> Ask:
-    """Errors of the server name the file."""
-
     def ask_of(image: bytes) -> Seen:
         try:
             return asked(image)

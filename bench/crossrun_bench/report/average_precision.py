@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
     from crossrun_bench.accuracy.average_precision import Precision
     from crossrun_bench.report.tables import Row
-    from crossrun_bench.results import DetectionResult, Truth
+    from crossrun_bench.results import DetectionResult, TargetDetections, Truth
 
-COLUMNS = ("Target", "mAP@[.5:.95]", "mAP@0.5", "Difference", "Objects found")
+SURE = 0.5  # score from which on an object is drawn
+COLUMNS = ("Target", "mAP@[.5:.95]", "mAP@0.5", "Difference", f"Score ≥ {SURE:g}")
 COCO = (
     "Mean average precision as COCO defines it (pycocotools): the mean over the classes, and over "
     f"ten IoU thresholds or at 0.5, of at most {MOST} objects a picture. "
-    "Difference: of the first of them, to the source model."
+    "Difference: of mAP@[.5:.95], to the source model."
 )
-SURE = 0.5  # score from which on an object is drawn
-_LEAST, _GAP = 480, 16  # pixels: of a picture's longer side, and between two
+_SIDE, _GAP = 320, 12  # pixels: of a picture's longer side, and between two
 
 
 def tables(result: DetectionResult) -> list[Table]:
@@ -51,22 +51,22 @@ def pictures(result: DetectionResult) -> Iterator[tuple[str, bytes]]:
     """Names of the pictures that the result keeps, and JPEGs as `caption` describes them."""
     for shown in result.shown:
         with Image.open(io.BytesIO(base64.b64decode(shown.jpeg))) as kept:
-            large = _large(kept)
+            sized = _sized(kept)
         found = [d for d in result.targets[-1].detections[shown.number] if d.score >= SURE]
-        ratio = large.width / shown.width
-        both = Image.new("RGB", (2 * large.width + _GAP, large.height), "white")
-        for left, objects in ((0, found), (large.width + _GAP, result.truths[shown.number])):
-            both.paste(draw(large, [_mark(one, result, ratio) for one in objects]), (left, 0))
+        ratio = sized.width / shown.width
+        both = Image.new("RGB", (2 * sized.width + _GAP, sized.height), "white")
+        for left, objects in ((0, found), (sized.width + _GAP, result.truths[shown.number])):
+            both.paste(draw(sized, [_mark(one, result, ratio) for one in objects]), (left, 0))
         buffer = io.BytesIO()
-        both.save(buffer, "JPEG", quality=85)
+        both.save(buffer, "JPEG", quality=90)
         yield result.pictures[shown.number], buffer.getvalue()
 
 
 def caption(result: DetectionResult) -> str:
     """What the pictures show."""
     return (
-        f"Left what {label(result.targets[-1].target)} found with scores from {SURE:g} on, right "
-        "what there is; pictures at equal distances in the data set, not chosen by what was found."
+        f"Left: found by {label(result.targets[-1].target)}, with scores from {SURE:g} on. Right: "
+        "what there is. The pictures lie at equal distances in the data set; none was chosen."
     )
 
 
@@ -79,16 +79,20 @@ def _together(result: DetectionResult) -> Table:
             _share(own.mean),
             _share(own.at_half),
             figures.NONE if own is reference else f"{own.mean - reference.mean:+.4f}",
-            f"{sum(map(len, target.detections)):,}",
+            f"{_sure(target):,}",
         )
         for target, own in pairs_of
     )
     objects = sum(map(len, result.truths))
-    heading = f"Objects found in {len(result.pictures):,} pictures of {objects:,}"
+    heading = f"Detection of {objects:,} objects in {len(result.pictures):,} pictures"
     decodes = any(target.target == ENCODED for target in result.targets)
     asked = f"All were asked for objects with scores from {result.min_score:g} on."
     notes = [COCO, asked, *([SAME_PIXELS] if decodes else []), *figures.left_out(result.left_out)]
     return Table(heading, COLUMNS, rows, tuple(notes))
+
+
+def _sure(target: TargetDetections) -> int:
+    return sum(one.score >= SURE for picture in target.detections for one in picture)
 
 
 def _by_class(result: DetectionResult) -> Table:
@@ -122,9 +126,9 @@ def _share(value: float) -> str:
     return f"{value:.4f}"
 
 
-def _large(kept: Image.Image) -> Image.Image:
-    """Large enough for labels."""
-    scale = max(1.0, _LEAST / max(kept.size))
+def _sized(kept: Image.Image) -> Image.Image:
+    """As large as a page shows it, so that its labels can be read there."""
+    scale = _SIDE / max(kept.size)
     return kept.resize((round(kept.width * scale), round(kept.height * scale)))
 
 
