@@ -6,6 +6,7 @@ weights it would have given. It knows nothing of ONNX.
 
 import json
 import math
+import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +28,6 @@ from crossrun_export.detector.settings import Training
 from crossrun_export.detector.targets import Targets
 from crossrun_export.errors import ExportError
 
-WEIGHTS, NOTES = "detector.weights.h5", "detector.json"
 UNFINISHED = "unfinished"  # folder of what a training that was ended left
 WEIGHT_DECAY = 1e-3
 WARM_UP = 0.05  # of all steps
@@ -36,8 +36,9 @@ WARM_UP = 0.05  # of all steps
 def train(data: DataSet, settings: Training, output: Path, about: str) -> AveragePrecision:
     """Train a detector and measure it on the held-out pictures.
 
-    Writes OUTPUT/detector.weights.h5 (float32, weights alone) and, beside it, detector.json with
-    the figures and where they come from. Until then OUTPUT/unfinished holds what it takes to go on.
+    Writes OUTPUT/detector_ALPHA_SIZE.weights.h5 (float32, weights alone) and, beside it, a .json
+    with the figures and where they come from. Until then OUTPUT/unfinished holds what it takes to
+    go on.
 
     Args:
         data: pictures to train on, and others.
@@ -135,9 +136,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
 def _write(output: Path, detector: keras.Model, notes: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(dir=output, prefix=".train-") as aside:
-        detector.save_weights(Path(aside) / WEIGHTS)
-        (Path(aside) / NOTES).write_text(json.dumps(notes, indent=2) + "\n")
-        for name in (WEIGHTS, NOTES):
+        weights, beside = f"{detector.name}.weights.h5", f"{detector.name}.json"
+        detector.save_weights(Path(aside) / weights)
+        (Path(aside) / beside).write_text(json.dumps(notes, indent=2) + "\n")
+        for name in (weights, beside):
             (Path(aside) / name).replace(output / name)
-    (output / UNFINISHED / "training.json").unlink()
-    (output / UNFINISHED).rmdir()
+    shutil.rmtree(output / UNFINISHED)
