@@ -3,7 +3,7 @@
 import ctypes
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +110,9 @@ class Session:
         self.assignment = Assignment(str(request), _nodes(self._session), skipped)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
+        self.overridable = tuple(_overridable(self._session))
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        datatypes = {spec.datatype for spec in (*self.inputs, *self.outputs)}
+        datatypes = {spec.datatype for spec in (*self.inputs, *self.overridable, *self.outputs)}
         self._has_bf16 = "BF16" in datatypes
         self._bound = _bound(self._session, self._running(request), datatypes)
 
@@ -132,7 +133,8 @@ class Session:
 
     def _run_bf16(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         """Run through OrtValues, the only road on which onnxruntime's Python takes BF16."""
-        bf16 = {spec.name for spec in self.inputs if spec.datatype == "BF16"}
+        specs = (*self.inputs, *self.overridable)
+        bf16 = {spec.name for spec in specs if spec.datatype == "BF16"}
         feeds = {name: _ort_value(array, name in bf16) for name, array in inputs.items()}
         return [_array(value) for value in self._session.run_with_ort_values(outputs, feeds)]
 
@@ -230,6 +232,12 @@ def _spec(node: onnxruntime.NodeArg) -> TensorSpec:
         raise LoadError(f"{node.name!r} is a {node.type}, which cannot be served")
     shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
     return TensorSpec(node.name, DATATYPES[node.type], shape)
+
+
+def _overridable(session: onnxruntime.InferenceSession) -> Iterable[TensorSpec]:
+    """What a model has a value for and lets its callers replace; some types cannot be served."""
+    nodes = session.get_overridable_initializers()
+    return (replace(_spec(node), optional=True) for node in nodes if node.type in DATATYPES)
 
 
 def _ort_value(array: Array, bf16: bool) -> onnxruntime.OrtValue:
