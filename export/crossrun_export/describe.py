@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 import onnx
@@ -9,26 +10,45 @@ import onnxruntime
 
 from crossrun_export import convert, publish
 from crossrun_export.backend import keras, tensorflow, tf2onnx
-from crossrun_export.options import Options
 from crossrun_export.sources import Source
 
-
-def config(source: Source, options: Options, name: str) -> str:
-    """The text of config.pbtxt."""
-    height, width = source.size
-    return publish.CONFIG.format(
-        name=name,
-        input=convert.INPUT,
-        datatype={"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}[options.input_dtype],
-        height=height,
-        width=width,
-        output=convert.OUTPUT,
-        classes=source.classes,
-        label_filename=f' label_filename: "{publish.LABELS}"' if source.labels else "",
-    )
+CONFIG = """\
+name: "{name}"
+backend: "onnxruntime"
+max_batch_size: 32
+input [ {inputs} ]
+output [ {outputs} ]
+dynamic_batching {{ }}
+"""
 
 
-def metadata(source: Source, options: Options, own: dict[str, Any]) -> dict[str, str]:
+def config(model: onnx.ModelProto, name: str, labelled: Collection[str]) -> str:
+    """The text of config.pbtxt.
+
+    Args:
+        model: whose inputs and outputs have the batch first; an input with a value of its own, an
+            initializer, is optional.
+        name: of the model.
+        labelled: outputs whose classes labels.txt names.
+    """
+    own = {tensor.name for tensor in model.graph.initializer}
+    inputs = [_value(v, " optional: true" * (v.name in own)) for v in model.graph.input]
+    labels = f' label_filename: "{publish.LABELS}"'
+    outputs = [_value(v, labels * (v.name in labelled)) for v in model.graph.output]
+    return CONFIG.format(name=name, inputs=",\n  ".join(inputs), outputs=",\n  ".join(outputs))
+
+
+def _value(value: onnx.ValueInfoProto, more: str) -> str:
+    tensor = value.type.tensor_type
+    kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    datatype = "TYPE_" + kind.replace("float", "FP").upper()
+    _, *sizes = [str(dim.dim_value or -1) for dim in tensor.shape.dim]
+    # Nothing but the batch: the protocol wants one dimension, the graph none.
+    dims = f"dims: [ {', '.join(sizes)} ]" if sizes else "dims: [ 1 ] reshape { shape: [ ] }"
+    return f'{{ name: "{value.name}" data_type: {datatype} {dims}{more} }}'
+
+
+def metadata(source: Source, resize: str, own: dict[str, Any]) -> dict[str, str]:
     """What travels in the ONNX file: how it takes pixels, where it comes from, and its `own`."""
     labels = "".join(f"{label}\n" for label in source.labels)
     properties: dict[str, Any] = {
@@ -37,7 +57,7 @@ def metadata(source: Source, options: Options, own: dict[str, Any]) -> dict[str,
             "layout": "NHWC",
             "scale": source.scale,
             "offset": source.offset,
-            "resize": options.resize,
+            "resize": resize,
             "interpolation": "bilinear",
         },
         "source": {

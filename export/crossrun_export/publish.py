@@ -14,14 +14,6 @@ import onnx
 
 from crossrun_export.errors import ExportError
 
-CONFIG = """\
-name: "{name}"
-backend: "onnxruntime"
-max_batch_size: 32
-input [ {{ name: "{input}" data_type: {datatype} dims: [ {height}, {width}, 3 ] }} ]
-output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ {classes} ]{label_filename} }} ]
-dynamic_batching {{ }}
-"""
 LABELS = "labels.txt"
 MODEL = "model.onnx"
 
