@@ -39,24 +39,6 @@ def test_who_is_alone_gets_the_wide_lane_and_many_get_narrow_ones() -> None:
     asyncio.run(scenario())
 
 
-def test_who_is_expected_counts_as_one_who_waits() -> None:
-    """While another request's pictures are still being decoded, nobody takes all the cores."""
-
-    async def scenario() -> None:
-        wide, narrow = Gate(), Gate()
-        lanes = [RunLane(wide, places=1, cores=2), RunLane(narrow, places=2, cores=1)]
-        scheduler = Scheduler(lanes, Policy(max_batch_size=8, merge_rows=1), cores=2)
-        try:
-            with scheduler.expecting():
-                await send(scheduler, 0)
-            await send(scheduler, 1)
-            assert (wide.batches, narrow.batches) == ([[1]], [[0]])
-        finally:
-            scheduler.close()
-
-    asyncio.run(scenario())
-
-
 def test_those_who_wait_are_divided_among_the_lanes() -> None:
     """Where batches pay, each narrow lane gets its share of them, and none all."""
 

@@ -7,7 +7,7 @@ Knows arrays, not messages; how the session runs and how requests wait is not it
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
@@ -122,10 +122,6 @@ class Model:
                 self.cache.answer(inputs, wanted, submit) if self.cache else submit()
             )
             return record.reply
-
-    def expecting(self) -> AbstractContextManager[None]:
-        """See Scheduler.expecting."""
-        return self._scheduler.expecting()
 
     def input(self, name: str) -> TensorSpec:
         """Find an input by name, or raise InvalidRequest."""

@@ -7,9 +7,9 @@ waiting is dropped before it costs a place in a batch.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import RLock
 
@@ -71,25 +71,12 @@ class Scheduler:
         self._policy = policy
         self._observe = observe
         self._waiting = WaitingRoom(policy)
-        self._expected = 0
         self._line: dict[Request, Result | None] = {}  # by arrival, where the order is preserved
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._closed = False
         self._lock = RLock()
-
-    @contextmanager
-    def expecting(self) -> Iterator[None]:
-        """Let a request count as one that waits while its inputs are still being made.
-
-        Others leave cores for it then, as they do for each other.
-        """
-        self._expected += 1
-        try:
-            yield
-        finally:
-            self._expected -= 1
 
     async def submit(
         self,
@@ -212,7 +199,7 @@ class Scheduler:
     def _next_place(self) -> _Place | None:
         """The widest idle place that leaves cores for all who wait; else the narrowest there is."""
         fitting = [place for place in reversed(self._idle) if place.cores <= self._cores]
-        wanted = len(self._waiting) + self._expected
+        wanted = len(self._waiting)
         roomy = [place for place in fitting if place.cores * wanted <= self._cores]
         if roomy:
             return max(roomy, key=lambda place: place.cores)
