@@ -1,4 +1,4 @@
-# make demo   export, verify, serve, classify, measure, report
+# make demo   export, verify, serve, classify, detect, measure, report
 # make test   all tests        make check   lint, types, architecture
 # make setup  the environment alone, in .venv
 # make environments  also those with other builds of onnxruntime, in .venv-*
@@ -48,19 +48,29 @@ build/peers/%/ready: bench/peers/%.txt | $(filter .uv/bin/uv,$(UV))
 
 # Pictures to classify and to measure accuracy on; IMAGES=DIR takes photographs, DIR/WNID/*.JPEG.
 IMAGES ?= build/pictures
+# The series of pictures that the detector was not trained on.
+HELD_OUT := 1000003
 
 demo: setup
 	rm -rf build && mkdir build
 	$(BIN)/crossrun-export mobilenet --weights imagenet,bundled --output build/models
+	$(BIN)/crossrun-export detector --output build/models
 	$(BIN)/crossrun-export pictures build/pictures --count 100
+	$(BIN)/crossrun-export pictures build/scenes --objects several --count 100 \
+		--seed $(HELD_OUT) --size 320
 	$(BIN)/crossrun-serve build/models & trap "kill $$!; wait $$!" EXIT; \
-		$(BIN)/crossrun-bench classify --top-k 3 \
-		$$(ls $(IMAGES)/*/* | awk "NR % 20 == 1")
+		$(BIN)/crossrun-bench classify --model mobilenet --top-k 3 \
+		$$(ls $(IMAGES)/*/* | awk "NR % 20 == 1") && \
+		$(BIN)/crossrun-bench detect --model detector --save build/detected \
+		$$(ls build/scenes/pictures/* | awk "NR % 20 == 1")
 	$(BIN)/crossrun-bench latency build/models --model mobilenet --batch 1,8 \
 		--output build/latency.json
 	$(BIN)/crossrun-bench accuracy build/models --model mobilenet --images $(IMAGES) \
 		--output build/accuracy.json
-	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json --output build/report.html
+	$(BIN)/crossrun-bench accuracy build/models --model detector --images build/scenes \
+		--output build/detection.json
+	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json build/detection.json \
+		--output build/report.html
 
 test: environments
 	$(BIN)/pytest

@@ -138,13 +138,17 @@ def _check_address(server: str | None, remote: Sequence[str]) -> None:
         raise BenchError(f"--server '{server}': expected HOST:PORT")
 
 
+def check_detects(name: str) -> None:
+    """BenchError for a target that runs no detector."""
+    if not TARGETS[name].detector:
+        some = ", ".join(target.name for target in _ALL if target.detector)
+        raise BenchError(f"{name} runs no detector: expected some of {some}")
+
+
 def runner_for(task: Task) -> Runner:
     """The loaded runner of a task; BenchError naming the extra where its package is missing."""
     target = TARGETS[task.target]
     place = target.detector if task.model.detector else target.runner
-    if not place:
-        some = ", ".join(target.name for target in _ALL if target.detector)
-        raise BenchError(f"runs no detector: expected some of {some}")
     with _needed(target.extra):
         runner: Runner = _imported(place)(task)
     return runner

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from crossrun_bench.convert import converted
 from crossrun_bench.runners import Task
 from crossrun_bench.serving import serving
-from crossrun_bench.targets import TARGETS, label
+from crossrun_bench.targets import TARGETS, check_detects, label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,9 @@ def subjects_of(
 
     `folder` takes what is converted. BenchError where anything cannot be started or converted.
     """
+    if model.detector:
+        for target in asked.targets:
+            check_detects(target)
     pairs = [(backend, _server(asked, backend, stack)) for backend in asked.backends or (None,)]
     return [
         _subject(Task(target, model, pictures), asked, backend, server, folder)

@@ -79,9 +79,9 @@ def _filled(place: re.Match[str], results: Sequence[Result]) -> str:
 
 
 def _pictures(results: Sequence[Result]) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """Of each detector what its pictures show, and the pictures, by their names."""
+    """Of each detector with pictures what they show, and they, by their names."""
     for result in results:
-        if isinstance(result, DetectionResult):
+        if isinstance(result, DetectionResult) and result.shown:
             yield average_precision.caption(result), list(average_precision.pictures(result))
 
 

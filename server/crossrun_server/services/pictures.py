@@ -52,8 +52,7 @@ async def ask(
     """
     resize = _resize(request, input_)
     started = time.perf_counter_ns()
-    with input_.model.expecting():
-        pictures = await _decode(request.images, input_, resize)
+    pictures = await _decode(request.images, input_, resize)
     decode_ns = time.perf_counter_ns() - started
     replies = [
         await input_.model.infer(

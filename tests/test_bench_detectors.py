@@ -1,0 +1,438 @@
+"""Accuracy of a detector: mean average precision, data sets in COCO's form, and the report."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from crossrun_bench import store
+from crossrun_bench.accuracy.average_precision import average_precision
+from crossrun_bench.accuracy.coco import scenes
+from crossrun_bench.accuracy.command import Plan, measure
+from crossrun_bench.accuracy.fitting import fitted, in_picture, place
+from crossrun_bench.accuracy.partial import DetectionsLine, Partial
+from crossrun_bench.errors import BenchError
+from crossrun_bench.model import Detector, Model
+from crossrun_bench.prepare import thumbnail
+from crossrun_bench.report import html, markdown
+from crossrun_bench.repository import read_model
+from crossrun_bench.results import (
+    Detection,
+    DetectionResult,
+    ShownPicture,
+    TargetDetections,
+    Truth,
+)
+from crossrun_bench.tasks import Asked
+from tests import detectors, models
+from tests.conftest import BIN, Command
+from tests.test_bench_report import INFO, MACHINE
+
+BOX = (0.0, 0.0, 100.0, 100.0)
+OTHER = (200.0, 200.0, 300.0, 300.0)
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+TARGETS = ("keras-predict", "onnxruntime", "grpc-raw", "grpc-jpeg")
+
+
+def shifted(pixels: float) -> tuple[float, ...]:
+    return (BOX[0], BOX[1] + pixels, BOX[2], BOX[3] + pixels)
+
+
+HALF = 51 / 101  # recall is looked at in 101 places, from 0 to 1: of one object in two, in 51
+Said = list[tuple[float, tuple[float, ...]]]
+CASES: dict[str, tuple[Said, float, float | None]] = {
+    "perfect": ([(0.9, BOX), (0.8, OTHER)], 1.0, 1.0),
+    "nothing": ([], 0.0, 0.0),
+    "one missed": ([(0.9, BOX)], HALF, HALF),
+    # An IoU of 76 / 124 is enough for 0.5, 0.55 and 0.6.
+    "one shifted": ([(0.9, shifted(24)), (0.8, OTHER)], (3 + 7 * HALF * 0.5) / 10, 1.0),
+    # The second answer to one object is wrong: precision at full recall is 2 / 3.
+    "doubled": ([(0.9, BOX), (0.8, BOX), (0.7, OTHER)], HALF + (1 - HALF) * 2 / 3, None),
+    "doubled last": ([(0.9, BOX), (0.7, OTHER), (0.6, BOX)], 1.0, 1.0),
+    "wrong first": ([(0.9, (0, 0, 9, 9)), (0.8, BOX)], HALF / 2, HALF / 2),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_average_precision_is_what_a_hand_computes(case: str) -> None:
+    """Of two objects of a class in one picture, and none in another."""
+    found, mean, at_half = CASES[case]
+    truths = ((Truth(3, BOX), Truth(3, OTHER)), ())
+    said = (tuple(Detection(3, score, box) for score, box in found), ())
+    precision = average_precision(truths, said)
+    assert precision.mean == pytest.approx(mean)
+    assert precision.at_half == pytest.approx(mean if at_half is None else at_half)
+    assert precision.by_class == {3: pytest.approx(mean)}
+
+
+def test_classes_count_alike_and_crowds_not() -> None:
+    """A class that is never found halves the mean; one without objects, or a crowd, is nothing."""
+    truths = ((Truth(0, BOX), Truth(1, OTHER), Truth(1, BOX, crowd=True), Truth(2, BOX, True)),)
+    said = ((Detection(0, 0.9, BOX), Detection(7, 0.9, BOX), Detection(1, 0.8, BOX)),)
+    precision = average_precision(truths, said)
+    assert precision.by_class == {0: pytest.approx(1), 1: 0}
+    assert precision.mean == pytest.approx(0.5)
+
+
+# Data sets.
+
+
+def data_set(folder: Path, changes: dict[str, Any] | None = None) -> Path:
+    """Six pictures of other sizes than the finder's input, each of three rectangles."""
+    (folder / "pictures").mkdir(parents=True)
+    images, annotations = [], []
+    for i, (width, height) in enumerate([(128, 96), (128, 64), (96, 96)] * 2):
+        pixels = np.full((height, width, 3), 90, np.uint8)
+        for j, colour in enumerate(COLOURS.values()):
+            x, y, w, h = 4 + 32 * j, 8 + 8 * j, 16 + 4 * i, 20
+            pixels[y : y + h, x : x + w] = colour
+            box = [x, y, w, h]
+            annotations.append({"id": 0, "image_id": i, "category_id": 10 + j, "bbox": box})
+        Image.fromarray(pixels).save(folder / "pictures" / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": width, "height": height})
+    categories = [{"id": 10 + j, "name": name.upper()} for j, name in enumerate(COLOURS)]
+    categories.append({"id": 1, "name": "never seen"})
+    whole = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "boxes.json").write_text(json.dumps(whole | (changes or {})))
+    return folder
+
+
+def test_a_data_set_is_read(tmp_path: Path) -> None:
+    """Classes by the names of the categories, boxes as edges; from a folder or its JSON file."""
+    source = data_set(tmp_path / "set")
+    found = scenes(source, list(COLOURS))
+    assert found == scenes(source / "boxes.json", list(COLOURS))
+    assert found.names == tuple(f"{i}.png" for i in range(6))
+    assert found.truths[1] == (
+        Truth(0, (8, 4, 28, 24)),
+        Truth(1, (16, 36, 36, 56)),
+        Truth(2, (24, 68, 44, 88)),
+    )
+
+
+def test_cocos_own_folders_are_found(tmp_path: Path) -> None:
+    """`annotations/*.json` beside the folders of pictures."""
+    source = data_set(tmp_path / "coco")
+    (source / "annotations").mkdir()
+    file = (source / "boxes.json").rename(source / "annotations" / "instances.json")
+    assert scenes(source, list(COLOURS)) == scenes(file, list(COLOURS))
+
+
+IMAGE = {"id": 0, "file_name": "0.png", "width": 128, "height": 96}
+NOTE = {"image_id": 0, "category_id": 10, "bbox": [1, 1, 5, 5]}
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no list": ({"images": {}}, r"not in COCO's form: images: expected a list, got dict"),
+    "no box": (
+        {"annotations": [{"image_id": 0, "category_id": 10}]},
+        r"annotations\[0\]: 'bbox' is missing",
+    ),
+    "short box": (
+        {"annotations": [NOTE | {"bbox": [1, 2, 3]}]},
+        r"annotations\[0\]: expected a bbox \[x, y, width, height\], got \[1.0, 2.0, 3.0\]",
+    ),
+    "inside out": ({"annotations": [NOTE | {"bbox": [1, 2, -3, 4]}]}, r"expected a bbox"),
+    "stray": ({"annotations": [NOTE | {"image_id": 77}]}, r"of an image or a category that is not"),
+    "unknown class": (
+        {"annotations": [NOTE | {"category_id": 1}]},
+        r"annotations\[0\] is a 'never seen', which is no label of the model",
+    ),
+    "no object": ({"annotations": []}, r"no object to find in 6 pictures"),
+    "no picture": (
+        {"images": [IMAGE | {"file_name": "x.png"}], "annotations": [NOTE]},
+        r"'x.png' is not in .* or a folder of it",
+    ),
+    "other size": (
+        {"images": [IMAGE | {"width": 96, "height": 128}], "annotations": [NOTE]},
+        r"0.png: 128 x 96 pixels, but .*boxes.json says 96 x 128",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_data_set_is_refused(case: str, tmp_path: Path) -> None:
+    """What is wrong, where, and what was expected."""
+    changes, text = BAD[case]
+    source = data_set(tmp_path / "set", changes)
+    with pytest.raises(BenchError, match=text):
+        scenes(source, list(COLOURS))
+
+
+def test_a_folder_without_its_one_json_is_refused(tmp_path: Path) -> None:
+    """None, two, or one that is no JSON."""
+    source = data_set(tmp_path / "set")
+    (source / "more.json").write_text("{")
+    with pytest.raises(BenchError, match=r"expected one JSON .* got boxes.json, more.json"):
+        scenes(source, list(COLOURS))
+    with pytest.raises(BenchError, match=r"more.json: not in COCO's form: "):
+        scenes(source / "more.json", list(COLOURS))
+    with pytest.raises(BenchError, match=r"expected one JSON file .* got none"):
+        scenes(source / "pictures", list(COLOURS))
+
+
+# A detector, end to end.
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The hand-made finder of coloured rectangles, with a Keras model that finds the same."""
+    root = tmp_path_factory.mktemp("finder")
+    model = detectors.finder()
+    metadata = {
+        "crossrun.preprocessing": {"scale": 1 / 255, "offset": 0.0, "resize": "letterbox"},
+        "crossrun.source": {"model": "finder"},
+        "crossrun.detection": {"score_threshold": 0.3, "iou_threshold": 0.5},
+    }
+    text = {key: json.dumps(value) for key, value in metadata.items()}
+    onnx.helper.set_model_props(model, text)
+    config = detectors.FINDER + detectors.OPTIONS
+    models.write(root, "finder", model, config, labels=detectors.LABELS)
+    return root
+
+
+@pytest.fixture(scope="module")
+def with_source(repository: Path) -> Path:
+    from crossrun_export.backend import keras
+
+    ops = keras.ops
+    height, width = detectors.HEIGHT, detectors.WIDTH
+    image = keras.Input((height, width, 3))
+    excess = ops.matmul(image, np.where(np.eye(3), 1, -0.5).astype(np.float32))
+    mask = ops.cast(excess > 0.25, "float32")
+    rows, columns = ops.max(mask, axis=2), ops.max(mask, axis=1)
+    edges = [
+        ops.argmax(rows, axis=1),
+        ops.argmax(columns, axis=1),
+        height - ops.argmax(ops.flip(rows, axis=1), axis=1),
+        width - ops.argmax(ops.flip(columns, axis=1), axis=1),
+    ]
+    boxes = ops.cast(ops.stack(edges, axis=2), "float32") / np.array(
+        [height, width] * 2, np.float32
+    )
+    scores = ops.max(excess, axis=(1, 2))[:, :, None] * np.eye(3, dtype=np.float32)
+    keras.Model(image, [boxes, scores]).save(repository / "finder" / "1" / "model.keras")
+    return repository
+
+
+def test_every_target_finds_the_same(with_source: Path, tmp_path: Path, run: Command) -> None:
+    """Through the source, onnxruntime and the server, raw and encoded, and the report says so."""
+    source, out = data_set(tmp_path / "set"), tmp_path / "out.json"
+    done = run(
+        "crossrun-bench", "accuracy", with_source, "--model", "finder", "--images", source,
+        "--output", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out.json", "set"]
+    result = store.read(out)
+    assert isinstance(result, DetectionResult)
+    assert tuple(target.target for target in result.targets) == TARGETS
+    assert result.min_score == 0.01
+    found = [average_precision(result.truths, target.detections) for target in result.targets]
+    assert found[0].at_half == pytest.approx(1)
+    assert found[0].mean > 0.9
+    for own in found:
+        assert own.mean == pytest.approx(found[0].mean, abs=0.002)
+    first = result.targets[2].detections[0][0].box
+    assert first == pytest.approx(result.truths[0][0].box, abs=0.01)
+    done = run("crossrun-bench", "report", out, "--markdown", tmp_path / "r.md")
+    assert done.returncode == 0, done.stderr
+    assert "Detection of 18 objects in 6 pictures" in done.stdout
+
+
+def test_an_interrupted_run_keeps_what_was_found(tmp_path: Path) -> None:
+    """Line by line, as of a classifier."""
+    out, chunk = tmp_path / "a.json", [((Detection(1, 0.5, BOX),), ()), ((), ())]
+    first: Partial[tuple[Detection, ...]] = Partial(out, {"model": "m"}, DetectionsLine)
+    first.append(chunk)
+    again: Partial[tuple[Detection, ...]] = Partial(out, {"model": "m"}, DetectionsLine)
+    assert again.chunks == [tuple(chunk)]
+
+
+@pytest.mark.parametrize("target", ["litert", "grpc-typed", "tf-function"])
+def test_a_target_that_runs_no_detector_is_told(
+    target: str, repository: Path, tmp_path: Path
+) -> None:
+    """With those that do."""
+    asked = Asked(repository, "finder", ("onnxruntime", target))
+    text = f"{target} runs no detector: expected some of {', '.join(TARGETS)}"
+    with pytest.raises(BenchError, match=text):
+        measure(Plan(asked, str(data_set(tmp_path / "set")), None), "cmd")
+
+
+def changed(root: Path, tmp_path: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    copy = shutil.copytree(root, tmp_path / "models")
+    file = copy / "finder" / "1" / "model.onnx"
+    model = onnx.load(file)
+    change(model)
+    onnx.save(model, file)
+    return copy
+
+
+def test_a_detector_that_lacks_something_is_refused(repository: Path, tmp_path: Path) -> None:
+    """An output, a threshold in its metadata, or labels."""
+
+    def without_count(model: onnx.ModelProto) -> None:
+        del model.graph.output[3]
+
+    def without_thresholds(model: onnx.ModelProto) -> None:
+        del model.metadata_props[2]
+
+    with pytest.raises(BenchError, match="expected the outputs num_detections, too"):
+        read_model(changed(repository, tmp_path / "a", without_count), "finder")
+    with pytest.raises(BenchError, match=r"no readable 'crossrun.detection'"):
+        read_model(changed(repository, tmp_path / "b", without_thresholds), "finder")
+    copy = shutil.copytree(repository, tmp_path / "c")
+    (copy / "finder" / "labels.txt").unlink()
+    with pytest.raises(BenchError, match=r"finder: no labels.txt says which classes"):
+        measure(Plan(Asked(copy, "finder", ("onnxruntime",)), "x", None), "cmd")
+
+
+def test_a_detector_without_thresholds_of_requests_is_asked_for_its_own(
+    repository: Path, tmp_path: Path
+) -> None:
+    """The result says down to which score."""
+
+    def fixed(model: onnx.ModelProto) -> None:
+        del model.graph.input[1:]
+
+    root = changed(repository, tmp_path, fixed)
+    (root / "finder" / "config.pbtxt").write_text(detectors.FINDER)
+    plan = Plan(Asked(root, "finder", ("onnxruntime",)), str(data_set(tmp_path / "set")), None)
+    result = measure(plan, "cmd")
+    assert isinstance(result, DetectionResult)
+    assert result.min_score == 0.3
+
+
+# Boxes there and back.
+
+
+def detector(resize: str) -> Model:
+    own = Detector(resize, 0.3, 0.5, 100, optional=True)
+    shape = {"height": 48, "width": 64, "classes": 3}
+    kept: dict[str, Any] = dict.fromkeys(Model.__dataclass_fields__, "") | shape
+    return Model(**kept | {"detector": own})
+
+
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+@pytest.mark.parametrize("size", [(640, 480), (1, 1), (20000, 10), (37, 501), (64, 48)])
+def test_boxes_come_back_to_where_they_were(resize: str, size: tuple[int, int]) -> None:
+    """From the picture into the input and back, to a hundredth of a pixel; none leaves it."""
+    model = detector(resize)
+    rng = np.random.default_rng(1)
+    corners = np.sort(rng.uniform(0, 1, (50, 2, 2)), axis=1) * size[::-1]
+    boxes = corners.reshape(50, 4)
+    into = place(size, model)
+    scale = np.tile([into.height / size[1], into.width / size[0]], 2)
+    inside = boxes * scale + np.tile([into.top, into.left], 2)
+    shares = (inside / np.tile([48, 64], 2)).astype(np.float32)
+    limit = max(1.0, max(size) / 64) * 0.01
+    assert np.abs(in_picture(shares, size, model) - boxes).max() < limit
+    beyond = in_picture(np.array([[-1, -1, 2, 2]], np.float32), size, model)
+    assert beyond.tolist() == [[0, 0, size[1], size[0]]]
+
+
+def test_a_letterboxed_picture_has_grey_around_it() -> None:
+    """In the middle, its sides scaled alike, 114 elsewhere."""
+    pixels = np.asarray(fitted(Image.new("L", (100, 20), 255), detector("letterbox")))
+    assert pixels.shape == (48, 64, 3)
+    assert (pixels[17:30] == 255).all()
+    assert (pixels[:17] == 114).all()
+    assert (pixels[30:] == 114).all()
+
+
+# The report.
+
+
+def result() -> DetectionResult:
+    """Two pictures, of which the last target finds the second's object only."""
+
+    def shown(number: int, folder: Path) -> ShownPicture:
+        file = folder / f"{number}.png"
+        Image.new("RGB", (400, 300), (90, 90, 90)).save(file)
+        return ShownPicture(number, 400, thumbnail(file, 320))
+
+    with tempfile.TemporaryDirectory() as folder:
+        kept = tuple(shown(number, Path(folder)) for number in range(2))
+    all_found = ((Detection(0, 0.9, BOX),), (Detection(1, 0.8, OTHER),))
+    return DetectionResult(
+        command="cmd",
+        machine=MACHINE,
+        model=INFO,
+        min_score=0.01,
+        pictures=("a.png", "b.png"),
+        truths=((Truth(0, BOX),), (Truth(1, OTHER),)),
+        left_out=0,
+        class_names=("star", "<disc>"),
+        targets=(
+            TargetDetections("keras-predict", all_found),
+            TargetDetections("grpc-jpeg", ((), all_found[1])),
+        ),
+        shown=kept,
+    )
+
+
+def test_the_report_has_tables_and_pictures(tmp_path: Path) -> None:
+    """In the page inside, beside the Markdown in a folder; the result survives its file."""
+    made = result()
+    store.write(tmp_path / "r.json", made)
+    assert store.read(tmp_path / "r.json") == made
+    page = html.render([made])
+    assert page.count('<img src="data:image/jpeg;base64,') == 2
+    assert "&lt;disc&gt;" in page
+    markdown.write(tmp_path / "r.md", [made])
+    text = (tmp_path / "r.md").read_text()
+    assert "| Keras predict | 1.0000 | 1.0000 |" in text
+    assert "| gRPC server, JPEG | 0.5000 | 0.5000 | -0.5000 | 1 |" in text
+    assert "| star | 1 | 1.0000 | 0.0000 |" in text
+    assert "![b.png](r-pictures/1-2.jpg)" in text
+    with Image.open(tmp_path / "r-pictures" / "1-1.jpg") as both:
+        pixels = np.asarray(both).astype(int)
+    left, right = pixels[:, :320], pixels[:, -320:]
+    assert np.abs(left - 90).max() < 9
+    assert np.abs(right - 90).max() > 60
+
+
+def test_a_result_without_pictures_is_reported() -> None:
+    """Nothing is said of any."""
+    bare = replace(result(), shown=())
+    assert "What was found" not in html.render([bare])
+    assert "What was found" not in markdown.render([bare], "p")
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled detector, exported."""
+    root = tmp_path_factory.mktemp("bundled")
+    command = [str(BIN / "crossrun-export"), "detector", "--output", str(root)]
+    subprocess.run(command, check=True, capture_output=True)
+    return root
+
+
+def test_the_bundled_detector_is_served_as_well_as_it_was_trained(
+    bundled: Path, tmp_path: Path, run: Command
+) -> None:
+    """On the held-out series mean average precision is Keras's within 0.002 on every way."""
+    source, out = tmp_path / "scenes", tmp_path / "out.json"
+    options = ["--objects", "several", "--seed", 1000003, "--size", 160, "--count", 64]
+    assert run("crossrun-export", "pictures", source, *options).returncode == 0
+    done = run(
+        "crossrun-bench", "accuracy", bundled, "--model", "detector", "--images", source,
+        "--output", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    kept = store.read(out)
+    assert isinstance(kept, DetectionResult)
+    source_model, *others = (average_precision(kept.truths, t.detections) for t in kept.targets)
+    assert source_model.at_half > 0.85
+    assert source_model.mean > 0.55
+    for own in others:
+        assert own.mean == pytest.approx(source_model.mean, abs=0.002)
+        assert own.at_half == pytest.approx(source_model.at_half, abs=0.002)
