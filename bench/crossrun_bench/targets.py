@@ -51,7 +51,12 @@ _ALL = (
         slow_start=True,
     ),
     Target(
-        "tf-function", "tf.function", "tensorflow_:TensorFlowFunction", "export", slow_start=True
+        "tf-function",
+        "tf.function",
+        "tensorflow_:TensorFlowFunction",
+        "export",
+        detector="tensorflow_:DetectorFunction",
+        slow_start=True,
     ),
     Target(
         "saved-model",

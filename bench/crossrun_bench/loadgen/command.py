@@ -68,6 +68,8 @@ def measure(plan: Plan, command: str) -> LoadGenResult:
     BenchError where anything cannot be read, started or run.
     """
     model = read_model(plan.models, plan.name)
+    if model.detector:
+        raise BenchError(f"{model.name} is a detector; LoadGen's task is of a classifier")
     before = machine.describe()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -43,25 +43,52 @@ class KerasDetector:
     """`Model.predict` of boxes and scores, and TensorFlow's own non-maximum suppression."""
 
     def __init__(self, task: Task) -> None:
-        assert task.model.detector
-        self._model, self._detector = task.model, task.model.detector
+        self._model = task.model
         self._keras = _source(task.model)
 
     def run(self, batch: Batch) -> Objects:
-        """Scale in numpy, predict, and leave of each class the boxes that overlap no better one."""
-        pixels, detector = scaled(self._model, batch.pixels), self._detector
+        """Scale in numpy, predict, suppress."""
+        pixels = scaled(self._model, batch.pixels)
         boxes, scores = self._keras.predict(pixels, batch_size=len(pixels), verbose=0)
-        found = tf.image.combined_non_max_suppression(
-            boxes[:, :, None],
-            scores,
-            max_output_size_per_class=detector.max_detections,
-            max_total_size=detector.max_detections,
-            iou_threshold=detector.iou_threshold,
-            score_threshold=detector.least,
-            clip_boxes=False,
-        )
-        names = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
-        return packed({name: each.numpy() for name, each in zip(names, found, strict=True)})
+        return _objects(_suppressed(boxes, scores, self._model))
+
+
+class DetectorFunction:
+    """One `tf.function` over uint8, with non-maximum suppression in it."""
+
+    def __init__(self, task: Task) -> None:
+        model, source = task.model, _source(task.model)
+        spec = tf.TensorSpec([None, model.height, model.width, 3], tf.uint8)
+
+        def call(image: Any) -> Any:
+            pixels = tf.cast(image, tf.float32) * model.scale + model.offset
+            boxes, scores = source(pixels, training=False)
+            return _suppressed(boxes, scores, model)
+
+        self._call = tf.function(call, input_signature=[spec])
+
+    def run(self, batch: Batch) -> Objects:
+        """Call the graph and bring its answer to numpy."""
+        return _objects(self._call(batch.pixels))
+
+
+def _suppressed(boxes: Any, scores: Any, model: Model) -> Any:
+    """Of each class the boxes [batch, cells, 4] that overlap no better one, the best over all."""
+    assert model.detector
+    return tf.image.combined_non_max_suppression(
+        boxes[:, :, None],
+        scores,
+        max_output_size_per_class=model.detector.max_detections,
+        max_total_size=model.detector.max_detections,
+        iou_threshold=model.detector.iou_threshold,
+        score_threshold=model.detector.least,
+        clip_boxes=False,
+    )
+
+
+def _objects(found: Any) -> Objects:
+    names = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
+    return packed({name: each.numpy() for name, each in zip(names, found, strict=True)})
 
 
 class TensorFlowFunction:
