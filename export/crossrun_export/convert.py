@@ -4,6 +4,7 @@ tf2onnx folds batch norm into the convolutions and moves the layout change to th
 entrance; the pads that Keras keeps apart are fused by onnxruntime when it loads.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,13 @@ def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
     Raises:
         ExportError: tf2onnx cannot convert it.
     """
+    return convert(source, input_dtype, lambda image: {OUTPUT: source.model(image, training=False)})
+
+
+def convert(
+    source: Source, input_dtype: InputDtype, answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+) -> onnx.ModelProto:
+    """Convert what gives several outputs for what the Keras model takes; raises as `to_onnx`."""
     shape = [None, *source.size, 3]
     signature = [tf.TensorSpec(shape, tf.as_dtype(input_dtype), name=INPUT)]
 
@@ -41,7 +49,7 @@ def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
     def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
         if input_dtype == "uint8":
             image = tf.cast(image, tf.float32) * source.scale + source.offset
-        return {OUTPUT: source.model(image, training=False)}
+        return answer(image)
 
     try:
         converted = tf2onnx.convert.from_function(

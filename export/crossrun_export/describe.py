@@ -6,26 +6,47 @@ from typing import Any
 
 import onnx
 import onnxruntime
+from onnx import TensorProto
 
 from crossrun_export import convert, publish
 from crossrun_export.backend import keras, tensorflow, tf2onnx
 from crossrun_export.options import Options
 from crossrun_export.sources import Source
 
+DATATYPES: dict[int, str] = {
+    TensorProto.UINT8: "TYPE_UINT8",
+    TensorProto.FLOAT: "TYPE_FP32",
+    TensorProto.INT32: "TYPE_INT32",
+    TensorProto.INT64: "TYPE_INT64",
+}
+OF_CLASSES = (convert.OUTPUT, "detection_classes")  # outputs whose values or places are classes
 
-def config(source: Source, options: Options, name: str) -> str:
-    """The text of config.pbtxt."""
-    height, width = source.size
+
+def config(model: onnx.ModelProto, name: str, *, labels: bool) -> str:
+    """The text of config.pbtxt.
+
+    Args:
+        model: what it tells the inputs and outputs of, the first axis of each being the batch's.
+        name: of the model.
+        labels: whether there is a file of them.
+    """
+    labelled = OF_CLASSES if labels else ()
+    outputs = [_tensor(value, value.name in labelled) for value in model.graph.output]
     return publish.CONFIG.format(
         name=name,
-        input=convert.INPUT,
-        datatype={"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}[options.input_dtype],
-        height=height,
-        width=width,
-        output=convert.OUTPUT,
-        classes=source.classes,
-        label_filename=f' label_filename: "{publish.LABELS}"' if source.labels else "",
+        input=_tensor(model.graph.input[0], labelled=False),
+        outputs=f" {outputs[0]} " if len(outputs) == 1 else "\n  " + ",\n  ".join(outputs) + "\n",
     )
+
+
+def _tensor(value: onnx.ValueInfoProto, labelled: bool) -> str:
+    kind = value.type.tensor_type
+    _, *dims = [size.dim_value for size in kind.shape.dim]
+    # Triton's way to say that there is nothing but the batch.
+    shape = f"[ {', '.join(map(str, dims))} ]" if dims else "[ 1 ] reshape { shape: [ ] }"
+    label_filename = f' label_filename: "{publish.LABELS}"' if labelled else ""
+    datatype = DATATYPES[kind.elem_type]
+    return f'{{ name: "{value.name}" data_type: {datatype} dims: {shape}{label_filename} }}'
 
 
 def metadata(source: Source, options: Options, own: dict[str, Any]) -> dict[str, str]:

@@ -18,8 +18,8 @@ CONFIG = """\
 name: "{name}"
 backend: "onnxruntime"
 max_batch_size: 32
-input [ {{ name: "{input}" data_type: {datatype} dims: [ {height}, {width}, 3 ] }} ]
-output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ {classes} ]{label_filename} }} ]
+input [ {input} ]
+output [{outputs}]
 dynamic_batching {{ }}
 """
 LABELS = "labels.txt"

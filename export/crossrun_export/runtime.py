@@ -34,6 +34,13 @@ def scores(model: onnx.ModelProto, inputs: Inputs) -> Scores:
     return np.concatenate([found for (found,) in batches(model, inputs)])
 
 
+def outputs(model: onnx.ModelProto, inputs: Inputs) -> dict[str, NDArray[Any]]:
+    """Run a model of any number of outputs; gives them by name."""
+    parts = zip(*batches(model, inputs), strict=True)
+    names = [value.name for value in model.graph.output]
+    return {name: np.concatenate(part) for name, part in zip(names, parts, strict=True)}
+
+
 def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
