@@ -5,9 +5,9 @@ last feature map how much it speaks for a class; the scores are the mean of that
 share of its range, has a largest connected region, and that region has a box. Nothing is trained.
 """
 
-from crossrun_export.localize.check import check
+from crossrun_export.localize.corloc import Localization, measure
 from crossrun_export.localize.graph import to_onnx
-from crossrun_export.localize.measure import Localization, measure
 from crossrun_export.localize.network import Localizer, localizer
+from crossrun_export.localize.parity import check
 
 __all__ = ["Localization", "Localizer", "check", "localizer", "measure", "to_onnx"]

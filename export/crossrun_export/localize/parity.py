@@ -43,14 +43,15 @@ def check(parts: Localizer, inputs: Floats, found: Mapping[str, Array]) -> float
 
 def heat_maps(parts: Localizer, inputs: Floats, classes: Array, size: int) -> Floats:
     """Class-activation maps of some classes [count, k] of each picture: [count, k, size, size]."""
-    maps = np.zeros((*classes.shape, size, size), np.float32)
+    maps: Floats = np.zeros((*classes.shape, size, size), np.float32)
     for look in parts.looks:
         pictures = _enlarged(inputs) if look is parts.zoomed else inputs
         cells = np.einsum("nhwc,nkc->nkhw", _features(look, pictures), parts.weights[classes])
         maps += _spread(cells, look, size)
     maps -= maps.min(axis=(2, 3), keepdims=True)
     highest = np.maximum(maps.max(axis=(2, 3), keepdims=True), np.finfo(np.float32).tiny)
-    return np.divide(maps, highest, dtype=np.float32)
+    maps /= highest
+    return maps
 
 
 def box(heat: Floats, threshold: float) -> tuple[float, float, float, float]:

@@ -26,14 +26,12 @@ class Localization:
     top1: float  # the first class is right and its box is good
 
 
-def measure(
-    source: Source, model: onnx.ModelProto, input_dtype: InputDtype, count: int = PICTURES
-) -> Localization | None:
+def measure(source: Source, model: onnx.ModelProto, input_dtype: InputDtype) -> Localization | None:
     """Measure a localizer on drawn pictures; None where its classes are others than theirs."""
     height, width = source.size
     if source.labels != scenes.CLASSES or height != width:
         return None
-    drawn = [scenes.draw(HELD_OUT_SEED, index, height) for index in range(count)]
+    drawn = [scenes.draw(HELD_OUT_SEED, index, height) for index in range(PICTURES)]
     pixels = np.stack([scene.pixels for scene in drawn])
     found = runtime.outputs(model, verify.inputs_of(source, pixels, input_dtype))
     truth = np.array([scene.box for scene in drawn])[:, np.newaxis] / height
@@ -41,7 +39,7 @@ def measure(
     is_right = found["detection_classes"] == labels[:, np.newaxis]
     is_good = is_right & (overlap(found["detection_boxes"], truth) >= GOOD)
     corloc, top1 = is_good.any(axis=1).mean(), is_good[:, 0].mean()
-    return Localization(count, HELD_OUT_SEED, float(corloc), float(top1))
+    return Localization(PICTURES, HELD_OUT_SEED, float(corloc), float(top1))
 
 
 def overlap(boxes: Array, others: Array) -> NDArray[np.float64]:
