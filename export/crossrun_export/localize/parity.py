@@ -45,9 +45,9 @@ def heat_maps(parts: Localizer, inputs: Floats, classes: Array, size: int) -> Fl
     """Class-activation maps of some classes [count, k] of each picture: [count, k, size, size]."""
     maps: Floats = np.zeros((*classes.shape, size, size), np.float32)
     for look in parts.looks:
-        pictures = _enlarged(inputs) if look is parts.zoomed else inputs
-        cells = np.einsum("nhwc,nkc->nkhw", _features(look, pictures), parts.weights[classes])
-        maps += _spread(cells, look, size)
+        pictures = enlarged(inputs) if look is parts.zoomed else inputs
+        cells = np.einsum("nhwc,nkc->nkhw", features(look, pictures), parts.weights[classes])
+        maps += spread(cells, look, size)
     maps -= maps.min(axis=(2, 3), keepdims=True)
     highest = np.maximum(maps.max(axis=(2, 3), keepdims=True), np.finfo(np.float32).tiny)
     maps /= highest
@@ -79,17 +79,19 @@ def _check_classes(found: Mapping[str, Array], k: int) -> None:
         raise ExportError(f"num_detections is not {k}")
 
 
-def _features(look: Look, pictures: Floats) -> Floats:
+def features(look: Look, pictures: Floats) -> Floats:
+    """What Keras makes of pictures as the look's network takes them: [count, h, w, channels]."""
     parts = (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
     return np.concatenate([look.network(part, training=False) for part in parts])
 
 
-def _enlarged(inputs: Floats) -> Floats:
+def enlarged(inputs: Floats) -> Floats:
+    """Pictures ZOOM times as large."""
     return np.stack([cv2.resize(one, None, fx=ZOOM, fy=ZOOM) for one in inputs])
 
 
-def _spread(cells: Floats, look: Look, size: int) -> Floats:
-    """Interpolate between the middles of the cells, along rows, then along columns."""
+def spread(cells: Floats, look: Look, size: int) -> Floats:
+    """Interpolate between the middles of cells: [count, k, h, w] to [count, k, size, size]."""
     wanted = (np.arange(size) + 0.5) / size
 
     def along(axis: int, middles: Floats, values: Array) -> Array:
