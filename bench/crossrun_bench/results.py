@@ -162,11 +162,12 @@ class LoadTurn:
 
 @dataclass(frozen=True)
 class LoadTarget:
-    """One server, or onnxruntime in process."""
+    """One server, or what a process runs that asks itself."""
 
     target: str
-    in_process: bool
+    in_process: bool  # onnxruntime alone, with which all others are compared
     turns: tuple[LoadTurn, ...]
+    runtime: bool = False  # in process too, under the loads of the servers
 
 
 @dataclass(frozen=True)

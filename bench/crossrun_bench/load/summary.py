@@ -54,7 +54,7 @@ class LoadRow:
     latency: Latency
     parts: Parts
     added_p50: float | None  # over the best in process; None but for one client of a server
-    generator: float  # its share of all cores, 0 to 1
+    generator: float | None  # its share of all cores, 0 to 1; None where the process asks itself
     generator_cores: float  # of one of its processes, 0 to 1
     cpu_ms: float | None  # of the server, for one request
     rss_bytes: int | None
@@ -116,7 +116,7 @@ def _row(
         latency=latency,
         parts=_parts(turns),
         added_p50=_added(latency.p50, clients, alone),
-        generator=generator,
+        generator=None if target.in_process or target.runtime else generator,
         generator_cores=busy / min(result.processes, clients or result.processes),
         cpu_ms=_cpu_ms(turns),
         rss_bytes=max((t.rss_bytes for t in turns if t.rss_bytes is not None), default=None),

@@ -1,4 +1,4 @@
-"""One turn: a load on a server that runs, by one generator or several, as a LoadTurn."""
+"""One turn as a LoadTurn: of a server that runs, by one generator or several; or in process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Running:
     name: str
     address: str
     pid: int | None
-    form: str = "raw"  # one of tasks.FORMS
+    form: str = "raw"  # of requests, see `forms`
 
 
 def taken(
@@ -41,6 +41,16 @@ def taken(
     found = merged(_asked(generators, server, load, time, number))
     cpu = max(0, machine.cpu_ns(pid) - before) if pid else None
     return kept(found, load, number, cpu, machine.rss(pid) if pid else None)
+
+
+def alone(child: Piped, load: Load, time: Time, number: int) -> LoadTurn:
+    """By a process that asks itself: it has no generator, and all its CPU time is for answers."""
+    (part,) = _parts(load, time, number, 1)
+    found = child.ask(do="turn", warm=time.warm, seconds=time.counted, **part)
+    # What it takes within the counted time goes to what is answered within it.
+    found["served"] = len(found["us"]) if load.rate is None else sum(found["ended"])
+    cpu, rss = found["cpu_ns"], found["rss_bytes"]
+    return kept(found | {"cpu_ns": 0}, load, number, cpu, rss)
 
 
 def _asked(

@@ -11,6 +11,7 @@ from crossrun_bench.load.summary import load_rows, open_rows
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.report.tables import Table, noisy
+from crossrun_bench.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +40,11 @@ NOTES = (
     "throughput. Generator: its share of all cores. CPU, MB: of all processes of the server, CPU "
     "for one request. 2x1: two sessions at once, of one thread each.",
 )
+RUNTIMES = (
+    "In process, in a process that asks itself: {all}. Clients are its threads, CPU and MB are "
+    "theirs too.{alone}"
+)
+ALONE = " One call at a time, first come, first served: {alone}."
 NEIGHBOUR = "Another process kept one core busy all the time."
 LATENCY_COLUMNS = (
     "Target",
@@ -57,7 +63,7 @@ LATENCY_COLUMNS = (
 )
 LATENCY = (
     "A percentile is given where ten requests or more took longer. Queue, compute: medians of what "
-    "the server tells of each request; rest: of what remains of its time at the client."
+    "the target tells of each request; rest: of what remains of its time at the client."
 )
 OPEN = (
     "Open loop, {arrivals} arrivals: requests go out at so many a second, answered or not, and "
@@ -94,9 +100,19 @@ def _throughput(result: LoadResult) -> Table:
     rows = load_rows(result)
     groups = [len(list(group)) for _, group in groupby(rows, _group)]
     heading = f"Load on {figures.model(result.model)}"
-    notes = (*NOTES, *([NEIGHBOUR] if result.neighbour else []), *_marked(rows))
+    neighbour = [NEIGHBOUR] if result.neighbour else []
+    notes = (*NOTES, *_runtimes(result), *neighbour, *_marked(rows))
     cells = tuple(map(_cells, rows))
     return Table(heading, COLUMNS, cells, notes, tuple(groups), warnings=_warnings(result))
+
+
+def _runtimes(result: LoadResult) -> list[str]:
+    """What a reader has to know of targets that no generator asks."""
+    names = [target.target for target in result.targets if target.runtime]
+    concurrent = {target.label for target in TARGETS.values() if target.concurrent}
+    alone = ", ".join(name for name in names if name not in concurrent)
+    said = RUNTIMES.format(all=", ".join(names), alone=ALONE.format(alone=alone) if alone else "")
+    return [said] if names else []
 
 
 def _warnings(result: LoadResult) -> tuple[str, ...]:
@@ -118,7 +134,7 @@ def _cells(row: LoadRow) -> tuple[str, ...]:
         figures.rate_with_interval(row.rate),
         figures.part(row.share_of_free),
         *(figures.plain(ms) for ms in (p50, p99, row.p99_to_ideal, row.added_p50)),
-        figures.NONE if row.in_process else figures.part(row.generator),
+        figures.part(row.generator),
         figures.plain(row.cpu_ms),
         figures.NONE if row.rss_bytes is None else f"{row.rss_bytes / 1e6:,.0f}",
         _errors(row),
@@ -179,9 +195,10 @@ def limits(rows: Sequence[LoadRow]) -> list[str]:
     By bench/limit/generator.py one process was 1.4 ms late (p99) with 0.53 of a core, at 2,000
     requests a second, and 14 ms with 0.78, at 3,000.
     """
-    full = [row for row in rows if row.generator_cores >= FULL]
+    asked = [row for row in rows if row.generator is not None]
+    full = [row for row in asked if row.generator_cores >= FULL]
     late = [
-        r for r in rows if r.parts.late and r.latency.p99 and r.parts.late > LATE * r.latency.p99
+        r for r in asked if r.parts.late and r.latency.p99 and r.parts.late > LATE * r.latency.p99
     ]
     found = []
     if full:
