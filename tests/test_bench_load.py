@@ -235,11 +235,14 @@ def test_what_is_free_is_what_the_generator_leaves() -> None:
     rows = {(row.target, row.clients): row for row in load_rows(load())}
     one, four = rows["crossrun", 1], rows["crossrun", 4]
     assert one.rate.value == pytest.approx(250)
-    assert one.share_of_free == pytest.approx(250 / (500 * 0.9))
-    assert four.share_of_free == pytest.approx(400 / (800 * 0.9))
+    assert one.share_of_free
+    assert four.share_of_free
+    assert four.p99_to_ideal
+    assert one.share_of_free.value == pytest.approx(250 / (500 * 0.9))
+    assert four.share_of_free.value == pytest.approx(400 / (800 * 0.9))
     assert one.added_p50 == pytest.approx(2.0)
     assert four.added_p50 is None
-    assert four.p99_to_ideal == pytest.approx(1.0)
+    assert four.p99_to_ideal.value == pytest.approx(1.0)
     assert one.cpu_ms == pytest.approx(8.0)
     broken = rows["broken", 4]
     assert (broken.latency.p50, broken.cpu_ms, broken.errors) == (None, None, {"UNAVAILABLE": 7})

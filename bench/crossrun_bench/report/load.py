@@ -35,9 +35,10 @@ COLUMNS = (
 )
 NOTES = (
     "Closed loop: as many requests as clients are always under way. Requests/s: mean over "
-    "interleaved rounds, 95 % interval. Free: the best in process with no more callers than "
-    "clients, times the share of the cores that the generator leaves. Ideal: clients ÷ "
-    "throughput. Generator: its share of all cores. CPU, MB: of all processes of the server, CPU "
+    "interleaved rounds, 95 % interval; those of the shares of free and of p99 ÷ ideal are by a "
+    "bootstrap of rounds, and of thirds within each. Free: the best in process with no more "
+    "callers than clients, times the share of the cores that the generator leaves. Ideal: clients "
+    "÷ throughput. Generator: its share of all cores. CPU, MB: of all processes of the server, CPU "
     "for one request. 2x1: two sessions at once, of one thread each.",
 )
 RUNTIMES = (
@@ -132,8 +133,10 @@ def _cells(row: LoadRow) -> tuple[str, ...]:
         row.target,
         f"{row.clients}{_mark(row)}",
         figures.rate_with_interval(row.rate),
-        figures.part(row.share_of_free),
-        *(figures.plain(ms) for ms in (p50, p99, row.p99_to_ideal, row.added_p50)),
+        figures.part_with_interval(row.share_of_free),
+        *map(figures.plain, (p50, p99)),
+        figures.plain_with_interval(row.p99_to_ideal),
+        figures.plain(row.added_p50),
         figures.part(row.generator),
         figures.plain(row.cpu_ms),
         figures.NONE if row.rss_bytes is None else f"{row.rss_bytes / 1e6:,.0f}",
@@ -244,6 +247,8 @@ def headlines(result: LoadResult) -> Iterator[Headline]:
     ours = [row for row in load_rows(result) if row.target == "crossrun"]
     row = max(ours, key=lambda row: row.clients, default=None)
     if row and row.share_of_free is not None:
-        figure, caption = figures.part(row.share_of_free), "of the throughput that is free"
+        figure, caption = figures.part(row.share_of_free.value), "of the throughput that is free"
+        bounds = figures.part_with_interval(row.share_of_free).removeprefix(figure).strip(" ()")
         detail = f"{row.target}, {row.clients} clients, {figures.rate(row.rate.value)} requests/s"
+        detail += f", interval {bounds}" if bounds else ""
         yield Headline(figure, caption, detail, f"{row.target} gives {figure} {caption}")
