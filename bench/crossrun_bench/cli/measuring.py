@@ -217,6 +217,7 @@ def throughput(
     batch: Annotated[str, typer.Option(help="Rows of a request, several sizes.")] = (
         "1,2,4,8,16,32,64,128,256"
     ),
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved; 5 for `compare`.")] = 2,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 2.0,
     environment: Environments = None,
     output: Output = None,
@@ -227,7 +228,7 @@ def throughput(
     from crossrun_bench.throughput.command import Plan, measure
 
     wanted, folders = tuple(dict.fromkeys(parsing.words(providers))), parsing.folders(environment)
-    plan = Plan(models, name, wanted, parsing.sizes(batch), seconds, folders)
+    plan = Plan(models, name, wanted, parsing.sizes(batch), rounds, seconds, folders)
     finish(partial(measure, plan), output, as_json, require_quiet)
 
 
