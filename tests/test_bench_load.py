@@ -97,7 +97,10 @@ def test_load_of_a_server_beside_onnxruntime_alone(
 
 
 def test_our_server_is_asked_in_every_form(colours: Path, tmp_path: Path, run: Command) -> None:
-    """Bytes, numbers, shared memory, JPEG: a target each, all answered right; nothing is left."""
+    """Bytes, numbers, shared memory, JPEG: a target each, all answered right; nothing is left.
+
+    Of a JPEG the server tells how long it took to decode.
+    """
     out = tmp_path / "l.json"
     options = ["--form", "raw,typed,shm,jpeg", "--clients", 2, "--rounds", 1, "--seconds", 0.1]
     done = run("crossrun-bench", "load", colours, "--model", "colours", *options, "--output", out)
@@ -109,6 +112,10 @@ def test_our_server_is_asked_in_every_form(colours: Path, tmp_path: Path, run: C
     assert [target.target for target in served] == names
     for target in served:
         assert all(turn.us and not turn.errors for turn in target.turns)
+    jpeg = served[-1].turns[0]
+    assert len(jpeg.decode_us) == len(jpeg.compute_us) == len(jpeg.us)
+    assert all(jpeg.decode_us)
+    assert not any(turn.decode_us for target in served[:-1] for turn in target.turns)
     assert not list(shared_memory.FOLDER.glob("crossrun-bench-*"))
 
 

@@ -263,6 +263,11 @@ def test_throughput_against_clients_and_the_parts_of_a_request_are_plotted() -> 
     queue, compute, rest = found[title]
     assert (queue["x"], compute["x"], rest["x"]) == ([1.0], [3.0], [6.0])
     assert queue["y"] == ["crossrun, 400/s"]
+    encoded = load(dataclasses.replace(TOLD, decode_us=(2_000,) * 4000))
+    decode, *_, rest = plotted(html.render([encoded]))[title]
+    assert (decode["name"], decode["x"], rest["x"]) == ("decode", [2.0], [4.0])
+    said = "Decoding the picture, ms: crossrun at 400/s 2.00."
+    assert said in " ".join(markdown.render([encoded]).split())
 
 
 def test_a_file_from_before_open_loops_is_read(tmp_path: Path) -> None:

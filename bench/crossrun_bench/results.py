@@ -158,6 +158,7 @@ class LoadTurn:
     late_us: tuple[int, ...] = ()  # open loop: how much later than due each of `us` was sent
     queue_us: tuple[int, ...] = ()  # what the server told of each of `us`, if it does
     compute_us: tuple[int, ...] = ()
+    decode_us: tuple[int, ...] = ()  # none where pictures come as tensors
 
 
 @dataclass(frozen=True)

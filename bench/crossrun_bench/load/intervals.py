@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     Drawn = NDArray[Any]  # how often each turn, or each part of one, is drawn; a row a resample
 
+FEWEST = 3  # rounds: of two, Student's quantile is 12.7 and the interval says nothing
 RESAMPLES = 200  # enough for a standard error: Efron and Tibshirani, 1993, section 6.4
 
 
@@ -35,7 +36,9 @@ def share_of_free(
         return Ratio(value, None, None)
     rounds = _rounds(own)
     free = _rates(best, rounds, seed=2) * (1 - _generator(own, rounds) / cores)
-    return _ratio(value, _rates(own, rounds, seed=1) / free, len(own))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of a time without answers
+        drawn = _rates(own, rounds, seed=1) / free
+    return _ratio(value, drawn, len(own))
 
 
 def p99_to_ideal(value: float, turns: Sequence[LoadTurn]) -> Ratio:
@@ -49,7 +52,7 @@ def _ratio(value: float, drawn: Drawn, rounds: int) -> Ratio:
     """A factor between a drawn value and the real one is the same for all, and is left out."""
     from scipy.stats import t  # noqa: PLC0415 - takes a second to import
 
-    if rounds < 2 or not (np.isfinite(drawn) & (drawn > 0)).all():
+    if rounds < FEWEST or not (np.isfinite(drawn) & (drawn > 0)).all():
         return Ratio(value, None, None)
     error = np.log(drawn).std(ddof=1) * np.sqrt(rounds / (rounds - 1))
     factor = float(np.exp(t.ppf((1 + CONFIDENCE) / 2, rounds - 1) * error))

@@ -7,7 +7,7 @@ callers than there are clients, times the share of the cores that the generator 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from crossrun_bench.stats import Mean, mean, percentiles, tail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn
     from crossrun_bench.stats import Ratio
@@ -37,6 +39,7 @@ class Latency:
 class Parts:
     """Medians of what a request's time was made of, in milliseconds; None where nobody tells."""
 
+    decode: float | None  # of a JPEG or PNG, in the server
     queue: float | None
     compute: float | None
     rest: float | None  # the wire, both ends of gRPC, and a late generator
@@ -154,10 +157,21 @@ def _parts(turns: Sequence[LoadTurn]) -> Parts:
         np.concatenate([getattr(turn, name) for turn in told] or [[]])
         for name in ("queue_us", "compute_us", "us")
     )
+    decode = np.array([took for turn in told for took in turn.decode_us])
+    rest = us - queue - compute
+    rest -= decode if len(decode) == len(us) else 0
     late = [us for turn in turns for us in turn.late_us]
-    parts = (queue, compute, us - queue - compute)
-    queued, computed, rest = (float(np.median(part)) / 1e3 if len(us) else None for part in parts)
-    return Parts(queued, computed, rest, _ms(tail(late, 99)))
+    return Parts(
+        decode=_median_ms(decode),
+        queue=_median_ms(queue),
+        compute=_median_ms(compute),
+        rest=_median_ms(rest),
+        late=_ms(tail(late, 99)),
+    )
+
+
+def _median_ms(us: NDArray[Any]) -> float | None:
+    return float(np.median(us)) / 1e3 if len(us) else None
 
 
 def _ms(us: float | None) -> float | None:

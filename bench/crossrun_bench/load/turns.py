@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossrun_bench import machine
 from crossrun_bench.load import arrivals
-from crossrun_bench.load.counting import WINDOWS
+from crossrun_bench.load.counting import PARTS, WINDOWS
 from crossrun_bench.results import LoadTurn
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crossrun_bench.load.plan import Load, Time
     from crossrun_bench.piped import Piped
 
-_LISTS = ("us", "late_us", "queue_us", "compute_us")  # a value for each answered request
+_LISTS = ("us", "late_us", *(f"{part}_us" for part in PARTS))  # a value for each answered request
 _SUMS = ("windows", "ended")  # a count for each third of the time
 
 
@@ -120,4 +120,5 @@ def kept(
         late_us=tuple(found.get("late_us", ())),
         queue_us=tuple(found["queue_us"]),
         compute_us=tuple(found["compute_us"]),
+        decode_us=tuple(found["decode_us"]),
     )

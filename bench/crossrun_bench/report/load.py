@@ -161,7 +161,8 @@ def _latency(result: LoadResult) -> Table:
     closed = [row for row in load_rows(result) if not row.in_process]
     rows, probed = closed + open_rows(result), closed + open_rows(result, probes=True)
     groups = [len(list(group)) for _, group in groupby(rows, _group)]
-    notes = [LATENCY, *_open(result), *_failed(rows), *_marked(rows), *limits(probed)]
+    notes = [LATENCY, *_decoded(rows), *_open(result), *_failed(rows), *_marked(rows)]
+    notes += limits(probed)
     cells = tuple(map(_latency_cells, rows))
     return Table("Latency at the client", LATENCY_COLUMNS, cells, tuple(notes), tuple(groups))
 
@@ -180,6 +181,12 @@ def _latency_cells(row: LoadRow) -> tuple[str, ...]:
         *map(figures.plain, (*ms, parts.queue, parts.compute, parts.rest, parts.late)),
         f"{sum(row.errors.values()):,}",
     )
+
+
+def _decoded(rows: Sequence[LoadRow]) -> list[str]:
+    known = [row for row in rows if row.parts.decode is not None]
+    named = [f"{row.target} at {_load(row)} {figures.plain(row.parts.decode)}" for row in known]
+    return [f"Decoding the picture, ms: {'; '.join(named)}."] if named else []
 
 
 def _failed(rows: Sequence[LoadRow]) -> list[str]:

@@ -31,7 +31,9 @@ class VisionService(VisionServicer):
         """Name what each picture shows."""
         name = request.model or self._repository.only()
         with self._repository.get(name, request.version) as model:
-            return await _classify(model, request, deadline_of(context))
+            response = await _classify(model, request, deadline_of(context))
+        context.set_trailing_metadata((("server-timing", _server_timing(response.timings)),))
+        return response
 
 
 async def _classify(
@@ -104,6 +106,12 @@ def _results(
         )
         for row in scores
     ]
+
+
+def _server_timing(timings: pb.Timings) -> str:
+    """The same in a header, as ModelInfer sends it: https://www.w3.org/TR/server-timing/, in ms."""
+    parts = ("decode", "queue", "compute")
+    return ", ".join(f"{part};dur={getattr(timings, f'{part}_us') / 1e3:.3f}" for part in parts)
 
 
 def _timings(decode_ns: int, replies: list[Reply]) -> pb.Timings:
