@@ -18,7 +18,7 @@ import pytest
 
 from crossrun_server import providers
 from crossrun_server.loader import Shared
-from tests import models
+from tests import detectors, models
 from tests.conformance import options
 
 if TYPE_CHECKING:
@@ -110,6 +110,14 @@ def server(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def channel(server: Server) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(server.address) as open_channel:
         yield open_channel
+
+
+@pytest.fixture(scope="session")
+def detecting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of tiny detectors, shared likewise."""
+    root = detectors.write_all(tmp_path_factory.mktemp("detectors"))
+    with serving(root, tmp_path_factory.mktemp("log") / "server.log") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crossrun_export import scenes
-from crossrun_export.scenes import CLASSES
+from crossrun_export.scenes import CLASSES, canvas, compose, folder
 
 
 def test_same_seed_and_index_give_the_same_picture() -> None:
@@ -77,7 +79,7 @@ def test_box_of_a_cluttered_picture_is_where_its_object_is(monkeypatch: pytest.M
     for index in range(20):
         whole = scenes.draw(4, index, 96)
         with monkeypatch.context() as patch:
-            patch.setattr(scenes, "_blend", lambda *_: None)
+            patch.setattr(canvas, "_blend", lambda *_: None)
             bare = scenes.draw(4, index, 96)
         changed = np.abs(whole.pixels.astype(int) - bare.pixels).sum(axis=2) > 60
         ymin, xmin, ymax, xmax = whole.box
@@ -141,7 +143,78 @@ def test_a_failed_run_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(scenes, "_write_png", full)
+    monkeypatch.setattr(folder, "_write_png", full)
     with pytest.raises(OSError, match="no space left"):
         scenes.write_folder(tmp_path / "pictures", 10, seed=1, size=32)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_of_several_objects_depends_on_its_seed_and_index_alone() -> None:
+    """Drawn again it is the same to the pixel, and its neighbours and other seeds differ."""
+    first, again = (scenes.draw_several(3, 17, 96) for _ in range(2))
+    assert np.array_equal(first.pixels, again.pixels)
+    assert first.things == again.things
+    for other in (scenes.draw_several(3, 18, 96), scenes.draw_several(4, 17, 96)):
+        assert not np.array_equal(first.pixels, other.pixels)
+
+
+def test_one_to_five_objects_of_all_classes_overlap_inside_the_picture() -> None:
+    """Every count and every class comes up, boxes overlap, and none leaves the picture."""
+    groups = [scenes.draw_several(2, index, 96) for index in range(200)]
+    assert {len(group.things) for group in groups} == {1, 2, 3, 4, 5}
+    things = [thing for group in groups for thing in group.things]
+    assert {thing.label for thing in things} == set(range(len(CLASSES)))
+    corners = np.array([thing.box for thing in things])
+    assert (corners >= 0).all()
+    assert (corners <= 96).all()
+    assert sum(_overlap(group.things) for group in groups) > 50
+
+
+def _overlap(things: tuple[scenes.Thing, ...]) -> bool:
+    boxes = np.array([thing.box for thing in things])
+    lows = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    highs = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    return bool((lows < highs).all(axis=2).sum() > len(boxes))
+
+
+def test_every_object_of_several_is_where_its_box_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn again without objects, a picture changes inside each box and hardly outside of all."""
+    for index in range(20):
+        whole = scenes.draw_several(4, index, 160)
+        with monkeypatch.context() as patch:
+            patch.setattr(compose, "paint", _painter_of_another_canvas())
+            bare = scenes.draw_several(4, index, 160)
+        changed = np.abs(whole.pixels.astype(int) - bare.pixels).sum(axis=2) > 60
+        outside = changed.copy()
+        for ymin, xmin, ymax, xmax in (thing.box for thing in whole.things):
+            assert changed[ymin:ymax, xmin:xmax].sum() > 50
+            outside[ymin:ymax, xmin:xmax] = False
+        assert outside.sum() <= 0.1 * changed.sum()
+
+
+def _painter_of_another_canvas() -> Callable[..., scenes.Box]:
+    """Paints as `paint` does, with the same luck, but where nobody looks."""
+    canvases: list[scenes.Pixels] = []
+
+    def paint(seen: scenes.Pixels, *how: Any) -> scenes.Box:
+        canvases[:] = canvases or [seen.copy()]
+        return canvas.paint(canvases[0], *how)
+
+    return paint
+
+
+def test_a_folder_of_several_objects_names_every_box(tmp_path: Path) -> None:
+    """Pictures lie flat; boxes.json holds each object with its class, back to front."""
+    scenes.write_folder(tmp_path / "several", 6, seed=3, size=64, objects="several")
+    coco = json.loads((tmp_path / "several" / "boxes.json").read_text())
+    ids = [annotation["id"] for annotation in coco["annotations"]]
+    assert ids == list(range(1, len(ids) + 1))
+    for image in coco["images"]:
+        group = scenes.draw_several(3, image["id"], 64)
+        with Image.open(tmp_path / "several" / image["file_name"]) as decoded:
+            assert np.array_equal(np.asarray(decoded), group.pixels)
+        found = [a for a in coco["annotations"] if a["image_id"] == image["id"]]
+        assert [a["category_id"] for a in found] == [thing.label for thing in group.things]
+        for annotation, thing in zip(found, group.things, strict=True):
+            ymin, xmin, ymax, xmax = thing.box
+            assert annotation["bbox"] == [xmin, ymin, xmax - xmin, ymax - ymin]

@@ -2,22 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
+from crossrun_export.console import console, say
+from crossrun_export.detector import cli as detector
 from crossrun_export.errors import ExportError
 from crossrun_export.options import (
-    PRECISIONS,
     InputDtype,
     Limits,
     Localize,
     Options,
     Pixels,
-    Precision,
     Resize,
     Tolerance,
+    precisions,
 )
 
 # TensorFlow takes seconds to import: what needs it is imported where it is used.
@@ -31,7 +31,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True)
 
 BUNDLED = "bundled"  # of pictures: drawn ones
 
@@ -116,7 +115,7 @@ def mobilenet(
             resize,
             images,
             Tolerance(max_diff, min_agreement),
-            _precisions(precision),
+            precisions(precision),
             _folder(calibration, precision),
             Limits(max_top1_drop, min_reduced_agreement),
             Localize(top_k, box_threshold, zoom) if localize else None,
@@ -164,7 +163,7 @@ def keras_file(
             resize,
             images,
             Tolerance(max_diff, min_agreement),
-            _precisions(precision),
+            precisions(precision),
             _folder(calibration, precision),
             Limits(max_top1_drop, min_reduced_agreement),
             Localize(top_k, box_threshold, zoom) if localize else None,
@@ -178,12 +177,18 @@ def pictures(
     count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 200,
     seed: Annotated[int, typer.Option(help="Other seeds, other pictures.")] = 1,
     size: Annotated[int, typer.Option(min=32, help="Height and width.")] = 256,
+    objects: Annotated[
+        Literal["one", "several"], typer.Option(help="In a picture; several overlap.")
+    ] = "one",
 ) -> None:
-    """Draw labelled pictures for the bundled model, in the layout of ImageNet folders."""
+    """Draw pictures for the bundled models: DIR/CLASS/*.png, or DIR/pictures/*.png of several.
+
+    Either way DIR/boxes.json tells, in COCO's form, what is where.
+    """
     from crossrun_export import scenes
 
     with console.status(f"drawing {count} pictures"):
-        scenes.write_folder(directory, count, seed, size)
+        scenes.write_folder(directory, count, seed, size, objects)
 
 
 @app.command()
@@ -197,17 +202,14 @@ def train(
     console.print(f"[bold]{output}[/]: top-1 {top1:.2%} on held-out pictures", highlight=False)
 
 
-def _precisions(text: str) -> tuple[Precision, ...]:
-    wanted = dict.fromkeys(word.strip() for word in text.split(","))
-    if unknown := [word for word in wanted if word not in PRECISIONS]:
-        raise ExportError(f"--precision {unknown[0]!r}: expected some of {', '.join(PRECISIONS)}")
-    return tuple(precision for precision in PRECISIONS if precision in wanted)
+app.command()(detector.detector)
+app.command()(detector.train_detector)
 
 
 def _folder(calibration: str, precision: str) -> Path | None:
     if calibration == BUNDLED:
         return None
-    if "int8" not in _precisions(precision):
+    if "int8" not in precisions(precision):
         raise ExportError(f"--calibration is for int8, and --precision asks for {precision} only")
     return Path(calibration)
 
@@ -222,11 +224,6 @@ def _export(load: "Callable[[], Source]", options: Options) -> None:
         exported = export(source, options, status.update)
     for one in exported:
         say(f"[bold]{one.version}[/]: {told(one)}")
-
-
-def say(text: str) -> None:
-    """Print a line; only a terminal breaks it."""
-    console.print(text, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -2,54 +2,53 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 import onnx
 import onnxruntime
-from onnx import TensorProto
 
 from crossrun_export import convert, publish
 from crossrun_export.backend import keras, tensorflow, tf2onnx
-from crossrun_export.options import Options
 from crossrun_export.sources import Source
 
-DATATYPES: dict[int, str] = {
-    TensorProto.UINT8: "TYPE_UINT8",
-    TensorProto.FLOAT: "TYPE_FP32",
-    TensorProto.INT32: "TYPE_INT32",
-    TensorProto.INT64: "TYPE_INT64",
-}
-OF_CLASSES = (convert.OUTPUT, "detection_classes")  # outputs whose values or places are classes
+CONFIG = """\
+name: "{name}"
+backend: "onnxruntime"
+max_batch_size: 32
+input [ {inputs} ]
+output [ {outputs} ]
+dynamic_batching {{ }}
+"""
 
 
-def config(model: onnx.ModelProto, name: str, *, labels: bool) -> str:
+def config(model: onnx.ModelProto, name: str, labelled: Collection[str]) -> str:
     """The text of config.pbtxt.
 
     Args:
-        model: what it tells the inputs and outputs of, the first axis of each being the batch's.
+        model: whose inputs and outputs have the batch first; an input with a value of its own, an
+            initializer, is optional.
         name: of the model.
-        labels: whether there is a file of them.
+        labelled: outputs whose classes labels.txt names.
     """
-    labelled = OF_CLASSES if labels else ()
-    outputs = [_tensor(value, value.name in labelled) for value in model.graph.output]
-    return publish.CONFIG.format(
-        name=name,
-        input=_tensor(model.graph.input[0], labelled=False),
-        outputs=f" {outputs[0]} " if len(outputs) == 1 else "\n  " + ",\n  ".join(outputs) + "\n",
-    )
+    own = {tensor.name for tensor in model.graph.initializer}
+    inputs = [_value(v, " optional: true" * (v.name in own)) for v in model.graph.input]
+    labels = f' label_filename: "{publish.LABELS}"'
+    outputs = [_value(v, labels * (v.name in labelled)) for v in model.graph.output]
+    return CONFIG.format(name=name, inputs=",\n  ".join(inputs), outputs=",\n  ".join(outputs))
 
 
-def _tensor(value: onnx.ValueInfoProto, labelled: bool) -> str:
-    kind = value.type.tensor_type
-    _, *dims = [size.dim_value for size in kind.shape.dim]
-    # Triton's way to say that there is nothing but the batch.
-    shape = f"[ {', '.join(map(str, dims))} ]" if dims else "[ 1 ] reshape { shape: [ ] }"
-    label_filename = f' label_filename: "{publish.LABELS}"' if labelled else ""
-    datatype = DATATYPES[kind.elem_type]
-    return f'{{ name: "{value.name}" data_type: {datatype} dims: {shape}{label_filename} }}'
+def _value(value: onnx.ValueInfoProto, more: str) -> str:
+    tensor = value.type.tensor_type
+    kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    datatype = "TYPE_" + kind.replace("float", "FP").upper()
+    _, *sizes = [str(dim.dim_value or -1) for dim in tensor.shape.dim]
+    # Nothing but the batch: the protocol wants one dimension, the graph none.
+    dims = f"dims: [ {', '.join(sizes)} ]" if sizes else "dims: [ 1 ] reshape { shape: [ ] }"
+    return f'{{ name: "{value.name}" data_type: {datatype} {dims}{more} }}'
 
 
-def metadata(source: Source, options: Options, own: dict[str, Any]) -> dict[str, str]:
+def metadata(source: Source, resize: str, own: dict[str, Any]) -> dict[str, str]:
     """What travels in the ONNX file: how it takes pixels, where it comes from, and its `own`."""
     labels = "".join(f"{label}\n" for label in source.labels)
     properties: dict[str, Any] = {
@@ -58,7 +57,7 @@ def metadata(source: Source, options: Options, own: dict[str, Any]) -> dict[str,
             "layout": "NHWC",
             "scale": source.scale,
             "offset": source.offset,
-            "resize": options.resize,
+            "resize": resize,
             "interpolation": "bilinear",
         },
         "source": {

@@ -49,6 +49,17 @@ class Graph:
             self._constants[name] = self._proto.initializer.add()
         self._constants[name].CopyFrom(numpy_helper.from_array(value, name))
 
+    def before(self, nodes: Iterable[onnx.NodeProto]) -> frozenset[str]:
+        """The names of all nodes on whose answers any of `nodes` depends."""
+        found = {}
+        wanted = [name for node in nodes for name in node.input]
+        while wanted:
+            maker = self.makers.get(wanted.pop())
+            if maker is not None and maker.name not in found:
+                found[maker.name] = maker
+                wanted.extend(maker.input)
+        return frozenset(found)
+
     def only_taker(self, name: str) -> onnx.NodeProto | None:
         """The one node that takes a tensor; None where several do, or none."""
         takers = self.takers[name]

@@ -4,11 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from crossrun_export.errors import ExportError
+
 InputDtype = Literal["uint8", "float32"]
 Resize = Literal["stretch", "crop"]
 Pixels = Literal["-1..1", "0..1", "0..255"]
 Precision = Literal["fp32", "int8", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+def precisions(text: str) -> tuple[Precision, ...]:
+    """Some of PRECISIONS, named with commas between, in their order; raises ExportError."""
+    wanted = dict.fromkeys(word.strip() for word in text.split(","))
+    if unknown := [word for word in wanted if word not in PRECISIONS]:
+        raise ExportError(f"--precision {unknown[0]!r}: expected some of {', '.join(PRECISIONS)}")
+    return tuple(precision for precision in PRECISIONS if precision in wanted)
 
 
 @dataclass(frozen=True)

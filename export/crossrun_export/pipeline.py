@@ -26,6 +26,7 @@ from crossrun_export.sources import Source
 from crossrun_export.verify import Parity
 
 KERAS = "model.keras"
+OF_CLASSES = (convert.OUTPUT, "detection_classes")  # outputs that labels.txt belongs to
 
 Tell = Callable[[str], None]
 
@@ -159,19 +160,15 @@ def _int8(
     quantized = quantize(original, inputs, tell)
     return quantized.model, {
         "method": quantized.method,
-        "agreement": dict(quantized.agreement),
+        "agreement": dict(quantized.merits),
         "pictures": len(used.names),
         "sha256": list(used.hashes),
     }
 
 
 def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
-    """The files of a version, in a folder of their own inside `folder`."""
     options, source = subject.options, subject.source
-    name = options.name if made.precision == "fp32" else f"{options.name}-{made.precision}"
-    files = folder / made.precision
-    files.mkdir()
-    own = {
+    own: dict[str, Any] = {
         "precision": made.precision,
         "price" if isinstance(made.cost, Price) else "parity": asdict(made.cost),
     }
@@ -179,11 +176,37 @@ def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
         own["calibration"] = made.calibration
     if made.localization:
         own["localization"] = asdict(made.localization)
-    onnx.helper.set_model_props(made.model, describe.metadata(source, options, own))
-    onnx.save(made.model, files / publish.MODEL)
+    onnx.helper.set_model_props(made.model, describe.metadata(source, options.resize, own))
+    name = name_of(options.name, made.precision)
+    return draft(made.model, name, source.labels, OF_CLASSES, folder)
+
+
+def name_of(name: str, precision: Precision) -> str:
+    """A precision is a model of its own."""
+    return name if precision == "fp32" else f"{name}-{precision}"
+
+
+def draft(
+    model: onnx.ModelProto,
+    name: str,
+    labels: tuple[str, ...],
+    labelled: Sequence[str],
+    folder: Path,
+) -> Draft:
+    """The files of a version, in a folder of their own inside `folder`, where KERAS is already.
+
+    Args:
+        model: with its metadata.
+        name: of the model in the repository.
+        labels: one per class, or none.
+        labelled: outputs whose classes these are.
+        folder: inside the repository.
+    """
+    files = folder / name
+    files.mkdir()
+    onnx.save(model, files / publish.MODEL)
     _link(folder / KERAS, files / KERAS)
-    config = describe.config(made.model, name, labels=bool(source.labels))
-    return Draft(name, files, config, source.labels)
+    return Draft(name, files, describe.config(model, name, labelled if labels else ()), labels)
 
 
 def _link(file: Path, other: Path) -> None:

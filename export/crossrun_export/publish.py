@@ -14,14 +14,6 @@ import onnx
 
 from crossrun_export.errors import ExportError
 
-CONFIG = """\
-name: "{name}"
-backend: "onnxruntime"
-max_batch_size: 32
-input [ {input} ]
-output [{outputs}]
-dynamic_batching {{ }}
-"""
 LABELS = "labels.txt"
 MODEL = "model.onnx"
 

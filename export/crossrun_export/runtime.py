@@ -1,6 +1,7 @@
 """Runs ONNX models on the CPU, in batches. Knows no Keras and no picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,26 @@ from crossrun_export.graph import prune
 
 Scores = NDArray[np.float32]
 Inputs = NDArray[Any]
+Outputs = dict[str, NDArray[Any]]  # by name
 
 BATCH = 8
 
 
 def batches(
-    model: onnx.ModelProto, inputs: Inputs, outputs: Sequence[str] | None = None
+    model: onnx.ModelProto,
+    inputs: Inputs,
+    outputs: Sequence[str] | None = None,
+    also: Mapping[str, Inputs] = MappingProxyType({}),
 ) -> Iterator[list[Scores]]:
     """Run a model of one input on `inputs`, whose first axis is the batch's, a few at a time.
 
     Each time gives the outputs named, also such as are inside the graph, or all the model has.
+    Each time takes `also`, by name: inputs that have values of their own.
     """
     session = _session(model if outputs is None else _with_outputs(model, outputs))
     (node,) = session.get_inputs()
     for start in range(0, len(inputs), BATCH):
-        yield session.run(outputs, {node.name: inputs[start : start + BATCH]})
+        yield session.run(outputs, {node.name: inputs[start : start + BATCH], **also})
 
 
 def scores(model: onnx.ModelProto, inputs: Inputs) -> Scores:
@@ -34,9 +40,11 @@ def scores(model: onnx.ModelProto, inputs: Inputs) -> Scores:
     return np.concatenate([found for (found,) in batches(model, inputs)])
 
 
-def outputs(model: onnx.ModelProto, inputs: Inputs) -> dict[str, NDArray[Any]]:
+def outputs(
+    model: onnx.ModelProto, inputs: Inputs, also: Mapping[str, Inputs] = MappingProxyType({})
+) -> Outputs:
     """Run a model of any number of outputs; gives them by name."""
-    parts = zip(*batches(model, inputs), strict=True)
+    parts = zip(*batches(model, inputs, also=also), strict=True)
     names = [value.name for value in model.graph.output]
     return {name: np.concatenate(part) for name, part in zip(names, parts, strict=True)}
 

@@ -96,7 +96,7 @@ def keras_file(path: Path, pixels: str | None, labels: Path | None) -> Source:
             ) from error
         raise ExportError(f"{path} cannot be loaded: {_reason(error)}") from error
     _check_classifier(model, path)
-    names = _read_labels(labels) if labels else ()
+    names = read_labels(labels) if labels else ()
     scale, offset = PIXELS[pixels or _guess_pixels(model)]
     source = Source(model, names, str(path.name), sha256(path), scale, offset)
     return _checked(source)
@@ -127,7 +127,7 @@ def _imagenet(alpha: float, size: int, labels: Path | None) -> Source:
             "put the file there, or use --weights bundled"
         ) from error
     ids, names = _imagenet_classes()
-    names = _read_labels(labels) if labels else names
+    names = read_labels(labels) if labels else names
     return _checked(Source(model, names, "imagenet", sha256(file), *PIXELS["-1..1"], ids))
 
 
@@ -145,10 +145,10 @@ def _bundled(alpha: float | None, size: int | None) -> Source:
 
 
 def _own(alpha: float, size: int, weights: str, labels: Path | None) -> Source:
-    names = _read_labels(labels) if labels else ()
+    names = read_labels(labels) if labels else ()
     model = _build(alpha, size, len(names) or IMAGENET_CLASSES)
     if weights == "random":
-        return Source(model, names, "random", _hash_weights(model), *PIXELS["-1..1"])
+        return Source(model, names, "random", hash_weights(model), *PIXELS["-1..1"])
     file = Path(weights)
     if not file.is_file():
         raise ExportError(f"--weights is imagenet, bundled, random or a file; {file} is none")
@@ -196,7 +196,8 @@ def _imagenet_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return ids, labels
 
 
-def _read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read one label a line; raises ExportError where there is no such text."""
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
@@ -226,7 +227,8 @@ def _guess_pixels(model: keras.Model) -> str:
     return "0..255" if any(isinstance(layer, rescales) for layer in model.layers) else "-1..1"
 
 
-def _hash_weights(model: keras.Model) -> str:
+def hash_weights(model: keras.Model) -> str:
+    """Hash what no file holds."""
     digest = hashlib.sha256()
     for array in model.get_weights():
         digest.update(array.tobytes())

@@ -10,24 +10,19 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from crossrun_export.backend import keras
 from crossrun_export.backend import tensorflow as tf
-from crossrun_export.scenes import CLASSES, Pixels, Scene, draw, draw_plain
+from crossrun_export.scenes import CLASSES, Pixels, Scene, draw, draw_plain, series
 
 NAME = "mobilenet_0.25_96"
 ALPHA = 0.25
@@ -70,7 +65,7 @@ def train(
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
     model = _fit(_phases(seed, pictures, epochs), seed)
-    top1 = evaluate(model, _drawn(draw, HELD_OUT_SEED, held_out, SIZE))
+    top1 = evaluate(model, series(draw, HELD_OUT_SEED, held_out, SIZE))
     figure = {
         "model": NAME,
         "top1": top1,
@@ -109,22 +104,14 @@ def _scaled(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def _phases(seed: int, count: int, epochs: int) -> list[Phase]:
-    plain = _drawn(draw_plain, seed, count, _NEAR)
-    pictures = _drawn(draw, seed, count, SIZE)
+    plain = series(draw_plain, seed, count, _NEAR)
+    pictures = series(draw, seed, count, SIZE)
     alone, near = round(0.3 * epochs), round(0.4 * epochs)
     return [
         Phase(plain, _whole, _NEAR, alone, peak=3e-3),
         Phase(pictures, _close_up, _NEAR, near, peak=3e-3),
         Phase(pictures, _whole, SIZE, epochs - alone - near, peak=2e-3),
     ]
-
-
-def _drawn(what: Callable[[int, int, int], Scene], seed: int, count: int, size: int) -> list[Scene]:
-    """The first `count` pictures of a series, drawn on all cores."""
-    # Spawned, not forked: TensorFlow's threads do not survive a fork.
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        drawing = pool.map(what, repeat(seed), range(count), repeat(size), chunksize=100)
-        return list(track(drawing, description=f"drawing series {seed}", total=count))
 
 
 def _fit(phases: list[Phase], seed: int) -> Any:

@@ -16,7 +16,7 @@ from crossrun_export.quantize import bias, weights
 from crossrun_export.quantize.activations import METHODS, Reader, ranges
 from crossrun_export.quantize.compact import compact
 from crossrun_export.quantize.prepare import prepare
-from crossrun_export.runtime import Inputs, Scores
+from crossrun_export.runtime import Inputs, Outputs
 
 # A MobileNet's first block: few channels, for which onnxruntime's float kernels are about as fast,
 # and half of all that int8 would change in the answers. A model of a few layers has no such block.
@@ -29,21 +29,35 @@ class Quantized:
 
     model: onnx.ModelProto
     method: str
-    agreement: Mapping[str, float]  # method → share of inputs with the original's first class
+    merits: Mapping[str, float]  # method → first of what `merit` gives
 
 
-def quantize(model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None]) -> Quantized:
-    """Quantize a float classifier.
+# How near answers are to the original's: the greater the better, the second between equals.
+Merit = Callable[[Outputs, Outputs], tuple[float, float]]
+
+
+def same_class(expected: Outputs, found: Outputs) -> tuple[float, float]:
+    """Of scores [batch, classes]: share of rows with the same first class; the mean difference."""
+    (one,), (other,) = expected.values(), found.values()
+    same = one.argmax(axis=1) == other.argmax(axis=1)
+    return float(same.mean()), -float(np.abs(one - other).max(axis=1).mean())
+
+
+def quantize(
+    model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None], merit: Merit = same_class
+) -> Quantized:
+    """Quantize a float model.
 
     Args:
-        model: of one input and one output, scores [batch, classes].
+        model: of one input.
         inputs: to calibrate on, what the model takes, the first axis being the batch's.
         tell: is told what is under way.
+        merit: holds the model's outputs against the original's; a classifier's by default.
 
     Raises:
         ExportError: it has no layer with weights, or onnxruntime cannot quantize it.
     """
-    prepared, expected = prepare(model), runtime.scores(model, inputs)
+    prepared, expected = prepare(model), runtime.outputs(model, inputs)
     if not Graph(prepared).weighted:
         raise ExportError("int8: the model has no convolution and no dense layer to quantize")
     wanted = bias.means(prepared, inputs)
@@ -54,9 +68,9 @@ def quantize(model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None]
             candidates[method] = _candidate(prepared, inputs, method, wanted)
         except Exception as error:  # the quantizer raises many kinds
             raise ExportError(f"int8: onnxruntime cannot quantize the model: {error}") from error
-        merits[method] = _merit(expected, runtime.scores(candidates[method], inputs))
+        merits[method] = merit(expected, runtime.outputs(candidates[method], inputs))
     best = max(METHODS, key=merits.__getitem__)
-    return Quantized(candidates[best], best, {name: merit[0] for name, merit in merits.items()})
+    return Quantized(candidates[best], best, {name: found for name, (found, _) in merits.items()})
 
 
 def _candidate(
@@ -104,18 +118,15 @@ def _activations(model: onnx.ModelProto, inputs: Inputs, method: str) -> dict[st
 
 
 def _float(model: onnx.ModelProto) -> list[str]:
-    """The nodes before the first layer and after the last that are to be int8.
+    """The nodes before the first layer and after the last ones that are to be int8.
 
-    What follows the last layer, softmax above all, is cheap, and exact so.
+    What no layer follows, softmax above all, is cheap, and exact so; of several outputs, as a
+    detector has, the last layers themselves as well.
     """
     graph = Graph(model)
     nodes, layers = graph.nodes, graph.weighted
     first = nodes.index(layers[FLOAT_LAYERS]) if len(layers) > FEW_LAYERS else 0
-    last = nodes.index(layers[-1])
-    return [node.name for node in (*nodes[:first], *nodes[last + 1 :])]
-
-
-def _merit(expected: Scores, found: Scores) -> tuple[float, float]:
-    """Agreement first; between equals the smaller difference."""
-    same = expected.argmax(axis=1) == found.argmax(axis=1)
-    return float(same.mean()), -float(np.abs(expected - found).max(axis=1).mean())
+    before = graph.before(layers)
+    kept = [] if len(model.graph.output) > 1 else layers
+    last = [node for node in nodes if node.name not in before and node not in kept]
+    return [node.name for node in (*nodes[:first], *last)]

@@ -1,86 +1,29 @@
-"""Draws the pictures the bundled model is trained and measured on.
+"""Brushes and paints: what every picture is made of, drawn into uint8 RGB pixels [S, S, 3].
 
-One object a picture, of one of ten confusable classes, over a cluttered background, with position,
-scale, rotation, colour, contrast, occlusion, blur and noise varied. Every picture knows its class
-and its box, and is the same for the same (seed, index).
-It does not know who looks at the pictures: no TensorFlow, no model.
+It does not know how many objects a picture holds, nor where.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crossrun_export.shapes import SHAPES, Points, arc, polygon
+from crossrun_export.scenes.shapes import SHAPES, Points, arc, polygon
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 Colour = NDArray[np.float32]
 
-# Points handed to OpenCV are fixed-point numbers with this many fractional bits.
-_SHIFT = 4
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One picture: uint8 RGB pixels [S, S, 3], the class it shows, and where.
-
-    `box` is (ymin, xmin, ymax, xmax) in pixels, the last two exclusive: the tight box of the
-    object's whole outline, hidden parts included.
-    """
-
-    pixels: Pixels
-    label: int
-    box: Box
-
-
 # In alphabetical order, so that sorted folders and labels count alike.
 CLASSES: tuple[str, ...] = tuple(SHAPES)
 
-
-def draw(seed: int, index: int, size: int) -> Scene:
-    """Draw picture `index` of the series `seed` at `size` x `size` pixels.
-
-    Ten successive indices hold every class once: the label is `index % 10`.
-    """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
-    label = index % len(CLASSES)
-    canvas = _background(rng, size)
-    _clutter(canvas, rng)
-    radius = size * rng.uniform(0.2, 0.4)
-    centre = rng.uniform(radius, size - radius, 2)
-    box = paint(canvas, rng, label, centre, radius)
-    _occlude(canvas, rng, centre, radius)
-    return Scene(_develop(canvas, rng), label, box)
-
-
-def draw_plain(seed: int, index: int, size: int) -> Scene:
-    """Draw the object alone, large and on black: what a model can learn its first edges from."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
-    label = index % len(CLASSES)
-    canvas = np.zeros((size, size, 3), np.uint8)
-    radius = size * rng.uniform(0.25, 0.45)
-    box = paint(canvas, rng, label, rng.uniform(radius, size - radius, 2), radius)
-    return Scene(canvas, label, box)
-
-
-def batch(seed: int, start: int, count: int, size: int) -> tuple[Pixels, NDArray[np.int64]]:
-    """Draw `count` pictures from index `start` on: uint8 [count, size, size, 3], int64 [count]."""
-    pixels = np.empty((count, size, size, 3), np.uint8)
-    labels = np.empty(count, np.int64)
-    for place in range(count):
-        scene = draw(seed, start + place, size)
-        pixels[place], labels[place] = scene.pixels, scene.label
-    return pixels, labels
+# Points handed to OpenCV are fixed-point numbers with this many fractional bits.
+_SHIFT = 4
 
 
 def paint(
@@ -105,56 +48,7 @@ def paint(
     return _box(contours[0])
 
 
-def write_folder(directory: Path, count: int, seed: int, size: int) -> None:
-    """Write pictures 0 … count - 1 as DIR/CLASS/CLASS_00000.png, and DIR/boxes.json (COCO).
-
-    The folder appears whole or not at all. Raises FileExistsError where `directory` exists and
-    is not an empty folder.
-    """
-    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise FileExistsError(f"{directory} already exists; expected a new or an empty folder")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".pictures-") as aside:
-        whole = Path(aside) / "whole"
-        _write_pictures(whole, count, seed, size)
-        whole.replace(directory)
-
-
-def _write_pictures(directory: Path, count: int, seed: int, size: int) -> None:
-    for name in CLASSES:
-        (directory / name).mkdir(parents=True)
-    images, annotations = [], []
-    for index in range(count):
-        scene = draw(seed, index, size)
-        name = CLASSES[scene.label]
-        file = f"{name}/{name}_{index // len(CLASSES):05d}.png"
-        _write_png(directory / file, scene.pixels)
-        images.append({"id": index, "file_name": file, "width": size, "height": size})
-        annotations.append(_annotation(index, scene))
-    categories = [{"id": label, "name": name} for label, name in enumerate(CLASSES)]
-    coco = {"images": images, "annotations": annotations, "categories": categories}
-    (directory / "boxes.json").write_text(json.dumps(coco) + "\n")
-
-
-def _write_png(path: Path, pixels: Pixels) -> None:
-    _, png = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-    path.write_bytes(png.tobytes())
-
-
-def _annotation(index: int, scene: Scene) -> dict[str, object]:
-    ymin, xmin, ymax, xmax = scene.box
-    width, height = xmax - xmin, ymax - ymin
-    return {
-        "id": index,
-        "image_id": index,
-        "category_id": scene.label,
-        "bbox": [xmin, ymin, width, height],
-        "area": width * height,
-        "iscrowd": 0,
-    }
-
-
-def _background(rng: np.random.Generator, size: int) -> Pixels:
+def background(rng: np.random.Generator, size: int) -> Pixels:
     """A gradient between two colours, with blotches of a random grain over it."""
     first, second = _random_colour(rng), _random_colour(rng)
     cells = int(rng.integers(2, 14))
@@ -168,7 +62,7 @@ def _background(rng: np.random.Generator, size: int) -> Pixels:
     return _to_pixels(mixed)
 
 
-def _clutter(canvas: Pixels, rng: np.random.Generator) -> None:
+def clutter(canvas: Pixels, rng: np.random.Generator) -> None:
     """Lines, open arcs, corners and lopsided blobs: parts of things, none of them a class."""
     size = canvas.shape[0]
     parts = (_line, _open_arc, _corner, _blob)
@@ -177,7 +71,7 @@ def _clutter(canvas: Pixels, rng: np.random.Generator) -> None:
         part(canvas, rng, rng.uniform(0, size, 2), size * rng.uniform(0.05, 0.25))
 
 
-def _occlude(canvas: Pixels, rng: np.random.Generator, centre: Points, radius: float) -> None:
+def occlude(canvas: Pixels, rng: np.random.Generator, centre: Points, radius: float) -> None:
     """Let up to two blobs or lines hide parts of the object, near its rim rather than its heart."""
     for _ in range(rng.integers(0, 3)):
         angle, distance = rng.uniform(0, 2 * math.pi), radius * rng.uniform(0.6, 1.0)
@@ -217,7 +111,7 @@ def _blob(canvas: Pixels, rng: np.random.Generator, centre: Points, reach: float
     cv2.fillPoly(canvas, [_fixed(points)], colour, cv2.LINE_AA, _SHIFT)
 
 
-def _develop(canvas: Pixels, rng: np.random.Generator) -> Pixels:
+def develop(canvas: Pixels, rng: np.random.Generator) -> Pixels:
     """Take the photograph: contrast and brightness, sometimes a blur, always some noise."""
     size = canvas.shape[0]
     if rng.random() < 0.35:

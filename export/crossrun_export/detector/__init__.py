@@ -1,0 +1,1 @@
+"""Object detection: a single-shot detector on MobileNet's features, from training to ONNX."""
