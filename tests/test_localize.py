@@ -1,15 +1,20 @@
 """Boxes from a plain classifier: the map, its largest region, the proof that both are right."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
+from crossrun.v1 import vision_pb2
+from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_export import localize, runtime, scenes, sources, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
@@ -20,7 +25,7 @@ from crossrun_export.options import InputDtype, Localize
 from crossrun_export.pipeline import export
 from crossrun_server import loader
 from crossrun_server.loader import Source
-from tests.conftest import ON_CPU
+from tests.conftest import ON_CPU, serving
 from tests.keras_models import options
 from tests.test_export import metadata
 
@@ -139,6 +144,28 @@ def test_the_server_takes_the_config(exported: Path) -> None:
     assert model.outputs["detection_boxes"].shape == (-1, 5, 4)
     assert model.outputs["detection_classes"].datatype == "INT64"
     model.close()
+
+
+def test_the_server_finds_what_the_file_says(exported: Path, tmp_path: Path) -> None:
+    """Detect gives the best class of an encoded picture, its score, and its box in pixels."""
+    scene = scenes.draw(8, 0, 192)
+    picture = Image.fromarray(scene.pixels)
+    png = io.BytesIO()
+    picture.save(png, "PNG")
+    small = np.asarray(picture.resize((96, 96), Image.Resampling.BILINEAR))
+    session = onnxruntime.InferenceSession(exported / "model.onnx")
+    boxes, scores = session.run(["detection_boxes", "detection_scores"], {"image": small[None]})
+    with (
+        serving(exported.parent.parent, tmp_path / "log") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        request = vision_pb2.DetectRequest(model="mobilenet", images=[png.getvalue()])
+        (found,) = VisionStub(channel).Detect(request, timeout=60).results
+    first = found.detections[0]
+    assert first.label == scenes.CLASSES[scene.label]
+    assert first.score == pytest.approx(scores[0, 0], abs=0.02)
+    box = [first.box.ymin, first.box.xmin, first.box.ymax, first.box.xmax]
+    np.testing.assert_allclose(box, 192 * boxes[0, 0], atol=2 * 192 / HEAT)
 
 
 def test_the_file_says_how_good_the_boxes_are(exported: Path) -> None:

@@ -26,7 +26,7 @@ from crossrun_export.sources import Source
 from crossrun_export.verify import Parity
 
 KERAS = "model.keras"
-OF_CLASSES = (convert.OUTPUT, "detection_classes")  # outputs whose places or values are classes
+OF_CLASSES = (convert.OUTPUT, "detection_classes")  # outputs that labels.txt belongs to
 
 Tell = Callable[[str], None]
 
