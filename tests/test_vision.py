@@ -13,6 +13,7 @@ from PIL import Image
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server import images
+from crossrun_server.boxes import Size
 from crossrun_server.classifier import best
 from crossrun_server.errors import InvalidRequest
 from tests.conftest import MATERIAL
@@ -82,19 +83,26 @@ def test_more_pictures_than_the_batch_holds_are_answered_in_order(channel: grpc.
 
 def test_the_reply_says_where_the_time_went(channel: grpc.Channel) -> None:
     """Decoding and computing both took time, and both are told."""
-    timings = classify(channel, encoded(Image.effect_noise((800, 600), 90))).timings
-    assert timings.decode_us > 0
-    assert timings.compute_us > 0
+    picture = encoded(Image.effect_noise((800, 600), 90))
+    request = pb.ClassifyRequest(model="colours", images=[picture])
+    reply, call = VisionStub(channel).Classify.with_call(request)
+    assert reply.timings.decode_us > 0
+    assert reply.timings.compute_us > 0
+    header = dict(call.trailing_metadata())["server-timing"]
+    assert header.startswith(f"decode;dur={reply.timings.decode_us / 1e3:.3f}, queue;dur=")
 
 
 def test_the_resize_is_the_callers_to_choose(channel: grpc.Channel) -> None:
-    """Stretch sees the whole picture, crop its middle."""
+    """Stretch sees the whole picture, crop its middle, letterbox a quarter of red amid grey."""
     image = Image.new("RGB", (80, 20), (0, 255, 0))
     image.paste((255, 0, 0), (30, 0, 50, 20))
     whole = classify(channel, encoded(image), resize=pb.RESIZE_STRETCH).results[0].classes
     middle = classify(channel, encoded(image), resize=pb.RESIZE_CROP).results[0].classes
     assert whole[0].label == "green"
     assert (middle[0].label, middle[0].score) == ("red", 1.0)
+    image.paste((255, 0, 0), (0, 0, 80, 20))
+    boxed = classify(channel, encoded(image), resize=pb.RESIZE_LETTERBOX).results[0].classes
+    assert boxed[0].score == pytest.approx((2 * 255 + 6 * 114) / 8 / 255, abs=1e-6)
 
 
 def test_what_is_no_picture_is_named_by_its_place(channel: grpc.Channel) -> None:
@@ -147,7 +155,7 @@ def test_every_kind_of_pixel_becomes_rgb() -> None:
         encoded(Image.new("CMYK", (9, 9), (204, 204, 204, 0)), "JPEG", quality=100),
         encoded(grey16),
     ):
-        pixels = images.load(data, 4, 4, "stretch")
+        pixels = images.load(data, Size(4, 4), "stretch").pixels
         assert (str(pixels.dtype), pixels.shape) == ("uint8", (4, 4, 3))
         assert np.abs(pixels.astype(int) - 51).max() <= 2
 
@@ -156,7 +164,7 @@ def test_the_orientation_of_a_photograph_is_applied() -> None:
     """A picture turned by its EXIF tag is classified upright."""
     exif = Image.Exif()
     exif[ORIENTATION] = 3  # upside down
-    pixels = images.load(encoded(halves(), "PNG", exif=exif), 4, 4, "stretch")
+    pixels = images.load(encoded(halves(), "PNG", exif=exif), Size(4, 4), "stretch").pixels
     assert pixels[0, 0].tolist() == [0, 0, 255]
 
 
@@ -164,7 +172,7 @@ def test_a_picture_that_unfolds_to_gigabytes_is_refused() -> None:
     """The size is read and judged before a pixel is decoded."""
     bomb = encoded(Image.new("1", (12_000, 12_000)))
     with pytest.raises(InvalidRequest, match=r"12000 x 12000 pixels, expected at most 100000000"):
-        images.load(bomb, 4, 4, "stretch")
+        images.load(bomb, Size(4, 4), "stretch")
 
 
 def test_extreme_shapes_are_served() -> None:
@@ -172,13 +180,13 @@ def test_extreme_shapes_are_served() -> None:
     for size in ((1, 1), (5000, 3), (3, 5000)):
         data = encoded(Image.new("RGB", size, (9, 9, 9)))
         for resize in ("stretch", "crop"):
-            assert images.load(data, 8, 6, resize).shape == (8, 6, 3)
+            assert images.load(data, Size(8, 6), resize).pixels.shape == (8, 6, 3)
 
 
 def test_crop_cuts_the_middle_in_the_inputs_proportion() -> None:
     """Of a wide picture the middle 0.875 of its height is kept, square for a square input."""
     ramp = np.broadcast_to(np.arange(160, dtype=np.uint8)[np.newaxis, :, np.newaxis], (80, 160, 3))
-    pixels = images.load(encoded(Image.fromarray(ramp.copy())), 70, 70, "crop")
+    pixels = images.load(encoded(Image.fromarray(ramp.copy())), Size(70, 70), "crop").pixels
     assert pixels[0, 0, 0] == 45
     assert pixels[-1, -1, 0] == 114
 
@@ -191,7 +199,7 @@ def test_a_jpeg_much_larger_than_the_input_is_decoded_smaller() -> None:
     for width, height in ((1200, 900), (250, 190)):
         jpeg = encoded(scene.resize((width, height), Image.Resampling.BICUBIC), "JPEG", quality=95)
         whole = Image.open(io.BytesIO(jpeg)).resize((48, 48), Image.Resampling.BILINEAR)
-        got = images.load(jpeg, 48, 48, "stretch").astype(float)
+        got = images.load(jpeg, Size(48, 48), "stretch").pixels.astype(float)
         off.append(np.abs(got - np.asarray(whole)).mean())
     assert 0 < off[0] <= 1
     assert off[1] == 0
@@ -203,5 +211,5 @@ def test_pixels_equal_those_of_keras(photographs: Path) -> None:
     files = sorted(photographs.glob("*/*.JPEG")) + sorted((MATERIAL / "photos").glob("*.jpg"))
     for file in files:
         expected = keras.utils.load_img(file, target_size=(224, 224), interpolation="bilinear")
-        pixels = images.load(file.read_bytes(), 224, 224, "stretch")
+        pixels = images.load(file.read_bytes(), Size(224, 224), "stretch").pixels
         assert np.array_equal(pixels, np.asarray(expected)), file

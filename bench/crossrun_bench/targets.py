@@ -32,6 +32,12 @@ class Target:
     remote: bool = False  # through a running server, by its address
     conversion: str = ""  # module:function that makes what it runs of the source Keras model
     slow_start: bool = False  # takes seconds to start: such targets start at the same time
+    concurrent: bool = False  # in process: takes calls of several threads at the same time
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the process that asks computes it, too."""
+        return not self.served and not self.remote
 
     @property
     def on_provider(self) -> bool:
@@ -42,7 +48,12 @@ class Target:
 _ALL = (
     Target("keras-predict", "Keras predict", "tensorflow_:KerasPredict", "export", slow_start=True),
     Target(
-        "tf-function", "tf.function", "tensorflow_:TensorFlowFunction", "export", slow_start=True
+        "tf-function",
+        "tf.function",
+        "tensorflow_:TensorFlowFunction",
+        "export",
+        slow_start=True,
+        concurrent=True,
     ),
     Target(
         "saved-model",
@@ -51,9 +62,10 @@ _ALL = (
         "export",
         conversion="conversions_:saved_model",
         slow_start=True,
+        concurrent=True,
     ),
     Target("litert", "LiteRT", "litert_:LiteRt", "litert", conversion="conversions_:tflite"),
-    Target("onnxruntime", "ONNX Runtime", "onnxruntime_:OnnxRuntime", "cpu"),
+    Target("onnxruntime", "ONNX Runtime", "onnxruntime_:OnnxRuntime", "cpu", concurrent=True),
     Target("openvino", "OpenVINO", "openvino_:OpenVino", "openvino-runtime"),
     Target("grpc-raw", "gRPC server, raw tensor", "grpc_:RawTensor", "cpu", served=True),
     Target("grpc-typed", "gRPC server, typed tensor", "grpc_:TypedTensor", "cpu", served=True),
@@ -70,6 +82,7 @@ _ALL = (
     Target("tfserving", "TensorFlow Serving", "tfserving_:Predict", "cpu", remote=True),
 )
 TARGETS = {target.name: target for target in _ALL}
+IN_PROCESS = tuple(target.name for target in _ALL if target.in_process)
 REFERENCE = "keras-predict"  # accuracy compares everything with the source model
 # Unless others are asked for: what accuracy compares with it, and what latency times.
 COMPARED = "onnxruntime,grpc-raw,grpc-jpeg"

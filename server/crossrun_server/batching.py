@@ -70,9 +70,11 @@ class Request:
         return self.expires is not None and self.expires <= now
 
     def fits(self, other: "Request") -> bool:
-        """Whether both can share a batch: same outputs, same shapes past the first dimension."""
-        return self.outputs == other.outputs and all(
-            array.shape[1:] == other.inputs[name].shape[1:] for name, array in self.inputs.items()
+        """Whether both can share a batch: same tensors, same shapes past the first dimension."""
+        return (
+            self.outputs == other.outputs
+            and self.inputs.keys() == other.inputs.keys()
+            and all(a.shape[1:] == other.inputs[name].shape[1:] for name, a in self.inputs.items())
         )
 
 

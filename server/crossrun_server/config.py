@@ -5,16 +5,16 @@ The file is Triton's ModelConfig as protobuf text; fields.py says which fields w
 
 import copy
 import logging
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format, text_format
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import fields, placement, policies
+from crossrun_server import detection, fields, placement, policies, reshape
+from crossrun_server.detection import Detection
 from crossrun_server.errors import LoadError, PollError
 from crossrun_server.queueing import Policy
 from crossrun_server.reshape import Reshapes
@@ -31,13 +31,22 @@ DEFAULT_MAX_BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class ServedConfig:
-    """A completed configuration; the shapes of the specs include the batch dimension."""
+    """A completed configuration; the shapes of the specs include the batch dimension.
+
+    Of what a model lets its callers replace, `inputs` holds what the file declares optional.
+    """
 
     proto: pb.ModelConfig
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     policy: Policy
     reshapes: Reshapes
+    detection: Detection | None = None  # for a model that finds objects
+
+    @property
+    def required(self) -> tuple[TensorSpec, ...]:
+        """The inputs that every request has to give."""
+        return tuple(spec for spec in self.inputs if not spec.optional)
 
     @property
     def max_batch_size(self) -> int:
@@ -86,6 +95,8 @@ def complete(
     Raises:
         LoadError: the file and the model contradict each other.
     """
+    named = {entry.name for entry in declared.input} if declared else set()
+    inputs = [spec for spec in inputs if spec.name in named or not spec.optional]
     specs = (*inputs, *outputs)
     proto = _automatic(name, specs) if declared is None else copy.deepcopy(declared)
     proto.platform, proto.backend = "onnxruntime_onnx", "onnxruntime"
@@ -98,7 +109,12 @@ def complete(
     served_inputs = _merge(proto.input, inputs, batched)
     served_outputs = _merge(proto.output, outputs, batched)
     return ServedConfig(
-        proto, served_inputs, served_outputs, policies.read(proto), _reshapes(proto, batched)
+        proto,
+        served_inputs,
+        served_outputs,
+        policies.read(proto),
+        reshape.read(proto, batched),
+        detection.read(proto, served_outputs),
     )
 
 
@@ -146,7 +162,8 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
-    return (f"parameters.{key}" for key in proto.parameters if not placement.understands(key))
+    known = (placement.understands, detection.understands)
+    return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))
 
 
 def _automatic(name: str, specs: Sequence[TensorSpec]) -> pb.ModelConfig:
@@ -186,8 +203,9 @@ def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: 
             f"{entry.name!r} is declared {_named(entry.data_type)}, "
             f"but the model has {spec.datatype}"
         )
+    _check_optional(entry, spec)
     batch = (-1,) if batched else ()
-    inside = batch + tuple(_inside(entry))
+    inside = batch + tuple(reshape.inside(entry))
     fits = len(inside) == len(spec.shape) and all(
         have in (-1, want) for want, have in zip(inside, spec.shape, strict=True)
     )
@@ -195,29 +213,16 @@ def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: 
         raise LoadError(
             f"{entry.name!r} is declared {list(inside)}, but the model has {list(spec.shape)}"
         )
-    return TensorSpec(spec.name, spec.datatype, batch + tuple(entry.dims))
+    return replace(spec, shape=batch + tuple(entry.dims))
 
 
-def _inside(entry: "pb.ModelInput | pb.ModelOutput") -> Sequence[int]:
-    """The shape of a tensor in the model, which may not be that for the caller."""
-    if not entry.HasField("reshape"):
-        return entry.dims
-    shape = entry.reshape.shape
-    free = max(list(entry.dims).count(-1), list(shape).count(-1))
-    if free > 1 or (free == 0 and math.prod(entry.dims) != math.prod(shape)):
+def _check_optional(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec) -> None:
+    declared = isinstance(entry, pb.ModelInput) and entry.optional
+    if declared != spec.optional:
         raise LoadError(
-            f"{entry.name!r} has dims {list(entry.dims)} and reshape {list(shape)}; expected as "
-            "many elements in both, and at most one free size in each"
+            f"{entry.name!r} is {'' if declared else 'not '}declared optional, but the model has "
+            f"{'a' if spec.optional else 'no'} value of its own for it (an initializer)"
         )
-    return shape
-
-
-def _reshapes(proto: pb.ModelConfig, batched: bool) -> Reshapes:
-    return Reshapes(
-        batched,
-        {e.name: tuple(e.reshape.shape) for e in proto.input if e.HasField("reshape")},
-        {e.name: tuple(e.dims) for e in proto.output if e.HasField("reshape")},
-    )
 
 
 def _named(data_type: int) -> str:

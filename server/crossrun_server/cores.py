@@ -1,4 +1,4 @@
-"""How many cores this process may really use: those of its affinity, and what its cgroup grants."""
+"""How many cores this process may really use, and how long its threads wait for one."""
 
 import math
 import os
@@ -10,11 +10,27 @@ CGROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 
 
+WAITED = Path("/proc/thread-self/schedstat")
+
+
 @cache
+def granted() -> float:
+    """Cores of this process's affinity, or what its cgroup grants where that is less."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([own, *_quotas(OWN, CGROUPS)])
+
+
 def available() -> int:
     """Whole cores, at least one; a quota of 1.5 counts as 2."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([own, *(math.ceil(quota) for quota in _quotas(OWN, CGROUPS))]))
+    return max(1, math.ceil(granted()))
+
+
+def waited() -> float:
+    """Seconds for which the calling thread could have run and had no core; 0 but on Linux."""
+    try:
+        return int(WAITED.read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _quotas(own: Path, root: Path) -> Iterator[float]:

@@ -18,6 +18,7 @@ WORKS = {
     "input.name",
     "input.data_type",
     "input.dims",
+    "input.optional",
     "input.reshape",
     "input.format",
     "output.name",
@@ -40,7 +41,6 @@ WORKS = {
 REFUSED = {
     "input.is_shape_tensor",
     "input.allow_ragged_batch",
-    "input.optional",
     "input.is_non_linear_format_io",
     "output.is_shape_tensor",
     "output.is_non_linear_format_io",

@@ -9,21 +9,24 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from crossrun_server import padding, plan, plans, tuning
+from crossrun_server import cores, padding, plan, plans, tuning
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.placement import Placement
 from crossrun_server.plan import AUTO, Plan
 from crossrun_server.providers import CPU, NVIDIA
 from crossrun_server.scheduler import Lane, Run
-from crossrun_server.session import VERSION, Session, Threads
+from crossrun_server.session import SPIN, SPINS, VERSION, Session, Threads
 from crossrun_server.tuning import Tuned
 from crossrun_server.warmup import zeros
 
 log = logging.getLogger(__name__)
 
+# Measured while others had the cores for more than this share of the time, a plan is not kept.
+DISTURBED = 0.1
+
 Complete = Callable[[Session], ServedConfig]  # what the configuration is, once a session tells
-Open = Callable[[int], Session]  # with so many threads, the same one for the same number
+Open = Callable[[int, int | None], Session]  # threads that spin; the same one for the same
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,12 @@ def open_lanes(file: Path, placed: Placement, there: int, complete: Complete) ->
     pinned = plan.parse(placed.plan) if placed.plan not in ("", AUTO) else None
     key = _key(file, placed, there) if placed.plan == AUTO else ""
     known = pinned or (plans.read(key) if key else None)
-    first = session(known.lanes[0].threads if known else placed.threads.intra_op)
+    first = _of(session, known.lanes[0]) if known else session(placed.threads.intra_op, None)
     served = complete(first)
     if not (placed.plan and first.assignment.nodes.keys() <= {CPU}):
         return _instances(file, placed, there, served, first)
     found = known or _found(session, served, there, key)
-    sessions = tuple(session(lane.threads) for lane in found.lanes)
+    sessions = tuple(_of(session, lane) for lane in found.lanes)
     sizes = _sizes(sessions, placed, served)
     lanes = (
         Lane(_run(session, served, sizes), lane.places, lane.threads)
@@ -70,7 +73,7 @@ def measure(file: Path, placed: Placement, there: int, complete: Complete) -> Tu
         LoadError: see Session; or it does not run on the CPU alone, or not on zeros.
     """
     session = _sessions(file, placed, there)
-    first = session(there)
+    first = session(there, None)
     if not first.assignment.nodes.keys() <= {CPU}:
         raise LoadError(f"plans are for the CPU, and {first.assignment} computes this model")
     with plans.measuring():
@@ -79,10 +82,14 @@ def measure(file: Path, placed: Placement, there: int, complete: Complete) -> Tu
 
 def _sessions(file: Path, placed: Placement, there: int) -> Open:
     @cache
-    def opened(threads: int) -> Session:
-        return Session(file, placed.requests[0], Threads(threads, placed.threads.inter_op))
+    def opened(threads: int, spin: int) -> Session:
+        return Session(file, placed.requests[0], Threads(threads, placed.threads.inter_op, spin))
 
-    return lambda threads: opened(threads or there)
+    return lambda threads, spin: opened(threads or there, SPIN if spin is None else spin)
+
+
+def _of(session: Open, lane: plan.Lane) -> Session:
+    return session(lane.threads, lane.spin)
 
 
 def _instances(
@@ -117,8 +124,9 @@ def _found(session: Open, served: ServedConfig, there: int, key: str) -> Plan:
 def _tuned(session: Open, served: ServedConfig, there: int, key: str) -> Tuned:
     try:
         found = tuning.tune(
-            lambda threads: served.reshapes.around(session(threads).run),
+            lambda threads, spin: served.reshapes.around(session(threads, spin).run),
             there,
+            SPINS,
             zeros(served),
             [spec.name for spec in served.outputs],
             served.max_batch_size,
@@ -127,7 +135,11 @@ def _tuned(session: Open, served: ServedConfig, there: int, key: str) -> Tuned:
         raise
     except Exception as error:  # a model may well refuse zeros
         raise LoadError(f"it does not run on zeros: {error}") from error
-    plans.write(key, found.plan)
+    if found.disturbed > DISTURBED + 1 - cores.granted() / cores.available():
+        busy = "%s: its threads had no core for %.0f %% of the time while its plan was measured; %s"
+        log.warning(busy, served.proto.name, 100 * found.disturbed, "the next load measures again")
+    else:
+        plans.write(key, found.plan)
     return found
 
 

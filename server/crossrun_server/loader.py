@@ -244,7 +244,9 @@ def _load_version(
 
 
 def _completing(declared: pb.ModelConfig | None, folder: Path) -> lanes.Complete:
-    return lambda session: config.complete(declared, folder.name, session.inputs, session.outputs)
+    return lambda session: config.complete(
+        declared, folder.name, (*session.inputs, *session.overridable), session.outputs
+    )
 
 
 def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | None:

@@ -64,6 +64,7 @@ class Model:
         self.metadata = metadata
         self.inputs = {spec.name: spec for spec in config.inputs}
         self.outputs = {spec.name: spec for spec in config.outputs}
+        self._required = {spec.name for spec in config.required}
         self.assignments = assignments
         self.statistics = instruments.statistics
         self.cache = instruments.cache
@@ -130,6 +131,11 @@ class Model:
         """Find an output by name, or raise InvalidRequest."""
         return _find(name, self.outputs, f"{self.name!r} has no output {name!r}; its outputs are")
 
+    def label(self, output: str, index: int) -> str:
+        """Name a class of an output; the index itself where there is no label for it."""
+        labels = self.labels.get(output, ())
+        return labels[index] if index < len(labels) else str(index)
+
     async def drain(self) -> None:
         """Wait until nobody uses it and nothing of it runs, not even for a caller who left."""
         await self._unused.wait()
@@ -156,7 +162,7 @@ class Model:
                 observe(record)
 
     def _rows(self, inputs: Mapping[str, Array]) -> int:
-        return len(next(iter(inputs.values()))) if self.config.max_batch_size else 1
+        return next((len(x) for x in inputs.values()), 1) if self.config.max_batch_size else 1
 
     def _check(self, inputs: Mapping[str, Array]) -> None:
         for name, array in inputs.items():
@@ -165,7 +171,7 @@ class Model:
                 raise InvalidRequest(
                     f"input {name!r} has shape {list(array.shape)}, expected {list(spec.shape)}"
                 )
-        if missing := self.inputs.keys() - inputs.keys():
+        if missing := self._required - inputs.keys():
             raise InvalidRequest(f"{self.name!r} needs the input {', '.join(sorted(missing))} too")
         if self.config.max_batch_size:
             self._check_batch({name: len(array) for name, array in inputs.items()})

@@ -12,18 +12,20 @@ from typing import NamedTuple
 from crossrun_server.errors import LoadError
 
 AUTO = "auto"
-_LANE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})")
+_LANE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})(?:@(0|[1-9]\d{0,5})us)?")
 _BATCH = re.compile(r"batch=([1-9]\d{0,3})")
 
 
 class Lane(NamedTuple):
-    """Requests at once, and threads for each."""
+    """Requests at once, threads for each, and how long these stay awake for the next work."""
 
     places: int
     threads: int
+    spin: int | None = None  # microseconds; None leaves it to the session
 
     def __str__(self) -> str:
-        return f"{self.places}x{self.threads}"
+        spin = "" if self.spin is None else f"@{self.spin}us"
+        return f"{self.places}x{self.threads}{spin}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Plan:
 
 
 def parse(text: str) -> Plan:
-    """Read what `str` of a plan gives, as 1x2,2x1 or 4x1,batch=8.
+    """Read what `str` of a plan gives, as 1x2@10us,2x1 or 4x1,batch=8.
 
     Raises:
         LoadError: it is no plan.
@@ -48,11 +50,16 @@ def parse(text: str) -> Plan:
     *words, last = (word.strip() for word in text.split(","))
     batch = _BATCH.fullmatch(last)
     lanes = [_LANE.fullmatch(word) for word in (words if batch else (*words, last))]
-    found = tuple(Lane(int(lane[1]), int(lane[2])) for lane in lanes if lane)
+    found = tuple(_lane(lane) for lane in lanes if lane)
     if not lanes or len(found) < len(lanes):
         raise LoadError(
-            f"parameters 'plan' is {text!r}, expected auto, or lanes as PLACESxTHREADS, such as "
-            "1x2,2x1, and perhaps batch=ROWS"
+            f"parameters 'plan' is {text!r}, expected auto, or lanes as PLACESxTHREADS, perhaps "
+            "with @MICROSECONDSus to spin, such as 1x2@10us,2x1, and perhaps batch=ROWS"
         )
     lanes_in_order = tuple(sorted(found, key=lambda lane: -lane.threads))
     return Plan(lanes_in_order, int(batch[1]) if batch else 1)
+
+
+def _lane(found: re.Match[str]) -> Lane:
+    places, threads, spin = found.groups()
+    return Lane(int(places), int(threads), None if spin is None else int(spin))

@@ -2,11 +2,13 @@
 says. The values and their order stay the same. Knows no onnxruntime.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.batching import Run, Tensors
-from crossrun_server.errors import InvalidRequest
+from crossrun_server.errors import InvalidRequest, LoadError
 from crossrun_server.tensors import Array
 
 Shape = tuple[int, ...]
@@ -46,3 +48,30 @@ class Reshapes:
             return array
         rows = (len(array),) if self.batched else ()
         return array.reshape(rows + shapes[name])
+
+
+def read(proto: pb.ModelConfig, batched: bool) -> Reshapes:
+    """Read the shapes of a configuration whose tensors have been checked."""
+    return Reshapes(
+        batched,
+        {e.name: tuple(e.reshape.shape) for e in proto.input if e.HasField("reshape")},
+        {e.name: tuple(e.dims) for e in proto.output if e.HasField("reshape")},
+    )
+
+
+def inside(entry: "pb.ModelInput | pb.ModelOutput") -> Sequence[int]:
+    """The shape of a tensor in the model, which may not be that for the caller.
+
+    Raises:
+        LoadError: the two cannot have the same number of elements.
+    """
+    if not entry.HasField("reshape"):
+        return entry.dims
+    shape = entry.reshape.shape
+    free = max(list(entry.dims).count(-1), list(shape).count(-1))
+    if free > 1 or (free == 0 and math.prod(entry.dims) != math.prod(shape)):
+        raise LoadError(
+            f"{entry.name!r} has dims {list(entry.dims)} and reshape {list(shape)}; expected as "
+            "many elements in both, and at most one free size in each"
+        )
+    return shape

@@ -3,7 +3,7 @@
 import ctypes
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,18 +36,12 @@ DATATYPES = {
 }
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 UNBOUND = {"BF16", "BYTES"}  # what numpy lacks, and what lies on no device
+VERSION: str = onnxruntime.__version__
 # Threads that wait for work spin for a moment, which answers sooner, and no longer, for then they
 # take the cores from everybody else. Builds of onnxruntime that know no such moment do not spin.
-SPIN = 10  # microseconds; by default onnxruntime spins for a thousand
-VERSION: str = onnxruntime.__version__
 KNOWS_DURATION = tuple(map(int, VERSION.split(".")[:2])) >= (1, 32)
-SPINNING = {
-    f"session.{threads}.{key}": value
-    for threads in ("intra_op", "inter_op")
-    for key, value in (
-        {"spin_duration_us": str(SPIN)} if KNOWS_DURATION else {"allow_spinning": "0"}
-    ).items()
-}
+SPIN = 10  # microseconds, where nothing was measured; by default onnxruntime spins for a thousand
+SPINS = (0, SPIN, 100, 1000) if KNOWS_DURATION else (0,)  # worth to be measured
 
 
 @dataclass(frozen=True)
@@ -56,6 +50,7 @@ class Threads:
 
     intra_op: int = 0  # inside one node, the caller's own among them
     inter_op: int = 0  # of nodes beside each other
+    spin: int = SPIN  # microseconds that they stay awake for the next work
 
 
 @dataclass(frozen=True)
@@ -115,8 +110,9 @@ class Session:
         self.assignment = Assignment(str(request), _nodes(self._session), skipped)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
+        self.overridable = tuple(_overridable(self._session))
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        datatypes = {spec.datatype for spec in (*self.inputs, *self.outputs)}
+        datatypes = {spec.datatype for spec in (*self.inputs, *self.overridable, *self.outputs)}
         self._has_bf16 = "BF16" in datatypes
         self._bound = _bound(self._session, self._running(request), datatypes)
 
@@ -137,7 +133,8 @@ class Session:
 
     def _run_bf16(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         """Run through OrtValues, the only road on which onnxruntime's Python takes BF16."""
-        bf16 = {spec.name for spec in self.inputs if spec.datatype == "BF16"}
+        specs = (*self.inputs, *self.overridable)
+        bf16 = {spec.name for spec in specs if spec.datatype == "BF16"}
         feeds = {name: _ort_value(array, name in bf16) for name, array in inputs.items()}
         return [_array(value) for value in self._session.run_with_ort_values(outputs, feeds)]
 
@@ -207,13 +204,19 @@ def _options(threads: Threads) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads.intra_op or cores.available()
     options.inter_op_num_threads = threads.inter_op
-    for key, value in SPINNING.items():
-        options.add_session_config_entry(key, value)
+    for pool in ("intra_op", "inter_op"):
+        options.add_session_config_entry(*_spinning(pool, threads.spin))
     options.log_severity_level = 3  # errors: what it warns of is an error here
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if saturates():
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
+
+
+def _spinning(pool: str, microseconds: int) -> tuple[str, str]:
+    if KNOWS_DURATION and microseconds:
+        return f"session.{pool}.spin_duration_us", str(microseconds)
+    return f"session.{pool}.allow_spinning", "0"
 
 
 def _nodes(session: onnxruntime.InferenceSession) -> dict[str, int]:
@@ -229,6 +232,12 @@ def _spec(node: onnxruntime.NodeArg) -> TensorSpec:
         raise LoadError(f"{node.name!r} is a {node.type}, which cannot be served")
     shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
     return TensorSpec(node.name, DATATYPES[node.type], shape)
+
+
+def _overridable(session: onnxruntime.InferenceSession) -> Iterable[TensorSpec]:
+    """What a model has a value for and lets its callers replace; some types cannot be served."""
+    nodes = session.get_overridable_initializers()
+    return (replace(_spec(node), optional=True) for node in nodes if node.type in DATATYPES)
 
 
 def _ort_value(array: Array, bf16: bool) -> onnxruntime.OrtValue:

@@ -46,10 +46,14 @@ def _check_pin(folder: Path) -> None:
 def _lines(name: str, tuned: Tuned) -> Iterator[str]:
     yield f"{name} on {tuned.curve[0].lane.threads} cores"
     yield f"{'places x threads':>18} {'one request':>14} {'all places':>14}"
-    for lane, latency, rate in tuned.curve:
+    for lane, latency, rate, _ in tuned.curve:
         yield f"{lane!s:>18} {1e3 * latency:>11.2f} ms {rate:>12.1f}/s"
     for rows, rate in tuned.batches[1:]:
         yield f"{f'batch {rows}':>18} {1e3 * rows / rate:>11.2f} ms {rate:>12.1f}/s, one place"
+    for lane, spins in tuned.spins.items():
+        yield f"{f'{lane}, spinning':>18} {'one of them':>14} {'CPU':>14}"
+        for duration, latency, cpu in spins:
+            yield f"{duration:>15} us {1e3 * latency:>11.2f} ms {1e3 * cpu:>11.2f} ms"
     yield f"plan {tuned.plan}"
 
 

@@ -4,23 +4,27 @@ Knows runs as plain functions; what a lane of so many threads is, the caller kno
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 
+from crossrun_server import cores, spinning
 from crossrun_server.batching import Run, Tensors
 from crossrun_server.plan import Lane, Plan
+from crossrun_server.spinning import Spin
 
 RUNS, LEAST = 15, 3  # of one request, for each figure
 SECONDS = 0.25  # for each figure: LEAST where one run takes longer
 # What is worth having: sooner answers for more threads, more answers for wider lanes or batches.
 SOONER, MORE = 0.95, 1.05
 BATCHES = (4, 8, 16)
+
+OpenLane = Callable[[int, int | None], Run]
 
 
 class Point(NamedTuple):
@@ -29,6 +33,14 @@ class Point(NamedTuple):
     lane: Lane
     latency: float  # seconds, median
     rate: float  # rows per second
+    waited: float = 0.0  # share of the time for which the callers of the places had no core
+
+
+class _Timing(NamedTuple):
+    """Some runs on one thread."""
+
+    seconds: list[float]  # of each
+    waited: float  # seconds without a core, of all
 
 
 @dataclass(frozen=True)
@@ -38,32 +50,54 @@ class Tuned:
     plan: Plan
     curve: tuple[Point, ...]  # the widest first
     batches: tuple[tuple[int, float], ...]  # rows of a batch, rows per second of one place
+    spins: Mapping[Lane, tuple[Spin, ...]]  # of each lane of the plan with threads to wait
+
+    @property
+    def disturbed(self) -> float:
+        """The share of the time for which others had the cores, where no thread waits for ours."""
+        return self.curve[-1].waited
 
 
-def tune(
-    open_lane: Callable[[int], Run], cores: int, inputs: Tensors, outputs: Sequence[str], most: int
+def tune(  # noqa: PLR0913, PLR0917 - a machine, a model, and one request
+    open_lane: OpenLane,
+    there: int,
+    durations: Sequence[int],
+    inputs: Tensors,
+    outputs: Sequence[str],
+    most: int,
 ) -> Tuned:
     """Measure lanes of all cores, of half of them, and so on down to one thread.
 
     Args:
-        open_lane: gives what runs with so many threads, from as many places as are wanted.
-        cores: how many there are.
+        open_lane: gives what runs with so many threads that spin for so many microseconds, or as
+            is usual, from as many places as are wanted.
+        there: how many cores there are.
+        durations: for which threads may spin, microseconds.
         inputs: one request of one row.
         outputs: the outputs to ask for.
         most: rows that a batch may have; 0 where there are no batches.
     """
     curve = []
-    for threads in widths(cores):
-        lane, run = Lane(cores // threads, threads), open_lane(threads)
+    for threads in widths(there):
+        lane, run = Lane(there // threads, threads), open_lane(threads, None)
         curve.append(_point(lane, partial(run, inputs, outputs)))
     narrow = narrowest_that_pays(curve)
-    batches = _batches(open_lane(narrow.lane.threads), inputs, outputs, most)
-    return Tuned(choose(curve, batches), tuple(curve), tuple(batches))
+    batches = _batches(open_lane(narrow.lane.threads, None), inputs, outputs, most)
+    chosen = choose(curve, batches)
+    spins = {}
+    for lane in (lane for lane in chosen.lanes if lane.threads > 1):
+        runs = {us: partial(open_lane(lane.threads, us), inputs, outputs) for us in durations}
+        spins[lane] = spinning.measure(runs, lane.places)
+    lanes = (
+        lane._replace(spin=spinning.best(spins[lane])) if lane in spins else lane
+        for lane in chosen.lanes
+    )
+    return Tuned(replace(chosen, lanes=tuple(lanes)), tuple(curve), tuple(batches), spins)
 
 
-def widths(cores: int) -> list[int]:
+def widths(there: int) -> list[int]:
     """Threads of the lanes to try."""
-    found = [cores]
+    found = [there]
     while found[-1] > 1:
         found.append(found[-1] // 2)
     return found
@@ -101,23 +135,26 @@ def _smallest_that_pays(batches: Sequence[tuple[int, float]]) -> int:
 
 
 def _point(lane: Lane, run: Callable[[], object]) -> Point:
-    latency = median(_timed(run))
+    alone = _timed(run)
+    latency = median(alone.seconds)
     if lane.places == 1:
-        return Point(lane, latency, 1 / latency)
+        return Point(lane, latency, 1 / latency, alone.waited / sum(alone.seconds))
     with ThreadPoolExecutor(lane.places) as threads:
-        spent = list(threads.map(lambda _: _timed(run), range(lane.places)))
-    return Point(lane, latency, sum(len(seconds) / sum(seconds) for seconds in spent))
+        all_places = list(threads.map(lambda _: _timed(run), range(lane.places)))
+    rate = sum(len(seconds) / sum(seconds) for seconds, _ in all_places)
+    waited = sum(timing.waited for timing in all_places)
+    return Point(lane, latency, rate, waited / sum(sum(seconds) for seconds, _ in all_places))
 
 
-def _timed(run: Callable[[], object]) -> list[float]:
-    """Seconds of each of some runs, after one that is not counted."""
+def _timed(run: Callable[[], object]) -> _Timing:
+    """Time some runs, after one that is not counted."""
     run()
-    end, found = time.perf_counter() + SECONDS, list[float]()
+    waited, end, found = cores.waited(), time.perf_counter() + SECONDS, list[float]()
     while len(found) < LEAST or (len(found) < RUNS and time.perf_counter() < end):
         begin = time.perf_counter()
         run()
         found.append(time.perf_counter() - begin)
-    return found
+    return _Timing(found, cores.waited() - waited)
 
 
 def _batches(
@@ -126,5 +163,5 @@ def _batches(
     found = []
     for rows in (1, *(rows for rows in BATCHES if rows <= most)) if most else ():
         batch = {name: np.repeat(array, rows, axis=0) for name, array in inputs.items()}
-        found.append((rows, rows / median(_timed(partial(run, batch, outputs)))))
+        found.append((rows, rows / median(_timed(partial(run, batch, outputs)).seconds)))
     return found

@@ -44,7 +44,7 @@ def warm_up(run: Run, config: ServedConfig, folder: Path, sizes: Sequence[int] =
         except Exception as error:  # whatever the model raises, the load has failed
             reason = " ".join(str(error).split())  # onnxruntime's may have several lines
             raise LoadError(f"failed to run warmup sample {name!r}: {reason}") from error
-    if sizes and all(-1 not in spec.shape[1:] for spec in config.inputs):
+    if sizes and all(-1 not in spec.shape[1:] for spec in config.required):
         # TensorRT builds its engine anew for each size outside the range that it has seen: from
         # the largest to the smallest first, that is twice.
         for rows in (sizes[-1], *sizes[:-1]):
@@ -61,10 +61,10 @@ def _run_sample(run: Run, sample: pb.ModelWarmup, config: ServedConfig, folder: 
 
 
 def zeros(config: ServedConfig) -> dict[str, Array]:
-    """Make a request of one row, with every free size 1."""
+    """Make a request of one row, with every free size 1; without what is optional."""
     return {
         spec.name: _filled(spec.datatype, tuple(1 if s == -1 else s for s in spec.shape), ZERO)
-        for spec in config.inputs
+        for spec in config.required
     }
 
 
@@ -80,7 +80,8 @@ def _run_zeros(run: Run, config: ServedConfig, rows: int = 1) -> None:
 
 def _inputs(sample: pb.ModelWarmup, config: ServedConfig, folder: Path) -> dict[str, Array]:
     specs = {spec.name: spec for spec in config.inputs}
-    if unlike := specs.keys() ^ sample.inputs.keys():
+    required = {spec.name for spec in config.required}
+    if unlike := (required - sample.inputs.keys()) | (sample.inputs.keys() - specs.keys()):
         raise LoadError(
             f"it gives {', '.join(sorted(sample.inputs)) or 'no input'}, the model takes "
             f"{', '.join(specs)}; see {', '.join(sorted(unlike))}"

@@ -1,0 +1,109 @@
+"""Where a picture lies in a model's input, and how boxes get back from there.
+
+A box is ymin, xmin, ymax, xmax; (0, 0) is the upper left corner of the upper left pixel.
+Knows numbers only: no pictures, no models.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Resize = Literal["stretch", "crop", "letterbox"]
+RESIZES: tuple[Resize, ...] = get_args(Resize)
+Box = tuple[float, float, float, float]
+Boxes = NDArray[np.float64]  # [n, 4]
+
+CROP = 0.875  # of the shorter side: 224 of 256, the habit of ImageNet evaluation
+
+
+class Size(NamedTuple):
+    """Of a picture or an input, in pixels."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class View:
+    """Which part of a picture a model sees, and where in its input; pixels of each."""
+
+    picture: Size
+    input: Size
+    seen: Box  # in the picture
+    place: Box  # in the input
+
+    @property
+    def placed(self) -> Size:
+        """How large the picture is in the input."""
+        top, left, bottom, right = self.place
+        return Size(int(bottom - top), int(right - left))
+
+    def to_picture(self, boxes: NDArray[Any]) -> Boxes:
+        """Bring boxes from the input to the picture, cut off at its edges.
+
+        Args:
+            boxes: [n, 4], where 1 is the input's height or width.
+
+        Returns:
+            [n, 4], pixels; what lies beside the picture has no area.
+        """
+        seen, place = (np.array(box).reshape(2, 2) for box in (self.seen, self.place))
+        scale = np.diff(seen, axis=0) / np.diff(place, axis=0)
+        corners = boxes.astype(np.float64).reshape(-1, 2, 2) * self.input
+        moved = (corners - place[0]) * scale + seen[0]
+        inside: Boxes = np.clip(moved, 0, self.picture).reshape(-1, 4)
+        return inside
+
+
+def view(picture: Size, input_: Size, resize: Resize) -> View:
+    """Lay a picture into a model's input.
+
+    Args:
+        picture: its size, upright.
+        input_: the model's.
+        resize: "stretch" to the input's size, "crop" the middle that has the input's aspect, or
+            "letterbox": all of it, aspect kept, in the middle of the input.
+    """
+    seen, place = _whole(picture), _whole(input_)
+    if resize == "crop":
+        seen = _middle(picture, input_)
+    elif resize == "letterbox":
+        place = _letterbox(picture, input_)
+    return View(picture, input_, seen, place)
+
+
+def normalised(boxes: NDArray[Any], order: str, unit: str, input_: Size) -> Boxes:
+    """Bring a model's boxes [n, 4] into the order of this module, 1 being the input's size.
+
+    Args:
+        boxes: as the model gives them.
+        order: "yxyx" or "xyxy".
+        unit: "normalised" or "pixels" of the input.
+        input_: its size.
+    """
+    found = boxes.astype(np.float64)
+    if order == "xyxy":
+        found = found[:, [1, 0, 3, 2]]
+    return found / (input_ * 2) if unit == "pixels" else found
+
+
+def _whole(size: Size) -> Box:
+    return 0, 0, *size
+
+
+def _middle(picture: Size, input_: Size) -> Box:
+    """The middle of a picture, CROP of the largest box that has the input's aspect."""
+    aspect = input_.width / input_.height
+    width = CROP * min(picture.width, picture.height * aspect)
+    height = width / aspect
+    left, top = (picture.width - width) / 2, (picture.height - height) / 2
+    return top, left, top + height, left + width
+
+
+def _letterbox(picture: Size, input_: Size) -> Box:
+    scale = min(input_.height / picture.height, input_.width / picture.width)
+    height, width = (max(1, round(side * scale)) for side in picture)
+    top, left = (input_.height - height) // 2, (input_.width - width) // 2
+    return top, left, top + height, left + width

@@ -1,0 +1,101 @@
+"""How pictures go into a model: its one image input, and what its file says of preprocessing.
+
+Knows arrays and the model's metadata; no messages, no codecs.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from crossrun_server.boxes import RESIZES, Resize, Size
+from crossrun_server.errors import InvalidRequest
+from crossrun_server.images import Pixels
+from crossrun_server.model import Model
+from crossrun_server.scheduler import Tensors
+from crossrun_server.tensors import DTYPES, Array, TensorSpec
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """The input that takes pictures, and how they are made ready for it."""
+
+    model: Model
+    spec: TensorSpec
+    batch: int  # pictures at once, at most
+    scale: float
+    offset: float
+    resize: Resize
+
+    @property
+    def size(self) -> Size:
+        """Of the pictures that it takes."""
+        return Size(*self.spec.shape[1:3])
+
+    def tensors(self, pictures: Sequence[Pixels], options: Mapping[str, float]) -> Tensors:
+        """Make a batch of uint8 pictures, and of optional inputs with one value for all of them."""
+        filled = {name: self._filled(name, len(pictures), x) for name, x in options.items()}
+        return {self.spec.name: self._scaled(np.stack(pictures)), **filled}
+
+    def _scaled(self, pixels: Pixels) -> Array:
+        if self.spec.datatype == "UINT8":
+            return pixels
+        return pixels * np.float32(self.scale) + np.float32(self.offset)
+
+    def _filled(self, name: str, rows: int, value: float) -> Array:
+        spec = self.model.inputs[name]
+        shape = rows, *(max(size, 1) for size in spec.shape[1:])
+        return np.full(shape, value, DTYPES[spec.datatype])
+
+
+def describe(model: Model) -> ImageInput:
+    """Find out how a model is asked with pictures.
+
+    Raises:
+        InvalidRequest: it takes no pictures, or does not say how pixels scale.
+    """
+    spec = _image_spec(model)
+    preprocessing: dict[str, Any] = json.loads(model.metadata.get("crossrun.preprocessing", "{}"))
+    if spec.datatype == "FP32" and "scale" not in preprocessing:
+        raise InvalidRequest(
+            f"{model.name!r} takes FP32 and its file does not say how pixels are scaled "
+            "(metadata crossrun.preprocessing); use ModelInfer"
+        )
+    return ImageInput(
+        model,
+        spec,
+        model.config.max_batch_size or 1,
+        preprocessing.get("scale", 1.0),
+        preprocessing.get("offset", 0.0),
+        _resize(model, preprocessing),
+    )
+
+
+def _image_spec(model: Model) -> TensorSpec:
+    required = model.config.required
+    if len(required) == 1 and _takes_pictures(required[0]):
+        return required[0]
+    raise InvalidRequest(
+        f"{model.name!r} takes no pictures: expected one UINT8 or FP32 input "
+        "[batch, height, width, 3]; use ModelInfer"
+    )
+
+
+def _takes_pictures(spec: TensorSpec) -> bool:
+    shape = spec.shape
+    if len(shape) != 4 or spec.datatype not in ("UINT8", "FP32"):
+        return False
+    return shape[0] in (-1, 1) and min(shape[1:3]) > 0 and shape[3] == 3
+
+
+def _resize(model: Model, preprocessing: dict[str, Any]) -> Resize:
+    found = preprocessing.get("resize", "stretch")
+    if found not in RESIZES:
+        raise InvalidRequest(
+            f"{model.name!r} says resize {found!r} (metadata crossrun.preprocessing), expected "
+            f"{', '.join(RESIZES)}; use ModelInfer"
+        )
+    resize: Resize = found
+    return resize

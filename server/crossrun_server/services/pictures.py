@@ -1,0 +1,103 @@
+"""What the calls of crossrun.v1.Vision share: encoded pictures in, a model's outputs out."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from crossrun.v1 import vision_pb2 as pb
+from crossrun_server import cores, images
+from crossrun_server.boxes import Resize, View
+from crossrun_server.errors import InvalidRequest
+from crossrun_server.image_input import ImageInput
+from crossrun_server.images import Picture
+from crossrun_server.scheduler import Reply
+
+# As many as there are cores: more would take turns with each other and with the sessions.
+DECODERS = ThreadPoolExecutor(cores.available(), thread_name_prefix="decoder")
+RESIZE: dict[int, Resize] = {
+    pb.RESIZE_STRETCH: "stretch",
+    pb.RESIZE_CROP: "crop",
+    pb.RESIZE_LETTERBOX: "letterbox",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of some pictures, in one or several runs."""
+
+    views: Sequence[View]  # of each picture
+    replies: Sequence[Reply]
+    timings: pb.Timings
+
+
+async def ask(
+    input_: ImageInput,
+    request: pb.ClassifyRequest | pb.DetectRequest,
+    outputs: Sequence[str],
+    deadline: float | None,
+    options: Mapping[str, float] = MappingProxyType({}),
+) -> Answer:
+    """Decode the pictures of a request and run them, in as many batches as they need.
+
+    Args:
+        input_: how they go into the model.
+        request: the pictures, and how they are brought to size.
+        outputs: of the model, by name.
+        deadline: see Scheduler.submit.
+        options: values for optional inputs, the same for all pictures.
+
+    Raises:
+        InvalidRequest: there are none, or one cannot be decoded; the message names its position.
+        ServingError: see Model.infer.
+    """
+    resize = _resize(request, input_)
+    started = time.perf_counter_ns()
+    pictures = await _decode(request.images, input_, resize)
+    decode_ns = time.perf_counter_ns() - started
+    replies = [
+        await input_.model.infer(
+            input_.tensors([picture.pixels for picture in batch], options), outputs, deadline
+        )
+        for batch in _batches(pictures, input_.batch)
+    ]
+    return Answer([picture.view for picture in pictures], replies, _timings(decode_ns, replies))
+
+
+def _resize(request: pb.ClassifyRequest | pb.DetectRequest, input_: ImageInput) -> Resize:
+    if not request.images:
+        raise InvalidRequest("images is empty, expected at least one JPEG or PNG")
+    if request.resize == pb.RESIZE_UNSPECIFIED:
+        return input_.resize
+    if request.resize not in RESIZE:
+        raise InvalidRequest(f"resize is {request.resize}, expected a value of crossrun.v1.Resize")
+    return RESIZE[request.resize]
+
+
+async def _decode(encoded: Sequence[bytes], input_: ImageInput, resize: Resize) -> list[Picture]:
+    """Decode on threads: Pillow lets go of the interpreter while it works."""
+    loop = asyncio.get_running_loop()
+
+    def load(position: int) -> Picture:
+        try:
+            return images.load(encoded[position], input_.size, resize)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"images[{position}]: {error}") from error
+
+    return await asyncio.gather(
+        *(loop.run_in_executor(DECODERS, load, i) for i in range(len(encoded)))
+    )
+
+
+def _batches(pictures: Sequence[Picture], most: int) -> list[Sequence[Picture]]:
+    return [pictures[i : i + most] for i in range(0, len(pictures), most)]
+
+
+def _timings(decode_ns: int, replies: Sequence[Reply]) -> pb.Timings:
+    return pb.Timings(
+        decode_us=decode_ns // 1000,
+        queue_us=sum(reply.queue_ns for reply in replies) // 1000,
+        compute_us=sum(reply.compute_ns for reply in replies) // 1000,
+    )
