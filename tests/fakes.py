@@ -9,14 +9,18 @@ from typing import Any
 
 import grpc
 import numpy as np
+import onnxruntime
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun_bench.load.tasks import Request
+from crossrun_bench.model import Model
+from crossrun_bench.pictures import Batch
 from crossrun_bench.piped import Piped, piped
 from crossrun_bench.prepare import drawn
 from crossrun_bench.repository import read_model
 
 Answer = Callable[[bytes, grpc.ServicerContext], bytes]
+Method = Callable[[Any, grpc.ServicerContext], Any]
 
 
 def request(repository: Path, folder: Path) -> Request:
@@ -53,6 +57,25 @@ def fake(answer: Answer) -> Iterator[str]:
     """A server whose ModelInfer is `answer`, bytes to bytes; gives its address."""
     with server({"inference.GRPCInferenceService": {"ModelInfer": unary(answer)}}) as address:
         yield address
+
+
+@contextmanager
+def services(*services: tuple[str, dict[str, tuple[type[Any], Method]]]) -> Iterator[str]:
+    """A server of services with some methods, each with the message it takes; its address."""
+    handlers = {
+        service: {
+            name: unary(answer, taken.FromString, lambda reply: reply.SerializeToString())
+            for name, (taken, answer) in methods.items()
+        }
+        for service, methods in services
+    }
+    with server(handlers) as address:
+        yield address
+
+
+def expected(model: Model, batch: Batch) -> Any:
+    """What the model itself says of a batch."""
+    return onnxruntime.InferenceSession(model.onnx).run(None, {"image": batch.pixels})[0]
 
 
 def unary(*how: Any) -> Any:

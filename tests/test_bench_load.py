@@ -97,7 +97,10 @@ def test_load_of_a_server_beside_onnxruntime_alone(
 
 
 def test_our_server_is_asked_in_every_form(colours: Path, tmp_path: Path, run: Command) -> None:
-    """Bytes, numbers, shared memory, JPEG: a target each, all answered right; nothing is left."""
+    """Bytes, numbers, shared memory, JPEG: a target each, all answered right; nothing is left.
+
+    Of a JPEG the server tells how long it took to decode.
+    """
     out = tmp_path / "l.json"
     options = ["--form", "raw,typed,shm,jpeg", "--clients", 2, "--rounds", 1, "--seconds", 0.1]
     done = run("crossrun-bench", "load", colours, "--model", "colours", *options, "--output", out)
@@ -109,6 +112,10 @@ def test_our_server_is_asked_in_every_form(colours: Path, tmp_path: Path, run: C
     assert [target.target for target in served] == names
     for target in served:
         assert all(turn.us and not turn.errors for turn in target.turns)
+    jpeg = served[-1].turns[0]
+    assert len(jpeg.decode_us) == len(jpeg.compute_us) == len(jpeg.us)
+    assert all(jpeg.decode_us)
+    assert not any(turn.decode_us for target in served[:-1] for turn in target.turns)
     assert not list(shared_memory.FOLDER.glob("crossrun-bench-*"))
 
 
@@ -235,11 +242,14 @@ def test_what_is_free_is_what_the_generator_leaves() -> None:
     rows = {(row.target, row.clients): row for row in load_rows(load())}
     one, four = rows["crossrun", 1], rows["crossrun", 4]
     assert one.rate.value == pytest.approx(250)
-    assert one.share_of_free == pytest.approx(250 / (500 * 0.9))
-    assert four.share_of_free == pytest.approx(400 / (800 * 0.9))
+    assert one.share_of_free
+    assert four.share_of_free
+    assert four.p99_to_ideal
+    assert one.share_of_free.value == pytest.approx(250 / (500 * 0.9))
+    assert four.share_of_free.value == pytest.approx(400 / (800 * 0.9))
     assert one.added_p50 == pytest.approx(2.0)
     assert four.added_p50 is None
-    assert four.p99_to_ideal == pytest.approx(1.0)
+    assert four.p99_to_ideal.value == pytest.approx(1.0)
     assert one.cpu_ms == pytest.approx(8.0)
     broken = rows["broken", 4]
     assert (broken.latency.p50, broken.cpu_ms, broken.errors) == (None, None, {"UNAVAILABLE": 7})

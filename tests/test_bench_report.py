@@ -34,6 +34,12 @@ STUDY = ROOT / "bench" / "study.json.gz"
 MILLISECONDS = {"keras-predict": 80.0, "tf-function": 20.0, "onnxruntime": 8.0}
 
 
+@pytest.fixture(scope="module")
+def study() -> list[Result]:
+    """The results that our documents show."""
+    return store.read_all(STUDY)
+
+
 def latency(milliseconds: dict[str, float] | None = None, noise: float = 0.02) -> LatencyResult:
     rng = np.random.default_rng(3)
     targets = tuple(
@@ -147,15 +153,15 @@ def test_a_packed_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "bench/README.md", "bench/peers/README.md"])
-def test_the_tables_of_our_documents_are_those_of_the_study(name: str) -> None:
+def test_the_tables_of_our_documents_are_those_of_the_study(name: str, study: list[Result]) -> None:
     """None was typed by hand, and none was left behind when the study was made anew."""
     text = (ROOT / name).read_text()
-    assert markdown.renewed(text, store.read_all(STUDY)) == text
+    assert markdown.renewed(text, study) == text
 
 
-def test_our_report_is_that_of_the_study() -> None:
+def test_our_report_is_that_of_the_study(study: list[Result]) -> None:
     """The one that the README links."""
-    assert (ROOT / "bench" / "report.md").read_text() == markdown.render(store.read_all(STUDY))
+    assert (ROOT / "bench" / "report.md").read_text() == markdown.render(study)
 
 
 def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, run: Command) -> None:

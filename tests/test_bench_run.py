@@ -18,10 +18,16 @@ from crossrun_bench.labels import labelled
 from crossrun_bench.prepare import drawn
 from crossrun_bench.report import markdown
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import AccuracyResult, LatencyResult, LoadGenResult, PrecisionResult
+from crossrun_bench.results import (
+    AccuracyResult,
+    Comparison,
+    LatencyResult,
+    LoadGenResult,
+    PrecisionResult,
+)
 from crossrun_bench.rounds import Pace, interleaved, started
 from crossrun_bench.runners import Task
-from tests.conftest import BIN, Command, Server
+from tests.conftest import BIN, Command, Server, run_here
 
 COLOURS = {"red": (200, 30, 60), "green": (20, 190, 80), "blue": (50, 90, 210)}
 # A Keras model that names the strongest channel: nothing to train, and never in doubt.
@@ -183,49 +189,57 @@ def test_accuracy_of_a_model_that_is_right(
     assert shown.stdout.splitlines()[-1] == f"report: {tmp_path / 'r.html'}"
 
 
-def test_precisions_of_an_exported_model(
-    exported: Path, pictures: Path, tmp_path: Path, run: Command
-) -> None:
-    """Both are asked about the same pictures, none of which the int8 model was calibrated on."""
-    root = with_int8(exported, tmp_path / "models", pictures / "green" / "0.png", [1, 1, 0])
-    options = ["--images", pictures, "--rounds", 1, "--output", tmp_path / "p.json"]
-    done = run("crossrun-bench", "precision", root, *options)
+@pytest.fixture(scope="module")
+def quantized(
+    exported: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A repository with an int8 model that never says blue, and what `precision` found there."""
+    root = tmp_path_factory.mktemp("quantized")
+    with_int8(exported, root / "models", pictures / "green" / "0.png", [1, 1, 0])
+    options = ["--images", pictures, "--rounds", 1, "--output", root / "p.json"]
+    done = run_here(["crossrun-bench", "precision", *map(str, [root / "models", *options])])
     assert done.returncode == 0, done.stderr
-    result = store.read(tmp_path / "p.json")
+    return root / "models", root / "p.json"
+
+
+def said(file: Path) -> Comparison:
+    """The answers that `precision` found of the only source."""
+    result = store.read(file)
     assert isinstance(result, PrecisionResult)
     (source,) = result.sources
-    assert [m.model.precision for m in source.models] == ["fp32", "int8"]
     assert source.answers
-    assert source.answers.left_out == 1
-    best = {t.target: [a.top5[0] for a in t.answers] for t in source.answers.targets}
+    return source.answers
+
+
+def test_precisions_of_an_exported_model(quantized: tuple[Path, Path], run: Command) -> None:
+    """Both are asked about the same pictures, none of which the int8 model was calibrated on."""
+    answers = said(quantized[1])
+    assert answers.left_out == 1
+    best = {t.target: [a.top5[0] for a in t.answers] for t in answers.targets}
+    assert list(best) == ["keras-predict", "colours", "colours-int8"]
     assert best["keras-predict"] == best["colours"] == [2, 2, 1, 0, 0]
     assert 2 not in best["colours-int8"]
-    shown = run("crossrun-bench", "report", tmp_path / "p.json").stdout
+    shown = run("crossrun-bench", "report", quantized[1]).stdout
     assert "5 of 5" in shown
     assert "3 of 5" in shown
     assert "was calibrated on it." in shown
 
 
 def test_loadgen_holds_a_quantized_model_to_a_share_of_fp32(
-    exported: Path, pictures: Path, tmp_path: Path, run: Command
+    quantized: tuple[Path, Path], pictures: Path, tmp_path: Path, run: Command
 ) -> None:
-    """Its answers are those that `accuracy` finds, and its share of Keras's top-1 is told."""
+    """Its answers are those that `precision` finds, and its share of Keras's top-1 is told."""
     pytest.importorskip("mlperf_loadgen", reason="pip install 'crossrun[loadgen]'")
-    root = with_int8(exported, tmp_path / "models", pictures / "green" / "0.png", [1, 1, 0])
-    found = []
-    for command in (["accuracy"], ["loadgen", "--accuracy", "--seconds", 0.1, "--logs", tmp_path]):
-        options = [root, "--model", "colours-int8", "--images", pictures]
-        out = tmp_path / f"{command[0]}.json"
-        done = run("crossrun-bench", *command, *options, "--output", out)
-        assert done.returncode == 0, done.stderr
-        found.append(store.read(out))
-    accuracy, loadgen = found
-    assert isinstance(accuracy, AccuracyResult)
+    options = ["--model", "colours-int8", "--images", pictures, "--accuracy", "--seconds", 0.1]
+    options += ["--logs", tmp_path, "--output", tmp_path / "g.json"]
+    done = run("crossrun-bench", "loadgen", quantized[0], *options)
+    assert done.returncode == 0, done.stderr
+    loadgen, answers = store.read(tmp_path / "g.json"), said(quantized[1])
     assert isinstance(loadgen, LoadGenResult)
-    keras, session, *_ = ([a.top5[0] for a in t.answers] for t in accuracy.targets)
+    keras, _, session = ([a.top5[0] for a in t.answers] for t in answers.targets)
     assert list(loadgen.runs[0].classes or ()) == session != keras
     assert list(loadgen.reference or ()) == keras
-    assert loadgen.labels == accuracy.labels
+    assert loadgen.labels == answers.labels
     assert loadgen.left_out == 1
     assert "| 60.0 % | 60.0 % < 98 % |" in markdown.render([loadgen])
 

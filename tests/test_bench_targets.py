@@ -2,15 +2,13 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
-import onnxruntime
 import pytest
 
 from crossrun.oip import grpc_service_pb2 as oip
@@ -20,7 +18,7 @@ from crossrun_bench import shared_memory
 from crossrun_bench.accuracy import answers
 from crossrun_bench.errors import BenchError
 from crossrun_bench.model import Model, scaled
-from crossrun_bench.pictures import Batch, Pictures
+from crossrun_bench.pictures import Pictures
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import read_model
@@ -31,9 +29,10 @@ from crossrun_bench.targets import TARGETS, chosen, runner_for
 from crossrun_bench.tasks import Asked, subjects_of
 from tests import fakes
 from tests.conftest import Server
+from tests.fakes import Method
+from tests.tfserving import predict, signature, tensorflow_serving
 
 FLOAT_SIGNATURE = ("DT_FLOAT", [-1, 8, 8, 3])
-Method = Callable[[Any, grpc.ServicerContext], Any]
 PLACEMENTS = (providers.ListPlacementsRequest, lambda *_: providers.ListPlacementsResponse())
 OURS = ("crossrun.v1.Providers", {"ListPlacements": PLACEMENTS})  # what a client of ours asks first
 
@@ -48,27 +47,8 @@ def pictures(tmp_path: Path) -> Pictures:
     return drawn(tmp_path, 4, 8, 8)
 
 
-@contextmanager
-def fake(*services: tuple[str, dict[str, tuple[type[Any], Method]]]) -> Iterator[str]:
-    """A server of services with some methods, each with the message it takes; its address."""
-    handlers = {
-        service: {
-            name: fakes.unary(answer, taken.FromString, lambda reply: reply.SerializeToString())
-            for name, (taken, answer) in methods.items()
-        }
-        for service, methods in services
-    }
-    with fakes.server(handlers) as address:
-        yield address
-
-
 def left_behind() -> list[Path]:
     return list(shared_memory.FOLDER.glob("crossrun-bench-*"))
-
-
-def expected(model: Model, batch: Batch) -> Any:
-    """What the model itself says of a batch."""
-    return onnxruntime.InferenceSession(model.onnx).run(None, {"image": batch.pixels})[0]
 
 
 def test_targets_without_tensorflow_answer_alike(
@@ -105,7 +85,7 @@ def test_a_model_of_float32_takes_scaled_pixels(
         "ModelMetadata": (oip.ModelMetadataRequest, lambda *_: oip.ModelMetadataResponse()),
     }
     batch = pictures.batch(0, 2)
-    with fake(("inference.GRPCInferenceService", methods), OURS) as address:
+    with fakes.services(("inference.GRPCInferenceService", methods), OURS) as address:
         task = Task(target, replace(model, input_type="FP32"), pictures, address)
         answer = runner_for(task).run(batch)
     (tensor,) = asked[0].inputs
@@ -128,7 +108,7 @@ def test_shared_memory_grows_with_the_batch_and_leaves_nothing(
             assert not left_behind()
         runner = runner_for(Task("grpc-shm", model, pictures, server.address))
         batch_of_4 = pictures.batch(0, 4)
-        assert np.allclose(runner.run(batch_of_4), expected(model, batch_of_4), atol=1e-6)
+        assert np.allclose(runner.run(batch_of_4), fakes.expected(model, batch_of_4), atol=1e-6)
     assert not left_behind()
 
 
@@ -151,7 +131,7 @@ def test_a_process_killed_while_it_registers_leaves_nothing(
         ),
         "SystemSharedMemoryRegister": (oip.SystemSharedMemoryRegisterRequest, register),
     }
-    with fake(("inference.GRPCInferenceService", methods), OURS) as address:
+    with fakes.services(("inference.GRPCInferenceService", methods), OURS) as address:
         with started(Task("grpc-shm", model, pictures, address)):
             assert registering.wait(30)
             assert left_behind()
@@ -175,7 +155,7 @@ def test_any_server_of_the_protocol_is_asked(
     """By its address alone, and its answers are the model's."""
     batch = pictures.batch(0, 4)
     answer = runner_for(Task("oip", model, pictures, server.address)).run(batch)
-    assert np.allclose(answer, expected(model, batch), atol=1e-6)
+    assert np.allclose(answer, fakes.expected(model, batch), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -197,76 +177,32 @@ def test_another_model_behind_the_address_is_told(
         runner_for(Task("oip", replace(model, **change), pictures, server.address))
 
 
-def signature(taken: tuple[str, list[int]], outputs: int = 1) -> Method:
-    """GetModelMetadata of a signature with one input, of a type and shape."""
-
-    def answer(request: Any, _: grpc.ServicerContext) -> Any:
-        assert list(request.metadata_field) == ["signature_def"]
-        found = tfs.SignatureDefMap()
-        default = found.signature_def["serving_default"]
-        tensors: list[tuple[Any, str, list[int]]] = [(default.inputs["input_layer"], *taken)]
-        tensors += [(default.outputs[f"output_{i}"], "DT_FLOAT", [-1, 3]) for i in range(outputs)]
-        for tensor, datatype, shape in tensors:
-            tensor.dtype = tfs.DataType.Value(datatype)
-            for size in shape:
-                tensor.tensor_shape.dim.add(size=size)
-        reply = tfs.GetModelMetadataResponse()
-        reply.metadata["signature_def"].value = found.SerializeToString()
-        return reply
-
-    return answer
-
-
-def predict(model: Model, datatype: str, raw: bool) -> Method:
-    """Predict by the model itself; the probabilities as bytes, or as numbers."""
-    dtype, factor = (np.float32, 255) if datatype == "DT_FLOAT" else (np.uint8, 1)
-
-    def answer(request: Any, _: grpc.ServicerContext) -> Any:
-        assert (request.model_spec.name, list(request.inputs)) == ("colours", ["input_layer"])
-        tensor = request.inputs["input_layer"]
-        assert tfs.DataType.Name(tensor.dtype) == datatype
-        given = np.frombuffer(tensor.tensor_content, dtype)
-        image = given.reshape([dim.size for dim in tensor.tensor_shape.dim]) * factor
-        found = expected(model, Batch(image.round().astype(np.uint8), ()))
-        reply = tfs.PredictResponse()
-        output = reply.outputs["output_0"]
-        output.dtype = tfs.DT_FLOAT
-        for size in found.shape:
-            output.tensor_shape.dim.add(size=size)
-        if raw:
-            output.tensor_content = found.tobytes()
-        else:
-            output.float_val.extend(found.ravel())
-        return reply
-
-    return answer
-
-
-def tensorflow_serving(metadata: Method, answer: Method) -> Any:
-    methods: dict[str, tuple[type[Any], Method]] = {
-        "GetModelMetadata": (tfs.GetModelMetadataRequest, metadata),
-        "Predict": (tfs.PredictRequest, answer),
-    }
-    return fake(("tensorflow.serving.PredictionService", methods))
-
-
 @pytest.mark.parametrize(("datatype", "raw"), [("DT_FLOAT", False), ("DT_UINT8", True)])
 def test_tensorflow_serving_is_asked(
     model: Model, pictures: Pictures, datatype: str, raw: bool
 ) -> None:
     """With float32 or uint8, as its signature takes it; numbers or bytes come back."""
     batch = pictures.batch(0, 4)
-    methods = signature((datatype, [-1, 8, 8, 3])), predict(model, datatype, raw)
+    methods = (
+        signature((datatype, [-1, 8, 8, 3])),
+        predict(model, datatype, raw),
+    )
     with tensorflow_serving(*methods) as address:
         answer = runner_for(Task("tfserving", model, pictures, address)).run(batch)
-    assert np.allclose(answer, expected(model, batch), atol=1e-6)
+    assert np.allclose(answer, fakes.expected(model, batch), atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        (signature(("DT_FLOAT", [-1, 9, 9, 3])), r"expected one input .*, got input_layer DT_F"),
-        (signature(FLOAT_SIGNATURE, outputs=2), "expected one output .*, got output_0 .*output_1"),
+        (
+            signature(("DT_FLOAT", [-1, 9, 9, 3])),
+            r"expected one input .*, got input_layer DT_F",
+        ),
+        (
+            signature(FLOAT_SIGNATURE, outputs=2),
+            "expected one output .*, got output_0 .*output_1",
+        ),
         (lambda *_: tfs.GetModelMetadataResponse(), "expected a signature 'serving_default'"),
     ],
 )

@@ -152,7 +152,7 @@ def test_boxes_follow_their_objects_through_augmentation() -> None:
     """Wherever a white rectangle goes, mirrored, scaled, cut, its box goes with it."""
     pixels = np.zeros((64, 64, 3), np.uint8)
     pixels[10:30, 20:44] = 255
-    boxes = np.array([[10, 20, 30, 44]], np.float32) / 64
+    boxes = np.array([[10, 20, 30, 44]], np.float32) / np.float32(64)
     example = Example(pixels, Objects(boxes, np.array([2])))
     views = [augmented(example, np.random.default_rng(seed)) for seed in range(60)]
     for view in views:
@@ -171,7 +171,9 @@ def test_boxes_follow_their_objects_through_augmentation() -> None:
 
 def test_every_object_has_cells_that_answer_for_it() -> None:
     """Cells near its middle, of the level for its size, have its box and its class."""
-    boxes = np.array([(8, 8, 40, 40), (60, 60, 130, 150), (0, 0, 160, 150)], np.float32) / 160
+    boxes = np.array(
+        [(8, 8, 40, 40), (60, 60, 130, 150), (0, 0, 160, 150)], np.float32
+    ) / np.float32(160)
     truth = Targets(160, 4)(Objects(boxes, np.array([1, 3, 0])))
     middles, strides = network.cells(160)
     for box, label, stride in zip(boxes, (1, 3, 0), (8, 16, 32), strict=True):
@@ -184,7 +186,7 @@ def test_every_object_has_cells_that_answer_for_it() -> None:
 
 def test_of_two_objects_in_one_place_the_smaller_has_the_cells() -> None:
     """It would have none else."""
-    boxes = np.array([(60, 60, 90, 90), (52, 52, 98, 98)], np.float32) / 160
+    boxes = np.array([(60, 60, 90, 90), (52, 52, 98, 98)], np.float32) / np.float32(160)
     truth = Targets(160, 2)(Objects(boxes, np.array([0, 1])))
     middle = np.argmin(np.abs(network.cells(160)[0] - 75).max(axis=1))
     assert truth[middle].tolist() == pytest.approx([*boxes[0], 1, 0])

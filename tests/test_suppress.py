@@ -20,7 +20,10 @@ ONE = Thresholds(score=0.2, iou=0.5, most=MOST)
 @pytest.fixture(scope="module")
 def session() -> onnxruntime.InferenceSession:
     """Suppression alone, behind a network that gives what it is given."""
-    shapes = {"boxes": ["batch", "cells", 4], "scores": ["batch", "cells", "classes"]}
+    shapes: dict[str, Any] = {
+        "boxes": ["batch", "cells", 4],
+        "scores": ["batch", "cells", "classes"],
+    }
     values = {n: helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()}
     given = [
         helper.make_tensor_value_info(f"own_{n}", TensorProto.FLOAT, s) for n, s in shapes.items()
@@ -53,6 +56,11 @@ def chance(seed: int, batch: int) -> tuple[Floats, Floats]:
 def assert_same(one: Detections, other: Detections) -> None:
     for name, mine, its in zip(Detections._fields, one, other, strict=True):
         np.testing.assert_array_equal(mine, its, err_msg=name)
+
+
+def one_of(detections: Detections, row: int) -> Detections:
+    parts: Any = [part[row : row + 1] for part in detections]
+    return Detections(*parts)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 32])
@@ -95,7 +103,7 @@ def test_a_request_that_names_no_threshold_gets_those_of_the_export(
 def test_each_row_has_its_own_thresholds(session: onnxruntime.InferenceSession) -> None:
     """Requests that ask for different things share a batch and get what they would get alone."""
     boxes, scores = chance(4, 3)
-    asked = {
+    asked: dict[str, Any] = {
         "score_threshold": [[0.1], [0.5], [0.9]],
         "iou_threshold": [[0.2], [0.9], [0.4]],
         "max_detections": [[20], [3], [1]],
@@ -105,7 +113,7 @@ def test_each_row_has_its_own_thresholds(session: onnxruntime.InferenceSession) 
     for row in range(3):
         own = {name: [values[row]] for name, values in asked.items()}
         alone = run(session, boxes[row : row + 1], scores[row : row + 1], **own)
-        assert_same(alone, Detections(*(part[row : row + 1] for part in together)))
+        assert_same(alone, one_of(together, row))
 
 
 def test_classes_do_not_suppress_each_other(session: onnxruntime.InferenceSession) -> None:
@@ -144,7 +152,7 @@ def test_thresholds_out_of_range_harm_no_neighbour(session: onnxruntime.Inferenc
     got = run(session, boxes, scores, iou_threshold=[[7], [0.5], [-1]], max_detections=[[99]] * 3)
     for row, iou in enumerate((1.0, 0.5, 0.0)):
         alone = run(session, boxes, scores, iou_threshold=[[iou]])
-        assert_same(*(Detections(*(part[row] for part in each)) for each in (got, alone)))
+        assert_same(one_of(alone, row), one_of(got, row))
 
 
 def test_the_graph_says_that_thresholds_may_be_left_out(

@@ -183,8 +183,8 @@ def test_weights_that_do_not_fit_are_refused(weights: str, alpha: float, told: s
 def test_the_command_trains_on_a_data_set_and_tells_what_was_reached(tmp_path: Path) -> None:
     """From a folder that `pictures` drew, to weights and a line with both figures."""
     scenes.write_folder(tmp_path / "drawn", 10, seed=3, size=48, objects="several")
-    command = [BIN / "crossrun-export", "train-detector", "--data", tmp_path / "drawn"]
-    command += ["--output", tmp_path / "out", "--epochs", "1", "--batch", "4", "--size", "32"]
+    command = [str(BIN / "crossrun-export"), "train-detector", "--data", str(tmp_path / "drawn")]
+    command += ["--output", str(tmp_path / "out"), "--epochs", "1", "--batch", "4", "--size", "32"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "epoch 1/1: loss" in done.stderr
@@ -194,8 +194,8 @@ def test_the_command_trains_on_a_data_set_and_tells_what_was_reached(tmp_path: P
 
 def test_the_command_tells_bad_data_in_one_line(tmp_path: Path) -> None:
     """Exit code 1, no traceback, nothing written."""
-    command = [BIN / "crossrun-export", "train-detector", "--data", tmp_path / "none"]
-    command += ["--output", tmp_path / "out"]
+    command = [str(BIN / "crossrun-export"), "train-detector", "--data", str(tmp_path / "none")]
+    command += ["--output", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("crossrun-export: ")

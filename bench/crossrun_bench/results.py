@@ -212,15 +212,17 @@ class LoadTurn:
     late_us: tuple[int, ...] = ()  # open loop: how much later than due each of `us` was sent
     queue_us: tuple[int, ...] = ()  # what the server told of each of `us`, if it does
     compute_us: tuple[int, ...] = ()
+    decode_us: tuple[int, ...] = ()  # none where pictures come as tensors
 
 
 @dataclass(frozen=True)
 class LoadTarget:
-    """One server, or onnxruntime in process."""
+    """One server, or what a process runs that asks itself."""
 
     target: str
-    in_process: bool
+    in_process: bool  # onnxruntime alone, with which all others are compared
     turns: tuple[LoadTurn, ...]
+    runtime: bool = False  # in process too, under the loads of the servers
 
 
 @dataclass(frozen=True)

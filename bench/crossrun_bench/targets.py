@@ -33,6 +33,12 @@ class Target:
     conversion: str = ""  # module:function that makes what it runs of the source Keras model
     detector: str = ""  # module:class of what runs a detector, where something does
     slow_start: bool = False  # takes seconds to start: such targets start at the same time
+    concurrent: bool = False  # in process: takes calls of several threads at the same time
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the process that asks computes it, too."""
+        return not self.served and not self.remote
 
     @property
     def on_provider(self) -> bool:
@@ -57,6 +63,7 @@ _ALL = (
         "export",
         detector="tensorflow_:DetectorFunction",
         slow_start=True,
+        concurrent=True,
     ),
     Target(
         "saved-model",
@@ -65,6 +72,7 @@ _ALL = (
         "export",
         conversion="conversions_:saved_model",
         slow_start=True,
+        concurrent=True,
     ),
     Target("litert", "LiteRT", "litert_:LiteRt", "litert", conversion="conversions_:tflite"),
     Target(
@@ -73,6 +81,7 @@ _ALL = (
         "onnxruntime_:OnnxRuntime",
         "cpu",
         detector="onnxruntime_:Detector",
+        concurrent=True,
     ),
     Target("openvino", "OpenVINO", "openvino_:OpenVino", "openvino-runtime"),
     Target(
@@ -104,6 +113,7 @@ _ALL = (
     Target("tfserving", "TensorFlow Serving", "tfserving_:Predict", "cpu", remote=True),
 )
 TARGETS = {target.name: target for target in _ALL}
+IN_PROCESS = tuple(target.name for target in _ALL if target.in_process)
 REFERENCE = "keras-predict"  # accuracy compares everything with the source model
 # Unless others are asked for: what accuracy compares with it, and what latency times.
 COMPARED = "onnxruntime,grpc-raw,grpc-jpeg"

@@ -12,6 +12,7 @@ from crossrun_export.errors import ExportError
 from crossrun_export.options import (
     InputDtype,
     Limits,
+    Localize,
     Options,
     Pixels,
     Resize,
@@ -53,6 +54,16 @@ ReducedAgreement = Annotated[
     float, typer.Option(min=0, max=1, help="Least share of equal top-1 for int8 and fp16.")
 ]
 
+LocalizeOption = Annotated[
+    bool,
+    typer.Option("--localize", help="Also say where: heat maps and boxes."),
+]
+TopK = Annotated[int, typer.Option(min=1, help="Classes to say it of.")]
+BoxThreshold = Annotated[
+    float, typer.Option(min=0.01, max=1, help="Share of a heat map's range that a box holds.")
+]
+Zoom = Annotated[bool, typer.Option(help="Look twice: better boxes, three times the work.")]
+
 
 @app.command()
 def mobilenet(
@@ -77,6 +88,10 @@ def mobilenet(
     calibration: Calibration = BUNDLED,
     max_top1_drop: MaxDrop = Limits.max_top1_drop,
     min_reduced_agreement: ReducedAgreement = Limits.min_agreement,
+    localize: LocalizeOption = False,
+    top_k: TopK = Localize.top_k,
+    box_threshold: BoxThreshold = Localize.threshold,
+    zoom: Zoom = Localize.zoom,
 ) -> None:
     """Export keras.applications.MobileNet."""
 
@@ -103,6 +118,7 @@ def mobilenet(
             precisions(precision),
             _folder(calibration, precision),
             Limits(max_top1_drop, min_reduced_agreement),
+            Localize(top_k, box_threshold, zoom) if localize else None,
         ),
     )
 
@@ -126,6 +142,10 @@ def keras_file(
     calibration: Calibration = BUNDLED,
     max_top1_drop: MaxDrop = Limits.max_top1_drop,
     min_reduced_agreement: ReducedAgreement = Limits.min_agreement,
+    localize: LocalizeOption = False,
+    top_k: TopK = Localize.top_k,
+    box_threshold: BoxThreshold = Localize.threshold,
+    zoom: Zoom = Localize.zoom,
 ) -> None:
     """Export any Keras image classifier."""
 
@@ -146,6 +166,7 @@ def keras_file(
             precisions(precision),
             _folder(calibration, precision),
             Limits(max_top1_drop, min_reduced_agreement),
+            Localize(top_k, box_threshold, zoom) if localize else None,
         ),
     )
 

@@ -38,6 +38,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Localize:
+    """What to add to a classifier so that it says where."""
+
+    top_k: int = 5  # classes to say it of
+    threshold: float = 0.55  # share of a map's range from which on a cell belongs to the object
+    zoom: bool = True  # a second look at twice the size: better boxes, three times the work
+
+
+@dataclass(frozen=True)
 class Options:
     """What to make of a model, and where to put it."""
 
@@ -50,3 +59,4 @@ class Options:
     precisions: tuple[Precision, ...] = ("fp32",)
     calibration: Path | None = None  # photographs to calibrate int8 on; None draws scenes
     limits: Limits = Limits()
+    localize: Localize | None = None

@@ -12,9 +12,11 @@ from typing import Any
 
 import onnx
 
-from crossrun_export import convert, describe, half, pictures, publish, verify
+from crossrun_export import convert, describe, half, localize, pictures, publish, runtime, verify
 from crossrun_export import price as prices
-from crossrun_export.options import Options, Precision
+from crossrun_export.errors import ExportError
+from crossrun_export.localize import Localization
+from crossrun_export.options import Localize, Options, Precision
 from crossrun_export.pictures import Pictures
 from crossrun_export.price import Price
 from crossrun_export.publish import Draft
@@ -24,6 +26,7 @@ from crossrun_export.sources import Source
 from crossrun_export.verify import Parity
 
 KERAS = "model.keras"
+OF_CLASSES = (convert.OUTPUT, "detection_classes")  # outputs that labels.txt belongs to
 
 Tell = Callable[[str], None]
 
@@ -36,6 +39,7 @@ class Made:
     model: onnx.ModelProto
     cost: Parity  # a Price where the precision is a reduced one
     calibration: dict[str, Any] | None = None  # of int8: how, and on which pictures
+    localization: Localization | None = None  # of a localizer whose classes can be drawn
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ def _with_pictures(source: Source, options: Options) -> Subject:
 def _made(subject: Subject, tell: Tell) -> list[Made]:
     """The model in every precision asked for."""
     source, measured, options = subject.source, subject.measured, subject.options
+    if options.localize:
+        return [_localizer(subject, options.localize, tell)]
     original = convert.to_onnx(source, options.input_dtype)
     expected = verify.keras_scores(source, measured.stretched)
     got = verify.onnx_scores(source, original, measured.stretched)
@@ -105,6 +111,23 @@ def _made(subject: Subject, tell: Tell) -> list[Made]:
         all_expected = [expected, *(verify.keras_scores(source, view) for view in others)]
         made += [_reduced(one, original, subject, all_expected, tell) for one in reduced]
     return made
+
+
+def _localizer(subject: Subject, asked: Localize, tell: Tell) -> Made:
+    """The model that also says where, verified; its boxes measured where they can be."""
+    source, measured, options = subject.source, subject.measured, subject.options
+    if options.precisions != ("fp32",):
+        raise ExportError("--localize is for fp32 only; leave --precision out")
+    parts = localize.localizer(source, asked)
+    model = localize.to_onnx(source, parts, options.input_dtype)
+    inputs = verify.inputs_of(source, measured.stretched, options.input_dtype)
+    found = runtime.outputs(model, inputs)
+    expected = verify.keras_scores(source, measured.stretched)
+    parity = verify.verify(expected, found[convert.OUTPUT], measured.names, options.tolerance)
+    localize.check(parts, verify.inputs_of(source, measured.stretched, "float32"), found)
+    tell("measuring boxes on drawn pictures")
+    boxes = localize.measure(source, model, options.input_dtype)
+    return Made("fp32", model, parity, localization=boxes)
 
 
 def _reduced(
@@ -151,9 +174,11 @@ def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
     }
     if made.calibration:
         own["calibration"] = made.calibration
+    if made.localization:
+        own["localization"] = asdict(made.localization)
     onnx.helper.set_model_props(made.model, describe.metadata(source, options.resize, own))
     name = name_of(options.name, made.precision)
-    return draft(made.model, name, source.labels, [convert.OUTPUT], folder)
+    return draft(made.model, name, source.labels, OF_CLASSES, folder)
 
 
 def name_of(name: str, precision: Precision) -> str:

@@ -1,5 +1,6 @@
 """What a person is told of an export, a line for each model."""
 
+from crossrun_export.localize import Localization
 from crossrun_export.pipeline import Exported
 from crossrun_export.price import Price
 from crossrun_export.publish import MODEL
@@ -10,10 +11,19 @@ def told(exported: Exported) -> str:
     """How equal a model is, or what it costs."""
     cost, calibration = exported.made.cost, exported.made.calibration
     if not isinstance(cost, Price):
-        return _parity(cost)
+        return _parity(cost) + _boxes(exported.made.localization)
     size = (exported.version / MODEL).stat().st_size / 1e6
     how = f"; calibrated by {calibration['method']}" if calibration else ""
     return f"{size:.2f} MB, {_price(cost)}{how}"
+
+
+def _boxes(found: Localization | None) -> str:
+    if found is None:
+        return ""
+    return (
+        f"; on {found.pictures} drawn pictures {found.corloc:.2%} of boxes are good (CorLoc), "
+        f"{found.top1:.2%} with the first class right"
+    )
 
 
 def _parity(parity: Parity) -> str:

@@ -1,7 +1,8 @@
 """How long the threads of a lane had better stay awake for the next work: found by measurement.
 
 Spinning threads answer sooner and take the cores from everybody else meanwhile; so of the durations
-that answer as soon as the best, the one that costs the least CPU is taken.
+that answer as soon as the best and cost no more CPU than the thriftiest of these, the shortest is
+taken. After each run comes a pause, as in a server, in which they spin in vain.
 Knows runs as plain functions; how a thread spins, the caller knows.
 """
 
@@ -14,7 +15,8 @@ from typing import NamedTuple
 ROUNDS = 6  # through all durations, so that a noisy moment falls on each
 RUNS = 3  # of each place in a round, after one that is not counted
 SECONDS = 1.0  # for all rounds; one is made in any case
-SOONER = 0.95  # what is worth its CPU
+PAUSE = 0.002  # seconds after each run, longer than any duration
+LESS = 0.95  # time or CPU that is worth having
 
 
 class Spin(NamedTuple):
@@ -44,8 +46,9 @@ def measure(runs: Mapping[int, Callable[[], object]], places: int) -> tuple[Spin
 def best(spins: Sequence[Spin]) -> int:
     """Choose a duration, in microseconds."""
     soonest = min(spin.latency for spin in spins)
-    good = [spin for spin in spins if spin.latency * SOONER <= soonest]
-    return min(good, key=lambda spin: (spin.cpu, spin.duration)).duration
+    good = [spin for spin in spins if spin.latency * LESS <= soonest]
+    least = min(spin.cpu for spin in good)
+    return min(spin.duration for spin in good if spin.cpu * LESS <= least)
 
 
 def _round(
@@ -64,4 +67,5 @@ def _timed(run: Callable[[], object]) -> list[float]:
         begin = time.perf_counter()
         run()
         found.append(time.perf_counter() - begin)
+        time.sleep(PAUSE)
     return found

@@ -25,7 +25,15 @@ from crossrun_bench.cli.options import (
 from crossrun_bench.cli.output import finish
 from crossrun_bench.errors import BenchError
 from crossrun_bench.load.tasks import FORMS
-from crossrun_bench.targets import COMPARED, ON_PROVIDERS, REFERENCE, TARGETS, TIMED, chosen
+from crossrun_bench.targets import (
+    COMPARED,
+    IN_PROCESS,
+    ON_PROVIDERS,
+    REFERENCE,
+    TARGETS,
+    TIMED,
+    chosen,
+)
 
 # ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
 
@@ -150,12 +158,18 @@ def load(
     form: Annotated[
         str, typer.Option(help=f"How our server is asked, several of {', '.join(FORMS)}.")
     ] = "raw",
+    targets: Annotated[
+        str, typer.Option(help=f"Runtimes in process, several of {', '.join(IN_PROCESS)}.")
+    ] = "",
     others: Annotated[
         str, typer.Option("--peers", help="Servers beside ours, of `make peers`, or all.")
     ] = "",
     server: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=HOST:PORT of a running server; may be repeated."),
+        typer.Option(
+            help="NAME=HOST:PORT of a running server, NAME=tfserving://HOST:PORT of a TensorFlow "
+            "Serving; may be repeated."
+        ),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="How many ask, together.")] = 1,
     neighbour: Annotated[
@@ -165,7 +179,7 @@ def load(
     require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Load our server, and others, as fast as they answer or at some rates."""
+    """Load servers, ours and others, and runtimes in process, all the time or at some rates."""
     from crossrun_bench.load import peers
     from crossrun_bench.load.arrivals import checked, rates
     from crossrun_bench.load.command import measure
@@ -181,6 +195,7 @@ def load(
         rounds=rounds,
         seconds=seconds,
         forms=tuple(dict.fromkeys(parsing.words(form))),
+        runtimes=tuple(dict.fromkeys(parsing.words(targets))),
         peers=peers.chosen(parsing.words(others)),
         servers=dict(map(parsing.server, server or [])),
         neighbour=neighbour,
@@ -202,6 +217,7 @@ def throughput(
     batch: Annotated[str, typer.Option(help="Rows of a request, several sizes.")] = (
         "1,2,4,8,16,32,64,128,256"
     ),
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved; 5 for `compare`.")] = 2,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 2.0,
     environment: Environments = None,
     output: Output = None,
@@ -212,7 +228,7 @@ def throughput(
     from crossrun_bench.throughput.command import Plan, measure
 
     wanted, folders = tuple(dict.fromkeys(parsing.words(providers))), parsing.folders(environment)
-    plan = Plan(models, name, wanted, parsing.sizes(batch), seconds, folders)
+    plan = Plan(models, name, wanted, parsing.sizes(batch), rounds, seconds, folders)
     finish(partial(measure, plan), output, as_json, require_quiet)
 
 

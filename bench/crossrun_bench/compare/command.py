@@ -1,50 +1,33 @@
 """`crossrun-bench compare`: two results of the same command, metric by metric.
 
-Targets and settings that both files hold are compared. Knows how to find requests and answers in
-each kind of result; what is noise, verdicts.py knows.
+Targets and settings that both files hold are compared. Where requests are in each kind of result,
+series.py knows; what is noise, verdicts.py does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crossrun_bench.compare.bootstrap import mean_difference, percentile_ratios, rate_ratio
 from crossrun_bench.compare.likeness import Pair, check_kinds, differing, unlike
+from crossrun_bench.compare.series import series
 from crossrun_bench.compare.verdicts import METRICS, Change
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import AccuracyResult, LatencyResult, LoadResult, PrecisionResult
+from crossrun_bench.loadgen.rules import PERCENTILES
+from crossrun_bench.results import AccuracyResult, LoadGenResult, PrecisionResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
+    from crossrun_bench.compare.series import Key, Series
     from crossrun_bench.compare.verdicts import Condition
-    from crossrun_bench.results import (
-        Comparison,
-        LoadTarget,
-        LoadTurn,
-        Result,
-        TargetAnswers,
-        TargetLatency,
-        Turn,
-    )
+    from crossrun_bench.results import Comparison, Result, ScenarioRun, TargetAnswers
     from crossrun_bench.stats import Ratio
 
-    Key = tuple[str, str]  # target and setting
-
 _POINTS = {"p50": 50, "p90": 90, "p99": 99}
-
-
-@dataclass(frozen=True)
-class Series:
-    """What one target answered at one setting."""
-
-    rounds: list[NDArray[Any]]  # milliseconds of each request
-    rates: NDArray[Any]  # a row (pictures answered, seconds) for each round
 
 
 @dataclass(frozen=True)
@@ -82,9 +65,9 @@ def compare(before: Result, after: Result, *, apart: float, allow_unlike: bool) 
     if differences and not allow_unlike:
         named = "; ".join(f"{name}: {a} and {b}" for name, a, b in differences)
         raise BenchError(f"not alike, see --allow-unlike: {named}")
-    a, b = _series(before), _series(after)
+    a, b = series(before), series(after)
     changes = [c for key in a if key in b for c in _speeds(key, a[key], b[key], apart / 100)]
-    changes += _answers(before, after)
+    changes += [*_scenarios(before, after), *_answers(before, after)]
     if not changes:
         raise BenchError("nothing to compare: the files share no target at the same setting")
     alone = _only(a, b), _only(b, a)
@@ -95,63 +78,20 @@ def _only(own: Iterable[Key], other: Iterable[Key]) -> list[str]:
     return [", ".join(key) for key in own if key not in other]
 
 
-def _series(result: Result) -> dict[Key, Series]:
-    """By target and setting, in the order measured; those without an answer are left out."""
-    if isinstance(result, LatencyResult):
-        return {key: s for t in result.targets for key, s in _turns(_name(t), t.turns).items()}
-    if isinstance(result, PrecisionResult):
-        models = [model for source in result.sources for model in source.models]
-        return {key: s for m in models for key, s in _turns(m.model.name, m.turns).items()}
-    if isinstance(result, LoadResult):
-        return {key: s for t in result.targets for key, s in _loads(t).items()}
-    return {}
-
-
-def _name(target: TargetLatency) -> str:
-    """The target's, with its provider where several were compared."""
-    return f"{target.target}, {target.provider.label}" if target.provider else target.target
-
-
-def _turns(target: str, turns: Sequence[Turn]) -> dict[Key, Series]:
-    found = {}
-    for batch in dict.fromkeys(turn.batch for turn in turns):
-        counted = [t.ns[t.warmup :] for t in turns if t.batch == batch and t.warmup < len(t.ns)]
-        rounds = [np.asarray(ns) / 1e6 for ns in counted]
-        rates = [(batch * len(ms), ms.sum() / 1e3) for ms in rounds]
-        if rounds:
-            found[target, f"batch {batch}"] = Series(rounds, np.asarray(rates))
-    return found
-
-
-def _loads(target: LoadTarget) -> dict[Key, Series]:
-    """Closed loops by clients, open ones by rate; what only looked for a rate is left out."""
-    found = {}
-    planned = [turn for turn in target.turns if not turn.probe]
-    for load in dict.fromkeys(map(_load, planned)):
-        turns = [turn for turn in planned if _load(turn) == load]
-        rounds = [np.asarray(turn.us) / 1e3 for turn in turns if turn.us]
-        rates = [(len(turn.us), turn.wall_ns / 1e9) for turn in turns]
-        if rounds:
-            found[target.target, load] = Series(rounds, np.asarray(rates))
-    return found
-
-
-def _load(turn: LoadTurn) -> str:
-    if turn.rate is not None:
-        return f"{turn.rate:g}/s"
-    return f"{turn.clients} client{'s' if turn.clients > 1 else ''}"
-
-
 def _speeds(key: Key, a: Series, b: Series, apart: float) -> list[Change]:
+    changes = _latencies(key, a, b, apart) if a.rounds and b.rounds else []
+    ratio = rate_ratio(a.rates, b.rates, apart)
+    return [*changes, _speed(key, "throughput", (_rate(a), _rate(b)), ratio)]
+
+
+def _latencies(key: Key, a: Series, b: Series, apart: float) -> list[Change]:
     points = list(_POINTS.values())
     times = zip(_times(a, points), _times(b, points), strict=True)
     ratios = percentile_ratios(a.rounds, b.rounds, points, apart)
-    changes = [
+    return [
         _speed(key, name, pair, ratio)
         for name, pair, ratio in zip(_POINTS, times, ratios, strict=True)
     ]
-    ratio = rate_ratio(a.rates, b.rates, apart)
-    return [*changes, _speed(key, "throughput", (_rate(a), _rate(b)), ratio)]
 
 
 def _rate(series: Series) -> float:
@@ -166,6 +106,33 @@ def _times(series: Series, points: Sequence[int]) -> list[float]:
 def _speed(key: Key, metric: str, values: tuple[float, float], ratio: Ratio) -> Change:
     low, high = (None if bound is None else 100 * (bound - 1) for bound in (ratio.low, ratio.high))
     return Change(*key, METRICS[metric], *values, 100 * (ratio.value - 1), low, high)
+
+
+def _scenarios(before: Result, after: Result) -> Iterator[Change]:
+    """Of LoadGen's runs of one target. Each was one run, so that there is no interval."""
+    if not isinstance(before, LoadGenResult) or not isinstance(after, LoadGenResult):
+        return
+    if before.target != after.target:
+        return
+    others = {run.scenario: run for run in after.runs}
+    for a in (run for run in before.runs if run.scenario in others):
+        key, b = (before.target, a.scenario), others[a.scenario]
+        if a.latency_ns and b.latency_ns:
+            pair = a.latency_ns / 1e6, b.latency_ns / 1e6
+            yield _once(key, PERCENTILES[a.scenario], pair)
+        if a.per_second and b.per_second:
+            yield _once(key, "throughput", (a.per_second, b.per_second))
+        if a.classes and b.classes and before.labels and before.labels == after.labels:
+            yield _share(*key, "top1", _right(a, before.labels), _right(b, before.labels))
+
+
+def _once(key: Key, metric: str, values: tuple[float, float]) -> Change:
+    before, after = values
+    return Change(*key, METRICS[metric], before, after, 100 * (after / before - 1), None, None)
+
+
+def _right(run: ScenarioRun, labels: Sequence[int]) -> list[bool]:
+    return [said == label for said, label in zip(run.classes or (), labels, strict=True)]
 
 
 def _answers(before: Result, after: Result) -> list[Change]:

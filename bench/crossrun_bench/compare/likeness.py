@@ -13,8 +13,10 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.results import (
     AccuracyResult,
     LatencyResult,
+    LoadGenResult,
     LoadResult,
     PrecisionResult,
+    ThroughputResult,
     kind,
 )
 
@@ -23,7 +25,14 @@ if TYPE_CHECKING:
 
     Facts = dict[str, str | None]  # None: not known
 
-COMPARABLE = (LatencyResult, AccuracyResult, PrecisionResult, LoadResult)
+COMPARABLE = (
+    LatencyResult,
+    AccuracyResult,
+    PrecisionResult,
+    LoadResult,
+    ThroughputResult,
+    LoadGenResult,
+)
 MEMORY = 0.1  # sizes of memory this much apart are alike: what a kernel reserves differs
 Pair = tuple[str, str, str]  # a name, and what it is before and after
 
@@ -74,6 +83,8 @@ def _fixed(result: Result) -> Facts:
         return facts | {f"source of {m.name}": _source(m) for m in _models(result)}
     if isinstance(result, LoadResult):
         facts["neighbour"] = "a busy core" if result.neighbour else "none"
+    if isinstance(result, ThroughputResult):
+        facts["cards"] = ", ".join(result.cards) or "none"
     return facts | {"model": result.model.name, "source": _source(result.model)}
 
 

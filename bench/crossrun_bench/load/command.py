@@ -1,7 +1,7 @@
 """`crossrun-bench load`: servers under load, ours and others, beside onnxruntime alone.
 
 Turns are interleaved, A B C A B C; a server is started for its turn and stopped after it. Searches
-for the highest rate come last, one server after another.
+for the highest rate come last, their probes interleaved too, with all servers running.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import sys
 import tempfile
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossrun_bench import machine
+from crossrun_bench.convert import converted
 from crossrun_bench.load import slo
 from crossrun_bench.load import targets as load_targets
 from crossrun_bench.load import turns as load_turns
@@ -28,22 +30,34 @@ from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import read_model
 from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn, about
+from crossrun_bench.runners import Task
 from crossrun_bench.serving import running
+from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from crossrun_bench.load.plan import Plan
+    from crossrun_bench.load.plan import Plan, Time
     from crossrun_bench.load.targets import Served
     from crossrun_bench.model import Model
+    from crossrun_bench.pictures import Pictures
     from crossrun_bench.piped import Piped
 
+    Take = Callable[[Load, Time, int], LoadTurn]
     Turns = dict[str, list[LoadTurn]]
     Alone = Sequence[tuple[Session, Piped]]
-    Generators = Sequence[Piped]
 
 # One core, until the process that started it is gone.
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """The processes that stay for all rounds."""
+
+    alone: Alone
+    runtimes: Sequence[tuple[str, Piped]]  # by the name of each
+    generators: Sequence[Piped]
 
 
 def measure(plan: Plan, command: str) -> LoadResult:
@@ -55,11 +69,12 @@ def measure(plan: Plan, command: str) -> LoadResult:
     before = machine.describe()
     cores = max(1, math.floor(before.cores))
     servers = load_targets.servers(plan, model, cores)
-    with _ready(plan, model, cores) as (alone, generators):
-        turns = _rounds(plan, alone, servers, generators)
+    with _ready(plan, model, cores) as ready:
+        turns = _rounds(plan, ready, servers)
         if plan.objective:
-            _search(plan, servers, generators, turns)
-    measured = [LoadTarget(str(s), True, tuple(turns[str(s)])) for s, _ in alone]
+            _search(plan, ready, servers, turns)
+    measured = [LoadTarget(str(s), True, tuple(turns[str(s)])) for s, _ in ready.alone]
+    measured += [LoadTarget(n, False, tuple(turns[n]), runtime=True) for n, _ in ready.runtimes]
     measured += [LoadTarget(s.name, False, tuple(turns[s.name])) for s in servers]
     return LoadResult(
         command=command,
@@ -74,8 +89,8 @@ def measure(plan: Plan, command: str) -> LoadResult:
 
 
 @contextmanager
-def _ready(plan: Plan, model: Model, cores: int) -> Iterator[tuple[Alone, Generators]]:
-    """Sessions in process and generators, all told what to ask; and the neighbour."""
+def _ready(plan: Plan, model: Model, cores: int) -> Iterator[_Ready]:
+    """What runs in process and generators, all told what to ask; and the neighbour."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         picture = drawn(folder, 1, model.height, model.width)
@@ -84,11 +99,24 @@ def _ready(plan: Plan, model: Model, cores: int) -> Iterator[tuple[Alone, Genera
         alone = [(s, stack.enter_context(_told("load.inprocess", str(s), s))) for s in sessions]
         request = Request(model, pixels, str(folder / "expected.npy"), encoded)
         alone[0][1].ask(do="answer", output=request.expected)
+        runtimes = _runtimes(plan, model, picture, folder, stack)
         asking = [_told("load.generator", "generator", request) for _ in range(plan.processes)]
         generators = [stack.enter_context(generator) for generator in asking]
         if plan.neighbour:
             stack.enter_context(_neighbour())
-        yield alone, generators
+        yield _Ready(alone, runtimes, generators)
+
+
+def _runtimes(
+    plan: Plan, model: Model, pictures: Pictures, folder: Path, stack: ExitStack
+) -> list[tuple[str, Piped]]:
+    """A process for each target in process, once all have loaded; they start together."""
+    tasks = [converted(Task(target, model, pictures), folder) for target in plan.runtimes]
+    told = [_told("load.runtime", str(task), task) for task in tasks]
+    children = [stack.enter_context(child) for child in told]
+    for child in children:
+        child.hear()
+    return [(label(task.target), child) for task, child in zip(tasks, children, strict=True)]
 
 
 @contextmanager
@@ -108,64 +136,68 @@ def _neighbour() -> Iterator[None]:
             busy.kill()
 
 
-def _rounds(plan: Plan, alone: Alone, servers: Sequence[Served], generators: Generators) -> Turns:
+def _rounds(plan: Plan, ready: _Ready, servers: Sequence[Served]) -> Turns:
     turns: Turns = defaultdict(list)
-    with bar(plan.rounds * (len(alone) + len(servers) * len(plan.loads))) as step:
+    many = len(ready.runtimes) + len(servers)
+    with bar(plan.rounds * (len(ready.alone) + many * len(plan.loads))) as step:
         for number in range(1, plan.rounds + 1):
-            for name, turn in _round(plan, alone, servers, generators, number):
+            for name, turn in _round(plan, ready, servers, number):
                 turns[name].append(turn)
                 step(f"round {number}: {name}")
     return turns
 
 
 def _round(
-    plan: Plan, alone: Alone, servers: Sequence[Served], generators: Generators, number: int
+    plan: Plan, ready: _Ready, servers: Sequence[Served], number: int
 ) -> Iterator[tuple[str, LoadTurn]]:
-    """One turn of each session, then of each server under each load."""
-    for session, child in alone:
-        yield str(session), _alone(plan, session, child, number)
+    """One turn of each session, then of each runtime and each server under each load."""
+    for session, child in ready.alone:
+        yield str(session), load_turns.alone(child, Load(session.callers), plan.time, number)
+    for name, child in ready.runtimes:
+        for load in plan.loads:
+            yield name, load_turns.alone(child, load, plan.time, number)
     for server in servers:
-        with _started(server) as address:
+        with _started(server, ready) as take:
             for load in plan.loads:
-                yield server.name, load_turns.taken(generators, address, load, plan.time, number)
-
-
-def _alone(plan: Plan, session: Session, child: Piped, number: int) -> LoadTurn:
-    found = child.ask(do="turn", warm=plan.time.warm, seconds=plan.time.counted)
-    # What it takes within the counted time goes to what is answered within it.
-    found["served"] = len(found["us"])
-    cpu, rss = found["cpu_ns"], found["rss_bytes"]
-    return load_turns.kept(found | {"cpu_ns": 0}, Load(session.callers), number, cpu, rss)
+                yield server.name, take(load, plan.time, number)
 
 
 @contextmanager
-def _started(server: Served) -> Iterator[Running]:
-    if not server.command:
-        yield Running(server.name, server.address, None, server.form)
-        return
-    with running(server.name, server.command) as started:
-        yield Running(server.name, started.address, started.pid, server.form)
+def _started(server: Served, ready: _Ready) -> Iterator[Take]:
+    """The server, if it does not run yet; gives what takes a turn of it."""
+    with ExitStack() as stack:
+        address, pid = server.address, None
+        if server.command:
+            started = stack.enter_context(running(server.name, server.command))
+            address, pid = started.address, started.pid
+        asked = Running(server.name, address, pid, server.form)
+        yield partial(load_turns.taken, ready.generators, asked)
 
 
-def _search(plan: Plan, servers: Sequence[Served], generators: Generators, turns: Turns) -> None:
-    """Add the probes of each server that answered, from its closed loop's throughput on."""
-    with bar(len(servers)) as step:
-        for server in servers:
-            step(f"{plan.objective}: {server.name}", 0)
-            closed = [turn for turn in turns[server.name] if turn.rate is None]
-            first = max(1e9 * len(turn.us) / turn.wall_ns for turn in closed)
-            if first:
-                turns[server.name] += _probes(plan, server, generators, first)
-            step(server.name)
+def _search(plan: Plan, ready: _Ready, servers: Sequence[Served], turns: Turns) -> None:
+    """Add the probes of each target that answered."""
+    with ExitStack() as stack, bar(0) as step:
+        takes: dict[str, Take] = {}
+        takes |= {name: partial(load_turns.alone, child) for name, child in ready.runtimes}
+        takes |= {s.name: stack.enter_context(_started(s, ready)) for s in servers}
+        answered = {name: take for name, take in takes.items() if _most(turns[name])}
+        searches = {n: _probes(plan, take, _most(turns[n])) for n, take in answered.items()}
+        for name, turn in slo.interleaved(searches):
+            step(f"{plan.objective}: {name} at {turn.rate:.0f} a second")
+            turns[name].append(turn)
 
 
-def _probes(plan: Plan, server: Served, generators: Generators, first: float) -> Iterator[LoadTurn]:
+def _most(turns: Sequence[LoadTurn]) -> float:
+    """Requests a second that the best closed loop answered."""
+    return max(1e9 * len(turn.us) / turn.wall_ns for turn in turns if turn.rate is None)
+
+
+def _probes(plan: Plan, take: Take, first: float) -> Iterator[LoadTurn]:
+    """A search from the closed loop's throughput on."""
     assert plan.objective
-    with _started(server) as address:
 
-        def probe(rate: float, number: int) -> LoadTurn:
-            load = Load(rate=rate, arrivals=plan.arrivals)
-            taken = load_turns.taken(generators, address, load, plan.probing(rate), number)
-            return replace(taken, probe=True)
+    def probe(rate: float, number: int) -> LoadTurn:
+        load = Load(rate=rate, arrivals=plan.arrivals)
+        return replace(take(load, plan.probing(rate), number), probe=True)
 
-        yield from slo.search(probe, first, plan.objective)
+    return slo.search(probe, first, plan.objective)

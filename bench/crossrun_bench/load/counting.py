@@ -13,7 +13,7 @@ Call = Callable[[], tuple[object, str]]
 PATIENCE_S = 30.0  # for what is still under way when the time is over
 NO_ANSWER = "NO_ANSWER"
 WINDOWS = 3  # of a turn's counted time, to tell whether it was steady
-_PARTS = ("queue", "compute")
+PARTS = ("decode", "queue", "compute")  # of a request's time, that servers may tell
 
 
 class Failed(Exception):  # noqa: N818 - what happened to a request, not to us
@@ -38,12 +38,12 @@ def windows(moments: Iterable[int], begin: int, end: int) -> list[int]:
 
 
 def timings(told: Sequence[str]) -> dict[str, list[int]]:
-    """Microseconds in queue and in compute of each request; none unless a server tells of all.
+    """Microseconds of each request in each part; none of a part that a server doesn't always tell.
 
     Syntax: https://www.w3.org/TR/server-timing/, durations in milliseconds.
     """
     found: dict[str, list[int]] = {}
-    for part in _PARTS:
+    for part in PARTS:
         duration = re.compile(rf"\b{part};dur=([\d.]+)")
         known = [round(1e3 * float(match[1])) for match in map(duration.search, told) if match]
         found[f"{part}_us"] = known if len(known) == len(told) else []

@@ -10,10 +10,12 @@ import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from crossrun.tfserving import prediction_service_pb2 as serving
 from crossrun.v1 import vision_pb2 as vision
 from crossrun_bench.model import as_input
-from crossrun_bench.runners.grpc_ import probabilities, raw_request, scores, typed_request
+from crossrun_bench.runners.grpc_ import probabilities, raw_request, typed_request
 from crossrun_bench.runners.shared_memory_ import placed_request, registered
+from crossrun_bench.runners.tfserving_ import signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 _CLASSIFY = "/crossrun.v1.Vision/Classify"
+_PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,13 @@ def typed(request: Request, _: grpc.Channel) -> Form:
 def jpeg(request: Request, _: grpc.Channel) -> Form:
     """The picture as it was encoded; the server decodes it."""
     model, encoded = request.model, Path(request.encoded).read_bytes()
-    asked = vision.ClassifyRequest(model=model.name, images=[encoded], top_k=model.classes)
+    asked = vision.ClassifyRequest(model=model.name, images=[encoded])  # its five best classes
 
     def read(reply: bytes) -> Answer:
-        return scores(vision.ClassifyResponse.FromString(reply).results, model.classes)
+        answer: Answer = np.load(request.expected)  # of classes that are not told
+        (told,) = vision.ClassifyResponse.FromString(reply).results
+        answer[0, [c.index for c in told.classes]] = [c.score for c in told.classes]
+        return answer
 
     return Form(_CLASSIFY, asked.SerializeToString(), read)
 
@@ -69,11 +75,23 @@ def shared(request: Request, channel: grpc.Channel) -> Form:
     return Form(_INFER, body, lambda _: np.frombuffer(memory, np.float32, model.classes).copy())
 
 
+def predict(request: Request, channel: grpc.Channel) -> Form:
+    """What TensorFlow Serving's signature takes: the pixels, or those scaled to float32."""
+    served = signature(channel, request.model)
+    body = served.request(np.load(request.pixels)).SerializeToString()
+
+    def read(reply: bytes) -> Answer:
+        return served.probabilities(serving.PredictResponse.FromString(reply))
+
+    return Form(_PREDICT, body, read)
+
+
 MAKERS: dict[str, Callable[[Request, grpc.Channel], Form]] = {
     "raw": raw,
     "typed": typed,
     "jpeg": jpeg,
     "shm": shared,
+    "predict": predict,
 }
 
 

@@ -25,10 +25,9 @@ import numpy as np
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
 from crossrun_bench.errors import BenchError
-from crossrun_bench.load.closed_loop import loaded
+from crossrun_bench.load import loops
 from crossrun_bench.load.counting import Failed
 from crossrun_bench.load.forms import MAKERS
-from crossrun_bench.load.open_loop import MOST, offered
 from crossrun_bench.load.tasks import Request
 from crossrun_bench.model import as_input
 
@@ -58,13 +57,10 @@ def _serve(first_line: Any, reply: Reply) -> None:
     request = decode(Request, first_line)
     expected = np.load(request.expected)
     for command in commands():
-        schedule = command.get("schedule")
-        clients = command["clients"] if schedule is None else MOST + 1
-        form = command.get("form", "raw")
+        form, clients = command.get("form", "raw"), loops.callers(command)
         with _opened(request, command["address"], form, clients) as (calls, read):
             _check(calls[0], read, expected)
-            loop = loaded if schedule is None else partial(offered, schedule=schedule)
-            reply(loop(calls, warm=command["warm"], seconds=command["seconds"]))
+            reply(loops.taken(calls, command))
 
 
 def _opened(request: Request, address: str, form: str, clients: int) -> Opened:

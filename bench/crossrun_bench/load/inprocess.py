@@ -1,13 +1,12 @@
 """The process that shows what is there to be had: onnxruntime alone, called by some threads.
 
 python -m crossrun_bench.load.inprocess < {a Session}, then commands
-{"do": "answer", "output": "….npy"}           → {}
-{"do": "turn", "warm": 0.5, "seconds": 3}     → as of crossrun_bench.load.generator
+{"do": "answer", "output": "….npy"}                      → {}
+{"do": "turn", "clients": 2, "warm": 0.5, "seconds": 3}  → as of crossrun_bench.load.generator
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ import psutil
 
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
-from crossrun_bench.load.closed_loop import loaded
+from crossrun_bench.load import loops
 from crossrun_bench.load.tasks import Session
 from crossrun_bench.model import as_input
 from crossrun_bench.providers import CPU
@@ -46,8 +45,8 @@ def _serve(first_line: Any, reply: Reply) -> None:
             np.save(command["output"], call()[0][0])
             reply({})
         else:
-            found = loaded([call] * session.callers, command["warm"], command["seconds"])
-            reply(found | {"rss_bytes": psutil.Process(os.getpid()).memory_info().rss})
+            found = loops.taken([call] * loops.callers(command), command)
+            reply(found | {"rss_bytes": psutil.Process().memory_info().rss})
 
 
 def _session(session: Session) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from crossrun_bench.errors import BenchError
 from crossrun_bench.load import slo
 from crossrun_bench.load.tasks import FORMS
+from crossrun_bench.targets import IN_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,7 @@ class Plan:
     rounds: int
     seconds: float  # a turn
     forms: Sequence[str] = ("raw",)  # in which our server is asked
+    runtimes: Sequence[str] = ()  # targets in process
     peers: Sequence[str] = ()
     servers: dict[str, str] = field(default_factory=dict)  # address of each that runs, by name
     neighbour: bool = False
@@ -59,10 +61,13 @@ class Plan:
     processes: int = 1  # that ask
 
     def __post_init__(self) -> None:
-        """BenchError for a form of requests that is none."""
+        """BenchError for a form of requests that is none, or a target that is not in process."""
         if not self.forms or not set(self.forms) <= set(FORMS):
             asked = ",".join(self.forms)
             raise BenchError(f"--form '{asked}': expected some of {', '.join(FORMS)}")
+        if not set(self.runtimes) <= set(IN_PROCESS):
+            asked = ",".join(self.runtimes)
+            raise BenchError(f"--targets '{asked}': expected some of {', '.join(IN_PROCESS)}")
 
     @property
     def loads(self) -> list[Load]:

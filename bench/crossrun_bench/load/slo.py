@@ -16,7 +16,7 @@ from crossrun_bench.results import Objective
 from crossrun_bench.stats import BEYOND, tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from crossrun_bench.results import LoadTurn
 
@@ -74,6 +74,18 @@ def search(probe: Probe, first: float, wanted: Objective) -> Iterator[LoadTurn]:
         turns.append(probe(rate, len(turns) + 1))
         yield turns[-1]
         rate = _next(turns, first, wanted)
+
+
+def interleaved(searches: Mapping[str, Iterator[LoadTurn]]) -> Iterator[tuple[str, LoadTurn]]:
+    """A probe of each in turn, A B C A B C, until none has any left: noise falls on all."""
+    left = dict(searches)
+    while left:
+        for name, search in list(left.items()):
+            turn = next(search, None)
+            if turn is None:
+                del left[name]
+            else:
+                yield name, turn
 
 
 def _next(turns: Sequence[LoadTurn], first: float, wanted: Objective) -> float | None:

@@ -7,17 +7,21 @@ callers than there are clients, times the share of the cores that the generator 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crossrun_bench.load import intervals
 from crossrun_bench.load.steady import settled
 from crossrun_bench.stats import Mean, mean, percentiles, tail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn
+    from crossrun_bench.stats import Ratio
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Latency:
 class Parts:
     """Medians of what a request's time was made of, in milliseconds; None where nobody tells."""
 
+    decode: float | None  # of a JPEG or PNG, in the server
     queue: float | None
     compute: float | None
     rest: float | None  # the wire, both ends of gRPC, and a late generator
@@ -50,32 +55,29 @@ class LoadRow:
     clients: int  # 0 in an open loop
     offered: float | None  # requests a second; None in a closed loop
     rate: Mean  # answered within the time, requests a second
-    share_of_free: float | None  # 0 to 1; None in process and in an open loop
+    share_of_free: Ratio | None  # None in process and in an open loop
     latency: Latency
     parts: Parts
+    p99_to_ideal: Ratio | None  # by clients ÷ rate, what each would take if all took the same
     added_p50: float | None  # over the best in process; None but for one client of a server
-    generator: float  # its share of all cores, 0 to 1
+    generator: float | None  # its share of all cores, 0 to 1; None where the process asks itself
     generator_cores: float  # of one of its processes, 0 to 1
     cpu_ms: float | None  # of the server, for one request
     rss_bytes: int | None
     errors: dict[str, int]
     unsettled: int  # turns that were in no steady state
 
-    @property
-    def p99_to_ideal(self) -> float | None:
-        """By clients ÷ rate, what every request would take if all took the same."""
-        p99 = self.latency.p99
-        return None if p99 is None else p99 * self.rate.value / (1e3 * self.clients)
-
 
 def load_rows(result: LoadResult) -> list[LoadRow]:
     """Closed loops: those in process, then for each number of clients a row for each server."""
-    alone = [row for t in result.targets if t.in_process for row in _closed(t, result, [])]
-    served = [row for t in result.targets if not t.in_process for row in _closed(t, result, alone)]
-    return alone + _together(served, [row.clients for row in served])
+    alone = [target for target in result.targets if target.in_process]
+    others = [target for target in result.targets if not target.in_process]
+    served = [row for target in others for row in _closed(target, result, alone)]
+    first = [row for target in alone for row in _closed(target, result, [])]
+    return first + _together(served, [row.clients for row in served])
 
 
-def _closed(target: LoadTarget, result: LoadResult, alone: Sequence[LoadRow]) -> list[LoadRow]:
+def _closed(target: LoadTarget, result: LoadResult, alone: Sequence[LoadTarget]) -> list[LoadRow]:
     turns = [turn for turn in target.turns if turn.rate is None]
     counts = dict.fromkeys(turn.clients for turn in turns)
     return [_row(target, [t for t in turns if t.clients == n], result, alone) for n in counts]
@@ -100,23 +102,23 @@ def _together(rows: Sequence[LoadRow], loads: Sequence[float | None]) -> list[Lo
 
 
 def _row(
-    target: LoadTarget, turns: Sequence[LoadTurn], result: LoadResult, alone: Sequence[LoadRow]
+    target: LoadTarget, turns: Sequence[LoadTurn], result: LoadResult, alone: Sequence[LoadTarget]
 ) -> LoadRow:
     clients, offered = turns[0].clients, turns[0].rate
     rate, latency = mean([_rate(turn) for turn in turns]), _latency(turns)
-    busy = sum(t.generator_cpu_ns for t in turns) / sum(t.wall_ns for t in turns)
-    generator = busy / result.machine.cores
+    busy, cores = _busy(turns), result.machine.cores
     return LoadRow(
         target=target.target,
         in_process=target.in_process,
         clients=clients,
         offered=offered,
         rate=rate,
-        share_of_free=_share(rate.value, clients, generator, alone),
+        share_of_free=_share(rate.value, turns, cores, alone),
         latency=latency,
         parts=_parts(turns),
+        p99_to_ideal=_to_ideal(latency.p99, rate.value, turns),
         added_p50=_added(latency.p50, clients, alone),
-        generator=generator,
+        generator=None if target.in_process or target.runtime else busy / cores,
         generator_cores=busy / min(result.processes, clients or result.processes),
         cpu_ms=_cpu_ms(turns),
         rss_bytes=max((t.rss_bytes for t in turns if t.rss_bytes is not None), default=None),
@@ -129,6 +131,15 @@ def _rate(turn: LoadTurn) -> float:
     """Answers within the time; in an open loop some of those to requests due before it."""
     answers = len(turn.us) if turn.rate is None else sum(turn.ended)
     return 1e9 * answers / turn.wall_ns
+
+
+def _mean_rate(turns: Sequence[LoadTurn]) -> float:
+    return sum(map(_rate, turns)) / len(turns) if turns else 0.0
+
+
+def _busy(turns: Sequence[LoadTurn]) -> float:
+    """Cores that the generator took."""
+    return sum(t.generator_cpu_ns for t in turns) / sum(t.wall_ns for t in turns)
 
 
 def _latency(turns: Sequence[LoadTurn]) -> Latency:
@@ -146,24 +157,46 @@ def _parts(turns: Sequence[LoadTurn]) -> Parts:
         np.concatenate([getattr(turn, name) for turn in told] or [[]])
         for name in ("queue_us", "compute_us", "us")
     )
+    decode = np.array([took for turn in told for took in turn.decode_us])
+    rest = us - queue - compute
+    rest -= decode if len(decode) == len(us) else 0
     late = [us for turn in turns for us in turn.late_us]
-    parts = (queue, compute, us - queue - compute)
-    queued, computed, rest = (float(np.median(part)) / 1e3 if len(us) else None for part in parts)
-    return Parts(queued, computed, rest, _ms(tail(late, 99)))
+    return Parts(
+        decode=_median_ms(decode),
+        queue=_median_ms(queue),
+        compute=_median_ms(compute),
+        rest=_median_ms(rest),
+        late=_ms(tail(late, 99)),
+    )
+
+
+def _median_ms(us: NDArray[Any]) -> float | None:
+    return float(np.median(us)) / 1e3 if len(us) else None
 
 
 def _ms(us: float | None) -> float | None:
     return None if us is None else us / 1e3
 
 
-def _share(rate: float, clients: int, generator: float, alone: Sequence[LoadRow]) -> float | None:
-    best = max((row.rate.value for row in alone if row.clients <= clients), default=0.0)
-    free = best * (1 - generator)
-    return rate / free if free else None
+def _share(
+    rate: float, turns: Sequence[LoadTurn], cores: float, alone: Sequence[LoadTarget]
+) -> Ratio | None:
+    """Of the best in process with no more callers than clients, and what the generator leaves."""
+    fitting = [target.turns for target in alone if target.turns[0].clients <= turns[0].clients]
+    best = max(fitting, key=_mean_rate, default=())
+    free = _mean_rate(best) * (1 - _busy(turns) / cores)
+    return intervals.share_of_free(rate / free, turns, best, cores) if free else None
 
 
-def _added(p50: float | None, clients: int, alone: Sequence[LoadRow]) -> float | None:
-    fastest = [row.latency.p50 for row in alone if row.clients == 1]
+def _to_ideal(p99: float | None, rate: float, turns: Sequence[LoadTurn]) -> Ratio | None:
+    clients = turns[0].clients
+    if p99 is None or not clients:
+        return None
+    return intervals.p99_to_ideal(p99 * rate / (1e3 * clients), turns)
+
+
+def _added(p50: float | None, clients: int, alone: Sequence[LoadTarget]) -> float | None:
+    fastest = [_latency(target.turns).p50 for target in alone if target.turns[0].clients == 1]
     known = [ms for ms in fastest if ms is not None]
     return p50 - min(known) if clients == 1 and p50 is not None and known else None
 

@@ -9,6 +9,7 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.load import peers
 from crossrun_bench.load.tasks import Session
 from crossrun_bench.serving import serve_command
+from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from crossrun_bench.model import Model
 
 SHORT_SPIN_US = 10
+TFSERVING = "tfserving://"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Served:
     name: str
     command: Sequence[str] = ()
     address: str = ""
-    form: str = "raw"  # of requests, one of tasks.FORMS
+    form: str = "raw"  # of requests, see `forms`
 
 
 def sessions(plan: Plan, model: Model, pixels: str, cores: int) -> list[Session]:
@@ -49,10 +51,16 @@ def servers(plan: Plan, model: Model, cores: int) -> list[Served]:
             started = peers.command(peer, model, sessions=many, threads=threads)
             found.append(Served(f"{peer} {many}x{threads}", started))
     for name, address in plan.servers.items():
-        if name in {server.name for server in found}:
+        if name in {*map(label, plan.runtimes), *(server.name for server in found)}:
             raise BenchError(f"--server '{name}={address}': another target is called that")
-        found.append(Served(name, address=address))
+        found.append(_running(name, address))
     return found
+
+
+def _running(name: str, address: str) -> Served:
+    """Of the Open Inference Protocol, unless its address names another."""
+    plain = address.removeprefix(TFSERVING)
+    return Served(name, address=plain, form="raw" if plain == address else "predict")
 
 
 def _ours(plan: Plan, form: str) -> Served:

@@ -21,7 +21,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Session:
-    """How the file is run: one session, which `callers` threads call at the same time."""
+    """How the file is run: one session, which `callers` threads will call at the same time."""
 
     model: Model
     pixels: str  # .npy, uint8 [1, H, W, 3]

@@ -1,4 +1,4 @@
-"""One turn: a load on a server that runs, by one generator or several, as a LoadTurn."""
+"""One turn as a LoadTurn: of a server that runs, by one generator or several; or in process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossrun_bench import machine
 from crossrun_bench.load import arrivals
-from crossrun_bench.load.counting import WINDOWS
+from crossrun_bench.load.counting import PARTS, WINDOWS
 from crossrun_bench.results import LoadTurn
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crossrun_bench.load.plan import Load, Time
     from crossrun_bench.piped import Piped
 
-_LISTS = ("us", "late_us", "queue_us", "compute_us")  # a value for each answered request
+_LISTS = ("us", "late_us", *(f"{part}_us" for part in PARTS))  # a value for each answered request
 _SUMS = ("windows", "ended")  # a count for each third of the time
 
 
@@ -29,7 +29,7 @@ class Running:
     name: str
     address: str
     pid: int | None
-    form: str = "raw"  # one of tasks.FORMS
+    form: str = "raw"  # of requests, see `forms`
 
 
 def taken(
@@ -41,6 +41,16 @@ def taken(
     found = merged(_asked(generators, server, load, time, number))
     cpu = max(0, machine.cpu_ns(pid) - before) if pid else None
     return kept(found, load, number, cpu, machine.rss(pid) if pid else None)
+
+
+def alone(child: Piped, load: Load, time: Time, number: int) -> LoadTurn:
+    """By a process that asks itself: it has no generator, and all its CPU time is for answers."""
+    (part,) = _parts(load, time, number, 1)
+    found = child.ask(do="turn", warm=time.warm, seconds=time.counted, **part)
+    # What it takes within the counted time goes to what is answered within it.
+    found["served"] = len(found["us"]) if load.rate is None else sum(found["ended"])
+    cpu, rss = found["cpu_ns"], found["rss_bytes"]
+    return kept(found | {"cpu_ns": 0}, load, number, cpu, rss)
 
 
 def _asked(
@@ -110,4 +120,5 @@ def kept(
         late_us=tuple(found.get("late_us", ())),
         queue_us=tuple(found["queue_us"]),
         compute_us=tuple(found["compute_us"]),
+        decode_us=tuple(found["decode_us"]),
     )

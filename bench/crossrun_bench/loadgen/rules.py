@@ -39,6 +39,7 @@ class Scenario:
 
 
 SERVER = "Server"
+PERCENTILES = {"SingleStream": "p90", "MultiStream": "p99", SERVER: "p99"}  # that are scored
 SCENARIOS = {
     "SingleStream": Scenario(64, 1, 1, "result_90.00_percentile_latency_ns", None),
     "MultiStream": Scenario(662, 8, 1, "result_99.00_percentile_per_query_latency_ns", None),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from crossrun_bench.compare.verdicts import NOISE
 from crossrun_bench.report import figures
 from crossrun_bench.report.tables import Table, noisy
-from crossrun_bench.results import LoadResult
+from crossrun_bench.results import LoadGenResult, LoadResult
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
@@ -99,7 +99,10 @@ def _warnings(compared: Compared) -> tuple[str, ...]:
 
 
 def _errors(result: Result) -> list[str]:
-    """Requests that failed are in no figure, and may make the others look fast."""
+    """Requests that failed are in no figure, and may make the others look fast; invalid runs."""
+    if isinstance(result, LoadGenResult):
+        invalid = ", ".join(run.scenario for run in result.runs if not run.valid)
+        return [f"LoadGen calls invalid: {invalid}."] if invalid else []
     if not isinstance(result, LoadResult):
         return []
     counts = {t.target: sum(sum(turn.errors.values()) for turn in t.turns) for t in result.targets}

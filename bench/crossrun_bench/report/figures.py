@@ -92,6 +92,20 @@ def part(share: float | None) -> str:
     return NONE if share is None else f"{share:.0%}".replace("%", " %")
 
 
+def part_with_interval(ratio: Ratio | None) -> str:
+    """68 % (61–76)."""
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return part(ratio.value if ratio else None)
+    return f"{part(ratio.value)} ({100 * ratio.low:.0f}–{100 * ratio.high:.0f})"
+
+
+def plain_with_interval(ratio: Ratio | None) -> str:
+    """1.53 (1.31–1.79)."""
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return plain(ratio.value if ratio else None)
+    return f"{plain(ratio.value)} ({plain(ratio.low)}–{plain(ratio.high)})"
+
+
 def difference(value: float | None) -> str:
     """Of probabilities: 1.2e-06, or 0."""
     if value is None:

@@ -11,6 +11,7 @@ from crossrun_bench.load.summary import load_rows, open_rows
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.report.tables import Table, noisy
+from crossrun_bench.targets import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,11 +35,17 @@ COLUMNS = (
 )
 NOTES = (
     "Closed loop: as many requests as clients are always under way. Requests/s: mean over "
-    "interleaved rounds, 95 % interval. Free: the best in process with no more callers than "
-    "clients, times the share of the cores that the generator leaves. Ideal: clients ÷ "
-    "throughput. Generator: its share of all cores. CPU, MB: of all processes of the server, CPU "
+    "interleaved rounds, 95 % interval; those of the shares of free and of p99 ÷ ideal are by a "
+    "bootstrap of rounds, and of thirds within each. Free: the best in process with no more "
+    "callers than clients, times the share of the cores that the generator leaves. Ideal: clients "
+    "÷ throughput. Generator: its share of all cores. CPU, MB: of all processes of the server, CPU "
     "for one request. 2x1: two sessions at once, of one thread each.",
 )
+RUNTIMES = (
+    "In process, in a process that asks itself: {all}. Clients are its threads, CPU and MB are "
+    "theirs too.{alone}"
+)
+ALONE = " One call at a time, first come, first served: {alone}."
 NEIGHBOUR = "Another process kept one core busy all the time."
 LATENCY_COLUMNS = (
     "Target",
@@ -57,7 +64,7 @@ LATENCY_COLUMNS = (
 )
 LATENCY = (
     "A percentile is given where ten requests or more took longer. Queue, compute: medians of what "
-    "the server tells of each request; rest: of what remains of its time at the client."
+    "the target tells of each request; rest: of what remains of its time at the client."
 )
 OPEN = (
     "Open loop, {arrivals} arrivals: requests go out at so many a second, answered or not, and "
@@ -94,9 +101,19 @@ def _throughput(result: LoadResult) -> Table:
     rows = load_rows(result)
     groups = [len(list(group)) for _, group in groupby(rows, _group)]
     heading = f"Load on {figures.model(result.model)}"
-    notes = (*NOTES, *([NEIGHBOUR] if result.neighbour else []), *_marked(rows))
+    neighbour = [NEIGHBOUR] if result.neighbour else []
+    notes = (*NOTES, *_runtimes(result), *neighbour, *_marked(rows))
     cells = tuple(map(_cells, rows))
     return Table(heading, COLUMNS, cells, notes, tuple(groups), warnings=_warnings(result))
+
+
+def _runtimes(result: LoadResult) -> list[str]:
+    """What a reader has to know of targets that no generator asks."""
+    names = [target.target for target in result.targets if target.runtime]
+    concurrent = {target.label for target in TARGETS.values() if target.concurrent}
+    alone = ", ".join(name for name in names if name not in concurrent)
+    said = RUNTIMES.format(all=", ".join(names), alone=ALONE.format(alone=alone) if alone else "")
+    return [said] if names else []
 
 
 def _warnings(result: LoadResult) -> tuple[str, ...]:
@@ -116,9 +133,11 @@ def _cells(row: LoadRow) -> tuple[str, ...]:
         row.target,
         f"{row.clients}{_mark(row)}",
         figures.rate_with_interval(row.rate),
-        figures.part(row.share_of_free),
-        *(figures.plain(ms) for ms in (p50, p99, row.p99_to_ideal, row.added_p50)),
-        figures.NONE if row.in_process else figures.part(row.generator),
+        figures.part_with_interval(row.share_of_free),
+        *map(figures.plain, (p50, p99)),
+        figures.plain_with_interval(row.p99_to_ideal),
+        figures.plain(row.added_p50),
+        figures.part(row.generator),
         figures.plain(row.cpu_ms),
         figures.NONE if row.rss_bytes is None else f"{row.rss_bytes / 1e6:,.0f}",
         _errors(row),
@@ -142,7 +161,8 @@ def _latency(result: LoadResult) -> Table:
     closed = [row for row in load_rows(result) if not row.in_process]
     rows, probed = closed + open_rows(result), closed + open_rows(result, probes=True)
     groups = [len(list(group)) for _, group in groupby(rows, _group)]
-    notes = [LATENCY, *_open(result), *_failed(rows), *_marked(rows), *limits(probed)]
+    notes = [LATENCY, *_decoded(rows), *_open(result), *_failed(rows), *_marked(rows)]
+    notes += limits(probed)
     cells = tuple(map(_latency_cells, rows))
     return Table("Latency at the client", LATENCY_COLUMNS, cells, tuple(notes), tuple(groups))
 
@@ -163,6 +183,12 @@ def _latency_cells(row: LoadRow) -> tuple[str, ...]:
     )
 
 
+def _decoded(rows: Sequence[LoadRow]) -> list[str]:
+    known = [row for row in rows if row.parts.decode is not None]
+    named = [f"{row.target} at {_load(row)} {figures.plain(row.parts.decode)}" for row in known]
+    return [f"Decoding the picture, ms: {'; '.join(named)}."] if named else []
+
+
 def _failed(rows: Sequence[LoadRow]) -> list[str]:
     named = [f"{row.target} at {_load(row)}: {_errors(row)}" for row in rows if row.errors]
     return [f"Failed: {'; '.join(named)}."] if named else []
@@ -179,9 +205,10 @@ def limits(rows: Sequence[LoadRow]) -> list[str]:
     By bench/limit/generator.py one process was 1.4 ms late (p99) with 0.53 of a core, at 2,000
     requests a second, and 14 ms with 0.78, at 3,000.
     """
-    full = [row for row in rows if row.generator_cores >= FULL]
+    asked = [row for row in rows if row.generator is not None]
+    full = [row for row in asked if row.generator_cores >= FULL]
     late = [
-        r for r in rows if r.parts.late and r.latency.p99 and r.parts.late > LATE * r.latency.p99
+        r for r in asked if r.parts.late and r.latency.p99 and r.parts.late > LATE * r.latency.p99
     ]
     found = []
     if full:
@@ -227,6 +254,8 @@ def headlines(result: LoadResult) -> Iterator[Headline]:
     ours = [row for row in load_rows(result) if row.target == "crossrun"]
     row = max(ours, key=lambda row: row.clients, default=None)
     if row and row.share_of_free is not None:
-        figure, caption = figures.part(row.share_of_free), "of the throughput that is free"
+        figure, caption = figures.part(row.share_of_free.value), "of the throughput that is free"
+        bounds = figures.part_with_interval(row.share_of_free).removeprefix(figure).strip(" ()")
         detail = f"{row.target}, {row.clients} clients, {figures.rate(row.rate.value)} requests/s"
+        detail += f", interval {bounds}" if bounds else ""
         yield Headline(figure, caption, detail, f"{row.target} gives {figure} {caption}")

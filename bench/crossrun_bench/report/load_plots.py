@@ -19,7 +19,7 @@ CLOSED = "Closed loop: p50, and p99 dotted, against throughput"
 OPEN = "Open loop: p50, and p99 dotted, against offered load"
 CLIENTS = "Closed loop: throughput against clients"
 TIME = "Where a request's time goes, medians, where the server tells"
-PARTS = ("queue", "compute", "rest")
+PARTS = ("decode", "queue", "compute", "rest")
 
 
 def colours(result: LoadResult) -> dict[str, str]:
@@ -62,8 +62,9 @@ def _counts(rows: Sequence[LoadRow]) -> list[int]:
 
 
 def _parts(rows: Sequence[LoadRow]) -> Plot:
-    """A bar for each server and load: queue, compute, and the rest of the time at the client."""
+    """A bar for each target and load: what it tells, and the rest of the time at the client."""
     names = [f"{row.target}, {_setting(row)}" for row in rows]
+    told = [p for p in PARTS if any(getattr(row.parts, p) is not None for row in rows)]
     traces = [
         {
             "type": "bar",
@@ -78,7 +79,7 @@ def _parts(rows: Sequence[LoadRow]) -> Plot:
             "insidetextanchor": "middle",
             "hovertemplate": f"{part} %{{text}} ms",
         }
-        for part in PARTS
+        for part in told
     ]
     layout = {
         "xaxis": {"title": {"text": "milliseconds"}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrun_bench.loadgen.rules import QUALITY
+from crossrun_bench.loadgen.rules import PERCENTILES, QUALITY
 from crossrun_bench.report import figures
 from crossrun_bench.report.tables import Table, noisy
 from crossrun_bench.targets import label
@@ -24,7 +24,6 @@ COLUMNS = (
     "Top-1",
     "Of fp32's",
 )
-_PERCENTILES = {"SingleStream": "p90", "MultiStream": "p99", "Server": "p99"}
 _UNITS = {"Server": "queries/s", "Offline": "pictures/s"}
 RULES = (
     "MobileNet's rules of MLPerf Inference v0.5, as far as LoadGen still knows them. Server is "
@@ -71,7 +70,7 @@ def _cells(run: ScenarioRun, result: LoadGenResult) -> tuple[str, ...]:
 def _latency(run: ScenarioRun) -> str:
     if run.latency_ns is None:
         return figures.NONE
-    return f"{figures.milliseconds(run.latency_ns)} ({_PERCENTILES[run.scenario]})"
+    return f"{figures.milliseconds(run.latency_ns)} ({PERCENTILES[run.scenario]})"
 
 
 def _throughput(run: ScenarioRun) -> str:

@@ -5,6 +5,7 @@ What it serves is expected to be the exported source model, or one that takes th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,10 @@ from crossrun_bench.runners.grpc_ import answered, channel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import grpc
+
     from crossrun_bench.model import Model
-    from crossrun_bench.pictures import Batch
+    from crossrun_bench.pictures import Batch, Pixels
     from crossrun_bench.runners import Probabilities, Task
 
 _SIGNATURE, _FIELD = "serving_default", "signature_def"
@@ -30,37 +33,59 @@ class Predict:
     """Predict with the bytes of a tensor, once the signature that the server tells of fits."""
 
     def __init__(self, task: Task) -> None:
-        model = self._model = task.model
-        self._stub = PredictionServiceStub(channel(task.address or ""))
+        opened = channel(task.address or "")
+        self._stub = PredictionServiceStub(opened)
         try:
-            signature = self._signature()
-            self._input, self._type = _tensor("input", signature.inputs, _taken(model))
-            self._output, _ = _tensor("output", signature.outputs, _given(model))
+            self._signature = signature(opened, task.model)
         except BenchError as error:
             raise BenchError(f"{task.address}: {error}") from error
 
     def run(self, batch: Batch) -> Probabilities:
         """Scale in numpy where the signature takes float32; bytes out, numbers or bytes back."""
-        raw = self._type == serving.DT_UINT8
-        pixels = batch.pixels if raw else scaled(self._model, batch.pixels)
-        request = serving.PredictRequest(model_spec=self._spec())
-        tensor = request.inputs[self._input]
-        tensor.dtype, tensor.tensor_content = self._type, pixels.tobytes()
-        for size in pixels.shape:
+        request = self._signature.request(batch.pixels)
+        return self._signature.probabilities(answered(self._stub.Predict, request))
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What the served signature takes and gives."""
+
+    model: Model
+    input: str
+    type: Any  # DT_FLOAT, or DT_UINT8 for the pixels themselves
+    output: str
+
+    def request(self, pixels: Pixels) -> serving.PredictRequest:
+        """The message that asks about uint8 pixels [batch, H, W, 3]."""
+        raw = self.type == serving.DT_UINT8
+        image = pixels if raw else scaled(self.model, pixels)
+        request = serving.PredictRequest(model_spec=_spec(self.model))
+        tensor = request.inputs[self.input]
+        tensor.dtype, tensor.tensor_content = self.type, image.tobytes()
+        for size in image.shape:
             tensor.tensor_shape.dim.add(size=size)
-        return _array(answered(self._stub.Predict, request).outputs[self._output])
+        return request
 
-    def _spec(self) -> serving.ModelSpec:
-        return serving.ModelSpec(name=self._model.name, signature_name=_SIGNATURE)
+    def probabilities(self, reply: serving.PredictResponse) -> Probabilities:
+        """What a reply says, whether in bytes or in numbers."""
+        return _array(reply.outputs[self.output])
 
-    def _signature(self) -> serving.SignatureDef:
-        request = serving.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=[_FIELD])
-        metadata = answered(self._stub.GetModelMetadata, request).metadata
-        found = serving.SignatureDefMap.FromString(metadata[_FIELD].value)
-        if _SIGNATURE not in found.signature_def:
-            names = ", ".join(found.signature_def) or "none"
-            raise BenchError(f"expected a signature '{_SIGNATURE}', got {names}")
-        return found.signature_def[_SIGNATURE]
+
+def signature(opened: grpc.Channel, model: Model) -> Signature:
+    """As the server tells; BenchError where that does not fit the model."""
+    request = serving.GetModelMetadataRequest(model_spec=_spec(model), metadata_field=[_FIELD])
+    metadata = answered(PredictionServiceStub(opened).GetModelMetadata, request).metadata
+    found = serving.SignatureDefMap.FromString(metadata[_FIELD].value).signature_def
+    if _SIGNATURE not in found:
+        names = ", ".join(found) or "none"
+        raise BenchError(f"expected a signature '{_SIGNATURE}', got {names}")
+    name, datatype = _tensor("input", found[_SIGNATURE].inputs, _taken(model))
+    output, _ = _tensor("output", found[_SIGNATURE].outputs, _given(model))
+    return Signature(model, name, datatype, output)
+
+
+def _spec(model: Model) -> serving.ModelSpec:
+    return serving.ModelSpec(name=model.name, signature_name=_SIGNATURE)
 
 
 def _taken(model: Model) -> list[str]:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from crossrun_bench.progress import Step
     from crossrun_bench.serving import Server
 
-ROUNDS = 2
 BUILD_S = 1800.0  # until a server is ready whose provider builds an engine
 PICTURES = 8  # drawn; batches repeat them
 LEAST = 16  # runs' worth of time of a served turn, in which requests are counted
@@ -53,6 +52,7 @@ class Plan:
     name: str
     providers: Sequence[str]
     batches: Sequence[int]
+    rounds: int
     seconds: float  # a turn
     environments: Mapping[str, Path]  # that were named, by provider
 
@@ -138,7 +138,7 @@ def _told(task: OnProvider, python: str = sys.executable) -> Iterator[Piped]:
 
 def _batch(measured: _Measured, batch: int) -> None:
     """The rounds of one batch size; what fails is told, and left out from then on."""
-    for number in range(1, ROUNDS + 1):
+    for number in range(1, measured.plan.rounds + 1):
         for task, child in list(measured.children):
             # Callers beside each other are what lanes are, and take their memory each.
             if task.callers == 1 or batch <= measured.max_batch_size:

@@ -66,18 +66,22 @@ def export(
         ExportError: it cannot be converted or written, does not find the same as the original, or
             a precision costs more than its limit.
     """
+    tell("reading pictures")
+    subject = _with_pictures(source, options)
     with publish.staging(options.output, options.name) as folder:
-        tell("reading pictures")
-        pictures = for_export(source, options)
         tell("converting and verifying the detector")
-        pixels = np.stack([example.pixels for example in pictures.measured])
-        inputs = inputs_of(source, pixels, options.input_dtype)
-        raw = measure.raw(source.model, pixels)
-        made = _made(Subject(source, options, pictures, inputs, raw), tell)
+        made = _made(subject, tell)
         source.model.save(folder / pipeline.KERAS)
         drafts = [_draft(one, source, options, folder) for one in made]
         versions = publish.publish(drafts, options.output)
     return list(zip(versions, made, strict=True))
+
+
+def _with_pictures(source: Source, options: Options) -> Subject:
+    pictures = for_export(source, options)
+    pixels = np.stack([example.pixels for example in pictures.measured])
+    inputs = inputs_of(source, pixels, options.input_dtype)
+    return Subject(source, options, pictures, inputs, measure.raw(source.model, pixels))
 
 
 def _made(subject: Subject, tell: Tell) -> list[Made]:

@@ -58,7 +58,7 @@ class Weights:
 class Tolerance:
     """How far detections of the exported model may be from the original's."""
 
-    max_diff: float = 1e-3  # of a score, and of a corner in shares of the picture
+    max_diff: float = 1e-4  # of a score, and of a corner in shares of the picture
     max_map_drop: float = 1.0  # percentage points that int8 and fp16 may lose
 
 

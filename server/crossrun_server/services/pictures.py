@@ -3,17 +3,20 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from crossrun.v1 import vision_pb2 as pb
-from crossrun_server import images
+from crossrun_server import cores, images
 from crossrun_server.boxes import Resize, View
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.image_input import ImageInput
 from crossrun_server.images import Picture
 from crossrun_server.scheduler import Reply
 
+# As many as there are cores: more would take turns with each other and with the sessions.
+DECODERS = ThreadPoolExecutor(cores.available(), thread_name_prefix="decoder")
 RESIZE: dict[int, Resize] = {
     pb.RESIZE_STRETCH: "stretch",
     pb.RESIZE_CROP: "crop",
@@ -75,6 +78,7 @@ def _resize(request: pb.ClassifyRequest | pb.DetectRequest, input_: ImageInput) 
 
 async def _decode(encoded: Sequence[bytes], input_: ImageInput, resize: Resize) -> list[Picture]:
     """Decode on threads: Pillow lets go of the interpreter while it works."""
+    loop = asyncio.get_running_loop()
 
     def load(position: int) -> Picture:
         try:
@@ -82,7 +86,9 @@ async def _decode(encoded: Sequence[bytes], input_: ImageInput, resize: Resize) 
         except InvalidRequest as error:
             raise InvalidRequest(f"images[{position}]: {error}") from error
 
-    return await asyncio.gather(*(asyncio.to_thread(load, i) for i in range(len(encoded))))
+    return await asyncio.gather(
+        *(loop.run_in_executor(DECODERS, load, i) for i in range(len(encoded)))
+    )
 
 
 def _batches(pictures: Sequence[Picture], most: int) -> list[Sequence[Picture]]:
