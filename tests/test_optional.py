@@ -110,7 +110,7 @@ def test_only_requests_that_give_the_same_inputs_share_a_batch(stub: Stub) -> No
     factors = [None, None, 3, 4, 5, None, None, 6]
     streamed = stub.ModelStreamInfer(iter([request(1, factor) for factor in factors]))
     assert [answer(reply.infer_response) for reply in streamed] == [2, 2, 3, 4, 5, 2, 2, 6]
-    assert runs(stub) - before == 4
+    assert 2 <= runs(stub) - before <= 4  # those that wait pass others by, if they come in time
 
 
 def runs(stub: Stub) -> int:
