@@ -70,7 +70,7 @@ demo: setup
 	$(BIN)/crossrun-bench accuracy build/models --model detector --images build/scenes \
 		--output build/detection.json
 	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json build/detection.json \
-		--output build/report.html
+		--pictures build/detected --output build/report.html
 
 test: environments
 	$(BIN)/pytest

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from crossrun_bench import machine, store
 from crossrun_bench.errors import BenchError
@@ -162,6 +163,48 @@ def test_the_tables_of_our_documents_are_those_of_the_study(name: str, study: li
 def test_our_report_is_that_of_the_study(study: list[Result]) -> None:
     """The one that the README links."""
     assert (ROOT / "bench" / "report.md").read_text() == markdown.render(study)
+
+
+def test_pictures_of_a_folder_stand_at_the_end(tmp_path: Path, run: Command) -> None:
+    """In the page and beside the Markdown, small enough for a page, by their names."""
+    store.write(tmp_path / "r.json", latency())
+    (tmp_path / "found" / "sub").mkdir(parents=True)
+    Image.new("RGB", (1280, 640), "red").save(tmp_path / "found" / "b.png")
+    Image.new("L", (32, 16)).save(tmp_path / "found" / "sub" / "a.jpg")
+    shown = ["--pictures", tmp_path / "found", "--output", tmp_path / "r.html"]
+    ended = run(
+        "crossrun-bench", "report", tmp_path / "r.json", *shown, "--markdown", tmp_path / "r.md"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "r.html").read_text().count("data:image/jpeg;base64,") == 2
+    text = (tmp_path / "r.md").read_text()
+    assert "![b.png](r-pictures/1-1.jpg)" in text
+    assert "![sub/a.jpg](r-pictures/1-2.jpg)" in text
+    with Image.open(tmp_path / "r-pictures" / "1-1.jpg") as small:
+        assert small.size == (640, 320)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("notes.txt", ["--output", "r.html"], "found: no pictures (.jpeg, .jpg, .png)"),
+        ("a.png", ["--output", "r.html"], "a.png: no readable JPEG or PNG picture"),
+        ("a.png", [], "needs --output or --markdown"),
+    ],
+)
+def test_pictures_that_cannot_be_shown_are_named(
+    name: str, options: list[str], expected: str, tmp_path: Path, run: Command
+) -> None:
+    """Nothing is written."""
+    store.write(tmp_path / "r.json", latency())
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / name).write_text("no picture")
+    places = [tmp_path / o if o.endswith(".html") else o for o in options]
+    command = ["report", tmp_path / "r.json", "--pictures", tmp_path / "found", *places]
+    ended = run("crossrun-bench", *command)
+    assert ended.returncode != 0
+    assert expected in ended.stderr
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, run: Command) -> None:

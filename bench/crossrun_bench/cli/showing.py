@@ -31,17 +31,25 @@ def report(
     into: Annotated[
         Path | None, typer.Option(help="Put new tables into this Markdown, where it asks for them.")
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Show the pictures of this folder, such as detect --save keeps."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show results: tables here, and as Markdown or as one self-contained HTML page."""
     from crossrun_bench.report import html, terminal
     from crossrun_bench.report import markdown as md
+    from crossrun_bench.report.gallery import gallery
 
+    if pictures and not (output or markdown):
+        raise typer.BadParameter("needs --output or --markdown", param_hint="--pictures")
     read = [result for file in files for result in store.read_all(file)]
+    shown = gallery(pictures) if pictures else ()
     if markdown:
-        md.write(markdown, read)
+        md.write(markdown, read, shown)
     if output:
-        store.write_text(output, html.render(read))
+        store.write_text(output, html.render(read, shown))
     if into:
         store.write_text(into, md.renewed(store.read_text(into), read))
     if as_json:

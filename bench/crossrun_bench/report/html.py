@@ -11,6 +11,7 @@ from crossrun_bench.report import (
     average_precision,
     differences,
     figures,
+    gallery,
     load,
     load_plots,
     pareto,
@@ -27,16 +28,17 @@ from crossrun_bench.results import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from crossrun_bench.report.gallery import Pictures
     from crossrun_bench.results import Result
 
 _PLOTTED = (LatencyResult, LoadResult, PrecisionResult)
 
 
-def render(results: Sequence[Result]) -> str:
-    """The page; BenchError where jinja2 or plotly is missing."""
+def render(results: Sequence[Result], pictures: Pictures = ()) -> str:
+    """The page, with pictures at its end; BenchError where jinja2 or plotly is missing."""
     try:
         from jinja2 import Environment, PackageLoader  # noqa: PLC0415 - only the page needs it
         from plotly.offline import get_plotlyjs  # noqa: PLC0415 - only the page needs it
@@ -49,7 +51,7 @@ def render(results: Sequence[Result]) -> str:
         warnings=[w for table in tables.tables(results) for w in table.warnings],
         headlines=_first_of_each(headlines(results)),
         model=figures.subject(results[0]),
-        sections=[*map(_section, results), *_pareto(results)],
+        sections=[*map(_section, results), *_pareto(results), *_gallery(pictures)],
         machine=tables.machines(results),
         machine_line=_machine_line(results[0]),
         commands=[result.command for result in results],
@@ -94,11 +96,18 @@ def _detection(result: DetectionResult) -> dict[str, Any]:
         "kind": "detection",
         "tables": tables.tables([result]),
         "caption": average_precision.caption(result),
-        "pictures": [
-            (name, base64.b64encode(jpeg).decode())
-            for name, jpeg in average_precision.pictures(result)
-        ],
+        "pictures": _encoded(average_precision.pictures(result)),
     }
+
+
+def _gallery(pictures: Pictures) -> list[dict[str, Any]]:
+    shown = _encoded(pictures)
+    section = {"kind": "detection", "tables": [], "caption": gallery.CAPTION, "pictures": shown}
+    return [section] if shown else []
+
+
+def _encoded(pictures: Iterable[tuple[str, bytes]]) -> list[tuple[str, str]]:
+    return [(name, base64.b64encode(jpeg).decode()) for name, jpeg in pictures]
 
 
 def _pareto(results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.report import average_precision
+from crossrun_bench.report import average_precision, gallery
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.report.tables import Table, machines, tables
 from crossrun_bench.results import DetectionResult
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from crossrun_bench.report.gallery import Pictures
     from crossrun_bench.results import Result
 
 
@@ -27,25 +28,25 @@ _PLACE = re.compile(
 )
 
 
-def write(path: Path, results: Sequence[Result]) -> None:
-    """Write the document, and what it shows of detectors into a folder beside: NAME-pictures."""
+def write(path: Path, results: Sequence[Result], pictures: Pictures = ()) -> None:
+    """Write the document, and the pictures that it shows into a folder beside: NAME-pictures."""
     folder = path.with_name(f"{path.stem}-pictures")
-    for i, (_, pictures) in enumerate(_pictures(results), 1):
-        for j, (_, jpeg) in enumerate(pictures, 1):
+    for i, (_, shown) in enumerate(_pictures(results, pictures), 1):
+        for j, (_, jpeg) in enumerate(shown, 1):
             store.write_bytes(folder / f"{i}-{j}.jpg", jpeg)
-    store.write_text(path, render(results, folder.name))
+    store.write_text(path, render(results, folder.name, pictures))
 
 
-def render(results: Sequence[Result], pictures: str = "") -> str:
+def render(results: Sequence[Result], folder: str = "", pictures: Pictures = ()) -> str:
     """A document that stands alone, or can be pasted into a longer one.
 
-    It shows pictures where `pictures` names the folder that `write` puts them into.
+    It shows pictures where `folder` names the one that `write` puts them into.
     """
     shown = tables(results)
     parts = _warnings(shown)
     parts += ["\n".join(f"- **{h.figure}** {h.caption} ({h.detail})" for h in headlines(results))]
     parts += map(_table, shown)
-    parts += _shown(results, pictures) if pictures else []
+    parts += _shown(results, folder, pictures) if folder else []
     parts.append(_table(machines(results)))
     parts.append("```\n" + "\n".join(result.command for result in results) + "\n```")
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -78,17 +79,19 @@ def _filled(place: re.Match[str], results: Sequence[Result]) -> str:
     return f"{begin}{_grid(shown[int(which or 1) - 1])}\n{end}"
 
 
-def _pictures(results: Sequence[Result]) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """Of each detector with pictures what they show, and they, by their names."""
+def _pictures(results: Sequence[Result], others: Pictures) -> Iterator[tuple[str, Pictures]]:
+    """Of each detector with pictures what they show, and they, by their names; then the others."""
     for result in results:
         if isinstance(result, DetectionResult) and result.shown:
             yield average_precision.caption(result), list(average_precision.pictures(result))
+    if others:
+        yield gallery.CAPTION, others
 
 
-def _shown(results: Sequence[Result], folder: str) -> Iterator[str]:
-    for i, (caption, pictures) in enumerate(_pictures(results), 1):
+def _shown(results: Sequence[Result], folder: str, others: Pictures) -> Iterator[str]:
+    for i, (caption, shown) in enumerate(_pictures(results, others), 1):
         yield f"### What was found\n\n{caption}"
-        for j, (name, _) in enumerate(pictures, 1):
+        for j, (name, _) in enumerate(shown, 1):
             yield f"![{name}]({quote(folder)}/{i}-{j}.jpg)"
 
 

@@ -1,0 +1,40 @@
+"""Pictures of a folder for a report, such as `crossrun-bench detect --save` keeps."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from crossrun_bench.errors import BenchError
+from crossrun_bench.prepare import ENCODED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    Pictures = Sequence[tuple[str, bytes]]  # names, and the pictures as JPEG
+
+CAPTION = "Pictures that were kept of what was found in them."
+_SIDE = 640  # pixels of the longer side at most
+
+
+def gallery(folder: Path) -> Pictures:
+    """All pictures of a folder, at any depth, sorted; BenchError where there is none."""
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in ENCODED and f.is_file())
+    if not files:
+        raise BenchError(f"{folder}: no pictures ({', '.join(sorted(ENCODED))})")
+    return [(str(file.relative_to(folder)), _small(file)) for file in files]
+
+
+def _small(file: Path) -> bytes:
+    try:
+        with Image.open(file) as image:
+            small = image.convert("RGB")
+    except OSError as error:
+        raise BenchError(f"{file}: no readable JPEG or PNG picture") from error
+    small.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
