@@ -102,7 +102,7 @@ def test_every_lane_is_measured_on_its_own_session() -> None:
 
         return run
 
-    tuned = tuning.tune(open_lane, 6, (), {"x": np.zeros((1, 2))}, ["y"], 8)
+    tuned = tuning.tune(open_lane, 6, (0,), {"x": np.zeros((1, 2))}, ["y"], 8)
     assert [str(point.lane) for point in tuned.curve] == ["1x6", "2x3", "6x1"]
     assert {size for sizes in seen.values() for size in sizes} == {1, 4, 8}
     assert set(seen) == {6, 3, 1}
