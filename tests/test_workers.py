@@ -5,9 +5,12 @@ import os
 import re
 import signal
 import socket
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from logging import NullHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun_server import logs, supervisor
+from crossrun_server.app import Config
+from crossrun_server.errors import ServingError
 from crossrun_server.link import Lost, Peer, answering
+from crossrun_server.supervisor import Crew
 from tests import models
 from tests.conftest import Command, Server, serving
 from tests.test_control import index, load, multiply, product, ready, unload
@@ -307,6 +314,30 @@ def test_a_start_that_fails_is_one_line(tmp_path: Path, run: Command) -> None:
     assert (failed.returncode, failed.stdout) == (1, "")
     (line,) = failed.stderr.splitlines()
     assert line.startswith("crossrun-serve: failed to load 'broken': ")
+
+
+def test_a_worker_that_ends_as_another_fails_keeps_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is killed when it has ended and nobody has noticed yet: the log tells of no stranger."""
+    wait, pids = os.waitpid, []
+
+    def late(pid: int, flags: int) -> tuple[int, int]:
+        if threading.current_thread() is not threading.main_thread():
+            pids.append(pid)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            time.sleep(0.3 * len(pids))
+        return wait(pid, flags)
+
+    async def run() -> None:
+        crew = Crew(Config(tmp_path), 2, tmp_path, logs.Log(logs.Settings(), NullHandler()))
+        await crew.run(asyncio.Event(), lambda: None)
+
+    monkeypatch.setattr(supervisor, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(os, "waitpid", late)
+    with pytest.raises(ServingError, match=r"^a worker ended with code 3 during its start$"):
+        asyncio.run(run())
+    assert caplog.text == ""
 
 
 def test_a_stop_drains_every_worker(own: Server) -> None:

@@ -6,8 +6,10 @@ settled in consensus.py.
 
 import asyncio
 import logging
+import os
 import pickle
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -246,8 +248,10 @@ def _reason(error: Exception, code: int) -> str:
 
 
 def _kill(start: Start) -> None:
+    """End a worker at once; `Process.kill` would take its exit code from who waits for it."""
     if start.process.returncode is None:
-        start.process.kill()
+        with suppress(ProcessLookupError):
+            os.kill(start.process.pid, signal.SIGKILL)
 
 
 async def _end(member: Member) -> None:
