@@ -14,6 +14,7 @@ import pytest
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.tfserving import prediction_service_pb2 as tfs
 from crossrun.v1 import providers_pb2 as providers
+from crossrun.v1 import vision_pb2 as vision
 from crossrun_bench import shared_memory
 from crossrun_bench.accuracy import answers
 from crossrun_bench.errors import BenchError
@@ -64,6 +65,26 @@ def test_targets_without_tensorflow_answer_alike(
     assert [len(target) for target in said] == [4] * 4
     for target in said:
         assert max(answer.difference for answer in target) < 1e-6
+
+
+@pytest.mark.parametrize(("every_class", "top_k"), [(False, 0), (True, 3)])
+def test_encoded_pictures_are_timed_as_clients_ask(
+    model: Model, pictures: Pictures, every_class: bool, top_k: int
+) -> None:
+    """Whose answers are compared is asked for every class; a client asks for the best few."""
+    asked: list[vision.ClassifyRequest] = []
+
+    def classify(request: vision.ClassifyRequest, _: object) -> vision.ClassifyResponse:
+        asked.append(request)
+        best = vision.Classification(classes=[vision.Class(index=2, score=0.75)])
+        return vision.ClassifyResponse(results=[best])
+
+    methods: dict[str, tuple[type[Any], Method]] = {"Classify": (vision.ClassifyRequest, classify)}
+    with fakes.services(("crossrun.v1.Vision", methods), OURS) as address:
+        task = Task("grpc-jpeg", model, pictures, address, every_class=every_class)
+        answer = runner_for(task).run(pictures.batch(0, 1))
+    assert [request.top_k for request in asked] == [top_k]
+    assert answer.tolist() == [[0, 0, 0.75]]
 
 
 @pytest.mark.parametrize("target", ["grpc-raw", "grpc-typed", "oip"])

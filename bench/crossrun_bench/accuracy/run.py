@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -58,7 +58,8 @@ def answers(
             _say(f"going on after {done:,} of {len(run.files):,} pictures")
         pictures = drawn(folder, 1, model.height, model.width)
         subjects = subjects_of(plan.asked, model, pictures, folder, stack)
-        children = ready([subject.task for subject in subjects], stack)
+        tasks = [replace(subject.task, every_class=True) for subject in subjects]
+        children = ready(tasks, stack)
         for files in list(chunks(run.files))[len(partial.chunks) :]:
             partial.append(ask(children, files, folder, step, run.read))
     return joined(partial.chunks)

@@ -34,6 +34,7 @@ class Task:
     provider: Provider = CPU  # of onnxruntime, in process or in the server
     python: str = sys.executable
     converted: str | None = None  # path of what the source was converted to, where that is run
+    every_class: bool = False  # an answer has all of them, also where one gets the best unasked
 
     def __str__(self) -> str:
         """As errors name it."""
