@@ -28,7 +28,7 @@ from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.report import html, markdown
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import AccuracyResult, Answer, TargetAnswers
+from crossrun_bench.results.accuracy import AccuracyResult, Answer, TargetAnswers
 from crossrun_bench.runners import Task
 from crossrun_bench.summary import accuracy_rows
 from crossrun_bench.tasks import Asked

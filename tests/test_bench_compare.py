@@ -10,7 +10,7 @@ import pytest
 from crossrun_bench.compare.command import compare
 from crossrun_bench.compare.verdicts import APART, condition
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import LatencyResult
+from crossrun_bench.results.latency import LatencyResult
 from tests.measured import (
     MACHINE,
     compared,

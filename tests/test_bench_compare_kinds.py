@@ -9,11 +9,10 @@ from crossrun_bench.compare.command import compare
 from crossrun_bench.compare.verdicts import APART, condition
 from crossrun_bench.errors import BenchError
 from crossrun_bench.report import comparison
-from crossrun_bench.results import (
+from crossrun_bench.results.loadgen import LoadGenResult, ScenarioRun
+from crossrun_bench.results.throughput import (
     AloneTurn,
-    LoadGenResult,
     ProviderThroughput,
-    ScenarioRun,
     ServedTurn,
     ThroughputResult,
 )

@@ -24,7 +24,7 @@ from crossrun_bench.model import Detector, Model
 from crossrun_bench.prepare import thumbnail
 from crossrun_bench.report import html, markdown
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import (
+from crossrun_bench.results.detection import (
     Detection,
     DetectionResult,
     ShownPicture,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crossrun_bench.load import intervals
-from crossrun_bench.results import LoadTurn
+from crossrun_bench.results.load import LoadTurn
 from crossrun_bench.stats import Ratio
 
 CORES, ROUNDS = 2.0, 3

@@ -20,7 +20,8 @@ from crossrun_bench.load.summary import load_rows
 from crossrun_bench.load.tasks import Request
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.figures import NONE
-from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn, ModelInfo
+from crossrun_bench.results.load import LoadResult, LoadTarget, LoadTurn
+from crossrun_bench.results.model import ModelInfo
 from crossrun_bench.serving import running
 from tests import fakes
 from tests.conftest import Command, Server

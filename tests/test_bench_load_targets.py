@@ -16,7 +16,8 @@ from crossrun_bench.load.plan import Plan
 from crossrun_bench.load.runtime import InTurn
 from crossrun_bench.load.tasks import Request
 from crossrun_bench.report import markdown
-from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn, ModelInfo, Objective
+from crossrun_bench.results.load import LoadResult, LoadTarget, LoadTurn, Objective
+from crossrun_bench.results.model import ModelInfo
 from tests import fakes
 from tests.conftest import Command
 from tests.tfserving import predict, signature, tensorflow_serving

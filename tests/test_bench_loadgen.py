@@ -11,7 +11,7 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.loadgen import logs as loadgen_logs
 from crossrun_bench.loadgen.driver import TRIES, highest_valid
 from crossrun_bench.report import html, markdown
-from crossrun_bench.results import LoadGenResult, ScenarioRun
+from crossrun_bench.results.loadgen import LoadGenResult, ScenarioRun
 from tests.conftest import Command
 
 SCENARIOS = ("SingleStream", "MultiStream", "Server", "Offline")

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from crossrun_bench import cli, machine, noise, results, store
+from crossrun_bench import cli, machine, noise, store
 from crossrun_bench.container import container
 from crossrun_bench.errors import BenchError
 from crossrun_bench.noise import LIMIT, Usage
 from crossrun_bench.report import html, markdown, terminal
+from crossrun_bench.results.latency import LatencyResult
 from crossrun_bench.summary import latency_rows
 from tests.conftest import Command
 from tests.test_bench_report import latency
@@ -37,7 +38,7 @@ def busy_process() -> Iterator[None]:
             process.kill()
 
 
-def measured(after: Usage) -> results.LatencyResult:
+def measured(after: Usage) -> LatencyResult:
     result = latency()
     on = dataclasses.replace(result.machine, usage_before=BEFORE, usage_after=after)
     return dataclasses.replace(result, machine=on)

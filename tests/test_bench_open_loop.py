@@ -23,7 +23,8 @@ from crossrun_bench.load.summary import load_rows, open_rows
 from crossrun_bench.load.tasks import Request
 from crossrun_bench.load.turns import Running
 from crossrun_bench.report import html, markdown
-from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn, ModelInfo, Objective
+from crossrun_bench.results.load import LoadResult, LoadTarget, LoadTurn, Objective
+from crossrun_bench.results.model import ModelInfo
 from tests import fakes
 from tests.conftest import Command
 

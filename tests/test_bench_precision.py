@@ -17,16 +17,10 @@ from crossrun_bench.prepare import drawn
 from crossrun_bench.providers import CPU, Provider
 from crossrun_bench.report import headlines, html, markdown, pareto
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import (
-    Answer,
-    Comparison,
-    MeasuredModel,
-    ModelInfo,
-    PrecisionResult,
-    Precisions,
-    TargetAnswers,
-    Turn,
-)
+from crossrun_bench.results.accuracy import Answer, Comparison, TargetAnswers
+from crossrun_bench.results.latency import Turn
+from crossrun_bench.results.model import ModelInfo
+from crossrun_bench.results.precision import MeasuredModel, PrecisionResult, Precisions
 from crossrun_bench.rounds import started
 from crossrun_bench.runners import Task
 from crossrun_bench.stats import Ratio

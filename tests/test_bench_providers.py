@@ -15,7 +15,8 @@ from crossrun_bench.environments import backend
 from crossrun_bench.errors import BenchError
 from crossrun_bench.providers import CPU, Provider, asked
 from crossrun_bench.report import headlines, html, markdown
-from crossrun_bench.results import LatencyResult, PrecisionResult, TargetLatency
+from crossrun_bench.results.latency import LatencyResult, TargetLatency
+from crossrun_bench.results.precision import PrecisionResult
 from crossrun_bench.summary import latency_rows
 from tests import models
 from tests.conftest import Command, build

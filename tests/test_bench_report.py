@@ -15,16 +15,10 @@ from PIL import Image
 from crossrun_bench import machine, store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.report import headlines, html, markdown
-from crossrun_bench.results import (
-    AccuracyResult,
-    Answer,
-    LatencyResult,
-    ModelInfo,
-    Result,
-    TargetAnswers,
-    TargetLatency,
-    Turn,
-)
+from crossrun_bench.results import Result
+from crossrun_bench.results.accuracy import AccuracyResult, Answer, TargetAnswers
+from crossrun_bench.results.latency import LatencyResult, TargetLatency, Turn
+from crossrun_bench.results.model import ModelInfo
 from crossrun_bench.summary import accuracy_rows, latency_rows
 from tests import test_bench_open_loop as loads
 from tests.conftest import ROOT, Command

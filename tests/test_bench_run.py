@@ -18,13 +18,10 @@ from crossrun_bench.labels import labelled
 from crossrun_bench.prepare import drawn
 from crossrun_bench.report import markdown
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import (
-    AccuracyResult,
-    Comparison,
-    LatencyResult,
-    LoadGenResult,
-    PrecisionResult,
-)
+from crossrun_bench.results.accuracy import AccuracyResult, Comparison
+from crossrun_bench.results.latency import LatencyResult
+from crossrun_bench.results.loadgen import LoadGenResult
+from crossrun_bench.results.precision import PrecisionResult
 from crossrun_bench.rounds import Pace, interleaved, started
 from crossrun_bench.runners import Task
 from tests.conftest import BIN, Command, Server, run_here

@@ -9,7 +9,8 @@ import pytest
 from crossrun_bench import store, suite
 from crossrun_bench.cli.app import check
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import LatencyResult, Result
+from crossrun_bench.results import Result
+from crossrun_bench.results.latency import LatencyResult
 from tests.conftest import BIN, Command
 
 LATENCY = """

@@ -12,9 +12,9 @@ from crossrun_bench.providers import CPU
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.figures import NONE
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import (
+from crossrun_bench.results.model import ModelInfo
+from crossrun_bench.results.throughput import (
     AloneTurn,
-    ModelInfo,
     ProviderThroughput,
     ServedTurn,
     ThroughputResult,

@@ -12,7 +12,8 @@ from crossrun_bench import machine
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import LatencyResult, TargetLatency, Turn, about
+from crossrun_bench.results.latency import LatencyResult, TargetLatency, Turn
+from crossrun_bench.results.model import about
 from crossrun_bench.rounds import TURN_S, Child, Pace, interleaved, started
 from crossrun_bench.targets import TARGETS
 from crossrun_bench.tasks import Asked, subjects_of

@@ -17,14 +17,9 @@ from crossrun_bench.model import PRECISIONS
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import exported, read_labels, read_model
-from crossrun_bench.results import (
-    Comparison,
-    MeasuredModel,
-    PrecisionResult,
-    Precisions,
-    TargetAnswers,
-    about,
-)
+from crossrun_bench.results.accuracy import Comparison, TargetAnswers
+from crossrun_bench.results.model import about
+from crossrun_bench.results.precision import MeasuredModel, PrecisionResult, Precisions
 from crossrun_bench.rounds import TURN_S, Pace, interleaved, started
 from crossrun_bench.runners import Task
 from crossrun_bench.targets import REFERENCE
@@ -37,7 +32,7 @@ if TYPE_CHECKING:
     from crossrun_bench.model import Model
     from crossrun_bench.pictures import Pictures
     from crossrun_bench.progress import Step
-    from crossrun_bench.results import Turn
+    from crossrun_bench.results.latency import Turn
     from crossrun_bench.rounds import Child
 
     Group = Sequence[Model]  # the precisions of one source, fp32 first

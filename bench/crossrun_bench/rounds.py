@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from crossrun_bench import shared_memory
 from crossrun_bench.piped import Piped, piped
-from crossrun_bench.results import Turn
+from crossrun_bench.results.latency import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,15 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crossrun_bench.providers import Provider
-    from crossrun_bench.results import (
-        Comparison,
-        LatencyResult,
-        MeasuredModel,
-        Precisions,
-        TargetAnswers,
-        TargetLatency,
-        Turn,
-    )
+    from crossrun_bench.results.accuracy import Comparison, TargetAnswers
+    from crossrun_bench.results.latency import LatencyResult, TargetLatency, Turn
+    from crossrun_bench.results.precision import MeasuredModel, Precisions
 
 OUTLIER = 3.0  # times the median
 BASELINES = ("tf-function", "keras-predict")

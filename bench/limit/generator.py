@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crossrun_bench.model import Model
-    from crossrun_bench.results import LoadTurn
+    from crossrun_bench.results.load import LoadTurn
 
 CLIENTS = (1, 16, 64)
 RATES = (100.0, 500.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0)

@@ -12,7 +12,7 @@ import numpy as np
 from crossrun_bench.accuracy.fitting import fitted
 from crossrun_bench.accuracy.partial import Chunk, Said
 from crossrun_bench.prepare import decoded
-from crossrun_bench.results import Answer
+from crossrun_bench.results.accuracy import Answer
 from crossrun_bench.rounds import Child, started
 from crossrun_bench.targets import TARGETS, label
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from crossrun_bench.results import Detection, Truth
+from crossrun_bench.results.detection import Detection, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

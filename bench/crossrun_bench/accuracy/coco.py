@@ -16,7 +16,7 @@ from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.examples import calibrated
 from crossrun_bench.labels import by_name, normal
-from crossrun_bench.results import Truth
+from crossrun_bench.results.detection import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -16,12 +16,13 @@ from crossrun_bench.accuracy.run import Plan, Run, answers
 from crossrun_bench.examples import examples, folder_of
 from crossrun_bench.prepare import thumbnail
 from crossrun_bench.repository import read_labels, read_model
-from crossrun_bench.results import AccuracyResult, TargetAnswers, about
+from crossrun_bench.results.accuracy import AccuracyResult, TargetAnswers
+from crossrun_bench.results.model import about
 
 if TYPE_CHECKING:
     from crossrun_bench.examples import Examples
     from crossrun_bench.model import Model
-    from crossrun_bench.results import DetectionResult
+    from crossrun_bench.results.detection import DetectionResult
 
 __all__ = ["Plan", "measure"]
 

@@ -13,13 +13,13 @@ from crossrun_bench.accuracy.run import Run, answers
 from crossrun_bench.errors import BenchError
 from crossrun_bench.examples import folder_of
 from crossrun_bench.prepare import thumbnail
-from crossrun_bench.results import (
+from crossrun_bench.results.detection import (
     Detection,
     DetectionResult,
     ShownPicture,
     TargetDetections,
-    about,
 )
+from crossrun_bench.results.model import about
 from crossrun_bench.targets import ENCODED
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crossrun_bench.results import Answer, Comparison
+    from crossrun_bench.results.accuracy import Answer, Comparison
 
 SHOWN = 12  # flips: a page, and a result with its small pictures, stays readable
 

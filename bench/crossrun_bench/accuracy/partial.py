@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import Answer, Detection
+from crossrun_bench.results.accuracy import Answer
+from crossrun_bench.results.detection import Detection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

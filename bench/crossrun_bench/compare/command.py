@@ -17,14 +17,18 @@ from crossrun_bench.compare.series import series
 from crossrun_bench.compare.verdicts import METRICS, Change
 from crossrun_bench.errors import BenchError
 from crossrun_bench.loadgen.rules import PERCENTILES
-from crossrun_bench.results import AccuracyResult, LoadGenResult, PrecisionResult
+from crossrun_bench.results.accuracy import AccuracyResult
+from crossrun_bench.results.loadgen import LoadGenResult
+from crossrun_bench.results.precision import PrecisionResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from crossrun_bench.compare.series import Key, Series
     from crossrun_bench.compare.verdicts import Condition
-    from crossrun_bench.results import Comparison, Result, ScenarioRun, TargetAnswers
+    from crossrun_bench.results import Result
+    from crossrun_bench.results.accuracy import Comparison, TargetAnswers
+    from crossrun_bench.results.loadgen import ScenarioRun
     from crossrun_bench.stats import Ratio
 
 _POINTS = {"p50": 50, "p90": 90, "p99": 99}

@@ -10,18 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import (
-    AccuracyResult,
-    LatencyResult,
-    LoadGenResult,
-    LoadResult,
-    PrecisionResult,
-    ThroughputResult,
-    kind,
-)
+from crossrun_bench.results import kind
+from crossrun_bench.results.accuracy import AccuracyResult
+from crossrun_bench.results.latency import LatencyResult
+from crossrun_bench.results.load import LoadResult
+from crossrun_bench.results.loadgen import LoadGenResult
+from crossrun_bench.results.precision import PrecisionResult
+from crossrun_bench.results.throughput import ThroughputResult
 
 if TYPE_CHECKING:
-    from crossrun_bench.results import ModelInfo, Result
+    from crossrun_bench.results import Result
+    from crossrun_bench.results.model import ModelInfo
 
     Facts = dict[str, str | None]  # None: not known
 

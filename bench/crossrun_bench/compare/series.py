@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossrun_bench.results import LatencyResult, LoadResult, PrecisionResult, ThroughputResult
+from crossrun_bench.results.latency import LatencyResult
+from crossrun_bench.results.load import LoadResult
+from crossrun_bench.results.precision import PrecisionResult
+from crossrun_bench.results.throughput import ThroughputResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from crossrun_bench.results import (
-        AloneTurn,
-        LoadTarget,
-        LoadTurn,
-        ProviderThroughput,
-        Result,
-        TargetLatency,
-        Turn,
-    )
+    from crossrun_bench.results import Result
+    from crossrun_bench.results.latency import TargetLatency, Turn
+    from crossrun_bench.results.load import LoadTarget, LoadTurn
+    from crossrun_bench.results.throughput import AloneTurn, ProviderThroughput
 
     Key = tuple[str, str]  # target and setting
 

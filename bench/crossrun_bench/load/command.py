@@ -29,7 +29,8 @@ from crossrun_bench.piped import piped
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn, about
+from crossrun_bench.results.load import LoadResult, LoadTarget, LoadTurn
+from crossrun_bench.results.model import about
 from crossrun_bench.runners import Task
 from crossrun_bench.serving import running
 from crossrun_bench.targets import label

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from crossrun_bench.results import LoadTurn
+    from crossrun_bench.results.load import LoadTurn
 
     Drawn = NDArray[Any]  # how often each turn, or each part of one, is drawn; a row a resample
 

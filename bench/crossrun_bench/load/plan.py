@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from crossrun_bench.results import Objective
+    from crossrun_bench.results.load import Objective
 
 WARM_S = 0.5  # before a turn is counted, or half of the turn where that is shorter
 SPARE = 1.2  # times the requests that a probe needs, for arrivals are random

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import Objective
+from crossrun_bench.results.load import Objective
 from crossrun_bench.stats import BEYOND, tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from crossrun_bench.results import LoadTurn
+    from crossrun_bench.results.load import LoadTurn
 
     Probe = Callable[[float, int], LoadTurn]  # of a rate, and its number from 1
 

@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.results import LoadTurn
+    from crossrun_bench.results.load import LoadTurn
 
 WITHIN = 0.1
 

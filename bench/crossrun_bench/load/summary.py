@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from crossrun_bench.results import LoadResult, LoadTarget, LoadTurn
+    from crossrun_bench.results.load import LoadResult, LoadTarget, LoadTurn
     from crossrun_bench.stats import Ratio
 
 

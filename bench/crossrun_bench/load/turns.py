@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from crossrun_bench import machine
 from crossrun_bench.load import arrivals
 from crossrun_bench.load.counting import PARTS, WINDOWS
-from crossrun_bench.results import LoadTurn
+from crossrun_bench.results.load import LoadTurn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

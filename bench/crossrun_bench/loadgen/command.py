@@ -20,7 +20,8 @@ from crossrun_bench.loadgen.rules import LIBRARY, SERVER
 from crossrun_bench.prepare import decoded, drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.repository import read_labels, read_model
-from crossrun_bench.results import LoadGenResult, about
+from crossrun_bench.results.loadgen import LoadGenResult
+from crossrun_bench.results.model import about
 from crossrun_bench.runners import Task
 from crossrun_bench.targets import REFERENCE
 from crossrun_bench.tasks import Asked, subjects_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from crossrun_bench.model import Model
     from crossrun_bench.pictures import Pictures
     from crossrun_bench.progress import Step
-    from crossrun_bench.results import ScenarioRun
+    from crossrun_bench.results.loadgen import ScenarioRun
 
 SYSTEMS = ("onnxruntime", "grpc-raw")  # targets that LoadGen drives
 

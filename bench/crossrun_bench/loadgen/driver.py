@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from crossrun_bench.progress import Step
-    from crossrun_bench.results import ScenarioRun
+    from crossrun_bench.results.loadgen import ScenarioRun
     from crossrun_bench.runners import Task
 
 TRIES = 5  # of the search for Server's rate, each half as far from the one before

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.loadgen.rules import SCENARIOS
-from crossrun_bench.results import ScenarioRun
+from crossrun_bench.results.loadgen import ScenarioRun
 
 if TYPE_CHECKING:
     from pathlib import Path

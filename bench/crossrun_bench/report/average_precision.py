@@ -13,7 +13,7 @@ from crossrun_bench.drawing import Mark, draw
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.report.tables import SAME_PIXELS, Table
-from crossrun_bench.results import Detection
+from crossrun_bench.results.detection import Detection
 from crossrun_bench.targets import ENCODED, label
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from crossrun_bench.accuracy.average_precision import Precision
     from crossrun_bench.report.tables import Row
-    from crossrun_bench.results import DetectionResult, TargetDetections, Truth
+    from crossrun_bench.results.detection import DetectionResult, TargetDetections, Truth
 
 SURE = 0.5  # score from which on an object is drawn
 COLUMNS = ("Target", "mAP@[.5:.95]", "mAP@0.5", "Difference", f"Score ≥ {SURE:g}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from crossrun_bench.compare.verdicts import NOISE
 from crossrun_bench.report import figures
 from crossrun_bench.report.tables import Table, noisy
-from crossrun_bench.results import LoadGenResult, LoadResult
+from crossrun_bench.results.load import LoadResult
+from crossrun_bench.results.loadgen import LoadGenResult
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:

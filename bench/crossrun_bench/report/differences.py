@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from crossrun_bench.accuracy.differences import Flip
-    from crossrun_bench.results import AccuracyResult, Answer
+    from crossrun_bench.results.accuracy import AccuracyResult, Answer
 
 CLASSES = 10  # rows at most
 _LABELLED = "Classes are those of the labels."

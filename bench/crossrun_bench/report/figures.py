@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrun_bench.results import PrecisionResult
+from crossrun_bench.results.precision import PrecisionResult
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
-    from crossrun_bench.results import Comparison, LatencyResult, ModelInfo, Result
+    from crossrun_bench.results import Result
+    from crossrun_bench.results.accuracy import Comparison
+    from crossrun_bench.results.latency import LatencyResult
+    from crossrun_bench.results.model import ModelInfo
     from crossrun_bench.stats import Mean, Ratio
 
 NONE = "–"  # an en dash: not known, or without meaning

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.results import (
-    AccuracyResult,
-    DetectionResult,
-    LatencyResult,
-    LoadResult,
-    PrecisionResult,
-    ThroughputResult,
-)
+from crossrun_bench.results.accuracy import AccuracyResult
+from crossrun_bench.results.detection import DetectionResult
+from crossrun_bench.results.latency import LatencyResult
+from crossrun_bench.results.load import LoadResult
+from crossrun_bench.results.precision import PrecisionResult
+from crossrun_bench.results.throughput import ThroughputResult
 from crossrun_bench.summary import accuracy_rows, first_of_each, latency_rows, precision_rows
 from crossrun_bench.targets import ENCODED, label
 

@@ -19,13 +19,11 @@ from crossrun_bench.report import (
     tables,
 )
 from crossrun_bench.report.headlines import Headline, headlines
-from crossrun_bench.results import (
-    AccuracyResult,
-    DetectionResult,
-    LatencyResult,
-    LoadResult,
-    PrecisionResult,
-)
+from crossrun_bench.results.accuracy import AccuracyResult
+from crossrun_bench.results.detection import DetectionResult
+from crossrun_bench.results.latency import LatencyResult
+from crossrun_bench.results.load import LoadResult
+from crossrun_bench.results.precision import PrecisionResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

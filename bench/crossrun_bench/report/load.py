@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from crossrun_bench.load.summary import LoadRow
-    from crossrun_bench.results import LoadResult, LoadTarget
+    from crossrun_bench.results.load import LoadResult, LoadTarget
 
 COLUMNS = (
     "Target",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from crossrun_bench.load.summary import LoadRow
-    from crossrun_bench.results import LoadResult
+    from crossrun_bench.results.load import LoadResult
 
     Along = Callable[[LoadRow], float]
 

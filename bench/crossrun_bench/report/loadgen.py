@@ -12,7 +12,7 @@ from crossrun_bench.targets import label
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.results import LoadGenResult, ScenarioRun
+    from crossrun_bench.results.loadgen import LoadGenResult, ScenarioRun
 
 COLUMNS = (
     "Scenario",

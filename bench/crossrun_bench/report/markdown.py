@@ -11,8 +11,8 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.report import average_precision, gallery
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.report.tables import Table, machines, tables
-from crossrun_bench.results import DetectionResult
 from crossrun_bench.results import kind as kind_of
+from crossrun_bench.results.detection import DetectionResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ from crossrun_bench.summary import precision_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.results import PrecisionResult
+    from crossrun_bench.results.precision import PrecisionResult
 
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")  # a provider each
 _FRONT = "other"

@@ -13,7 +13,7 @@ from crossrun_bench.summary import batches, latency_rows, requests
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from crossrun_bench.results import LatencyResult
+    from crossrun_bench.results.latency import LatencyResult
 
 _DASHES = {"keras-predict": "dot", "tf-function": "dash", "grpc-jpeg": "dashdot"}
 

@@ -7,15 +7,13 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.results import (
-    AccuracyResult,
-    DetectionResult,
-    LatencyResult,
-    LoadGenResult,
-    PrecisionResult,
-    ThroughputResult,
-    kind,
-)
+from crossrun_bench.results import kind
+from crossrun_bench.results.accuracy import AccuracyResult
+from crossrun_bench.results.detection import DetectionResult
+from crossrun_bench.results.latency import LatencyResult
+from crossrun_bench.results.loadgen import LoadGenResult
+from crossrun_bench.results.precision import PrecisionResult
+from crossrun_bench.results.throughput import ThroughputResult
 from crossrun_bench.summary import (
     BASELINES,
     accuracy_rows,
@@ -29,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crossrun_bench.noise import Noise
-    from crossrun_bench.results import Precisions, Result
+    from crossrun_bench.results import Result
+    from crossrun_bench.results.precision import Precisions
     from crossrun_bench.stats import Ratio
     from crossrun_bench.summary import AccuracyRow, LatencyRow, PrecisionRow
 

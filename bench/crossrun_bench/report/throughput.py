@@ -13,7 +13,7 @@ from crossrun_bench.throughput.summary import throughput_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crossrun_bench.results import ThroughputResult
+    from crossrun_bench.results.throughput import ThroughputResult
     from crossrun_bench.throughput.summary import ThroughputRow
 
 COLUMNS = (

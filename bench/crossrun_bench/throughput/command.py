@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossrun_bench import machine, results
+from crossrun_bench import machine
 from crossrun_bench.environments import backend
 from crossrun_bench.errors import BenchError
 from crossrun_bench.piped import piped
@@ -25,7 +25,13 @@ from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.providers import CPU, Provider, asked
 from crossrun_bench.repository import read_model
-from crossrun_bench.results import AloneTurn, ProviderThroughput, ServedTurn, ThroughputResult
+from crossrun_bench.results.model import about
+from crossrun_bench.results.throughput import (
+    AloneTurn,
+    ProviderThroughput,
+    ServedTurn,
+    ThroughputResult,
+)
 from crossrun_bench.serving import running, serve_command
 from crossrun_bench.throughput.served import asking, max_batch_size, turn
 from crossrun_bench.throughput.tasks import CUDA, TENSORRT, WAYS, OnProvider
@@ -84,7 +90,7 @@ def measure(plan: Plan, command: str) -> ThroughputResult:
         pixels = drawn(Path(folder), PICTURES, model.height, model.width).pixels
         found = tuple(_provider(plan, model, pixels, name, step) for name in plan.providers)
     after = machine.finished(before)
-    return ThroughputResult(command, after, _cards(), results.about(model), found)
+    return ThroughputResult(command, after, _cards(), about(model), found)
 
 
 def _provider(plan: Plan, model: Model, pixels: str, name: str, step: Step) -> ProviderThroughput:

@@ -13,7 +13,7 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun_bench import machine
 from crossrun_bench.load.tasks import Request
 from crossrun_bench.piped import piped
-from crossrun_bench.results import ServedTurn
+from crossrun_bench.results.throughput import ServedTurn
 from crossrun_bench.runners.grpc_ import answered, channel
 
 if TYPE_CHECKING:

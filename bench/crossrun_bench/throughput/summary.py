@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.results import (
+    from crossrun_bench.results.throughput import (
         AloneTurn,
         ProviderThroughput,
         ServedTurn,
