@@ -12,7 +12,7 @@ from crossrun_bench.accuracy.average_precision import MOST, average_precision
 from crossrun_bench.drawing import Mark, draw
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
-from crossrun_bench.report.tables import SAME_PIXELS, Table
+from crossrun_bench.report.table import SAME_PIXELS, Table
 from crossrun_bench.results.detection import Detection
 from crossrun_bench.targets import ENCODED, label
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from crossrun_bench.accuracy.average_precision import Precision
-    from crossrun_bench.report.tables import Row
+    from crossrun_bench.report.table import Row
     from crossrun_bench.results.detection import DetectionResult, TargetDetections, Truth
 
 SURE = 0.5  # score from which on an object is drawn

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossrun_bench.compare.verdicts import NOISE
 from crossrun_bench.report import figures
-from crossrun_bench.report.tables import Table, noisy
+from crossrun_bench.report.table import Table, noisy
 from crossrun_bench.results.load import LoadResult
 from crossrun_bench.results.loadgen import LoadGenResult
 from crossrun_bench.targets import label
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from crossrun_bench.compare.command import Compared
     from crossrun_bench.compare.verdicts import Change, Condition
-    from crossrun_bench.report.tables import Row
+    from crossrun_bench.report.table import Row
     from crossrun_bench.results import Result
 
 COLUMNS = ("Target", "Setting", "Metric", "A", "B", "Change", "95 % interval", "Verdict")

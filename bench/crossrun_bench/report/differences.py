@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crossrun_bench.accuracy.differences import SHOWN, by_class, flips, shown
-from crossrun_bench.report.tables import Table
+from crossrun_bench.report.table import Table
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:

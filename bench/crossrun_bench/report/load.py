@@ -10,7 +10,7 @@ from crossrun_bench.load.open_loop import MOST
 from crossrun_bench.load.summary import load_rows, open_rows
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
-from crossrun_bench.report.tables import Table, noisy
+from crossrun_bench.report.table import Table, noisy
 from crossrun_bench.targets import TARGETS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from crossrun_bench.loadgen.rules import PERCENTILES, QUALITY
 from crossrun_bench.report import figures
-from crossrun_bench.report.tables import Table, noisy
+from crossrun_bench.report.table import Table, noisy
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:

@@ -10,7 +10,9 @@ from crossrun_bench import store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.report import average_precision, gallery
 from crossrun_bench.report.headlines import headlines
-from crossrun_bench.report.tables import Table, machines, tables
+from crossrun_bench.report.machines import machines
+from crossrun_bench.report.table import Table
+from crossrun_bench.report.tables import tables
 from crossrun_bench.results import kind as kind_of
 from crossrun_bench.results.detection import DetectionResult
 

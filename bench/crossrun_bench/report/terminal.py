@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from crossrun_bench.report.tables import Table, tables
+from crossrun_bench.report.table import Table
+from crossrun_bench.report.tables import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
-from crossrun_bench.report.tables import Table, noisy
+from crossrun_bench.report.table import Table, noisy
 from crossrun_bench.throughput.summary import throughput_rows
 
 if TYPE_CHECKING:

@@ -1,0 +1,59 @@
+"""The table of the machines that results were measured on."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from crossrun_bench.report import figures
+from crossrun_bench.report.table import Table
+from crossrun_bench.results import kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crossrun_bench.noise import Noise
+    from crossrun_bench.results import Result
+
+
+def machines(results: Sequence[Result]) -> Table:
+    """Where each result was measured, one column for each."""
+    kinds = (kind(result).capitalize() for result in results)
+    columns = [dict(_machine(result)) for result in results]
+    names = dict.fromkeys(chain.from_iterable(columns))
+    rows = tuple((name, *(column.get(name, figures.NONE) for column in columns)) for name in names)
+    return Table("Machine", ("", *kinds), rows)
+
+
+def _machine(result: Result) -> list[tuple[str, str]]:
+    m = result.machine
+    versions = m.versions
+    known = ("python", "tensorflow", "keras", "onnxruntime", "numpy", "grpcio", "crossrun")
+    packages = (*known, *sorted(versions.keys() - {*known}))
+    return [
+        ("CPU", m.cpu),
+        ("Instructions", figures.NONE if m.flags is None else " ".join(m.flags) or "none of note"),
+        ("Cores", f"{m.cores:g} of {m.cores_total}"),
+        ("Governor", m.governor or "not readable"),
+        ("Memory, available", f"{_gib(m.memory_bytes)}, {_gib(m.memory_available_bytes)}"),
+        ("System", m.os),
+        ("Container", m.container or figures.NONE),
+        *_noise(m.noise),
+        ("Load before, after", f"{m.load_before:.2f}, {m.load_after:.2f}"),
+        ("Time", figures.moment(m.time)),
+        ("Commit", m.commit or "no checkout"),
+        *((name, versions.get(name, figures.NONE)) for name in packages),
+    ]
+
+
+def _noise(noise: Noise | None) -> list[tuple[str, str]]:
+    names = ("Others used", "Some process waited for a core", "Preempted, a second")
+    if noise is None:
+        return [(name, figures.NONE) for name in names]
+    waited = f"{figures.part(noise.waiting)} of the time"
+    values = (str(noise), waited, f"{noise.preempted:,.0f}")
+    return list(zip(names, values, strict=True))
+
+
+def _gib(count: int | None) -> str:
+    return figures.NONE if count is None else f"{count / 2**30:.1f} GiB"
