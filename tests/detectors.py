@@ -1,5 +1,6 @@
 """Tiny detectors, made by hand: they find coloured rectangles, so that boxes can be checked."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,19 @@ def _defaults() -> list[onnx.TensorProto]:
         helper.make_tensor(IOU, Tp.FLOAT, [1, 1], [0.5]),
         helper.make_tensor(MOST, Tp.INT64, [1, 1], [3]),
     ]
+
+
+def write_exported(root: Path) -> None:
+    """The finder as `crossrun-export` would write it, less its Keras model."""
+    model = finder()
+    metadata = {
+        "crossrun.preprocessing": {"scale": 1 / 255, "offset": 0.0, "resize": "letterbox"},
+        "crossrun.source": {"model": "finder", "sha256": "1" * 64},
+        "crossrun.detection": {SCORE: 0.3, IOU: 0.5},
+    }
+    text = {key: json.dumps(value) for key, value in metadata.items()}
+    helper.set_model_props(model, text)
+    models.write(root, "finder", model, FINDER + OPTIONS, labels=LABELS)
 
 
 def _options() -> list[onnx.ValueInfoProto]:

@@ -1,6 +1,5 @@
 """Accuracy of a detector, end to end, and its report."""
 
-import json
 import shutil
 import subprocess
 import tempfile
@@ -32,7 +31,7 @@ from crossrun_bench.results.detection import (
     Truth,
 )
 from crossrun_bench.tasks import Asked
-from tests import detectors, models
+from tests import detectors
 from tests.conftest import BIN, Command
 from tests.test_bench_coco import BOX, OTHER, data_set
 from tests.test_bench_report import INFO, MACHINE
@@ -47,16 +46,7 @@ TARGETS = ("keras-predict", "tf-function", "onnxruntime", "grpc-raw", "grpc-jpeg
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The hand-made finder of coloured rectangles, with a Keras model that finds the same."""
     root = tmp_path_factory.mktemp("finder")
-    model = detectors.finder()
-    metadata = {
-        "crossrun.preprocessing": {"scale": 1 / 255, "offset": 0.0, "resize": "letterbox"},
-        "crossrun.source": {"model": "finder"},
-        "crossrun.detection": {"score_threshold": 0.3, "iou_threshold": 0.5},
-    }
-    text = {key: json.dumps(value) for key, value in metadata.items()}
-    onnx.helper.set_model_props(model, text)
-    config = detectors.FINDER + detectors.OPTIONS
-    models.write(root, "finder", model, config, labels=detectors.LABELS)
+    detectors.write_exported(root)
     return root
 
 
@@ -136,6 +126,15 @@ def changed(root: Path, tmp_path: Path, change: Callable[[onnx.ModelProto], None
     change(model)
     onnx.save(model, file)
     return copy
+
+
+def test_precisions_of_detectors_are_timed_alone(repository: Path, run: Command) -> None:
+    """Their answers are boxes, which pictures' classes say nothing of."""
+    done = run("crossrun-bench", "precision", repository, "--images", "bundled")
+    assert done.returncode == 1
+    assert done.stderr.endswith("finder is a detector: `crossrun-bench accuracy` compares boxes\n")
+    done = run("crossrun-bench", "precision", repository, "--rounds", 1)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_detector_that_lacks_something_is_refused(repository: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from crossrun_bench.results.loadgen import LoadGenResult
 from crossrun_bench.results.precision import PrecisionResult
 from crossrun_bench.rounds import Pace, interleaved, started
 from crossrun_bench.runners import Task
+from tests import detectors
 from tests.conftest import BIN, Command, Server, run_here
 
 COLOURS = {"red": (200, 30, 60), "green": (20, 190, 80), "blue": (50, 90, 210)}
@@ -190,9 +191,10 @@ def test_accuracy_of_a_model_that_is_right(
 def quantized(
     exported: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
-    """A repository with an int8 model that never says blue, and what `precision` found there."""
+    """What `precision` found of a model, its int8, which never says blue, and a detector."""
     root = tmp_path_factory.mktemp("quantized")
     with_int8(exported, root / "models", pictures / "green" / "0.png", [1, 1, 0])
+    detectors.write_exported(root / "models")
     options = ["--images", pictures, "--rounds", 1, "--output", root / "p.json"]
     done = run_here(["crossrun-bench", "precision", *map(str, [root / "models", *options])])
     assert done.returncode == 0, done.stderr
@@ -200,12 +202,13 @@ def quantized(
 
 
 def said(file: Path) -> Comparison:
-    """The answers that `precision` found of the only source."""
+    """The answers that `precision` found of the classifier; there are none of the detector."""
     result = store.read(file)
     assert isinstance(result, PrecisionResult)
-    (source,) = result.sources
-    assert source.answers
-    return source.answers
+    colours, finder = result.sources
+    assert (finder.models[0].model.name, finder.answers) == ("finder", None)
+    assert colours.answers
+    return colours.answers
 
 
 def test_precisions_of_an_exported_model(quantized: tuple[Path, Path], run: Command) -> None:
@@ -220,6 +223,7 @@ def test_precisions_of_an_exported_model(quantized: tuple[Path, Path], run: Comm
     assert "5 of 5" in shown
     assert "3 of 5" in shown
     assert "was calibrated on it." in shown
+    assert "Rows without answers are of detectors" in shown
 
 
 def test_loadgen_holds_a_quantized_model_to_a_share_of_fp32(

@@ -90,20 +90,19 @@ def _grouped(models: Sequence[Model]) -> list[Group]:
 
 
 def _examples(groups: Sequence[Group], plan: Plan, folder: Path) -> list[Examples | None]:
-    """For each group, pictures that none of its models was calibrated on."""
+    """For each group, pictures that none of its models was calibrated on; none for a detector."""
     if plan.images is None:
         return [None for _ in groups]
-    if detectors := [group[0].name for group in groups if group[0].detector]:
-        raise BenchError(f"{detectors[0]} is a detector: `crossrun-bench accuracy` compares boxes")
+    if all(group[0].detector for group in groups):
+        told = "is a detector: `crossrun-bench accuracy` compares boxes"
+        raise BenchError(f"--images '{plan.images}': {groups[0][0].name} {told}")
     source = folder_of(plan.images, folder)
-    return [
-        examples(
-            source,
-            read_labels(plan.models, group[0].name),
-            {digits for model in group for digits in model.calibrated_on},
-        )
-        for group in groups
-    ]
+    return [None if g[0].detector else _unseen(source, g, plan.models) for g in groups]
+
+
+def _unseen(source: Path, group: Group, models: Path) -> Examples:
+    calibrated = {digits for model in group for digits in model.calibrated_on}
+    return examples(source, read_labels(models, group[0].name), calibrated)
 
 
 def _total(groups: Sequence[Group], found: Sequence[Examples | None], pace: Pace) -> int:

@@ -25,6 +25,7 @@ PRECISION_COLUMNS = (
     "p50 ms",
     "Speed, fp32 = 1",
 )
+DETECTORS = "Rows without answers are of detectors: `crossrun-bench accuracy` compares boxes."
 DIVERGENCE = (
     "KL divergence: Σ p ln(p / q) over the classes, p the reference's probabilities, q the "
     "target's, none under 1e-9, both scaled to a sum of 1."
@@ -56,7 +57,9 @@ def precision(result: PrecisionResult) -> Table:
     caveats = dict.fromkeys(caveat for source in result.sources for caveat in _caveats(source))
     heading = f"Precisions on {result.provider}"
     version = [f"onnxruntime {result.onnxruntime}."] if result.onnxruntime else []
-    notes = (INTERVALS, *version, *caveats)
+    some = [source.answers for source in result.sources]
+    detectors = (DETECTORS,) if any(some) and not all(some) else ()
+    notes = (INTERVALS, *version, *caveats, *detectors)
     groups = tuple(map(len, found))
     return Table(heading, PRECISION_COLUMNS, rows, notes, groups, warnings=noisy(result))
 
