@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,6 +158,16 @@ def small() -> "Source":
 
 
 @pytest.fixture(scope="session")
+def exported_detectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled detector in every precision."""
+    root = tmp_path_factory.mktemp("detectors")
+    words = ["detector", "--precision", "fp32,int8,fp16", "--output", str(root)]
+    done = run_here(["crossrun-export", *words])
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
 def drawings(small: "Source", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures for it, LABEL/N.png, 34 of each label."""
     from tests import keras_models
@@ -189,9 +200,9 @@ def run() -> Command:
 
 
 def run_here(words: list[str]) -> subprocess.CompletedProcess[str]:
-    """crossrun-bench in this process."""
-    from crossrun_bench.cli import main
-
+    """crossrun-bench or crossrun-export in this process."""
+    package = Path(words[0]).name.replace("-", "_")
+    main = import_module(f"{package}.cli").main
     out, err, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
     status: object = 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
@@ -200,6 +211,9 @@ def run_here(words: list[str]) -> subprocess.CompletedProcess[str]:
             main()
         except SystemExit as ended:
             status = ended.code or 0
+            if isinstance(status, str):  # what Python itself does with a text
+                print(status, file=err)
+                status = 1
         finally:
             signal.signal(signal.SIGTERM, handler)
     assert isinstance(status, int)

@@ -1,5 +1,8 @@
 """Keras classifiers of random weights, and what the export is told of them."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from crossrun_export import scenes, sources
-from crossrun_export.backend import keras
+from crossrun_export.backend import keras, tensorflow
 from crossrun_export.options import Options, Tolerance
 
 
@@ -15,6 +18,12 @@ def small() -> sources.Source:
     """A MobileNet of four classes."""
     keras.utils.set_random_seed(4)
     return with_labels(sources.mobilenet(0.25, 64, "random", None), 4)
+
+
+def strongest() -> Any:
+    """Names the strongest of three channels of 8 x 8 pictures: never in doubt, nothing to train."""
+    means = keras.layers.GlobalAveragePooling2D()
+    return keras.Sequential([keras.Input((8, 8, 3)), means, keras.layers.Softmax()])
 
 
 def draw(source: sources.Source, folder: Path) -> Path:
@@ -25,6 +34,18 @@ def draw(source: sources.Source, folder: Path) -> Path:
         file.parent.mkdir(exist_ok=True)
         Image.fromarray(drawing).save(file)
     return folder
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Let TensorFlow make no graphs: to trace one takes longer than to train on a few pictures."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Even though the", UserWarning)  # not for tf.data
+        tensorflow.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tensorflow.config.run_functions_eagerly(False)
 
 
 def with_labels(source: sources.Source, classes: int) -> sources.Source:

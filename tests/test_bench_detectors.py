@@ -1,7 +1,6 @@
 """Accuracy of a detector, end to end, and its report."""
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +31,7 @@ from crossrun_bench.results.detection import (
 )
 from crossrun_bench.tasks import Asked
 from tests import detectors
-from tests.conftest import BIN, Command
+from tests.conftest import Command
 from tests.test_bench_coco import BOX, OTHER, data_set
 from tests.test_bench_report import INFO, MACHINE
 
@@ -268,24 +267,15 @@ def test_a_result_without_pictures_is_reported() -> None:
     assert "What was found" not in markdown.render([bare], "p")
 
 
-@pytest.fixture(scope="module")
-def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled detector, exported."""
-    root = tmp_path_factory.mktemp("bundled")
-    command = [str(BIN / "crossrun-export"), "detector", "--output", str(root)]
-    subprocess.run(command, check=True, capture_output=True)
-    return root
-
-
 def test_the_bundled_detector_is_served_as_well_as_it_was_trained(
-    bundled: Path, tmp_path: Path, run: Command
+    exported_detectors: Path, tmp_path: Path, run: Command
 ) -> None:
     """On the held-out series mean average precision is Keras's within 0.002 on every way."""
     source, out = tmp_path / "scenes", tmp_path / "out.json"
     options = ["--objects", "several", "--seed", 1000003, "--size", 160, "--count", 64]
     assert run("crossrun-export", "pictures", source, *options).returncode == 0
     done = run(
-        "crossrun-bench", "accuracy", bundled, "--model", "detector", "--images", source,
+        "crossrun-bench", "accuracy", exported_detectors, "--model", "detector", "--images", source,
         "--output", out,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -25,27 +25,23 @@ from crossrun_bench.results.precision import PrecisionResult
 from crossrun_bench.rounds import Pace, interleaved, started
 from crossrun_bench.runners import Task
 from tests import detectors
-from tests.conftest import BIN, Command, Server, run_here
+from tests.conftest import Command, Server, run_here
 
 COLOURS = {"red": (200, 30, 60), "green": (20, 190, 80), "blue": (50, 90, 210)}
-# A Keras model that names the strongest channel: nothing to train, and never in doubt.
-STRONGEST = """
-import sys, keras
-from keras import layers
-means = layers.GlobalAveragePooling2D()
-keras.Sequential([keras.Input((8, 8, 3)), means, layers.Softmax()]).save(sys.argv[1])
-"""
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of one tiny model that crossrun-export made, its Keras source beside it."""
+    from tests import keras_models  # takes seconds: TensorFlow
+
     folder = tmp_path_factory.mktemp("exported")
     (folder / "labels.txt").write_text("\n".join(COLOURS) + "\n")
-    subprocess.run([sys.executable, "-c", STRONGEST, str(folder / "colours.keras")], check=True)
-    export = [str(BIN / "crossrun-export"), "keras", str(folder / "colours.keras")]
-    options = ["--output", str(folder / "models"), "--labels", str(folder / "labels.txt")]
-    subprocess.run(export + options, check=True)
+    keras_models.strongest().save(folder / "colours.keras")
+    options = ["--labels", folder / "labels.txt", "--output", folder / "models"]
+    words = map(str, ["keras", folder / "colours.keras", *options])
+    done = run_here(["crossrun-export", *words])
+    assert done.returncode == 0, done.stderr
     return folder / "models"
 
 

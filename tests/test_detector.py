@@ -19,7 +19,7 @@ from crossrun_export.detector.settings import Options, Thresholds, Tolerance, We
 from crossrun_export.errors import ExportError
 from crossrun_export.scenes import CLASSES
 from crossrun_export.sources import Source
-from tests.conftest import BIN, serving
+from tests.conftest import BIN, run_here, serving
 
 # Keras writes HDF5 through a protocol that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -37,14 +37,6 @@ def bundled() -> Source:
     return load(Weights(), None)
 
 
-@pytest.fixture(scope="module")
-def exported(bundled: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled detector in every precision."""
-    root: Path = tmp_path_factory.mktemp("detectors")
-    pipeline.export(bundled, options(root, precisions=("fp32", "int8", "fp16")))
-    return root
-
-
 def session(model: Path) -> onnxruntime.InferenceSession:
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3
@@ -59,18 +51,18 @@ def metadata(model: Path) -> dict[str, Any]:
 # --- What is written -------------------------------------------------------------------------
 
 
-def test_the_repository_holds_a_model_for_each_precision(exported: Path) -> None:
+def test_the_repository_holds_a_model_for_each_precision(exported_detectors: Path) -> None:
     """Triton's layout; labels are the classes; the source lies beside each of them."""
-    assert sorted(path.name for path in exported.iterdir()) == NAMES
+    assert sorted(path.name for path in exported_detectors.iterdir()) == NAMES
     for name in NAMES:
-        assert (exported / name / "labels.txt").read_text().split() == list(CLASSES)
-        files = sorted(file.name for file in (exported / name / "1").iterdir())
+        assert (exported_detectors / name / "labels.txt").read_text().split() == list(CLASSES)
+        files = sorted(file.name for file in (exported_detectors / name / "1").iterdir())
         assert files == ["model.keras", "model.onnx"]
 
 
-def test_the_metadata_tell_how_to_prepare_and_what_it_costs(exported: Path) -> None:
+def test_the_metadata_tell_how_to_prepare_and_what_it_costs(exported_detectors: Path) -> None:
     """Preprocessing, source, exported thresholds; parity of fp32, prices of the others."""
-    found = {name: metadata(exported / name / "1" / "model.onnx") for name in NAMES}
+    found = {name: metadata(exported_detectors / name / "1" / "model.onnx") for name in NAMES}
     for one in found.values():
         assert one["preprocessing"]["resize"] == "letterbox"
         assert one["source"]["weights"] == "bundled"
@@ -89,11 +81,11 @@ def test_the_metadata_tell_how_to_prepare_and_what_it_costs(exported: Path) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("batch", [1, 3, 32])
-def test_any_batch_gives_the_four_outputs(exported: Path, name: str, batch: int) -> None:
+def test_any_batch_gives_the_four_outputs(exported_detectors: Path, name: str, batch: int) -> None:
     """Names, types and shapes are those of the contract; most of what is drawn is found."""
     groups = [scenes.draw_several(8, index, 160) for index in range(batch)]
     pixels = np.stack([group.pixels for group in groups])
-    found = session(exported / name / "1" / "model.onnx").run(None, {"image": pixels})
+    found = session(exported_detectors / name / "1" / "model.onnx").run(None, {"image": pixels})
     assert [(part.shape, part.dtype.name) for part in found] == [
         ((batch, 100, 4), "float32"),
         ((batch, 100), "float32"),
@@ -104,11 +96,12 @@ def test_any_batch_gives_the_four_outputs(exported: Path, name: str, batch: int)
     assert abs(found[3].sum() - there) <= max(2, 0.3 * there)
 
 
-def test_the_source_beside_it_loads_without_this_package(exported: Path) -> None:
+def test_the_source_beside_it_loads_without_this_package(exported_detectors: Path) -> None:
     """In a process that imports Keras alone: boxes in 0 … 1 and scores, a row for each cell."""
+    source = exported_detectors / "detector" / "1" / "model.keras"
     code = f"""
 import keras, numpy, sys
-model = keras.models.load_model({str(exported / "detector" / "1" / "model.keras")!r}, compile=False)
+model = keras.models.load_model({str(source)!r}, compile=False)
 boxes, scores = model.predict_on_batch(numpy.zeros((2, 160, 160, 3), "float32"))
 assert boxes.shape == (2, 525, 4) and scores.shape == (2, 525, 10)
 assert 0 <= boxes.min() and boxes.max() <= 1 and 0 < scores.min() and scores.max() < 1
@@ -119,23 +112,23 @@ assert not any(name.startswith("crossrun") for name in sys.modules)
     subprocess.run(command, check=True, env=environment)
 
 
-def test_almost_all_convolutions_run_in_int8(exported: Path, tmp_path: Path) -> None:
+def test_almost_all_convolutions_run_in_int8(exported_detectors: Path, tmp_path: Path) -> None:
     """The first two and the last of each head stay float, 52 of 60 do not."""
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3
     quiet.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    onnxruntime.InferenceSession(exported / "detector-int8" / "1" / "model.onnx", quiet)
+    onnxruntime.InferenceSession(exported_detectors / "detector-int8" / "1" / "model.onnx", quiet)
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
     assert (kinds.count("QLinearConv"), kinds.count("Conv")) == (52, 8)
 
 
-def test_the_server_loads_every_precision(exported: Path, tmp_path: Path) -> None:
+def test_the_server_loads_every_precision(exported_detectors: Path, tmp_path: Path) -> None:
     """config.pbtxt says of the graph what the server finds there, optional inputs included."""
-    with serving(exported, tmp_path / "log") as server:
+    with serving(exported_detectors, tmp_path / "log") as server:
         log = server.log.read_text()
     for name in NAMES:
         assert name in log
-    config = (exported / "detector" / "config.pbtxt").read_text()
+    config = (exported_detectors / "detector" / "config.pbtxt").read_text()
     assert config.count("optional: true") == 3
     assert 'data_type: TYPE_INT64 dims: [ 100 ] label_filename: "labels.txt"' in config
 
@@ -222,14 +215,10 @@ def test_no_price_is_told_where_nothing_is_right() -> None:
 # --- The command -----------------------------------------------------------------------------
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [str(BIN / "crossrun-export"), "detector", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_the_command_exports_with_thresholds_of_its_own(tmp_path: Path) -> None:
     """They are the graph's defaults, and a line tells that it finds the same as Keras."""
-    done = run("--output", tmp_path, "--score-threshold", "0.9", "--max-detections", "7")
+    options = ["--score-threshold", "0.9", "--max-detections", "7", "--output", str(tmp_path)]
+    done = run_here(["crossrun-export", "detector", *options])
     assert done.returncode == 0, done.stderr
     assert "objects as Keras in 33 pictures" in done.stderr
     model = tmp_path / "detector" / "1" / "model.onnx"

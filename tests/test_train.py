@@ -7,6 +7,7 @@ import pytest
 
 from crossrun_export import train
 from crossrun_export.scenes import CLASSES, Scene, draw
+from tests.keras_models import eagerly
 
 # Keras writes HDF5 through a protocol that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -17,7 +18,8 @@ NOTES = f"{train.NAME}.json"
 
 def test_training_writes_weights_that_reach_the_figure_beside_them(tmp_path: Path) -> None:
     """Weights load into a fresh model, which measures what the notes say."""
-    top1 = train.train(tmp_path, pictures=32, epochs=1, held_out=20)
+    with eagerly():
+        top1 = train.train(tmp_path, pictures=32, epochs=1, held_out=20)
     notes = json.loads((tmp_path / NOTES).read_text())
     assert sorted(file.name for file in tmp_path.iterdir()) == [NOTES, WEIGHTS]
     assert notes["top1"] == top1

@@ -20,7 +20,8 @@ from crossrun_export.detector.settings import Training, Weights
 from crossrun_export.detector.train import UNFINISHED, train
 from crossrun_export.errors import ExportError
 from crossrun_export.train import HELD_OUT_SEED
-from tests.conftest import BIN
+from tests.conftest import BIN, run_here
+from tests.keras_models import eagerly
 
 # Keras writes HDF5 through a protocol that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -52,7 +53,8 @@ def weights_of(file: Path) -> dict[str, np.ndarray[Any, Any]]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training that nobody ended."""
     output: Path = tmp_path_factory.mktemp("trained")
-    train(few(), SMALL, output, "few")
+    with eagerly():
+        train(few(), SMALL, output, "few")
     return output
 
 
@@ -84,7 +86,8 @@ def test_training_that_was_ended_goes_on_to_the_same_weights(trained: Path, tmp_
     child.wait()
     assert list(backup.iterdir())
     assert not list(tmp_path.glob("*.h5"))
-    train(few(), SMALL, tmp_path, "few")
+    with eagerly():
+        train(few(), SMALL, tmp_path, "few")
     expected, got = (weights_of(one / f"{NAME}.weights.h5") for one in (trained, tmp_path))
     assert expected.keys() == got.keys()
     for name, values in expected.items():
@@ -99,6 +102,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from crossrun_export.detector import train
+from tests.keras_models import eagerly
 from tests.test_train_detector import SMALL, few
 output = Path(sys.argv[1])
 begin = train.Batches.begin
@@ -108,7 +112,8 @@ def waiting(self, epoch):
         (output / "second").touch()
         time.sleep(1000)
 train.Batches.begin = waiting
-train.train(few(), SMALL, output, "few")
+with eagerly():
+    train.train(few(), SMALL, output, "few")
 """
 
 
@@ -183,9 +188,9 @@ def test_weights_that_do_not_fit_are_refused(weights: str, alpha: float, told: s
 def test_the_command_trains_on_a_data_set_and_tells_what_was_reached(tmp_path: Path) -> None:
     """From a folder that `pictures` drew, to weights and a line with both figures."""
     scenes.write_folder(tmp_path / "drawn", 10, seed=3, size=48, objects="several")
-    command = [str(BIN / "crossrun-export"), "train-detector", "--data", str(tmp_path / "drawn")]
-    command += ["--output", str(tmp_path / "out"), "--epochs", "1", "--batch", "4", "--size", "32"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    options = ["--epochs", "1", "--batch", "4", "--size", "32", "--output", str(tmp_path / "out")]
+    words = ["train-detector", "--data", str(tmp_path / "drawn"), *options]
+    done = run_here(["crossrun-export", *words])
     assert done.returncode == 0, done.stderr
     assert "epoch 1/1: loss" in done.stderr
     assert "mAP@0.5" in done.stderr
