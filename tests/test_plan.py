@@ -1,6 +1,7 @@
 """Plans: how one is written, chosen, kept, told and pinned."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,12 @@ import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import cores, plan, plans, providers, spinning, tuning
+from crossrun_server import cores, lanes, plan, plans, providers, spinning, tuning
 from crossrun_server.errors import LoadError
 from crossrun_server.loader import Shared, Source, load
 from crossrun_server.plan import Lane, Plan
 from crossrun_server.scheduler import Tensors
+from crossrun_server.session import Session
 from crossrun_server.spinning import Spin
 from crossrun_server.tuning import Point
 from tests import models
@@ -193,6 +195,38 @@ def test_who_starts_together_measures_once(tmp_path: Path, monkeypatch: pytest.M
     assert len({config.parameters["crossrun.plan"].string_value for config in configs}) == 1
     for one in loaded:
         one.models[1].close()
+
+
+def test_no_other_model_opens_while_one_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models without a plan that load at the same time are opened one after the other."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sources = [Source(tmp_path / name) for name in ("a", "b", "c")]
+    for number, source in enumerate(sources, 2):
+        models.write(tmp_path, source.name, models.scale(number), "max_batch_size: 8")
+    tune, measuring = tuning.tune, list[int]()
+    seen: list[set[int]] = []
+
+    def watched(*arguments: Any) -> tuning.Tuned:
+        measuring.append(threading.get_ident())
+        time.sleep(0.3)  # the others would open theirs now
+        found = tune(*arguments)
+        measuring.remove(threading.get_ident())
+        return found
+
+    def opened(*arguments: Any) -> Session:
+        seen.append(set(measuring) - {threading.get_ident()})
+        return Session(*arguments)
+
+    monkeypatch.setattr(tuning, "tune", watched)
+    monkeypatch.setattr(lanes, "Session", opened)
+    with ThreadPoolExecutor(3) as threads:
+        loaded = threads.map(lambda one: load(one, Shared(providers.parse("cpu"))), sources)
+    for one in loaded:
+        one.models[1].close()
+    assert len(seen) >= 3
+    assert not any(seen)
 
 
 DISTURBED = "the next load measures again"

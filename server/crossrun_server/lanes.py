@@ -47,15 +47,29 @@ def open_lanes(file: Path, placed: Placement, there: int, complete: Complete) ->
     Raises:
         LoadError: see Session; or the plan is none.
     """
+    known = _known(file, placed, there)
+    if known or placed.plan != AUTO:
+        return _open(file, placed, there, complete, known)
+    with plans.measuring():  # or else another model's sessions would be opened meanwhile
+        return _open(file, placed, there, complete, _known(file, placed, there))
+
+
+def _known(file: Path, placed: Placement, there: int) -> Plan | None:
+    """The plan that is pinned or kept; None where one has to be found, or is of no use."""
+    if placed.plan == AUTO:
+        return plans.read(_key(file, placed, there))
+    return plan.parse(placed.plan) if placed.plan else None
+
+
+def _open(
+    file: Path, placed: Placement, there: int, complete: Complete, known: Plan | None
+) -> Opened:
     session = _sessions(file, placed, there)
-    pinned = plan.parse(placed.plan) if placed.plan not in ("", AUTO) else None
-    key = _key(file, placed, there) if placed.plan == AUTO else ""
-    known = pinned or (plans.read(key) if key else None)
     first = _of(session, known.lanes[0]) if known else session(placed.threads.intra_op, None)
     served = complete(first)
     if not (placed.plan and first.assignment.nodes.keys() <= {CPU}):
         return _instances(file, placed, there, served, first)
-    found = known or _found(session, served, there, key)
+    found = known or _found(session, served, there, _key(file, placed, there))
     sessions = tuple(_of(session, lane) for lane in found.lanes)
     sizes = _sizes(sessions, placed, served)
     lanes = (
@@ -72,11 +86,11 @@ def measure(file: Path, placed: Placement, there: int, complete: Complete) -> Tu
     Raises:
         LoadError: see Session; or it does not run on the CPU alone, or not on zeros.
     """
-    session = _sessions(file, placed, there)
-    first = session(there, None)
-    if not first.assignment.nodes.keys() <= {CPU}:
-        raise LoadError(f"plans are for the CPU, and {first.assignment} computes this model")
     with plans.measuring():
+        session = _sessions(file, placed, there)
+        first = session(there, None)
+        if not first.assignment.nodes.keys() <= {CPU}:
+            raise LoadError(f"plans are for the CPU, and {first.assignment} computes this model")
         return _tuned(session, complete(first), there, _key(file, placed, there))
 
 
@@ -114,8 +128,7 @@ def _run(session: Session, served: ServedConfig, sizes: Sequence[int]) -> Run:
 
 def _found(session: Open, served: ServedConfig, there: int, key: str) -> Plan:
     try:
-        with plans.measuring():
-            return plans.read(key) or _tuned(session, served, there, key).plan
+        return _tuned(session, served, there, key).plan
     except LoadError as error:
         log.warning("%s: no plan was measured: %s", served.proto.name, error)
         return Plan((plan.Lane(1, there),))
