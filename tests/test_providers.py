@@ -1,7 +1,6 @@
 """Execution providers: what was asked for runs, or the model does not load and says why.
 
-Each build of onnxruntime has an environment of its own: this one (CPU), .venv-openvino
-(OpenVINO compiled in) and .venv-plugin (OpenVINO as a package beside onnxruntime).
+Each build of onnxruntime has an environment of its own: this one has the CPU's.
 """
 
 import os
@@ -10,78 +9,36 @@ import sys
 from pathlib import Path
 
 import grpc
-import numpy as np
 import onnxruntime
 import pytest
-from google.protobuf import json_format
 
-from crossrun.oip import grpc_service_pb2 as pb
-from crossrun.oip import model_config_pb2 as config_pb
-from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import providers_pb2
 from crossrun.v1.providers_pb2_grpc import ProvidersStub
-from crossrun_server import plugins, providers
+from crossrun_server import providers
 from crossrun_server.errors import LoadError
-from crossrun_server.providers import Provider, Request
 from crossrun_server.session import Session
-from tests import models
-from tests.conftest import BIN, build, serving
+from tests import models, placed
+from tests.conftest import BIN, serving
+from tests.placed import (
+    CPU,
+    CUDA,
+    config_of,
+    listing,
+    placements,
+    refused,
+    running,
+)
 
-CPU, CUDA, OPENVINO = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "OpenVINO"))
 NO_CUDA = f"this build of onnxruntime has no {CUDA}"
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`conv`, which every provider computes, and `determinant`, half of which is the CPU's."""
-    root = tmp_path_factory.mktemp("providers")
-    models.write(root, "conv", models.conv(), "max_batch_size: 4")
-    models.write(root, "determinant", models.determinant(), "max_batch_size: 4")
-    return root
+    """What `placed.write` writes."""
+    return placed.write(tmp_path_factory.mktemp("providers"))
 
 
 PROVIDERS_CPU = "parameters { key: 'providers' value { string_value: 'cpu' } }"
-
-
-def refused(repository: Path, *options: str, environment: Path = BIN) -> str:
-    """Start a server that must not start; gives the last line it wrote."""
-    ended = subprocess.run(
-        [str(environment / "crossrun-serve"), str(repository), "--port", "0", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert ended.returncode == 1, ended.stdout
-    assert ended.stdout == ""
-    return ended.stderr.splitlines()[-1]
-
-
-def placements(address: str, model: str = "") -> dict[str, providers_pb2.Placement]:
-    with grpc.insecure_channel(address) as channel:
-        request = providers_pb2.ListPlacementsRequest(model=model)
-        found = ProvidersStub(channel).ListPlacements(request).placements
-    return {placement.model: placement for placement in found}
-
-
-def running(placed: providers_pb2.Placement) -> dict[str, int]:
-    return {count.provider: count.nodes for count in placed.running}
-
-
-def infer(address: str, model: str, x: np.ndarray) -> np.ndarray:
-    message = pb.ModelInferRequest(model_name=model)
-    message.inputs.add(name="x", datatype="FP32", shape=x.shape)
-    message.raw_input_contents.append(x.tobytes())
-    with grpc.insecure_channel(address) as channel:
-        reply = Stub(channel).ModelInfer(message)
-    return np.frombuffer(reply.raw_output_contents[0], np.float32)
-
-
-def config_of(address: str, model: str) -> config_pb.ModelConfig:
-    with grpc.insecure_channel(address) as channel:
-        reply = Stub(channel).ModelConfig(pb.ModelConfigRequest(name=model))
-    config: config_pb.ModelConfig = reply.config
-    return config
 
 
 # --- Without a GPU ---------------------------------------------------------------------------
@@ -159,16 +116,6 @@ def test_the_command_lists_providers() -> None:
     assert f"{CUDA}           install crossrun[gpu]" in rest
 
 
-def listing(environment: Path, **variables: str) -> str:
-    return subprocess.run(
-        [str(environment / "crossrun-serve"), "--list-providers"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | variables,
-    ).stdout
-
-
 def test_a_model_overrides_the_servers_provider(tmp_path: Path) -> None:
     """A model whose config names the CPU loads where the server's own choice could not run."""
     models.write(tmp_path / "m", "conv", models.conv(), PROVIDERS_CPU)
@@ -190,202 +137,6 @@ def test_each_instance_has_a_session_of_its_own(tmp_path: Path) -> None:
         config = config_of(server.address, "conv")
     assert [running(one) for one in placed] == [{CPU: 3}, {CPU: 3}]
     assert [(g.name, g.count) for g in config.instance_group] == [("pair", 2)]
-
-
-# --- OpenVINO compiled in --------------------------------------------------------------------
-
-
-def test_openvino_computes_what_it_was_asked_to(repository: Path, tmp_path: Path) -> None:
-    """All of one model, half of another; the answers are the CPU's."""
-    x = np.linspace(-1, 1, 3 * 8 * 8, dtype=np.float32).reshape(1, 3, 8, 8)
-    with serving(
-        repository, tmp_path / "log", "--provider", "openvino", environment=build("openvino")
-    ) as server:
-        placed = placements(server.address)
-        got = infer(server.address, "conv", x)
-        log = server.log.read_text()
-    assert running(placed["conv"]) == {OPENVINO: 3}
-    assert running(placed["determinant"]) == {OPENVINO: 1, CPU: 1}
-    assert f"loaded conv version 1 on {OPENVINO} (3 nodes)" in log
-    session = Session(repository / "conv/1/model.onnx", providers.parse("cpu"))
-    np.testing.assert_allclose(got, session.run({"x": x}, ["y"])["y"].ravel(), atol=1e-5)
-
-
-def test_auto_takes_the_best_that_runs(repository: Path, tmp_path: Path) -> None:
-    """In the build with OpenVINO `auto`, the default, is OpenVINO."""
-    with serving(repository, tmp_path / "log", environment=build("openvino")) as server:
-        placed = placements(server.address)["conv"]
-    assert (placed.requested, running(placed)) == ("auto", {OPENVINO: 3})
-
-
-def test_a_config_that_is_sent_back_changes_nothing(repository: Path, tmp_path: Path) -> None:
-    """Who reads the completed configuration and loads the model with it keeps its provider."""
-    explicit = ("--model-control-mode", "explicit", "--load-model", "*")
-    with (
-        serving(repository, tmp_path / "log", *explicit, environment=build("openvino")) as server,
-        grpc.insecure_channel(server.address) as channel,
-    ):
-        before = config_of(server.address, "conv")
-        message = pb.RepositoryModelLoadRequest(model_name="conv")
-        message.parameters["config"].string_param = json_format.MessageToJson(before)
-        Stub(channel).RepositoryModelLoad(message)
-        assert config_of(server.address, "conv") == before
-        assert running(placements(server.address)["conv"]) == {OPENVINO: 3}
-        assert "has no effect" not in server.log.read_text()
-
-
-@pytest.mark.parametrize(
-    ("option", "expected"),
-    [
-        ("device_type=GPU.7", f"{OPENVINO} cannot run here: "),
-        ("colour=red", f"{OPENVINO}: Invalid OpenVINO EP option: colour"),
-        ("num_of_threads=many", f"{OPENVINO} cannot run here: "),
-        ("num_streams=few", f"{OPENVINO} cannot run here: "),
-        ("cache_dir=/proc/nowhere", f"onnxruntime cannot load model.onnx on {OPENVINO}: "),
-    ],
-)
-def test_a_device_or_option_that_is_not_there_is_named(
-    option: str, expected: str, repository: Path
-) -> None:
-    """Neither a missing device nor an option that is wrong ends on the CPU in silence."""
-    line = refused(
-        repository, "--provider", "openvino", "--provider-option", f"openvino.{option}",
-        environment=build("openvino"),
-    )  # fmt: skip
-    assert f"failed to load 'conv': version 1: {expected}" in line
-
-
-def test_an_unknown_option_is_refused_beside_a_fallback(repository: Path) -> None:
-    """That another provider is named after it excuses a missing device, no mistyped option."""
-    line = refused(
-        repository, "--provider", "openvino,cpu", "--provider-option", "openvino.colour=red",
-        environment=build("openvino"),
-    )  # fmt: skip
-    assert "Invalid OpenVINO EP option: colour" in line
-
-
-BF16 = '{"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}'
-BF16_CONFIG = """
-max_batch_size: 4
-parameters { key: "providers" value { string_value: "openvino" } }
-parameters { key: "openvino.load_config" value { string_value: '%s' } }
-"""
-
-
-def test_openvino_computes_in_bf16_where_it_is_told_to(tmp_path: Path) -> None:
-    """Its option reaches it as JSON, from either side: answers have 8 bits of precision, not 24."""
-    if not {"avx512_bf16", "amx_bf16"} & set(Path("/proc/cpuinfo").read_text().split()):
-        pytest.skip("a processor without instructions for bf16, on which OpenVINO keeps to fp32")
-    environment = build("openvino")
-    models.write(tmp_path / "m", "conv", models.conv(), "max_batch_size: 4")
-    models.write(tmp_path / "m", "bf16", models.conv(), BF16_CONFIG % BF16)
-    x = np.linspace(0.1, 1, 3 * 64, dtype=np.float32).reshape(1, 3, 8, 8)
-    chosen = ["--provider", "openvino"]
-    with serving(tmp_path / "m", tmp_path / "log", *chosen, environment=environment) as server:
-        fp32, by_config = (infer(server.address, name, x) for name in ("conv", "bf16"))
-    chosen += ["--provider-option", f"openvino.load_config={BF16}"]
-    with serving(tmp_path / "m", tmp_path / "log", *chosen, environment=environment) as server:
-        by_option = infer(server.address, "conv", x)
-    assert np.array_equal(by_config, by_option)
-    assert not np.array_equal(fp32, by_option)
-    assert np.allclose(fp32, by_option, rtol=2**-6)
-
-
-X = np.linspace(-1, 1, 3 * 8 * 8, dtype=np.float32).reshape(1, 3, 8, 8)
-
-
-def answer_of_openvino(repository: Path, log: Path, *options: str) -> np.ndarray:
-    """What `conv` answers with options of the provider, all of it on OpenVINO."""
-    chosen = ["--provider", "openvino"]
-    for option in options:
-        chosen += ["--provider-option", f"openvino.{option}"]
-    with serving(repository, log, *chosen, environment=build("openvino")) as server:
-        assert running(placements(server.address)["conv"]) == {OPENVINO: 3}
-        return infer(server.address, "conv", X)
-
-
-def test_openvino_answers_the_same_with_other_threads(repository: Path, tmp_path: Path) -> None:
-    """How many threads and streams it computes with changes nothing of what it computes."""
-    plain = answer_of_openvino(repository, tmp_path / "log")
-    options = ("num_of_threads=1", "num_streams=2")
-    assert np.array_equal(plain, answer_of_openvino(repository, tmp_path / "log", *options))
-
-
-def test_openvino_keeps_what_it_compiled(tmp_path: Path) -> None:
-    """One file in the folder; later loads answer right, be it damaged or of other weights."""
-    for scale in (1, 2):
-        models.write(tmp_path / f"x{scale}", "conv", models.conv(scale), "max_batch_size: 4")
-    cache, log = tmp_path / "new" / "cache", tmp_path / "log"
-    option = f"cache_dir={cache}"
-    first = answer_of_openvino(tmp_path / "x1", log, option)
-    (kept,) = cache.iterdir()
-    assert kept.stat().st_size > 1000
-    assert np.allclose(2 * first, answer_of_openvino(tmp_path / "x2", log, option))
-    kept.chmod(0o600)
-    kept.write_bytes(b"damaged")
-    assert np.array_equal(first, answer_of_openvino(tmp_path / "x1", log, option))
-
-
-# --- Plugins ---------------------------------------------------------------------------------
-
-
-def test_a_plugin_is_found_and_runs_or_says_why(repository: Path, tmp_path: Path) -> None:
-    """onnxruntime-ep-openvino beside plain onnxruntime: devices and nodes, or a reason."""
-    environment = build("plugin")
-    text = listing(environment)
-    if OPENVINO in text.partition("Installed, cannot run:")[0]:
-        options = ("--provider", "openvino")
-        with serving(repository, tmp_path / "log", *options, environment=environment) as server:
-            assert OPENVINO in running(placements(server.address)["conv"])
-        return
-    assert "plugin: onnxruntime-ep-openvino" in text
-    line = refused(repository, "--provider", "openvino", environment=environment)
-    assert f"{OPENVINO} cannot run here: onnxruntime-ep-openvino" in line
-    assert line.endswith("is installed and found no device that it supports")
-
-
-@pytest.fixture
-def fake_plugin(tmp_path: Path) -> Path:
-    """A package that calls itself a plugin and whose library is not there."""
-    package = tmp_path / "site" / "onnxruntime_ep_fake"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text(
-        "def get_library_path(): return '/nowhere/libfake.so'\n"
-        "def get_ep_names(): return ['FakeExecutionProvider']\n"
-    )
-    info = tmp_path / "site" / "onnxruntime_ep_fake-1.2.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: onnxruntime-ep-fake\nVersion: 1.2\n"
-    )
-    return package.parent
-
-
-@pytest.fixture
-def cpu_as_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU provider, whose device onnxruntime lists as it lists those of plugins."""
-    monkeypatch.setattr(plugins, "_registered", lambda: {CPU: ("onnxruntime-ep-cpu 1.0", "")})
-    monkeypatch.setattr(onnxruntime, "get_available_providers", list)
-
-
-@pytest.mark.usefixtures("cpu_as_a_plugin")
-def test_a_plugins_device_is_chosen_by_its_type(repository: Path) -> None:
-    """A session is made with the device asked for; one that there is not is named."""
-    file = repository / "conv/1/model.onnx"
-    for options in ({}, {"device_type": "cpu"}):
-        wanted = Request((Provider(CPU, options),))
-        assert Session(file, wanted).assignment.nodes == {CPU: 3}
-    told = "onnxruntime-ep-cpu 1.0 has no device_type 'NPU' here; it has CPU"
-    with pytest.raises(LoadError, match=told):
-        Session(file, Request((Provider(CPU, {"device_type": "NPU"}),)))
-
-
-def test_a_plugin_that_cannot_be_loaded_is_listed_with_the_reason(fake_plugin: Path) -> None:
-    """A broken plugin is named with its version and what is wrong; the others are not harmed."""
-    text = listing(BIN, PYTHONPATH=str(fake_plugin))
-    assert "fake           FakeExecutionProvider           plugin: onnxruntime-ep-fake 1.2" in text
-    assert "/nowhere/libfake.so: cannot open shared object file" in text
-    assert CPU in text.partition("Installed, cannot run:")[0]
 
 
 # --- A GPU, where there is one ---------------------------------------------------------------
