@@ -94,6 +94,12 @@ def compare(
     apart: Annotated[
         float, typer.Option(min=0, help="Percent that two runs of the same thing lie apart.")
     ] = APART,
+    relative_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET", help="Compare multiples of what this one took in each file."
+        ),
+    ] = None,
     markdown: Annotated[
         Path | None,
         typer.Option(help="Write GitHub's Markdown here; - for stdout, without tables."),
@@ -109,7 +115,11 @@ def compare(
 
     conditions = _conditions(fail_if or [])
     compared = compare_(
-        store.read(before), store.read(after), apart=apart, allow_unlike=allow_unlike
+        store.read(before),
+        store.read(after),
+        apart=apart,
+        allow_unlike=allow_unlike,
+        reference=relative_to,
     )
     broken = {condition: compared.broken(condition) for condition in conditions}
     tables = comparison.tables(compared, broken, (before.name, after.name))

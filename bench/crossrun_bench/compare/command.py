@@ -13,6 +13,7 @@ import numpy as np
 
 from crossrun_bench.compare.bootstrap import mean_difference, percentile_ratios, rate_ratio
 from crossrun_bench.compare.likeness import Pair, check_kinds, differing, unlike
+from crossrun_bench.compare.relative import moved, relative
 from crossrun_bench.compare.series import series
 from crossrun_bench.compare.verdicts import METRICS, Change
 from crossrun_bench.errors import BenchError
@@ -43,6 +44,7 @@ class Compared:
     unlike: list[Pair]
     differing: list[Pair]
     alone: tuple[list[str], list[str]]  # what only one file holds: of before, of after
+    reference: str | None  # the target of which speeds are multiples
     apart: float  # percent that two runs of the same thing lie apart
     changes: list[Change]
 
@@ -58,11 +60,26 @@ class Compared:
         return [change for change in about if condition.broken(change)]
 
 
-def compare(before: Result, after: Result, *, apart: float, allow_unlike: bool) -> Compared:
-    """All changes from `before` to `after`; two runs of the same thing lie `apart` percent apart.
+def compare(
+    before: Result,
+    after: Result,
+    *,
+    apart: float,
+    allow_unlike: bool,
+    reference: str | None = None,
+) -> Compared:
+    """All changes from `before` to `after`.
 
-    BenchError for two kinds of results, for machines or models that are not alike unless that is
-    allowed, and where the files have nothing in common.
+    Args:
+        before: a result.
+        after: another of the same command.
+        apart: percent that two runs of the same thing lie apart.
+        allow_unlike: whether machines and models may differ.
+        reference: the target whose multiples speeds are; none for milliseconds.
+
+    Raises:
+        BenchError: the results are of two kinds, or unlike; the files have nothing in common, or
+            no such reference.
     """
     check_kinds(before, after)
     differences = unlike(before, after)
@@ -70,12 +87,16 @@ def compare(before: Result, after: Result, *, apart: float, allow_unlike: bool) 
         named = "; ".join(f"{name}: {a} and {b}" for name, a, b in differences)
         raise BenchError(f"not alike, see --allow-unlike: {named}")
     a, b = series(before), series(after)
+    also = differing(before, after)
+    if reference:
+        also += moved(a, b, reference)
+        a, b = relative(a, reference), relative(b, reference)
     changes = [c for key in a if key in b for c in _speeds(key, a[key], b[key], apart / 100)]
     changes += [*_scenarios(before, after), *_answers(before, after)]
     if not changes:
         raise BenchError("nothing to compare: the files share no target at the same setting")
     alone = _only(a, b), _only(b, a)
-    return Compared(before, after, differences, differing(before, after), alone, apart, changes)
+    return Compared(before, after, differences, also, alone, reference, apart, changes)
 
 
 def _only(own: Iterable[Key], other: Iterable[Key]) -> list[str]:
@@ -83,7 +104,7 @@ def _only(own: Iterable[Key], other: Iterable[Key]) -> list[str]:
 
 
 def _speeds(key: Key, a: Series, b: Series, apart: float) -> list[Change]:
-    changes = _latencies(key, a, b, apart) if a.rounds and b.rounds else []
+    changes = _latencies(key, a, b, apart) if a.answered and b.answered else []
     ratio = rate_ratio(a.rates, b.rates, apart)
     return [*changes, _speed(key, "throughput", (_rate(a), _rate(b)), ratio)]
 
@@ -91,7 +112,7 @@ def _speeds(key: Key, a: Series, b: Series, apart: float) -> list[Change]:
 def _latencies(key: Key, a: Series, b: Series, apart: float) -> list[Change]:
     points = list(_POINTS.values())
     times = zip(_times(a, points), _times(b, points), strict=True)
-    ratios = percentile_ratios(a.rounds, b.rounds, points, apart)
+    ratios = percentile_ratios(a.answered, b.answered, points, apart)
     return [
         _speed(key, name, pair, ratio)
         for name, pair, ratio in zip(_POINTS, times, ratios, strict=True)
@@ -104,7 +125,7 @@ def _rate(series: Series) -> float:
 
 
 def _times(series: Series, points: Sequence[int]) -> list[float]:
-    return [float(ms) for ms in np.percentile(np.concatenate(series.rounds), points)]
+    return [float(time) for time in np.percentile(np.concatenate(series.answered), points)]
 
 
 def _speed(key: Key, metric: str, values: tuple[float, float], ratio: Ratio) -> Change:

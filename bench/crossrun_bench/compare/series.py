@@ -29,8 +29,16 @@ if TYPE_CHECKING:
 class Series:
     """What one target answered at one setting."""
 
-    rounds: list[NDArray[Any]]  # milliseconds of each request; none where they were only counted
+    numbers: list[int]  # of the rounds
+    rounds: list[
+        NDArray[Any]
+    ]  # milliseconds of each request; no rounds where they were only counted
     rates: NDArray[Any]  # a row (pictures answered, seconds) for each round
+
+    @property
+    def answered(self) -> list[NDArray[Any]]:
+        """The rounds in which a request was answered, and timed."""
+        return [times for times in self.rounds if len(times)]
 
 
 def series(result: Result) -> dict[Key, Series]:
@@ -55,11 +63,12 @@ def _name(target: TargetLatency) -> str:
 def _turns(target: str, turns: Sequence[Turn]) -> dict[Key, Series]:
     found = {}
     for batch in dict.fromkeys(turn.batch for turn in turns):
-        counted = [t.ns[t.warmup :] for t in turns if t.batch == batch and t.warmup < len(t.ns)]
-        rounds = [np.asarray(ns) / 1e6 for ns in counted]
+        counted = [t for t in turns if t.batch == batch and t.warmup < len(t.ns)]
+        rounds = [np.asarray(t.ns[t.warmup :]) / 1e6 for t in counted]
         rates = [(batch * len(ms), ms.sum() / 1e3) for ms in rounds]
         if rounds:
-            found[target, f"batch {batch}"] = Series(rounds, np.asarray(rates))
+            numbers = [turn.round for turn in counted]
+            found[target, f"batch {batch}"] = Series(numbers, rounds, np.asarray(rates))
     return found
 
 
@@ -69,10 +78,11 @@ def _loads(target: LoadTarget) -> dict[Key, Series]:
     planned = [turn for turn in target.turns if not turn.probe]
     for load in dict.fromkeys(map(_load, planned)):
         turns = [turn for turn in planned if _load(turn) == load]
-        rounds = [np.asarray(turn.us) / 1e3 for turn in turns if turn.us]
+        rounds = [np.asarray(turn.us) / 1e3 for turn in turns]
         rates = [(len(turn.us), turn.wall_ns / 1e9) for turn in turns]
-        if rounds:
-            found[target.target, load] = Series(rounds, np.asarray(rates))
+        if any(turn.us for turn in turns):
+            numbers = [turn.round for turn in turns]
+            found[target.target, load] = Series(numbers, rounds, np.asarray(rates))
     return found
 
 
@@ -89,7 +99,7 @@ def _alone(provider: ProviderThroughput) -> dict[Key, Series]:
         turns = [turn for turn in provider.alone if _key(provider, turn) == key]
         rounds = [np.asarray(turn.ns) / 1e6 for turn in turns]
         rates = [(t.batch * len(t.ns), sum(t.ns) / t.callers / 1e9) for t in turns]
-        found[key] = Series(rounds, np.asarray(rates))
+        found[key] = Series([turn.round for turn in turns], rounds, np.asarray(rates))
     return found
 
 
@@ -105,5 +115,7 @@ def _served(provider: ProviderThroughput) -> dict[Key, Series]:
         turns = [turn for turn in provider.served if turn.batch == batch]
         rates = [(batch * turn.answered, turn.wall_ns / 1e9) for turn in turns]
         if any(turn.answered for turn in turns):
-            found[f"{provider.provider} served", f"batch {batch}"] = Series([], np.asarray(rates))
+            numbers = [turn.round for turn in turns]
+            key = f"{provider.provider} served", f"batch {batch}"
+            found[key] = Series(numbers, [], np.asarray(rates))
     return found

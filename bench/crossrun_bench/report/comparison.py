@@ -10,6 +10,7 @@ from crossrun_bench.report import figures
 from crossrun_bench.report.table import Table, noisy
 from crossrun_bench.results.load import LoadResult
 from crossrun_bench.results.loadgen import LoadGenResult
+from crossrun_bench.stats import Ratio
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ SPEEDS = (
     "(hierarchical bootstrap). They show how much one run varies, and nothing of what differs "
     "between two runs of the same thing; for that they are widened by {apart} (--apart), squares "
     "added. On a host that others share two runs may lie further apart than that."
+)
+RELATIVE = (
+    "A and B: times by the median time of {0}, rates by its rate, both of the same round; what "
+    "slowed all of a machine is in both. What {0} itself took stands below."
 )
 ANSWERS = "Intervals of top1 and agreement: pictures drawn again, the same in both files."
 VERDICTS = (
@@ -46,13 +51,14 @@ def tables(
 
 
 def _changes(compared: Compared, names: tuple[str, str]) -> Table:
-    rows = tuple(map(_row, compared.changes))
+    rows = tuple(_row(change, compared.reference) for change in compared.changes)
     groups = tuple(len(list(group)) for _, group in groupby(rows, lambda row: row[:2]))
-    heading = f"B, {names[1]}, against A, {names[0]}"
+    multiples = f", in multiples of {label(compared.reference)}" if compared.reference else ""
+    heading = f"B, {names[1]}, against A, {names[0]}{multiples}"
     return Table(heading, COLUMNS, rows, _notes(compared), groups, warnings=_warnings(compared))
 
 
-def _row(change: Change) -> Row:
+def _row(change: Change, reference: str | None) -> Row:
     bounds = figures.NONE
     if change.low is not None and change.high is not None:
         bounds = f"{change.low:+.1f} to {change.high:+.1f}"
@@ -60,17 +66,19 @@ def _row(change: Change) -> Row:
         label(change.target),
         change.setting,
         change.metric.name,
-        _value(change, change.before),
-        _value(change, change.after),
+        _value(change, change.before, reference),
+        _value(change, change.after, reference),
         _amount(change),
         bounds,
         change.verdict,
     )
 
 
-def _value(change: Change, value: float) -> str:
+def _value(change: Change, value: float, reference: str | None) -> str:
     if change.metric.unit == "points":
         return figures.percent(value)
+    if reference:
+        return figures.times(Ratio(value, None, None))
     if change.metric.name == "throughput":
         return f"{figures.rate(value)}/s"
     return f"{figures.plain(value)} ms"
@@ -84,9 +92,10 @@ def _notes(compared: Compared) -> tuple[str, ...]:
     units = {change.metric.unit for change in compared.changes}
     speeds = [SPEEDS.format(apart=f"{compared.apart:.3g} %")] if "%" in units else []
     answers = [ANSWERS] if "points" in units else []
+    reference = [RELATIVE.format(label(compared.reference))] if compared.reference else []
     alone = zip("AB", compared.alone, strict=True)
     only = [f"Only in {name}: {'; '.join(keys)}." for name, keys in alone if keys]
-    return (*speeds, *answers, VERDICTS, *only)
+    return (*reference, *speeds, *answers, VERDICTS, *only)
 
 
 def _warnings(compared: Compared) -> tuple[str, ...]:
