@@ -1,8 +1,8 @@
 """Results as files and as reports, on made-up values."""
 
 import dataclasses
-import gzip
 import json
+import lzma
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -25,7 +25,7 @@ from tests.conftest import ROOT, Command
 
 MACHINE = machine.describe()
 INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 10)
-STUDY = ROOT / "bench" / "study.json.gz"
+STUDY = ROOT / "bench" / "study.json.xz"
 MILLISECONDS = {"keras-predict": 80.0, "tf-function": 20.0, "onnxruntime": 8.0}
 
 
@@ -136,14 +136,14 @@ def test_a_text_that_asks_for_what_is_not_there_is_left_alone(text: str, expecte
 
 
 def test_a_packed_file_is_read(tmp_path: Path) -> None:
-    """As gzip packs it; half of one is damaged, and so is what is no such file."""
-    packed = gzip.compress(json.dumps(store.to_document(latency())).encode())
-    file = tmp_path / "r.json.gz"
+    """As xz packs it; half of one is damaged, and so is what is no such file."""
+    packed = lzma.compress(json.dumps(store.to_document(latency())).encode())
+    file = tmp_path / "r.json.xz"
     file.write_bytes(packed)
     assert isinstance(store.read(file), LatencyResult)
     for broken in (packed[: len(packed) // 2], b"{}", packed[:20] + b"x" + packed[21:]):
         file.write_bytes(broken)
-        with pytest.raises(BenchError, match=r"r\.json\.gz: damaged"):
+        with pytest.raises(BenchError, match=r"r\.json\.xz: damaged"):
             store.read(file)
 
 
@@ -155,8 +155,10 @@ def test_the_tables_of_our_documents_are_those_of_the_study(name: str, study: li
 
 
 def test_our_report_is_that_of_the_study(study: list[Result]) -> None:
-    """The one that the README links."""
-    assert (ROOT / "bench" / "report.md").read_text() == markdown.render(study)
+    """The one that the README links, and its pictures are there."""
+    folder = ROOT / "bench" / "report-pictures"
+    assert (ROOT / "bench" / "report.md").read_text() == markdown.render(study, folder.name)
+    assert len(list(folder.iterdir())) == 6
 
 
 def test_pictures_of_a_folder_stand_at_the_end(tmp_path: Path, run: Command) -> None:
@@ -280,6 +282,19 @@ def test_a_slower_runtime_is_called_slower() -> None:
     """The page would not turn a loss into a win."""
     first = headlines.headlines([latency({"tf-function": 10.0, "onnxruntime": 20.0})])[0]
     assert first.sentence == "ONNX Runtime answers 2.0× slower than tf.function"  # noqa: RUF001
+
+
+def test_the_page_is_named_after_its_first_result() -> None:
+    """Later results that say the same of something else neither replace it nor move it."""
+    others = [latency({"tf-function": 10.0, "onnxruntime": 5.0}), accuracy(), latency()]
+    page = html.render([latency(), *others])
+    assert "<h1>ONNX Runtime answers 2.5× faster than tf.function</h1>" in page  # noqa: RUF001
+
+
+def test_a_small_difference_is_told_to_the_hundredth() -> None:
+    """1.0 times as fast would say nothing."""
+    first = headlines.headlines([latency({"tf-function": 10.4, "onnxruntime": 10.0}, 0.001)])[0]
+    assert first.sentence == "ONNX Runtime answers 1.04× faster than tf.function"  # noqa: RUF001
 
 
 class Fetched(HTMLParser):

@@ -5,10 +5,9 @@ Knows nothing of how values are measured or shown.
 
 from __future__ import annotations
 
-import gzip
 import json
+import lzma
 import os
-import zlib
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,11 +81,11 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def read_text(path: Path) -> str:
-    """What a file says, one that ends in .gz once it is unpacked; BenchError where none does."""
+    """What a file says, one that ends in .xz once it is unpacked; BenchError where none does."""
     try:
         data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        return (lzma.decompress(data) if path.suffix == ".xz" else data).decode()
+    except lzma.LZMAError as error:
         raise BenchError(f"{path}: damaged: {error}") from error
     except OSError as error:
         raise BenchError(f"{path}: cannot be read: {error.strerror}") from error

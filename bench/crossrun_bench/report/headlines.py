@@ -96,7 +96,8 @@ def _speed(subject: str, baseline: str, ratio: Ratio, detail: str) -> Headline:
     if ratio.low is not None and ratio.high is not None and ratio.low < 1 < ratio.high:
         return _unclear(subject, baseline, ratio, detail)
     word, shown = ("faster", ratio) if ratio.value >= 1 else ("slower", ratio.inverse())
-    figure = f"{shown.value:.1f}×"  # noqa: RUF001 - the sign for times
+    places = 1 if shown.value >= 1.1 else 2
+    figure = f"{shown.value:.{places}f}×"  # noqa: RUF001 - the sign for times
     caption = f"{word} than {baseline}"
     bounds = figures.interval(shown)
     detail += f", 95 % interval {bounds}" if bounds else ""

@@ -62,7 +62,10 @@ def render(results: Sequence[Result], pictures: Pictures = ()) -> str:
 
 def _first_of_each(found: Sequence[Headline]) -> list[Headline]:
     """Of several results that say the same thing the first; the tables have the others."""
-    return list({headline.caption: headline for headline in reversed(found)}.values())[::-1]
+    kept: dict[str, Headline] = {}
+    for headline in found:
+        kept.setdefault(headline.caption, headline)
+    return list(kept.values())
 
 
 def _machine_line(result: Result) -> str:
