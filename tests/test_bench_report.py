@@ -286,7 +286,11 @@ def test_a_slower_runtime_is_called_slower() -> None:
 
 def test_the_page_is_named_after_its_first_result() -> None:
     """Later results that say the same of something else neither replace it nor move it."""
-    others = [latency({"tf-function": 10.0, "onnxruntime": 5.0}), accuracy(), latency()]
+    others: list[Result] = [
+        latency({"tf-function": 10.0, "onnxruntime": 5.0}),
+        accuracy(),
+        latency(),
+    ]
     page = html.render([latency(), *others])
     assert "<h1>ONNX Runtime answers 2.5× faster than tf.function</h1>" in page  # noqa: RUF001
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from crossrun_bench import shared_memory
+from crossrun_bench.core_to_core import core_to_core
 from crossrun_bench.piped import Piped, piped
 from crossrun_bench.results.latency import Turn
 
@@ -65,8 +66,9 @@ def interleaved(
         if number > pace.least and time.monotonic() - begin > pace.seconds:
             return
         for child in children:
+            apart = core_to_core()
             time.sleep(REST_S)
             reply = child.ask(do="turn", batch=batch, seconds=seconds)
             ns = tuple(reply["ns"])
             warmup = reply["warmup"] if number else len(ns)
-            yield child, Turn(batch, number, reply["started_ns"], warmup, ns)
+            yield child, Turn(batch, number, reply["started_ns"], warmup, ns, apart)

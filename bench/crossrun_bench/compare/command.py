@@ -13,6 +13,7 @@ import numpy as np
 
 from crossrun_bench.compare.bootstrap import mean_difference, percentile_ratios, rate_ratio
 from crossrun_bench.compare.likeness import Pair, check_kinds, differing, unlike
+from crossrun_bench.compare.placed import left_out, together
 from crossrun_bench.compare.relative import moved, relative
 from crossrun_bench.compare.series import series
 from crossrun_bench.compare.verdicts import METRICS, Change
@@ -44,6 +45,7 @@ class Compared:
     unlike: list[Pair]
     differing: list[Pair]
     alone: tuple[list[str], list[str]]  # what only one file holds: of before, of after
+    left_out: str | None  # which rounds are not compared, as a sentence
     reference: str | None  # the target of which speeds are multiples
     apart: float  # percent that two runs of the same thing lie apart
     changes: list[Change]
@@ -86,7 +88,8 @@ def compare(
     if differences and not allow_unlike:
         named = "; ".join(f"{name}: {a} and {b}" for name, a, b in differences)
         raise BenchError(f"not alike, see --allow-unlike: {named}")
-    a, b = series(before), series(after)
+    every = series(before), series(after)
+    a, b = used = together(*every)
     also = differing(before, after)
     if reference:
         also += moved(a, b, reference)
@@ -95,8 +98,9 @@ def compare(
     changes += [*_scenarios(before, after), *_answers(before, after)]
     if not changes:
         raise BenchError("nothing to compare: the files share no target at the same setting")
-    alone = _only(a, b), _only(b, a)
-    return Compared(before, after, differences, also, alone, reference, apart, changes)
+    alone = _only(*every), _only(*reversed(every))
+    some = left_out(*every, used)
+    return Compared(before, after, differences, also, alone, some, reference, apart, changes)
 
 
 def _only(own: Iterable[Key], other: Iterable[Key]) -> list[str]:

@@ -5,18 +5,18 @@ What slows the whole machine, a host that others share above all, slows both, an
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossrun_bench.compare.series import Series
 from crossrun_bench.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from crossrun_bench.compare.likeness import Pair
-    from crossrun_bench.compare.series import Key
+    from crossrun_bench.compare.series import Key, Series
 
 
 def relative(found: Mapping[Key, Series], reference: str) -> dict[Key, Series]:
@@ -62,11 +62,13 @@ def _at(own: Mapping[str, Series], setting: str, reference: str) -> Series:
 
 def _by(series: Series, reference: Series) -> Series:
     pairs = list(_pairs(series, reference))
-    timed = pairs if series.rounds and reference.rounds else []
-    rounds = [series.rounds[i] / np.median(reference.rounds[j]) for i, j in timed]
-    answered, seconds = reference.rates.T
-    rates = [series.rates[i] * (1, answered[j] / seconds[j]) for i, j in pairs]
-    return Series([series.numbers[i] for i, _ in pairs], rounds, np.asarray(rates))
+    kept = series.only([i for i, _ in pairs])
+    timed = zip(kept.rounds, pairs, strict=True) if kept.rounds and reference.rounds else ()
+    rounds = [times / np.median(reference.rounds[j]) for times, (_, j) in timed]
+    answered, seconds = reference.rates[[j for _, j in pairs]].T
+    counts, spent = kept.rates.T
+    rates = np.stack([counts, spent * answered / seconds], axis=1)
+    return replace(kept, rounds=rounds, rates=rates)
 
 
 def _pairs(series: Series, reference: Series) -> Iterator[tuple[int, int]]:

@@ -34,11 +34,21 @@ class Series:
         NDArray[Any]
     ]  # milliseconds of each request; no rounds where they were only counted
     rates: NDArray[Any]  # a row (pictures answered, seconds) for each round
+    trips: list[int | None]  # nanoseconds from core to core and back before each round, where known
 
     @property
     def answered(self) -> list[NDArray[Any]]:
         """The rounds in which a request was answered, and timed."""
         return [times for times in self.rounds if len(times)]
+
+    def only(self, places: Sequence[int]) -> Series:
+        """Some of its rounds, by where they stand."""
+        return Series(
+            [self.numbers[i] for i in places],
+            [self.rounds[i] for i in places] if self.rounds else [],
+            self.rates[list(places)],
+            [self.trips[i] for i in places],
+        )
 
 
 def series(result: Result) -> dict[Key, Series]:
@@ -68,7 +78,8 @@ def _turns(target: str, turns: Sequence[Turn]) -> dict[Key, Series]:
         rates = [(batch * len(ms), ms.sum() / 1e3) for ms in rounds]
         if rounds:
             numbers = [turn.round for turn in counted]
-            found[target, f"batch {batch}"] = Series(numbers, rounds, np.asarray(rates))
+            trips = [turn.core_to_core_ns for turn in counted]
+            found[target, f"batch {batch}"] = Series(numbers, rounds, np.asarray(rates), trips)
     return found
 
 
@@ -82,7 +93,8 @@ def _loads(target: LoadTarget) -> dict[Key, Series]:
         rates = [(len(turn.us), turn.wall_ns / 1e9) for turn in turns]
         if any(turn.us for turn in turns):
             numbers = [turn.round for turn in turns]
-            found[target.target, load] = Series(numbers, rounds, np.asarray(rates))
+            trips = [turn.core_to_core_ns for turn in turns]
+            found[target.target, load] = Series(numbers, rounds, np.asarray(rates), trips)
     return found
 
 
@@ -99,7 +111,8 @@ def _alone(provider: ProviderThroughput) -> dict[Key, Series]:
         turns = [turn for turn in provider.alone if _key(provider, turn) == key]
         rounds = [np.asarray(turn.ns) / 1e6 for turn in turns]
         rates = [(t.batch * len(t.ns), sum(t.ns) / t.callers / 1e9) for t in turns]
-        found[key] = Series([turn.round for turn in turns], rounds, np.asarray(rates))
+        numbers = [turn.round for turn in turns]
+        found[key] = Series(numbers, rounds, np.asarray(rates), [None] * len(turns))
     return found
 
 
@@ -117,5 +130,5 @@ def _served(provider: ProviderThroughput) -> dict[Key, Series]:
         if any(turn.answered for turn in turns):
             numbers = [turn.round for turn in turns]
             key = f"{provider.provider} served", f"batch {batch}"
-            found[key] = Series(numbers, [], np.asarray(rates))
+            found[key] = Series(numbers, [], np.asarray(rates), [None] * len(turns))
     return found

@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from crossrun_bench import machine
+from crossrun_bench.core_to_core import core_to_core
 from crossrun_bench.load import arrivals
 from crossrun_bench.load.counting import PARTS, WINDOWS
 from crossrun_bench.results.load import LoadTurn
@@ -36,21 +37,23 @@ def taken(
     generators: Sequence[Piped], server: Running, load: Load, time: Time, number: int
 ) -> LoadTurn:
     """Ask the server; BenchError where it answers wrong."""
-    pid = server.pid
+    pid, apart = server.pid, core_to_core()
     before = machine.cpu_ns(pid) if pid else 0
     found = merged(_asked(generators, server, load, time, number))
     cpu = max(0, machine.cpu_ns(pid) - before) if pid else None
-    return kept(found, load, number, cpu, machine.rss(pid) if pid else None)
+    turn = kept(found, load, number, cpu, machine.rss(pid) if pid else None)
+    return replace(turn, core_to_core_ns=apart)
 
 
 def alone(child: Piped, load: Load, time: Time, number: int) -> LoadTurn:
     """By a process that asks itself: it has no generator, and all its CPU time is for answers."""
-    (part,) = _parts(load, time, number, 1)
+    (part,), apart = _parts(load, time, number, 1), core_to_core()
     found = child.ask(do="turn", warm=time.warm, seconds=time.counted, **part)
     # What it takes within the counted time goes to what is answered within it.
     found["served"] = len(found["us"]) if load.rate is None else sum(found["ended"])
     cpu, rss = found["cpu_ns"], found["rss_bytes"]
-    return kept(found | {"cpu_ns": 0}, load, number, cpu, rss)
+    turn = kept(found | {"cpu_ns": 0}, load, number, cpu, rss)
+    return replace(turn, core_to_core_ns=apart)
 
 
 def _asked(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.report.table import INTERVALS, SAME_PIXELS, Table, noisy
+from crossrun_bench.report.table import INTERVALS, SAME_PIXELS, Table, doubts
 from crossrun_bench.summary import accuracy_rows, precision_rows
 from crossrun_bench.targets import ENCODED, label
 
@@ -61,7 +61,7 @@ def precision(result: PrecisionResult) -> Table:
     detectors = (DETECTORS,) if any(some) and not all(some) else ()
     notes = (INTERVALS, *version, *caveats, *detectors)
     groups = tuple(map(len, found))
-    return Table(heading, PRECISION_COLUMNS, rows, notes, groups, warnings=noisy(result))
+    return Table(heading, PRECISION_COLUMNS, rows, notes, groups, warnings=doubts(result))
 
 
 def _caveats(source: Precisions) -> list[str]:

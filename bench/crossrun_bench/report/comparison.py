@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossrun_bench.compare.verdicts import NOISE
 from crossrun_bench.report import figures
-from crossrun_bench.report.table import Table, noisy
+from crossrun_bench.report.table import Table, doubts
 from crossrun_bench.results.load import LoadResult
 from crossrun_bench.results.loadgen import LoadGenResult
 from crossrun_bench.stats import Ratio
@@ -103,9 +103,10 @@ def _warnings(compared: Compared) -> tuple[str, ...]:
     pairs = "; ".join(f"{name}: {a} and {b}" for name, a, b in compared.unlike)
     unlike = [f"Not alike, as --allow-unlike allows: {pairs}."] if pairs else []
     sides = [("A", compared.before), ("B", compared.after)]
-    noise = [f"{name}: {text}" for name, result in sides for text in noisy(result)]
+    noise = [f"{name}: {text}" for name, result in sides for text in doubts(result)]
     errors = [f"{name}: {text}" for name, result in sides for text in _errors(result)]
-    return (*unlike, *noise, *errors)
+    some = [compared.left_out] if compared.left_out else []
+    return (*unlike, *some, *noise, *errors)
 
 
 def _errors(result: Result) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossrun_bench.report import figures
-from crossrun_bench.report.table import INTERVALS, Table, noisy
+from crossrun_bench.report.table import INTERVALS, Table, doubts
 from crossrun_bench.summary import BASELINES, batches, latency_rows
 from crossrun_bench.targets import label
 
@@ -50,7 +50,7 @@ def latency(result: LatencyResult) -> Table:
     heading = f"Latency of {figures.model(result.model)}"
     notes = (INTERVALS, OUTLIERS, *_versions(result))
     groups = (len(result.targets),) * len(batches(result))
-    return Table(heading, columns, rows, notes, groups, warnings=noisy(result))
+    return Table(heading, columns, rows, notes, groups, warnings=doubts(result))
 
 
 def _speeds(rows: Sequence[LatencyRow]) -> dict[str, list[Ratio | None]]:

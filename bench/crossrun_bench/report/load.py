@@ -10,7 +10,7 @@ from crossrun_bench.load.open_loop import MOST
 from crossrun_bench.load.summary import load_rows, open_rows
 from crossrun_bench.report import figures
 from crossrun_bench.report.headlines import Headline
-from crossrun_bench.report.table import Table, noisy
+from crossrun_bench.report.table import Table, moved, noisy
 from crossrun_bench.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def _warnings(result: LoadResult) -> tuple[str, ...]:
     """Of noise, in which servers have a part that ran already."""
     foreign = [t.target for t in result.targets for turn in t.turns if turn.server_cpu_ns is None]
     said = f"Others are servers that ran already too: {', '.join(dict.fromkeys(foreign))}."
-    return tuple(f"{text} {said}" if foreign else text for text in noisy(result))
+    noise = (f"{text} {said}" if foreign else text for text in noisy(result))
+    return (*noise, *moved(result))
 
 
 def _group(row: LoadRow) -> tuple[bool, float]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from crossrun_bench import placement
 from crossrun_bench.report import figures
 from crossrun_bench.report.table import Table
 from crossrun_bench.results import kind
+from crossrun_bench.stats import percentiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +41,20 @@ def _machine(result: Result) -> list[tuple[str, str]]:
         ("System", m.os),
         ("Container", m.container or figures.NONE),
         *_noise(m.noise),
+        ("Core to core and back", _core_to_core(placement.seen(result))),
         ("Load before, after", f"{m.load_before:.2f}, {m.load_after:.2f}"),
         ("Time", figures.moment(m.time)),
         ("Commit", m.commit or "no checkout"),
         *((name, versions.get(name, figures.NONE)) for name in packages),
     ]
+
+
+def _core_to_core(found: Sequence[int]) -> str:
+    """Median of all turns, and what four in five of them lie between."""
+    if not found:
+        return figures.NONE
+    low, middle, high = percentiles(found, (10, 50, 90))
+    return f"{middle:.0f} ns ({low:.0f}–{high:.0f})"  # noqa: RUF001 - from, to
 
 
 def _noise(noise: Noise | None) -> list[tuple[str, str]]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from crossrun_bench import placement
 from crossrun_bench.results import kind
+from crossrun_bench.stats import percentiles
 
 if TYPE_CHECKING:
     from crossrun_bench.results import Result
@@ -40,6 +42,11 @@ class Table:
         return [self.rows[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
+def doubts(result: Result) -> tuple[str, ...]:
+    """What makes the figures of a result doubtful."""
+    return (*noisy(result), *moved(result))
+
+
 def noisy(result: Result) -> tuple[str, ...]:
     """A warning where others used more of the cores than noise.LIMIT while this measured."""
     noise = result.machine.noise
@@ -47,3 +54,16 @@ def noisy(result: Result) -> tuple[str, ...]:
         return ()
     what = kind(result).capitalize()
     return (f"{what} was measured on a noisy machine: others used {noise}. Doubt the figures.",)
+
+
+def moved(result: Result) -> tuple[str, ...]:
+    """A warning where a host moved our cores while this measured."""
+    found = placement.seen(result)
+    if not placement.moved(found):
+        return ()
+    what, (low, high) = kind(result).capitalize(), percentiles(found, (10, 90))
+    return (
+        f"{what} was measured while a host moved our cores: from one to the other and back a byte "
+        f"took {low:.0f} ns in some turns and {high:.0f} in others. Several threads of one model "
+        "are slower in the latter.",
+    )

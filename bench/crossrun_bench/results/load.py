@@ -34,6 +34,7 @@ class LoadTurn:
     queue_us: tuple[int, ...] = ()  # what the server told of each of `us`, if it does
     compute_us: tuple[int, ...] = ()
     decode_us: tuple[int, ...] = ()  # none where pictures come as tensors
+    core_to_core_ns: int | None = None  # just before, see `core_to_core`; null where not known
 
 
 @dataclass(frozen=True)
