@@ -97,8 +97,8 @@ def test_rounds_are_interleaved(task: Task) -> None:
     assert [turn.started_ns for turn in found] == sorted(turn.started_ns for turn in found)
     assert all(turn.warmup == len(turn.ns) for turn in found[:2])
     assert all(turn.warmup < len(turn.ns) for turn in found[2:])
-    known = len(os.sched_getaffinity(0)) > 1
-    assert all((turn.core_to_core_ns is not None) == known for turn in found)
+    several = len(os.sched_getaffinity(0)) > 1
+    assert any(turn.core_to_core_ns is not None for turn in found) == several
 
 
 def test_a_pace_ends_when_its_time_is_spent(task: Task) -> None:
