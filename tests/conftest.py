@@ -168,6 +168,15 @@ def exported_detectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def placeable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`conv`, which every provider computes, and `determinant`, half of which is the CPU's."""
+    root = tmp_path_factory.mktemp("providers")
+    models.write(root, "conv", models.conv(), "max_batch_size: 4")
+    models.write(root, "determinant", models.determinant(), "max_batch_size: 4")
+    return root
+
+
+@pytest.fixture(scope="session")
 def drawings(small: "Source", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures for it, LABEL/N.png, 34 of each label."""
     from tests import keras_models

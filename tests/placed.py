@@ -1,4 +1,4 @@
-"""Models that execution providers are given, and what a server tells of where they run."""
+"""What a server tells of where its models run."""
 
 import os
 import subprocess
@@ -12,17 +12,9 @@ from crossrun.oip import model_config_pb2 as config_pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import providers_pb2
 from crossrun.v1.providers_pb2_grpc import ProvidersStub
-from tests import models
 from tests.conftest import BIN
 
 CPU, CUDA, OPENVINO = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "OpenVINO"))
-
-
-def write(root: Path) -> Path:
-    """`conv`, which every provider computes, and `determinant`, half of which is the CPU's."""
-    models.write(root, "conv", models.conv(), "max_batch_size: 4")
-    models.write(root, "determinant", models.determinant(), "max_batch_size: 4")
-    return root
 
 
 def refused(repository: Path, *options: str, environment: Path = BIN) -> str:

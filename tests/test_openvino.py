@@ -11,7 +11,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server import providers
 from crossrun_server.session import Session
-from tests import models, placed
+from tests import models
 from tests.conftest import build, serving
 from tests.placed import (
     CPU,
@@ -24,17 +24,11 @@ from tests.placed import (
 )
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `placed.write` writes."""
-    return placed.write(tmp_path_factory.mktemp("providers"))
-
-
-def test_openvino_computes_what_it_was_asked_to(repository: Path, tmp_path: Path) -> None:
+def test_openvino_computes_what_it_was_asked_to(placeable: Path, tmp_path: Path) -> None:
     """All of one model, half of another; the answers are the CPU's."""
     x = np.linspace(-1, 1, 3 * 8 * 8, dtype=np.float32).reshape(1, 3, 8, 8)
     with serving(
-        repository, tmp_path / "log", "--provider", "openvino", environment=build("openvino")
+        placeable, tmp_path / "log", "--provider", "openvino", environment=build("openvino")
     ) as server:
         placed = placements(server.address)
         got = infer(server.address, "conv", x)
@@ -42,22 +36,22 @@ def test_openvino_computes_what_it_was_asked_to(repository: Path, tmp_path: Path
     assert running(placed["conv"]) == {OPENVINO: 3}
     assert running(placed["determinant"]) == {OPENVINO: 1, CPU: 1}
     assert f"loaded conv version 1 on {OPENVINO} (3 nodes)" in log
-    session = Session(repository / "conv/1/model.onnx", providers.parse("cpu"))
+    session = Session(placeable / "conv/1/model.onnx", providers.parse("cpu"))
     np.testing.assert_allclose(got, session.run({"x": x}, ["y"])["y"].ravel(), atol=1e-5)
 
 
-def test_auto_takes_the_best_that_runs(repository: Path, tmp_path: Path) -> None:
+def test_auto_takes_the_best_that_runs(placeable: Path, tmp_path: Path) -> None:
     """In the build with OpenVINO `auto`, the default, is OpenVINO."""
-    with serving(repository, tmp_path / "log", environment=build("openvino")) as server:
+    with serving(placeable, tmp_path / "log", environment=build("openvino")) as server:
         placed = placements(server.address)["conv"]
     assert (placed.requested, running(placed)) == ("auto", {OPENVINO: 3})
 
 
-def test_a_config_that_is_sent_back_changes_nothing(repository: Path, tmp_path: Path) -> None:
+def test_a_config_that_is_sent_back_changes_nothing(placeable: Path, tmp_path: Path) -> None:
     """Who reads the completed configuration and loads the model with it keeps its provider."""
     explicit = ("--model-control-mode", "explicit", "--load-model", "*")
     with (
-        serving(repository, tmp_path / "log", *explicit, environment=build("openvino")) as server,
+        serving(placeable, tmp_path / "log", *explicit, environment=build("openvino")) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         before = config_of(server.address, "conv")
@@ -80,20 +74,20 @@ def test_a_config_that_is_sent_back_changes_nothing(repository: Path, tmp_path: 
     ],
 )
 def test_a_device_or_option_that_is_not_there_is_named(
-    option: str, expected: str, repository: Path
+    option: str, expected: str, placeable: Path
 ) -> None:
     """Neither a missing device nor an option that is wrong ends on the CPU in silence."""
     line = refused(
-        repository, "--provider", "openvino", "--provider-option", f"openvino.{option}",
+        placeable, "--provider", "openvino", "--provider-option", f"openvino.{option}",
         environment=build("openvino"),
     )  # fmt: skip
     assert f"failed to load 'conv': version 1: {expected}" in line
 
 
-def test_an_unknown_option_is_refused_beside_a_fallback(repository: Path) -> None:
+def test_an_unknown_option_is_refused_beside_a_fallback(placeable: Path) -> None:
     """That another provider is named after it excuses a missing device, no mistyped option."""
     line = refused(
-        repository, "--provider", "openvino,cpu", "--provider-option", "openvino.colour=red",
+        placeable, "--provider", "openvino,cpu", "--provider-option", "openvino.colour=red",
         environment=build("openvino"),
     )  # fmt: skip
     assert "Invalid OpenVINO EP option: colour" in line
@@ -129,21 +123,21 @@ def test_openvino_computes_in_bf16_where_it_is_told_to(tmp_path: Path) -> None:
 X = np.linspace(-1, 1, 3 * 8 * 8, dtype=np.float32).reshape(1, 3, 8, 8)
 
 
-def answer_of_openvino(repository: Path, log: Path, *options: str) -> np.ndarray:
+def answer_of_openvino(placeable: Path, log: Path, *options: str) -> np.ndarray:
     """What `conv` answers with options of the provider, all of it on OpenVINO."""
     chosen = ["--provider", "openvino"]
     for option in options:
         chosen += ["--provider-option", f"openvino.{option}"]
-    with serving(repository, log, *chosen, environment=build("openvino")) as server:
+    with serving(placeable, log, *chosen, environment=build("openvino")) as server:
         assert running(placements(server.address)["conv"]) == {OPENVINO: 3}
         return infer(server.address, "conv", X)
 
 
-def test_openvino_answers_the_same_with_other_threads(repository: Path, tmp_path: Path) -> None:
+def test_openvino_answers_the_same_with_other_threads(placeable: Path, tmp_path: Path) -> None:
     """How many threads and streams it computes with changes nothing of what it computes."""
-    plain = answer_of_openvino(repository, tmp_path / "log")
+    plain = answer_of_openvino(placeable, tmp_path / "log")
     options = ("num_of_threads=1", "num_streams=2")
-    assert np.array_equal(plain, answer_of_openvino(repository, tmp_path / "log", *options))
+    assert np.array_equal(plain, answer_of_openvino(placeable, tmp_path / "log", *options))
 
 
 def test_openvino_keeps_what_it_compiled(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from crossrun_server import plugins
 from crossrun_server.errors import LoadError
 from crossrun_server.providers import Provider, Request
 from crossrun_server.session import Session
-from tests import placed
 from tests.conftest import BIN, build, serving
 from tests.placed import (
     CPU,
@@ -21,23 +20,17 @@ from tests.placed import (
 )
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `placed.write` writes."""
-    return placed.write(tmp_path_factory.mktemp("providers"))
-
-
-def test_a_plugin_is_found_and_runs_or_says_why(repository: Path, tmp_path: Path) -> None:
+def test_a_plugin_is_found_and_runs_or_says_why(placeable: Path, tmp_path: Path) -> None:
     """onnxruntime-ep-openvino beside plain onnxruntime: devices and nodes, or a reason."""
     environment = build("plugin")
     text = listing(environment)
     if OPENVINO in text.partition("Installed, cannot run:")[0]:
         options = ("--provider", "openvino")
-        with serving(repository, tmp_path / "log", *options, environment=environment) as server:
+        with serving(placeable, tmp_path / "log", *options, environment=environment) as server:
             assert OPENVINO in running(placements(server.address)["conv"])
         return
     assert "plugin: onnxruntime-ep-openvino" in text
-    line = refused(repository, "--provider", "openvino", environment=environment)
+    line = refused(placeable, "--provider", "openvino", environment=environment)
     assert f"{OPENVINO} cannot run here: onnxruntime-ep-openvino" in line
     assert line.endswith("is installed and found no device that it supports")
 
@@ -67,9 +60,9 @@ def cpu_as_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("cpu_as_a_plugin")
-def test_a_plugins_device_is_chosen_by_its_type(repository: Path) -> None:
+def test_a_plugins_device_is_chosen_by_its_type(placeable: Path) -> None:
     """A session is made with the device asked for; one that there is not is named."""
-    file = repository / "conv/1/model.onnx"
+    file = placeable / "conv/1/model.onnx"
     for options in ({}, {"device_type": "cpu"}):
         wanted = Request((Provider(CPU, options),))
         assert Session(file, wanted).assignment.nodes == {CPU: 3}

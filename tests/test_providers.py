@@ -17,7 +17,7 @@ from crossrun.v1.providers_pb2_grpc import ProvidersStub
 from crossrun_server import providers
 from crossrun_server.errors import LoadError
 from crossrun_server.session import Session
-from tests import models, placed
+from tests import models
 from tests.conftest import BIN, serving
 from tests.placed import (
     CPU,
@@ -32,21 +32,15 @@ from tests.placed import (
 NO_CUDA = f"this build of onnxruntime has no {CUDA}"
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `placed.write` writes."""
-    return placed.write(tmp_path_factory.mktemp("providers"))
-
-
 PROVIDERS_CPU = "parameters { key: 'providers' value { string_value: 'cpu' } }"
 
 
 # --- Without a GPU ---------------------------------------------------------------------------
 
 
-def test_cuda_on_a_machine_without_it_is_one_clear_sentence(repository: Path) -> None:
+def test_cuda_on_a_machine_without_it_is_one_clear_sentence(placeable: Path) -> None:
     """The server does not start, and says which extra brings the provider."""
-    line = refused(repository, "--provider", "cuda")
+    line = refused(placeable, "--provider", "cuda")
     assert line == (
         f"crossrun-serve: failed to load 'conv': version 1: {NO_CUDA} "
         f"(it has AzureExecutionProvider, {CPU}); install crossrun[gpu]"
@@ -67,15 +61,15 @@ def test_cuda_on_a_machine_without_it_is_one_clear_sentence(repository: Path) ->
     ],
 )
 def test_what_cannot_run_stops_the_start(
-    options: list[str], expected: str, repository: Path
+    options: list[str], expected: str, placeable: Path
 ) -> None:
     """A provider or option that is unknown, missing or idle is an error, never the CPU."""
-    assert expected in refused(repository, "--provider", *options)
+    assert expected in refused(placeable, "--provider", *options)
 
 
-def test_a_fallback_that_is_named_is_taken_and_told(repository: Path, tmp_path: Path) -> None:
+def test_a_fallback_that_is_named_is_taken_and_told(placeable: Path, tmp_path: Path) -> None:
     """With `cuda,cpu` the CPU computes everything; why CUDA does not stands in log and RPC."""
-    with serving(repository, tmp_path / "log", "--provider", "cuda,cpu") as server:
+    with serving(placeable, tmp_path / "log", "--provider", "cuda,cpu") as server:
         placed = placements(server.address, "conv")["conv"]
         config = config_of(server.address, "conv")
         log = server.log.read_text()
@@ -91,10 +85,10 @@ def test_a_fallback_that_is_named_is_taken_and_told(repository: Path, tmp_path: 
     assert [(group.name, group.count) for group in config.instance_group] == [("conv_0", 1)]
 
 
-def test_providers_are_listed_with_devices_or_reasons(repository: Path, tmp_path: Path) -> None:
+def test_providers_are_listed_with_devices_or_reasons(placeable: Path, tmp_path: Path) -> None:
     """ListProviders tries each: the CPU has a device; what is not installed says so."""
     with (
-        serving(repository, tmp_path / "log") as server,
+        serving(placeable, tmp_path / "log") as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         reply = ProvidersStub(channel).ListProviders(providers_pb2.ListProvidersRequest())
@@ -144,7 +138,7 @@ def test_each_instance_has_a_session_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cuda", "tensorrt"])
 def test_a_graphics_card_computes_what_it_was_asked_to(
-    name: str, repository: Path, tmp_path: Path
+    name: str, placeable: Path, tmp_path: Path
 ) -> None:
     """CUDA and TensorRT, where this environment's onnxruntime and machine have them."""
     wanted = providers.full_name(name)
@@ -152,13 +146,13 @@ def test_a_graphics_card_computes_what_it_was_asked_to(
         pytest.skip(f"this build of onnxruntime has no {wanted}")
     if not list(Path("/dev").glob("nvidia[0-9]*")):
         pytest.skip("no graphics card in /dev/nvidia*")
-    with serving(repository, tmp_path / "log", "--provider", name) as server:
+    with serving(placeable, tmp_path / "log", "--provider", name) as server:
         placed = placements(server.address)["conv"]
     assert running(placed)[wanted] > 0
 
 
 def test_a_missing_library_is_named_with_where_it_comes_from(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
+    placeable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What onnxruntime writes to stderr alone becomes the reason of the failed load."""
 
@@ -171,7 +165,7 @@ def test_a_missing_library_is_named_with_where_it_comes_from(
     monkeypatch.setattr(onnxruntime.SessionOptions, "add_provider", fail)
     told = "the library libcublasLt.so.13 is missing, which crossrun[gpu] brings"
     with pytest.raises(LoadError) as caught:
-        Session(repository / "conv/1/model.onnx", providers.parse("cuda"))
+        Session(placeable / "conv/1/model.onnx", providers.parse("cuda"))
     assert str(caught.value) == f"{CUDA} cannot run here: {told}"
 
 

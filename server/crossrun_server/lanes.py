@@ -48,7 +48,8 @@ def open_lanes(file: Path, placed: Placement, there: int, complete: Complete) ->
         LoadError: see Session; or the plan is none.
     """
     known = _known(file, placed, there)
-    if known or placed.plan != AUTO:
+    may_be_cpu = any(provider.name == CPU for provider in placed.requests[0].providers)
+    if known or placed.plan != AUTO or not may_be_cpu:
         return _open(file, placed, there, complete, known)
     with plans.measuring():  # or else another model's sessions would be opened meanwhile
         return _open(file, placed, there, complete, _known(file, placed, there))
