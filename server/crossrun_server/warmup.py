@@ -14,6 +14,7 @@ from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import layout
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import LoadError
+from crossrun_server.samples import Range, draw_tensor
 from crossrun_server.scheduler import Run
 from crossrun_server.tensors import DTYPES, Array, TensorSpec, from_bytes
 
@@ -130,21 +131,8 @@ def _item(entry: pb.ModelWarmup.Input, name: str, folder: Path) -> Array:
         data = layout.inside(folder / FOLDER, entry.input_data_file).read_bytes()
         return from_bytes(data, datatype, shape)
     if source == "random_data" and datatype != "BYTES":
-        return _random(datatype, shape)
+        return draw_tensor(np.random.default_rng(0), datatype, shape, Range())
     return _filled(datatype, shape)
-
-
-def _random(datatype: str, shape: tuple[int, ...]) -> Array:
-    """Draw floats from 0 to 1 and integers from their whole range, the same at each load."""
-    draw, dtype = np.random.default_rng(0), DTYPES[datatype]
-    if dtype.kind == "f":
-        return draw.random(shape).astype(dtype)
-    if dtype.kind == "b":
-        return draw.integers(0, 2, shape).astype(dtype)
-    if datatype == "BF16":  # bits: those of a float32 from 0 to 1, cut in half
-        return (draw.random(shape).astype(np.float32).view(np.uint32) >> 16).astype(dtype)
-    limits = np.iinfo(dtype)
-    return draw.integers(limits.min, limits.max, shape, dtype, endpoint=True)
 
 
 def _filled(datatype: str, shape: tuple[int, ...], text: str = "") -> Array:
