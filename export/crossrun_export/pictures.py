@@ -153,7 +153,8 @@ def _sized(
 def _read(file: Path) -> Image.Image:
     try:
         image: Image.Image = keras.utils.load_img(file)
-    except OSError as error:
+        image.load()  # Keras leaves that for later where there is nothing to convert
+    except Exception as error:  # Pillow raises of all kinds where data is damaged
         raise ExportError(f"{file} cannot be read: {error}") from error
     return image
 
