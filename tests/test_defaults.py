@@ -5,8 +5,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from crossrun_server.defaults import completed
-from crossrun_server.providers import CPU, CUDA, TENSORRT, Provider, Request
+from crossrun_server.defaults import completed, precision
+from crossrun_server.providers import CPU, CUDA, OPENVINO, TENSORRT, Provider, Request
 from crossrun_server.session import Session
 from tests import models
 
@@ -81,3 +81,32 @@ def test_a_session_is_made_with_them(model: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(onnxruntime.SessionOptions, "add_provider", recorded)
     Session(model, Request((Provider(CUDA, {"device_id": "0"}), Provider(CPU))))
     assert handed[CUDA] == {"cudnn_conv_algo_search": "HEURISTIC", "device_id": "0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        (CPU, {}, ""),
+        (CUDA, {"use_tf32": "1"}, "tf32"),
+        (CUDA, {"use_tf32": "0"}, "f32"),
+        (TENSORRT, {"trt_fp16_enable": "1"}, "fp16"),
+        (TENSORRT, {}, ""),
+        (OPENVINO, {"load_config": '{"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}'}, "bf16"),
+        (OPENVINO, {"load_config": '{"GPU": {"INFERENCE_PRECISION_HINT": "f16"}}'}, ""),
+        (
+            OPENVINO,
+            {
+                "device_type": "GPU.1",
+                "load_config": '{"GPU": {"INFERENCE_PRECISION_HINT": "f16"}}',
+            },
+            "fp16",
+        ),
+        (OPENVINO, {"load_config": "nonsense"}, ""),
+        (OPENVINO, {"precision": "FP32"}, "f32"),
+    ],
+)
+def test_what_a_provider_was_told_to_compute_in_is_read(
+    name: str, given: dict[str, str], expected: str
+) -> None:
+    """The precision is what its options say, on the device that it runs on; else nothing."""
+    assert precision(Provider(name, given)) == expected

@@ -1,11 +1,20 @@
 """Options of execution providers where nobody gives others and onnxruntime's own would surprise."""
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from crossrun_server import caches
-from crossrun_server.providers import CUDA, TENSORRT, Provider
+from crossrun_server.providers import (
+    CUDA,
+    DEVICE_TYPE,
+    MIGRAPHX,
+    OPENVINO,
+    QNN,
+    TENSORRT,
+    Provider,
+)
 
 log = logging.getLogger(__name__)
 
@@ -55,3 +64,40 @@ def _beside(model: Path | bytes) -> list[tuple[str, int, int]]:
         return []
     files = sorted(file for file in model.parent.iterdir() if file != model)
     return [(file.name, (found := file.stat()).st_size, found.st_mtime_ns) for file in files]
+
+
+# Where options name what a provider computes fp32 in: option → what each value asks for.
+ASKED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    CUDA: {"use_tf32": {"0": "f32", "1": "tf32"}},
+    TENSORRT: {"trt_fp16_enable": {"1": "fp16"}, "trt_bf16_enable": {"1": "bf16"}},
+    MIGRAPHX: {"migraphx_fp16_enable": {"1": "fp16"}, "migraphx_bf16_enable": {"1": "bf16"}},
+    QNN: {"enable_htp_fp16_precision": {"1": "fp16", "0": "f32"}},
+    OPENVINO: {"precision": {"FP32": "f32", "FP16": "fp16"}},
+}
+HINTS = {"f32": "f32", "bf16": "bf16", "f16": "fp16"}  # OpenVINO's names of them
+
+
+def precision(provider: Provider) -> str:
+    """Tell in what a provider was told to compute fp32: f32, tf32, bf16, fp16.
+
+    Args:
+        provider: with all its options, as `completed` gives it.
+
+    Returns:
+        Empty where no option says.
+    """
+    if provider.name == OPENVINO and (hint := _hint(provider)):
+        return HINTS.get(hint, "")
+    asked = ASKED.get(provider.name, {})
+    found = (values.get(provider.options.get(option, "")) for option, values in asked.items())
+    return next((one for one in found if one), "")
+
+
+def _hint(provider: Provider) -> str:
+    """OpenVINO's INFERENCE_PRECISION_HINT for the device that it runs on."""
+    try:
+        devices = json.loads(provider.options.get("load_config", "{}"))
+        device = provider.options.get(DEVICE_TYPE, "CPU").partition(".")[0].upper()
+        return str(devices.get(device, {}).get("INFERENCE_PRECISION_HINT", ""))
+    except (ValueError, AttributeError):  # no JSON, or no objects: OpenVINO will say so
+        return ""

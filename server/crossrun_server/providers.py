@@ -17,7 +17,10 @@ from crossrun_server import plugins
 from crossrun_server.errors import LoadError
 from crossrun_server.overheard import overheard
 
-CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
+CPU, CUDA, TENSORRT, OPENVINO, MIGRAPHX, QNN = (
+    f"{name}ExecutionProvider"
+    for name in ("CPU", "CUDA", "Tensorrt", "OpenVINO", "MIGraphX", "QNN")
+)
 AUTO = "auto"
 
 SUFFIX = "ExecutionProvider"  # people type what is before it, in lower case
@@ -38,7 +41,7 @@ EXTRAS = {
     CPU: "cpu",
     CUDA: "gpu",
     TENSORRT: "gpu",
-    "OpenVINOExecutionProvider": "openvino",
+    OPENVINO: "openvino",
 }
 # The option by which a provider is told what to run on; for plugins onnxruntime lists devices.
 DEVICE_TYPE = "device_type"
