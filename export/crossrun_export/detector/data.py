@@ -16,6 +16,7 @@ from crossrun_export import scenes
 from crossrun_export.detector import coco
 from crossrun_export.detector.settings import BUNDLED, Data, Resize, Training
 from crossrun_export.errors import ExportError
+from crossrun_export.pictures import BROKEN
 from crossrun_export.train import HELD_OUT_SEED
 
 Pixels = NDArray[np.uint8]
@@ -154,7 +155,7 @@ def fitted(
         try:
             with Image.open(picture.file) as image:
                 pixels, (scale, offset) = fit(image, size, resize)
-        except OSError as error:
+        except BROKEN as error:
             raise ExportError(f"{picture.file} cannot be read: {error}") from error
         boxes = picture.boxes * np.tile(scale, 2) + np.tile(offset, 2)
         return Example(pixels, Objects(boxes, picture.labels))
