@@ -55,6 +55,7 @@ def write_all(root: Path) -> Path:
     """Write every detector, and a classifier, into a repository."""
     models.write(root, "finder", finder(), FINDER + OPTIONS, labels=LABELS)
     models.write(root, "letterboxed", resized("letterbox"), FINDER, labels=LABELS)
+    models.write(root, "short", finder(), FINDER + OPTIONS, labels=LABELS[:2])
     models.write(root, "unclear", resized("fit"), FINDER, labels=LABELS)
     models.write(root, "localizer", localizer(), LOCALIZER, labels=LABELS)
     models.write(root, "foreign", foreign(), FOREIGN + FROM_1, labels=LABELS)

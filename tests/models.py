@@ -43,7 +43,8 @@ def write_all(root: Path) -> Path:
     write(root, "slow", slow(), SLOW_CONFIG)
     write(root, "colours", colours(), COLOURS_CONFIG, labels=["red", "green", "blue"])
     write(root, "two_faced", two_faced(), TWO_FACED_CONFIG, labels=["cat", "", "dog"])
-    (root / "two_faced" / "moods.txt").write_text("calm\nwild\n")
+    (root / "two_faced" / "moods.txt").write_text("calm\nwild\n\n")
+    write(root, "named", identity(Tp.FLOAT, ["batch", "width"]), NAMED_CONFIG, ["cat", "dog"])
     write(root, "counted", identity(Tp.FLOAT, ["batch", 1]), version=1)
     write(root, "counted", identity(Tp.FLOAT, ["batch", 2]), VERSIONS_CONFIG, version=3)
     return root
@@ -319,6 +320,10 @@ output [
   { name: "animal" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" },
   { name: "mood" data_type: TYPE_INT32 dims: [3] label_filename: "moods.txt" }
 ]
+"""
+NAMED_CONFIG = """
+max_batch_size: 4
+output [{ name: "y" data_type: TYPE_FP32 dims: [-1] label_filename: "labels.txt" }]
 """
 RESHAPED_CONFIG = """
 max_batch_size: 4

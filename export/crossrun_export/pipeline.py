@@ -60,7 +60,9 @@ class Subject:
     measured: Pictures
 
 
-def export(source: Source, options: Options, tell: Tell = lambda _: None) -> list[Exported]:
+def export(
+    source: Source, options: Options, tell: Tell = lambda _: None, say: Tell = lambda _: None
+) -> list[Exported]:
     """Export a classifier into a model repository, each precision as the next version of a model.
 
     fp32 is the model `options.name`, another precision is NAME-PRECISION: models of their own, so
@@ -70,13 +72,17 @@ def export(source: Source, options: Options, tell: Tell = lambda _: None) -> lis
         source: the model.
         options: what to make of it.
         tell: is told what is under way.
+        say: is told what a person has to know of it.
 
     Raises:
         ExportError: it cannot be converted or written, is not equal to the original, or a
-            precision costs more than its limit.
+            precision costs more than its limit, or a limit that was asked for cannot be measured.
     """
     tell("reading pictures")
     subject = _with_pictures(source, options)
+    _check_measurable(subject)
+    for note in _notes(subject):
+        say(note)
     with publish.staging(options.output, options.name) as folder:
         tell(f"converting and verifying {source.model.name}")
         made = _made(subject, tell)
@@ -89,10 +95,35 @@ def export(source: Source, options: Options, tell: Tell = lambda _: None) -> lis
 def _with_pictures(source: Source, options: Options) -> Subject:
     if "int8" not in options.precisions:
         count = pictures.FEW if options.precisions == ("fp32",) else pictures.MANY
-        measured = pictures.for_measuring(source, options.images, count)
+        measured = pictures.for_measuring(
+            source, options.images, count, skip_unknown=options.skip_unknown
+        )
         return Subject(source, options, None, measured)
-    both = pictures.for_both(source, options.calibration, options.images)
+    both = pictures.for_both(
+        source, options.calibration, options.images, skip_unknown=options.skip_unknown
+    )
     return Subject(source, options, *both)
+
+
+def _check_measurable(subject: Subject) -> None:
+    """Refuse a limit that nothing could be held against."""
+    measured, limits = subject.measured, subject.options.limits
+    if limits.needs_labels and measured.labels is None:
+        raise ExportError(
+            f"--max-top1-drop {limits.max_top1_drop:g} cannot be held: {measured.unlabelled}; "
+            "expected --images with a folder for each class, named by label or WordNet id"
+        )
+
+
+def _notes(subject: Subject) -> list[str]:
+    """What a person has to know of the pictures."""
+    measured = subject.measured
+    of_both = subject.calibration.notes if subject.calibration else ()
+    notes = list(dict.fromkeys((*of_both, *measured.notes)))
+    given = subject.options.images or subject.options.calibration
+    if given and measured.labels is None:
+        notes.append(f"no labels: top-1 is not measured: {measured.unlabelled}")
+    return notes
 
 
 def _made(subject: Subject, tell: Tell) -> list[Made]:

@@ -64,8 +64,11 @@ def read(folder: Path) -> pb.ModelConfig | None:
     if not path.exists():
         return None
     try:
-        proto = text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+        # An editor on Windows may put a byte order mark before the text.
+        proto = text_format.Parse(path.read_text(encoding="utf-8-sig"), pb.ModelConfig())
+    except UnicodeDecodeError as error:
+        raise LoadError(f"{path} is no UTF-8 text: {error.reason} at {error.start}") from error
+    except text_format.ParseError as error:
         raise LoadError(f"{path}: {error}") from error
     return _checked(proto, folder.name, "config.pbtxt")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config, cores, lanes, layout, placement
+from crossrun_server import config, cores, labels, lanes, layout, placement
 from crossrun_server.cache import Cache, ModelCache
 from crossrun_server.errors import LoadError, PollError, ServingError
 from crossrun_server.lanes import Opened
@@ -226,9 +226,10 @@ def _load_version(
         there = shared.cores or cores.available()
         opened = lanes.open_lanes(file, placed, there, _completing(declared, folder))
         served = opened.served
-        labels = _labels(folder, served)
+        named, shapes = labels.read(folder, served), labels.Shapes()
         for lane in opened.lanes:
-            warm_up(lane.run, served, folder, opened.sizes)
+            warm_up(labels.noting(lane.run, shapes), served, folder, opened.sizes)
+        labels.check_answers(named, served, shapes)
     except LoadError as error:
         raise LoadError(f"version {version}: {error}") from error
     assignments = tuple(session.assignment for session in opened.sessions)
@@ -240,7 +241,7 @@ def _load_version(
         policy = replace(policy, merge_rows=opened.plan.batch)
     scheduler = Scheduler(opened.lanes, policy, instruments.statistics.executed, opened.cores)
     metadata = opened.sessions[0].metadata
-    return Model(str(version), served, labels, metadata, scheduler, assignments, instruments)
+    return Model(str(version), served, named, metadata, scheduler, assignments, instruments)
 
 
 def _completing(declared: pb.ModelConfig | None, folder: Path) -> lanes.Complete:
@@ -270,16 +271,3 @@ def _tell(title: str, opened: Opened, seconds: float) -> None:
         return
     for assignment in assignments:
         log.info("loaded %s on %s in %.2f s", title, assignment, seconds)
-
-
-def _labels(folder: Path, served: config.ServedConfig) -> dict[str, tuple[str, ...]]:
-    """Read the labels of each output that has a file of them."""
-    named = {o.name: o.label_filename for o in served.proto.output if o.label_filename}
-    return {output: _lines(folder, name) for output, name in named.items()}
-
-
-def _lines(folder: Path, name: str) -> tuple[str, ...]:
-    path = layout.inside(folder, name)
-    if not path.is_file():
-        raise LoadError(f"{name} is missing; the configuration names it as label_filename")
-    return tuple(path.read_text(encoding="utf-8").splitlines())

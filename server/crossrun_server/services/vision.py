@@ -57,10 +57,11 @@ def _results(
 ) -> list[pb.Classification]:
     scores = np.array([seen.outputs[output][seen.row] for seen in answer.seen])
     top_k = request.top_k or DEFAULT_TOP_K
+    labels = model.names(output, scores.shape[1:])
     return [
         pb.Classification(
             classes=[
-                pb.Class(index=i, label=model.label(output, i), score=row[i])
+                pb.Class(index=i, label=labels[i] if labels else str(i), score=row[i])
                 for i in classifier.best(row, top_k, request.min_score)
             ]
         )
