@@ -41,9 +41,12 @@ class TensorSpec:
     datatype: str
     shape: tuple[int, ...]
     optional: bool = False  # the model has a value of its own where a request gives none
+    scalar: bool = False  # of no dimension in the graph, whatever `shape` says to callers
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of this shape fits."""
+        """Whether a tensor of this shape fits; [] and [1] both do where it is a single value."""
+        if self.scalar or not self.shape:
+            return all(size == 1 for size in shape)
         return len(shape) == len(self.shape) and all(
             want in (-1, have) for want, have in zip(self.shape, shape, strict=True)
         )
