@@ -157,25 +157,33 @@ def test_an_output_of_unknown_rank_keeps_its_shape(tmp_path: Path) -> None:
     model.close()
 
 
-@pytest.mark.parametrize("dims", ["", "[ 1 ]", "[ 1, 1 ]"])
-def test_a_detector_takes_a_threshold_of_any_rank(dims: str, tmp_path: Path) -> None:
-    """One picture at a time, with an optional input of a single value."""
+def finder(shape: list[int]) -> onnx.ModelProto:
+    """A detector for one picture, with a score threshold that its callers may give."""
     graph = detectors.finder(batch=1)
-    shape = [1] * dims.count("1")
     default = onnx.helper.make_tensor(detectors.SCORE, FP32, shape, [0.3])
     (own,) = (one for one in graph.graph.initializer if one.name == detectors.SCORE)
     own.CopyFrom(default)
     del graph.graph.input[1:]
     graph.graph.input.append(onnx.helper.make_tensor_value_info(detectors.SCORE, FP32, shape))
-    threshold = f'name: "{detectors.SCORE}" data_type: TYPE_FP32 dims: {dims or "[ 1 ]"}'
-    models.write(tmp_path, "finder", graph, f"input [{{ {threshold} optional: true }}]")
+    return graph
+
+
+def test_a_detector_takes_a_threshold_of_any_rank(tmp_path: Path) -> None:
+    """One picture at a time, with an optional input of a single value."""
+    root = tmp_path / "models"
+    for rank in range(3):
+        dims = f"dims: {[1] * max(rank, 1)}"
+        text = f'input [{{ name: "{detectors.SCORE}" data_type: TYPE_FP32 {dims} optional: true }}]'
+        models.write(root, f"rank{rank}", finder([1] * rank), text)
     with (
-        serving(tmp_path, tmp_path / "log") as server,
+        serving(root, tmp_path / "log") as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         for least, expected in ((0.7, ["0", "1"]), (0.9, ["0"])):
-            reply = detect(VisionStub(channel), encoded(scene()), min_score=least)
-            assert labels(reply) == expected
+            for rank in range(3):
+                picture = encoded(scene())
+                reply = detect(VisionStub(channel), picture, model=f"rank{rank}", min_score=least)
+                assert labels(reply) == expected
 
 
 @pytest.mark.parametrize("dims", ["", "dims: [ 1 ]"])
