@@ -39,7 +39,8 @@ def _kept(ours: Mapping[str, str], provider: Provider, model: Path | bytes) -> M
     """
     home, options = caches.folder("tensorrt"), sorted(provider.options.items())
     try:
-        key = caches.key(model, options, *_beside(model))
+        beside = caches.beside(model) if isinstance(model, Path) else []
+        key = caches.key(model, options, *beside)
         places = {ENGINES: home / "engines" / key, TIMINGS: home / "timings"}
         for place in places.values():
             place.mkdir(parents=True, exist_ok=True)
@@ -47,11 +48,3 @@ def _kept(ours: Mapping[str, str], provider: Provider, model: Path | bytes) -> M
         log.warning("TensorRT's engines cannot be kept for the next start: %s", error)
         return {}
     return {**ours, **{option: str(place) for option, place in places.items()}}
-
-
-def _beside(model: Path | bytes) -> list[tuple[str, int, int]]:
-    """The other files in a model's folder, which may hold its weights: name, bytes, time."""
-    if isinstance(model, bytes):
-        return []
-    files = sorted(file for file in model.parent.iterdir() if file != model)
-    return [(file.name, (found := file.stat()).st_size, found.st_mtime_ns) for file in files]
