@@ -320,6 +320,8 @@ UNFOLDED_CONFIG = """
 input [{ name: "x" data_type: TYPE_FP32 dims: [4] reshape { shape: [1, 4, 1, 1] } }]
 output [{ name: "y" data_type: TYPE_FP32 dims: [4] reshape { shape: [1, 4, 1, 1] } }]
 """
+# For models whose rows mix and that are to have batches all the same.
+VOUCHED = "parameters { key: 'rows_independent' value { string_value: 'true' } }\n"
 # For models whose next request is to wait for the one before.
 ONE_AT_A_TIME = "parameters { key: 'plan' value { string_value: '1x1' } }\n"
 SLOW_CONFIG = ONE_AT_A_TIME + "dynamic_batching { default_queue_policy { max_queue_size: 1 } }"

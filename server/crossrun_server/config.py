@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Keys of `parameters`: that rows are independent, by whoever knows; and what was found of that.
+ROWS_INDEPENDENT, ROWS = "rows_independent", "crossrun.rows"
 # Where there is no config.pbtxt and the model's first dimension is free.
 DEFAULT_MAX_BATCH_SIZE = 32
 
@@ -42,6 +44,7 @@ class ServedConfig:
     policy: Policy
     reshapes: Reshapes
     detection: Detection | None = None  # for a model that finds objects
+    independent: bool = True  # whether rows of several requests, or padding, may share a run
 
     @property
     def required(self) -> tuple[TensorSpec, ...]:
@@ -92,8 +95,17 @@ def complete(
     name: str,
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
+    *,
+    batches: bool = True,
 ) -> ServedConfig:
     """Fill in what the file leaves out and check the rest against the model.
+
+    Args:
+        declared: the file; None for a model without one.
+        name: the model's.
+        inputs: of the model.
+        outputs: of the model.
+        batches: whether a model without a file gets batches where its first dimensions are free.
 
     Raises:
         LoadError: the file and the model contradict each other.
@@ -101,7 +113,8 @@ def complete(
     named = {entry.name for entry in declared.input} if declared else set()
     inputs = [spec for spec in inputs if spec.name in named or not spec.optional]
     specs = (*inputs, *outputs)
-    proto = _automatic(name, specs) if declared is None else copy.deepcopy(declared)
+    automatic = _automatic(name, batches and _batchable(specs))
+    proto = automatic if declared is None else copy.deepcopy(declared)
     proto.platform, proto.backend = "onnxruntime_onnx", "onnxruntime"
     batched = proto.max_batch_size > 0
     if batched and not _batchable(specs):
@@ -165,13 +178,14 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
-    known = (placement.understands, detection.understands)
+    ours = {ROWS_INDEPENDENT, ROWS}
+    known = (ours.__contains__, placement.understands, detection.understands)
     return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))
 
 
-def _automatic(name: str, specs: Sequence[TensorSpec]) -> pb.ModelConfig:
+def _automatic(name: str, batched: bool) -> pb.ModelConfig:
     proto = pb.ModelConfig(name=name)
-    if _batchable(specs):
+    if batched:
         proto.max_batch_size = DEFAULT_MAX_BATCH_SIZE
         proto.dynamic_batching.SetInParent()
     return proto

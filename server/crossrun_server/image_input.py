@@ -66,7 +66,7 @@ def describe(model: Model) -> ImageInput:
     return ImageInput(
         model,
         spec,
-        model.config.max_batch_size or 1,
+        (model.config.max_batch_size if model.config.independent else 0) or 1,
         preprocessing.get("scale", 1.0),
         preprocessing.get("offset", 0.0),
         _resize(model, preprocessing),

@@ -12,10 +12,11 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config, cores, labels, lanes, layout, placement
+from crossrun_server import config, cores, independence, labels, lanes, layout, placement
 from crossrun_server.cache import Cache, ModelCache
 from crossrun_server.errors import LoadError, PollError, ServingError
 from crossrun_server.lanes import Opened
@@ -110,7 +111,7 @@ def measure(source: Source, shared: Shared) -> Tuned:
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
         if not placed.plan:
             raise LoadError(f"{source.name}: config.pbtxt gives instances or threads, not a plan")
-        return lanes.measure(file, placed, cores.available(), _completing(declared, folder))
+        return lanes.measure(file, placed, cores.available(), _completing(declared, folder, file))
 
 
 @contextmanager
@@ -224,7 +225,7 @@ def _load_version(
     try:
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
         there = shared.cores or cores.available()
-        opened = lanes.open_lanes(file, placed, there, _completing(declared, folder))
+        opened = lanes.open_lanes(file, placed, there, _completing(declared, folder, file))
         served = opened.served
         named, shapes = labels.read(folder, served), labels.Shapes()
         for lane in opened.lanes:
@@ -244,10 +245,8 @@ def _load_version(
     return Model(str(version), served, named, metadata, scheduler, assignments, instruments)
 
 
-def _completing(declared: pb.ModelConfig | None, folder: Path) -> lanes.Complete:
-    return lambda session: config.complete(
-        declared, folder.name, (*session.inputs, *session.overridable), session.outputs
-    )
+def _completing(declared: pb.ModelConfig | None, folder: Path, file: Path) -> lanes.Complete:
+    return partial(independence.complete, declared, folder, file)
 
 
 def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | None:

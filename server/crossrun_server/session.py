@@ -118,6 +118,7 @@ class Session:
     def __init__(
         self, model: Path | bytes, request: Request, threads: Threads | None = None
     ) -> None:
+        self.request = request
         self._session, skipped = _open(model, request, threads or Threads())
         self.assignment = _assigned(request, _nodes(self._session), skipped)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
@@ -136,19 +137,37 @@ class Session:
             run = self._run_bf16 if self._has_bf16 else self._run_numpy
         return dict(zip(outputs, run(inputs, outputs), strict=True))
 
+    def attempt(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """Run what may well fail: onnxruntime raises why, and does not log it as well."""
+        if self._bound:
+            return self.run(inputs, outputs)
+        run = self._run_bf16 if self._has_bf16 else self._run_numpy
+        return dict(zip(outputs, run(inputs, outputs, _quiet()), strict=True))
+
     def _running(self, request: Request) -> Iterable[Provider]:
         return (one for one in request.providers if one.name in self.assignment.nodes)
 
-    def _run_numpy(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        arrays: list[Array] = self._session.run(list(outputs), dict(inputs))
+    def _run_numpy(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        options: onnxruntime.RunOptions | None = None,
+    ) -> list[Array]:
+        arrays: list[Array] = self._session.run(list(outputs), dict(inputs), options)
         return arrays
 
-    def _run_bf16(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+    def _run_bf16(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        options: onnxruntime.RunOptions | None = None,
+    ) -> list[Array]:
         """Run through OrtValues, the only road on which onnxruntime's Python takes BF16."""
         specs = (*self.inputs, *self.overridable)
         bf16 = {spec.name for spec in specs if spec.datatype == "BF16"}
         feeds = {name: _ort_value(array, name in bf16) for name, array in inputs.items()}
-        return [_array(value) for value in self._session.run_with_ort_values(outputs, feeds)]
+        values = self._session.run_with_ort_values(outputs, feeds, options)
+        return [_array(value) for value in values]
 
 
 def _open(
@@ -232,6 +251,12 @@ def _options(threads: Threads) -> onnxruntime.SessionOptions:
     return options
 
 
+def _quiet() -> onnxruntime.RunOptions:
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4  # fatal errors
+    return options
+
+
 def _spinning(pool: str, microseconds: int) -> tuple[str, str]:
     if KNOWS_DURATION and microseconds:
         return f"session.{pool}.spin_duration_us", str(microseconds)
@@ -250,7 +275,8 @@ def _spec(node: onnxruntime.NodeArg) -> TensorSpec:
     if node.type not in DATATYPES:
         raise LoadError(f"{node.name!r} is a {node.type}, which cannot be served")
     shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
-    return TensorSpec(node.name, DATATYPES[node.type], shape)
+    symbol = next((size for size in node.shape[:1] if isinstance(size, str)), "")
+    return TensorSpec(node.name, DATATYPES[node.type], shape, symbol=symbol)
 
 
 def _overridable(session: onnxruntime.InferenceSession) -> Iterable[TensorSpec]:
