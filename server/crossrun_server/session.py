@@ -3,15 +3,14 @@
 import ctypes
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from crossrun_server import cores, providers
+from crossrun_server import cores, defaults, plugins, providers
 from crossrun_server.binding import Bound
-from crossrun_server.defaults import completed
 from crossrun_server.errors import LoadError
 from crossrun_server.providers import CPU, DEVICE_ID, Provider, ProviderUnavailable, Request
 from crossrun_server.saturation import saturates
@@ -60,6 +59,8 @@ class Assignment:
     requested: str
     nodes: Mapping[str, int]  # of the graph, by provider, as onnxruntime assigned them
     skipped: Mapping[str, str]  # provider → why it does not run
+    precisions: Mapping[str, str] = field(default_factory=dict)  # provider → see defaults.told
+    on_card: bool = False  # whether a graphics card computes any node
 
     @property
     def provider(self) -> str:
@@ -67,7 +68,11 @@ class Assignment:
         return max(self.nodes, key=self.nodes.__getitem__, default=CPU)
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} ({_counted(n)})" for name, n in self.nodes.items()) or CPU
+        return ", ".join(f"{name} ({self._remark(name)})" for name in self.nodes) or CPU
+
+    def _remark(self, name: str) -> str:
+        """As `3 nodes, f32`; the precision is left out where nothing says it."""
+        return ", ".join(filter(None, (_counted(self.nodes[name]), self.precisions.get(name))))
 
 
 def _bound(
@@ -85,6 +90,13 @@ def _bound(
 def _device(provider: Provider) -> tuple[str, int]:
     """Where the buffers of a provider that captures graphs lie, as OrtValue names it."""
     return "cuda", int(provider.options.get(DEVICE_ID, "0"))
+
+
+def _assigned(request: Request, nodes: dict[str, int], skipped: dict[str, str]) -> Assignment:
+    running = [provider for provider in request.providers if provider.name in nodes]
+    precisions = {provider.name: defaults.told(provider) for provider in running}
+    on_card = any("GPU" in providers.device(provider) for provider in running)
+    return Assignment(str(request), nodes, skipped, precisions, on_card)
 
 
 def _counted(nodes: int) -> str:
@@ -107,7 +119,7 @@ class Session:
         self, model: Path | bytes, request: Request, threads: Threads | None = None
     ) -> None:
         self._session, skipped = _open(model, request, threads or Threads())
-        self.assignment = Assignment(str(request), _nodes(self._session), skipped)
+        self.assignment = _assigned(request, _nodes(self._session), skipped)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self.overridable = tuple(_overridable(self._session))
@@ -158,13 +170,20 @@ def _open(
         nodes = _nodes(session)
         named = [provider.name for provider in wanted if provider.name not in missing]
         skipped |= {
-            name: f"{name} computes none of the model's {sum(nodes.values())} nodes"
+            name: _idle(name, sum(nodes.values()))
             for name in named
             if nodes and name not in nodes and name != CPU
         }
         if not nodes or any(name in nodes for name in named):
             return session, skipped
     raise ProviderUnavailable("; ".join(dict.fromkeys(skipped.values())))
+
+
+def _idle(name: str, nodes: int) -> str:
+    """Say that a provider computes nothing; one that is told to keep fp32 may not be able to."""
+    hint = f"; many of its devices have fp16 alone, for which {defaults.on_purpose(name)} asks"
+    known = name in defaults.OFTEN_HALF
+    return f"{name} computes none of the model's {nodes} nodes" + (hint if known else "")
 
 
 def _create(
@@ -179,7 +198,7 @@ def _create(
     options, missing = _options(threads), {}
     for provider in wanted:
         try:
-            providers.add(options, completed(provider, model))
+            providers.add(options, defaults.completed(provider, model))
         except ProviderUnavailable as error:
             missing[provider.name] = str(error)
     if len(missing) == len(wanted):
@@ -223,7 +242,7 @@ def _nodes(session: onnxruntime.InferenceSession) -> dict[str, int]:
     """Count the nodes that each execution provider computes, as onnxruntime assigned them."""
     counts: Counter[str] = Counter()
     for subgraph in session.get_provider_graph_assignment_info():
-        counts[subgraph.ep_name] += len(subgraph.get_nodes())
+        counts[plugins.owner(subgraph.ep_name)] += len(subgraph.get_nodes())
     return dict(counts.most_common())
 
 

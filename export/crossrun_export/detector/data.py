@@ -16,7 +16,6 @@ from crossrun_export import scenes
 from crossrun_export.detector import coco
 from crossrun_export.detector.settings import BUNDLED, Data, Resize, Training
 from crossrun_export.errors import ExportError
-from crossrun_export.pictures import BROKEN
 from crossrun_export.train import HELD_OUT_SEED
 
 Pixels = NDArray[np.uint8]
@@ -155,7 +154,7 @@ def fitted(
         try:
             with Image.open(picture.file) as image:
                 pixels, (scale, offset) = fit(image, size, resize)
-        except BROKEN as error:
+        except Exception as error:  # Pillow raises of all kinds where data is damaged
             raise ExportError(f"{picture.file} cannot be read: {error}") from error
         boxes = picture.boxes * np.tile(scale, 2) + np.tile(offset, 2)
         return Example(pixels, Objects(boxes, picture.labels))

@@ -80,9 +80,11 @@ class Placement(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., requested: _Optional[str] = ..., running: _Optional[_Iterable[_Union[NodeCount, _Mapping]]] = ..., skipped: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class NodeCount(_message.Message):
-    __slots__ = ("provider", "nodes")
+    __slots__ = ("provider", "nodes", "precision")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     provider: str
     nodes: int
-    def __init__(self, provider: _Optional[str] = ..., nodes: _Optional[int] = ...) -> None: ...
+    precision: str
+    def __init__(self, provider: _Optional[str] = ..., nodes: _Optional[int] = ..., precision: _Optional[str] = ...) -> None: ...
