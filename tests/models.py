@@ -1,6 +1,7 @@
 """Tiny ONNX models, made by hand: whatever needs no MobileNet is tested with these."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,19 @@ def colours() -> onnx.ModelProto:
         [helper.make_tensor_value_info("scores", Tp.FLOAT, ["batch", 3])],
         [helper.make_tensor("white", Tp.FLOAT, [], [255.0])],
     )
+
+
+def colours_of_any_size(
+    shape: Sequence[str | int] = ("batch", "height", "width", 3),
+) -> onnx.ModelProto:
+    """`colours` of pictures of any size."""
+    model = colours()
+    value = helper.make_tensor_value_info("image", Tp.UINT8, shape)
+    model.graph.input[0].CopyFrom(value)
+    model.graph.output[0].type.tensor_type.shape.dim[0].CopyFrom(
+        value.type.tensor_type.shape.dim[0]
+    )
+    return model
 
 
 def pictured_conv() -> onnx.ModelProto:

@@ -129,7 +129,7 @@ def complete(
         served_inputs,
         served_outputs,
         policies.read(proto),
-        reshape.read(proto, batched),
+        reshape.read(proto, batched, specs),
         detection.read(proto, served_outputs),
     )
 
@@ -222,15 +222,23 @@ def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: 
         )
     _check_optional(entry, spec)
     batch = (-1,) if batched else ()
-    inside = batch + tuple(reshape.inside(entry))
+    inside = batch + tuple(reshape.inside(entry, spec))
     fits = len(inside) == len(spec.shape) and all(
         have in (-1, want) for want, have in zip(inside, spec.shape, strict=True)
     )
     if not fits:
         raise LoadError(
             f"{entry.name!r} is declared {list(inside)}, but the model has {list(spec.shape)}"
+            f"{_hint(spec, batched)}"
         )
-    return replace(spec, shape=batch + tuple(entry.dims))
+    return replace(spec, shape=batch + tuple(entry.dims), scalar=not spec.shape)
+
+
+def _hint(spec: TensorSpec, batched: bool) -> str:
+    """How a single value is declared, which has no dimension of its own."""
+    if batched and len(spec.shape) == 1:
+        return "; one value for each row is dims: [ 1 ] reshape { shape: [ ] }"
+    return "" if spec.shape else "; a single value is dims: [ 1 ]"
 
 
 def _check_optional(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec) -> None:

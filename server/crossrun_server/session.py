@@ -11,7 +11,7 @@ import onnxruntime
 
 from crossrun_server import cores, defaults, plugins, providers
 from crossrun_server.binding import Bound
-from crossrun_server.errors import LoadError
+from crossrun_server.errors import LoadError, NotSupported
 from crossrun_server.providers import CPU, DEVICE_ID, Provider, ProviderUnavailable, Request
 from crossrun_server.saturation import saturates
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
@@ -127,15 +127,29 @@ class Session:
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         datatypes = {spec.datatype for spec in (*self.inputs, *self.overridable, *self.outputs)}
         self._has_bf16 = "BF16" in datatypes
+        if self._has_bf16 and "BYTES" in {spec.datatype for spec in self.inputs}:
+            raise LoadError("onnxruntime's Python takes no strings where a tensor is BF16")
         self._bound = _bound(self._session, self._running(request), datatypes)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """Compute the named outputs, each in the dtype and shape that the model gives it."""
+        """Compute the named outputs, each in the dtype and shape that the model gives it.
+
+        Raises:
+            NotSupported: a string among them is not UTF-8.
+        """
         if self._bound:
             run = self._bound.run
         else:
             run = self._run_bf16 if self._has_bf16 else self._run_numpy
-        return dict(zip(outputs, run(inputs, outputs), strict=True))
+        try:
+            return dict(zip(outputs, run(inputs, outputs), strict=True))
+        except UnicodeDecodeError as error:
+            strings = {spec.name for spec in self.outputs if spec.datatype == "BYTES"}
+            named = " or ".join(sorted(strings & set(outputs)))
+            raise NotSupported(
+                f"a string in output {named} is not UTF-8, and "
+                "onnxruntime's Python gives text only; bytes need an output that is UINT8"
+            ) from error
 
     def attempt(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """Run what may well fail: onnxruntime raises why, and does not log it as well."""

@@ -55,7 +55,7 @@ async def _classify(
 def _results(
     model: Model, output: str, answer: Answer, request: pb.ClassifyRequest
 ) -> list[pb.Classification]:
-    scores = np.concatenate([reply.outputs[output] for reply in answer.replies])
+    scores = np.array([seen.outputs[output][seen.row] for seen in answer.seen])
     top_k = request.top_k or DEFAULT_TOP_K
     labels = model.names(output, scores.shape[1:])
     return [
