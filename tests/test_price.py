@@ -81,7 +81,7 @@ def test_labels_are_folders_of_labels_or_of_wordnet_ids(small: sources.Source) -
     assert found.tolist() == [2, 0]
     assert classes(["label 2", "elsewhere"], small) is None
     by_id = sources.Source(
-        small.model, ("crane", "crane"), "", "", 1, 0, wordnet_ids=("n01", "n02")
+        small.model, ("crane", "crane"), "", "", small.preprocessing, wordnet_ids=("n01", "n02")
     )
     found = classes(["n02", "n01"], by_id)
     assert found is not None
