@@ -12,8 +12,19 @@ from typing import Any
 
 import onnx
 
-from crossrun_export import convert, describe, half, localize, pictures, publish, runtime, verify
+from crossrun_export import (
+    alternatives,
+    convert,
+    describe,
+    half,
+    localize,
+    pictures,
+    publish,
+    runtime,
+    verify,
+)
 from crossrun_export import price as prices
+from crossrun_export.alternatives import Seen
 from crossrun_export.errors import ExportError
 from crossrun_export.localize import Localization
 from crossrun_export.options import Localize, Options, Precision
@@ -48,6 +59,7 @@ class Exported:
 
     version: Path
     made: Made
+    seen: Seen | None  # with pixels scaled in other ways
 
 
 @dataclass(frozen=True)
@@ -75,21 +87,24 @@ def export(
         say: is told what a person has to know of it.
 
     Raises:
-        ExportError: it cannot be converted or written, is not equal to the original, or a
-            precision costs more than its limit, or a limit that was asked for cannot be measured.
+        ExportError: it cannot be converted or written, is not equal to the original, takes other
+            pixels than are assumed, a precision costs more than its limit, or a limit that was
+            asked for cannot be measured.
     """
     tell("reading pictures")
     subject = _with_pictures(source, options)
     _check_measurable(subject)
     for note in _notes(subject):
         say(note)
+    tell("asking Keras about the pictures scaled in other ways")
+    seen = alternatives.compare(source, subject.measured)
     with publish.staging(options.output, options.name) as folder:
         tell(f"converting and verifying {source.model.name}")
         made = _made(subject, tell)
         source.model.save(folder / KERAS)
         drafts = [_draft(one, subject, folder) for one in made]
         versions = publish.publish(drafts, options.output)
-    return [Exported(version, one) for version, one in zip(versions, made, strict=True)]
+    return [Exported(version, one, seen) for version, one in zip(versions, made, strict=True)]
 
 
 def _with_pictures(source: Source, options: Options) -> Subject:
