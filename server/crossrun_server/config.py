@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import json_format, text_format
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import detection, fields, placement, policies, reshape
+from crossrun_server import detection, fields, placement, policies, probabilities, reshape
 from crossrun_server.detection import Detection
 from crossrun_server.errors import LoadError, PollError
+from crossrun_server.probabilities import UNTOLD, Scores
 from crossrun_server.queueing import Policy
 from crossrun_server.reshape import Reshapes
 from crossrun_server.tensors import TensorSpec
@@ -42,6 +43,7 @@ class ServedConfig:
     policy: Policy
     reshapes: Reshapes
     detection: Detection | None = None  # for a model that finds objects
+    scores: Scores = UNTOLD  # what is said of a classifier's
 
     @property
     def required(self) -> tuple[TensorSpec, ...]:
@@ -115,6 +117,7 @@ def complete(
         policies.read(proto),
         reshape.read(proto, batched),
         detection.read(proto, served_outputs),
+        probabilities.read(proto, served_outputs),
     )
 
 
@@ -162,7 +165,7 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
-    known = (placement.understands, detection.understands)
+    known = (placement.understands, detection.understands, probabilities.understands)
     return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config, cores, lanes, layout, placement
+from crossrun_server import config, cores, lanes, layout, placement, probabilities
 from crossrun_server.cache import Cache, ModelCache
 from crossrun_server.errors import LoadError, PollError, ServingError
 from crossrun_server.lanes import Opened
@@ -225,8 +225,10 @@ def _load_version(
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
         there = shared.cores or cores.available()
         opened = lanes.open_lanes(file, placed, there, _completing(declared, folder))
-        served = opened.served
+        metadata = opened.sessions[0].metadata
+        served = _settled(opened.served, metadata)
         labels = _labels(folder, served)
+        probabilities.check(served.scores, served.outputs, labels)
         for lane in opened.lanes:
             warm_up(lane.run, served, folder, opened.sizes)
     except LoadError as error:
@@ -239,7 +241,6 @@ def _load_version(
     if opened.plan and policy.merges_freely:
         policy = replace(policy, merge_rows=opened.plan.batch)
     scheduler = Scheduler(opened.lanes, policy, instruments.statistics.executed, opened.cores)
-    metadata = opened.sessions[0].metadata
     return Model(str(version), served, labels, metadata, scheduler, assignments, instruments)
 
 
@@ -247,6 +248,11 @@ def _completing(declared: pb.ModelConfig | None, folder: Path) -> lanes.Complete
     return lambda session: config.complete(
         declared, folder.name, (*session.inputs, *session.overridable), session.outputs
     )
+
+
+def _settled(served: config.ServedConfig, metadata: Mapping[str, str]) -> config.ServedConfig:
+    """With what the file itself says of its scores."""
+    return replace(served, scores=probabilities.settle(served.scores, metadata))
 
 
 def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | None:
