@@ -314,6 +314,7 @@ COLOURS_CONFIG = """
 max_batch_size: 4
 dynamic_batching {}
 output [{ name: "scores" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" }]
+parameters { key: "scores" value { string_value: "sigmoid" } }
 """
 TWO_FACED_CONFIG = """
 output [

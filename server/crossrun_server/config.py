@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import json_format, text_format
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import detection, fields, placement, policies, reshape
+from crossrun_server import detection, fields, placement, policies, probabilities, reshape
 from crossrun_server.detection import Detection
 from crossrun_server.errors import LoadError, PollError
+from crossrun_server.probabilities import UNTOLD, Scores
 from crossrun_server.queueing import Policy
 from crossrun_server.reshape import Reshapes
 from crossrun_server.tensors import TensorSpec
@@ -45,6 +46,7 @@ class ServedConfig:
     reshapes: Reshapes
     detection: Detection | None = None  # for a model that finds objects
     independent: bool = True  # whether rows of several requests, or padding, may share a run
+    scores: Scores = UNTOLD  # what is said of a classifier's
 
     @property
     def required(self) -> tuple[TensorSpec, ...]:
@@ -125,12 +127,13 @@ def complete(
     served_inputs = _merge(proto.input, inputs, batched)
     served_outputs = _merge(proto.output, outputs, batched)
     return ServedConfig(
-        proto,
-        served_inputs,
-        served_outputs,
-        policies.read(proto),
-        reshape.read(proto, batched, specs),
-        detection.read(proto, served_outputs),
+        proto=proto,
+        inputs=served_inputs,
+        outputs=served_outputs,
+        policy=policies.read(proto),
+        reshapes=reshape.read(proto, batched, specs),
+        detection=detection.read(proto, served_outputs),
+        scores=probabilities.read(proto, served_outputs),
     )
 
 
@@ -179,7 +182,8 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
     ours = {ROWS_INDEPENDENT, ROWS}
-    known = (ours.__contains__, placement.understands, detection.understands)
+    others = (placement.understands, detection.understands, probabilities.understands)
+    known = (ours.__contains__, *others)
     return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))
 
 

@@ -16,7 +16,16 @@ from functools import partial
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config, cores, independence, labels, lanes, layout, placement
+from crossrun_server import (
+    config,
+    cores,
+    independence,
+    labels,
+    lanes,
+    layout,
+    placement,
+    probabilities,
+)
 from crossrun_server.cache import Cache, ModelCache
 from crossrun_server.errors import LoadError, PollError, ServingError
 from crossrun_server.lanes import Opened
@@ -226,8 +235,10 @@ def _load_version(
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
         there = shared.cores or cores.available()
         opened = lanes.open_lanes(file, placed, there, _completing(declared, folder, file))
-        served = opened.served
+        metadata = opened.sessions[0].metadata
+        served = _settled(opened.served, metadata)
         named, shapes = labels.read(folder, served), labels.Shapes()
+        probabilities.check(served.scores, served.outputs, named)
         for lane in opened.lanes:
             warm_up(labels.noting(lane.run, shapes), served, folder, opened.sizes)
         labels.check_answers(named, served, shapes)
@@ -241,12 +252,16 @@ def _load_version(
     if opened.plan and policy.merges_freely:
         policy = replace(policy, merge_rows=opened.plan.batch)
     scheduler = Scheduler(opened.lanes, policy, instruments.statistics.executed, opened.cores)
-    metadata = opened.sessions[0].metadata
     return Model(str(version), served, named, metadata, scheduler, assignments, instruments)
 
 
 def _completing(declared: pb.ModelConfig | None, folder: Path, file: Path) -> lanes.Complete:
     return partial(independence.complete, declared, folder, file)
+
+
+def _settled(served: config.ServedConfig, metadata: Mapping[str, str]) -> config.ServedConfig:
+    """With what the file itself says of its scores."""
+    return replace(served, scores=probabilities.settle(served.scores, metadata))
 
 
 def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | None:
