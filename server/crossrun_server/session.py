@@ -1,9 +1,10 @@
 """One onnxruntime session: load, describe, run. Knows nothing of requests, batches or the wire."""
 
 import ctypes
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import onnxruntime
 
 from crossrun_server import cores, providers
 from crossrun_server.binding import Bound
-from crossrun_server.defaults import completed
+from crossrun_server.defaults import completed, precision
 from crossrun_server.errors import LoadError
+from crossrun_server.evidence import Evidence
 from crossrun_server.providers import CPU, DEVICE_ID, Provider, ProviderUnavailable, Request
 from crossrun_server.saturation import saturates
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
@@ -36,6 +38,8 @@ DATATYPES = {
 }
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 UNBOUND = {"BF16", "BYTES"}  # what numpy lacks, and what lies on no device
+REDUCED = re.compile(r"QuantizeLinear$|^QLinear|Integer$|MatMulNBits$")  # types of nodes
+HALVED = re.compile(r"graph_(in|out)put_cast")  # what converters to fp16 name their casts
 VERSION: str = onnxruntime.__version__
 # Threads that wait for work spin for a moment, which answers sooner, and no longer, for then they
 # take the cores from everybody else. Builds of onnxruntime that know no such moment do not spin.
@@ -60,6 +64,8 @@ class Assignment:
     requested: str
     nodes: Mapping[str, int]  # of the graph, by provider, as onnxruntime assigned them
     skipped: Mapping[str, str]  # provider → why it does not run
+    asked: str = ""  # in which precision its provider was told to compute, where an option says
+    evidence: Evidence = field(default_factory=Evidence)  # of how far its answers are off
 
     @property
     def provider(self) -> str:
@@ -68,6 +74,12 @@ class Assignment:
 
     def __str__(self) -> str:
         return ", ".join(f"{name} ({_counted(n)})" for name, n in self.nodes.items()) or CPU
+
+
+def _asked(model: Path | bytes, request: Request, nodes: Mapping[str, int]) -> str:
+    """In which precision the first provider that computes nodes was told to compute."""
+    running = (one for one in request.providers if one.name in nodes and one.name != CPU)
+    return next((precision(completed(one, model)) for one in running), "")
 
 
 def _bound(
@@ -107,7 +119,8 @@ class Session:
         self, model: Path | bytes, request: Request, threads: Threads | None = None
     ) -> None:
         self._session, skipped = _open(model, request, threads or Threads())
-        self.assignment = Assignment(str(request), _nodes(self._session), skipped)
+        nodes = _nodes(self._session)
+        self.assignment = Assignment(str(request), nodes, skipped, _asked(model, request, nodes))
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self.overridable = tuple(_overridable(self._session))
@@ -123,6 +136,13 @@ class Session:
         else:
             run = self._run_bf16 if self._has_bf16 else self._run_numpy
         return dict(zip(outputs, run(inputs, outputs), strict=True))
+
+    @property
+    def quantized(self) -> bool:
+        """Whether nodes of the graph say that it computes in whole numbers or in half precision."""
+        parts = self._session.get_provider_graph_assignment_info()
+        nodes = [node for part in parts for node in part.get_nodes()]
+        return any(REDUCED.search(node.op_type) or HALVED.match(node.name) for node in nodes)
 
     def _running(self, request: Request) -> Iterable[Provider]:
         return (one for one in request.providers if one.name in self.assignment.nodes)
