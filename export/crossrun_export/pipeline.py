@@ -1,4 +1,4 @@
-"""The whole export, in order: convert, verify, reduce and price, publish.
+"""The whole export, in order: convert, verify, reduce and price, prove, publish.
 
 What is not equal to the original, or costs too much, is not written, nor is what goes with it.
 """
@@ -19,6 +19,8 @@ from crossrun_export import (
     half,
     localize,
     pictures,
+    proof,
+    proving,
     publish,
     runtime,
     verify,
@@ -26,7 +28,7 @@ from crossrun_export import (
 from crossrun_export import price as prices
 from crossrun_export.alternatives import Seen
 from crossrun_export.errors import ExportError
-from crossrun_export.localize import Localization
+from crossrun_export.localize import Localization, Localizer
 from crossrun_export.options import Localize, Options, Precision
 from crossrun_export.pictures import Pictures
 from crossrun_export.price import Price
@@ -51,6 +53,7 @@ class Made:
     cost: Parity  # a Price where the precision is a reduced one
     calibration: dict[str, Any] | None = None  # of int8: how, and on which pictures
     localization: Localization | None = None  # of a localizer whose classes can be drawn
+    parts: Localizer | None = None  # of a localizer
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def _localizer(subject: Subject, asked: Localize, tell: Tell) -> Made:
     localize.check(parts, verify.inputs_of(source, measured.stretched, "float32"), found)
     tell("measuring boxes on drawn pictures")
     boxes = localize.measure(source, model, options.input_dtype)
-    return Made("fp32", model, parity, localization=boxes)
+    return Made("fp32", model, parity, localization=boxes, parts=parts)
 
 
 def _reduced(
@@ -224,7 +227,11 @@ def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
         own["localization"] = asdict(made.localization)
     onnx.helper.set_model_props(made.model, describe.metadata(source, options.resize, own))
     name = name_of(options.name, made.precision)
-    return draft(made.model, name, source.labels, OF_CLASSES, folder)
+    made_draft = draft(made.model, name, source.labels, OF_CLASSES, folder)
+    make = proving.classifier(source, made.model, made.precision, options.tolerance, made.parts)
+    about = proving.about(source, made.precision, subject.measured)
+    proof.write(made_draft.files, subject.measured.stretched, make, about)
+    return made_draft
 
 
 def name_of(name: str, precision: Precision) -> str:

@@ -1,4 +1,4 @@
-"""One model from its files: reads, completes, loads and warms up the versions that are wanted.
+"""One model from its files: reads, completes, loads, warms up, proves the versions wanted.
 
 The files are a folder, or bytes given in its place; a configuration may be given in place of
 config.pbtxt. Knows no other models and nothing of requests.
@@ -25,6 +25,7 @@ from crossrun_server import (
     layout,
     placement,
     probabilities,
+    proving,
 )
 from crossrun_server.cache import Cache, ModelCache
 from crossrun_server.errors import LoadError, PollError, ServingError
@@ -62,6 +63,7 @@ class Shared:
     cache: Cache | None = None  # of the answers of models that ask for it
     observers: tuple[Observer, ...] = ()  # are told of each request once it is over
     cores: int = 0  # threads of sessions that ask for no number; 0: one for each core
+    proof_tolerance: float | None = None  # of models that name none; None: the proof's own
 
 
 @dataclass(frozen=True)
@@ -242,11 +244,15 @@ def _load_version(
         for lane in opened.lanes:
             warm_up(labels.noting(lane.run, shapes), served, folder, opened.sizes)
         labels.check_answers(named, served, shapes)
+        told = proving.prove(file, opened, shared.proof_tolerance)
     except LoadError as error:
         raise LoadError(f"version {version}: {error}") from error
-    assignments = tuple(session.assignment for session in opened.sessions)
+    pairs = zip(opened.sessions, told, strict=True)
+    assignments = tuple(replace(session.assignment, evidence=one) for session, one in pairs)
     placement.write(served.proto, assignments, opened.plan)
-    _tell(f"{folder.name} version {version}", opened, time.perf_counter() - started)
+    title = f"{folder.name} version {version}"
+    _tell(title, opened, time.perf_counter() - started)
+    log.info("%s: %s", title, served.proto.parameters[placement.PROVEN].string_value)
     instruments = Instruments(Statistics(), _part_of(shared.cache, served), shared.observers)
     policy = served.policy
     if opened.plan and policy.merges_freely:

@@ -1,6 +1,7 @@
 """One onnxruntime session: load, describe, run. Knows nothing of requests, batches or the wire."""
 
 import ctypes
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import onnxruntime
 from crossrun_server import cores, defaults, plugins, providers
 from crossrun_server.binding import Bound
 from crossrun_server.errors import LoadError, NotSupported
+from crossrun_server.evidence import Evidence
 from crossrun_server.providers import CPU, DEVICE_ID, Provider, ProviderUnavailable, Request
 from crossrun_server.saturation import saturates
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
@@ -35,6 +37,8 @@ DATATYPES = {
 }
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 UNBOUND = {"BF16", "BYTES"}  # what numpy lacks, and what lies on no device
+REDUCED = re.compile(r"QuantizeLinear$|^QLinear|Integer$|MatMulNBits$")  # types of nodes
+HALVED = re.compile(r"graph_(in|out)put_cast")  # what converters to fp16 name their casts
 VERSION: str = onnxruntime.__version__
 # Threads that wait for work spin for a moment, which answers sooner, and no longer, for then they
 # take the cores from everybody else. Builds of onnxruntime that know no such moment do not spin.
@@ -61,11 +65,17 @@ class Assignment:
     skipped: Mapping[str, str]  # provider → why it does not run
     precisions: Mapping[str, str] = field(default_factory=dict)  # provider → see defaults.told
     on_card: bool = False  # whether a graphics card computes any node
+    evidence: Evidence = field(default_factory=Evidence)  # of how far its answers are off
 
     @property
     def provider(self) -> str:
         """The provider that computes most nodes; the CPU for a model without any."""
         return max(self.nodes, key=self.nodes.__getitem__, default=CPU)
+
+    @property
+    def asked(self) -> str:
+        """In what the provider that is not the CPU's was told to compute; empty if nothing says."""
+        return next((told for name, told in self.precisions.items() if name != CPU), "")
 
     def __str__(self) -> str:
         return ", ".join(f"{name} ({self._remark(name)})" for name in self.nodes) or CPU
@@ -157,6 +167,13 @@ class Session:
             return self.run(inputs, outputs)
         run = self._run_bf16 if self._has_bf16 else self._run_numpy
         return dict(zip(outputs, run(inputs, outputs, _quiet()), strict=True))
+
+    @property
+    def quantized(self) -> bool:
+        """Whether nodes of the graph say that it computes in whole numbers or in half precision."""
+        parts = self._session.get_provider_graph_assignment_info()
+        nodes = [node for part in parts for node in part.get_nodes()]
+        return any(REDUCED.search(node.op_type) or HALVED.match(node.name) for node in nodes)
 
     def _running(self, request: Request) -> Iterable[Provider]:
         return (one for one in request.providers if one.name in self.assignment.nodes)
