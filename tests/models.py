@@ -314,6 +314,7 @@ COLOURS_CONFIG = """
 max_batch_size: 4
 dynamic_batching {}
 output [{ name: "scores" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" }]
+parameters { key: "scores" value { string_value: "sigmoid" } }
 """
 TWO_FACED_CONFIG = """
 output [
@@ -334,6 +335,8 @@ UNFOLDED_CONFIG = """
 input [{ name: "x" data_type: TYPE_FP32 dims: [4] reshape { shape: [1, 4, 1, 1] } }]
 output [{ name: "y" data_type: TYPE_FP32 dims: [4] reshape { shape: [1, 4, 1, 1] } }]
 """
+# For models whose rows mix and that are to have batches all the same.
+VOUCHED = "parameters { key: 'rows_independent' value { string_value: 'true' } }\n"
 # For models whose next request is to wait for the one before.
 ONE_AT_A_TIME = "parameters { key: 'plan' value { string_value: '1x1' } }\n"
 SLOW_CONFIG = ONE_AT_A_TIME + "dynamic_batching { default_queue_policy { max_queue_size: 1 } }"

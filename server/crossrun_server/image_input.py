@@ -22,14 +22,27 @@ EXAMPLE = Size(224, 224)  # in an error's words
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """An FP32 input takes pixel * scale + offset, channel by channel in the order of `color`."""
+
+    scale: Array  # float32, of no dimension or [3]
+    offset: Array
+    color: str  # RGB or BGR
+
+    def apply(self, pixels: Pixels) -> Array:
+        """What the input takes for RGB pixels [..., 3]."""
+        ordered = pixels[..., ::-1] if self.color == "BGR" else pixels
+        return ordered * self.scale + self.offset
+
+
+@dataclass(frozen=True)
 class ImageInput:
     """The input that takes pictures, and how they are made ready for it."""
 
     model: Model
     spec: TensorSpec
     batch: int  # pictures at once, at most
-    scale: float
-    offset: float
+    scaling: Scaling
     resize: Resize
     longest: int  # pixels of a side that the model leaves free, at most
 
@@ -56,7 +69,7 @@ class ImageInput:
     def _scaled(self, pixels: Pixels) -> Array:
         if self.spec.datatype == "UINT8":
             return pixels
-        return pixels * np.float32(self.scale) + np.float32(self.offset)
+        return self.scaling.apply(pixels)
 
     def _filled(self, name: str, rows: int, value: float) -> Array:
         spec = self.model.inputs[name]
@@ -91,9 +104,8 @@ def describe(model: Model, longest: int = 0) -> ImageInput:
     return ImageInput(
         model,
         spec,
-        model.config.max_batch_size or 1,
-        preprocessing.get("scale", 1.0),
-        preprocessing.get("offset", 0.0),
+        (model.config.max_batch_size if model.config.independent else 0) or 1,
+        _scaling(model, preprocessing if spec.datatype == "FP32" else {}),
         _resize(model, preprocessing),
         longest,
     )
@@ -109,6 +121,24 @@ def fixing(model: Model, spec: TensorSpec, size: Size = EXAMPLE) -> str:
         f"max_batch_size: {most} input [{{ name: {json.dumps(spec.name)} "
         f"data_type: TYPE_{spec.datatype} dims: {dims} }}]"
     )
+
+
+def _scaling(model: Model, preprocessing: dict[str, Any]) -> Scaling:
+    color = preprocessing.get("color", "RGB")
+    try:
+        scale, offset = (
+            np.array(preprocessing.get(key, absent), np.float32)
+            for key, absent in (("scale", 1.0), ("offset", 0.0))
+        )
+    except (TypeError, ValueError):
+        scale = offset = np.empty(0, np.float32)
+    if {scale.shape, offset.shape} - {(), (3,)} or color not in ("RGB", "BGR"):
+        raise InvalidRequest(
+            f"{model.name!r} does not say well how pixels are scaled (metadata "
+            "crossrun.preprocessing): expected a scale and an offset, each one number or three, "
+            "and the color RGB or BGR; use ModelInfer"
+        )
+    return Scaling(scale, offset, color)
 
 
 def _image_spec(model: Model) -> TensorSpec:

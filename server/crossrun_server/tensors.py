@@ -41,6 +41,7 @@ class TensorSpec:
     datatype: str
     shape: tuple[int, ...]
     optional: bool = False  # the model has a value of its own where a request gives none
+    symbol: str = ""  # what the model's file calls the first size, where that is free
     scalar: bool = False  # of no dimension in the graph, whatever `shape` says to callers
 
     def accepts(self, shape: tuple[int, ...]) -> bool:

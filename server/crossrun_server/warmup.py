@@ -5,7 +5,8 @@ what it runs is a plain function.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,13 @@ def _run_sample(run: Run, sample: pb.ModelWarmup, config: ServedConfig, folder: 
     outputs = [spec.name for spec in config.outputs]
     for _ in range(sample.count or 1):
         run(inputs, outputs)
+
+
+def requests(config: ServedConfig, folder: Path) -> Iterator[dict[str, Array]]:
+    """Make a request of one row of each sample that fits the model."""
+    for sample in config.proto.model_warmup:
+        with suppress(LoadError, OSError, ValueError):  # the warm-up itself says what is wrong
+            yield {name: array[:1] for name, array in _inputs(sample, config, folder).items()}
 
 
 def zeros(config: ServedConfig) -> dict[str, Array]:
