@@ -14,6 +14,8 @@ from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_bench.errors import BenchError
+from crossrun_bench.repository import read_model
 from crossrun_server import boxes, loader
 from crossrun_server.boxes import Size
 from crossrun_server.errors import LoadError
@@ -195,6 +197,13 @@ def test_what_gives_no_detections_is_told_with_what_it_gives(stub: VisionStub) -
     code, details = refusal(lambda: detect(stub, encoded(scene()), model="colours"))
     assert code == StatusCode.INVALID_ARGUMENT
     assert details.endswith("it gives 'scores' FP32 [-1, 3]")
+
+
+def test_the_bench_measures_none_of_any_size(tmp_path: Path) -> None:
+    """What it cannot compare it refuses, with the shape."""
+    models.write(tmp_path, "colours", models.colours_of_any_size())
+    with pytest.raises(BenchError, match=r"one size, and it leaves \['batch', 'height', 'width'"):
+        read_model(tmp_path, "colours")
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1e3", "²", ""])

@@ -67,6 +67,8 @@ def read_model(models: Path, name: str) -> Model:
     (image, *other), (answer, *_) = session.get_inputs(), session.get_outputs()
     if other or len(image.shape) != 4 or image.shape[3] != 3 or image.type not in _TYPES:
         raise BenchError(f"{onnx}: expected one input [batch, H, W, 3] of UINT8 or FP32")
+    if not all(isinstance(side, int) for side in image.shape[1:3]):
+        raise BenchError(f"{onnx}: expected pictures of one size, and it leaves {image.shape} free")
     metadata = _metadata(session)
     scaling = _scaling(metadata, onnx)
     calibration = _read(_Calibration, metadata, "crossrun.calibration", onnx, _Calibration())
