@@ -71,6 +71,18 @@ def silent() -> onnx.ModelProto:
     return model(nodes, zero=np.float32(0), one=np.float32(1))
 
 
+def quiet() -> onnx.ModelProto:
+    """`x` → `y`, itself, and `z`, which is 0 up to 30000: a part that made-up rows do not reach."""
+    nodes = [
+        node("Identity", ["x"], ["y"]),
+        node("Sub", ["x", "most"], ["above"]),
+        node("Relu", ["above"], ["z"]),
+    ]
+    made = model(nodes, most=np.float32(30000))
+    made.graph.output.append(helper.make_tensor_value_info("z", Tp.FLOAT, X))
+    return made
+
+
 def choosy() -> onnx.ModelProto:
     """Which of twenty values each number is, from 12335 on; any other number fails."""
     nodes = [

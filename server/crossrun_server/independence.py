@@ -145,6 +145,7 @@ def _asked(served: ServedConfig, folder: Path, session: Session) -> Asked:
         _ranges(session.metadata, served.required),
         tuple(warmup.requests(served, folder)),
         HALF_TOLERANCE if _may_be_reduced(session) else TOLERANCE,
+        frozenset([served.detection.classes] if served.detection else []),
     )
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -76,6 +77,7 @@ class Asked:
     ranges: Mapping[str, Range] = field(default_factory=dict)  # of inputs, where they are known
     given: tuple[Tensors, ...] = ()  # requests of one row that the model is known to take
     tolerance: float = TOLERANCE  # of floats, see there
+    numbers: frozenset[str] = frozenset()  # outputs of which 0 says something: indices of classes
 
 
 class _Mixed(Exception):  # noqa: N818 - a finding, no error
@@ -116,16 +118,27 @@ def probe(run: Run, asked: Asked) -> Finding:
     try:
         with np.errstate(all="ignore"):
             told = [
-                _tells_apart(counted, replace(asked, inputs=inputs))
+                one
                 for inputs in dict.fromkeys((required, asked.inputs))
+                for one in _tell(counted, replace(asked, inputs=inputs))
             ]
     except _Mixed as mixed:
         return Finding(MIXED, str(mixed))
     except _Unknown as unknown:
         return Finding(UNKNOWN, str(unknown))
-    if not any(told):
+    if not any(one.apart for one in told):
         return Finding(UNKNOWN, "the model answers all made-up rows alike")
+    shown = set(asked.numbers).union(*(one.shown for one in told))
+    if silent := [spec.name for spec in asked.outputs if spec.name not in shown]:
+        return Finding(UNKNOWN, f"output {silent[0]!r} is nothing or zeros for all made-up rows")
     return Finding(PROVEN, f"{counted.runs} runs of made-up rows")
+
+
+class _Told(NamedTuple):
+    """What the answers to some rows say; if they say nothing, nothing is proven."""
+
+    apart: bool  # whether they differ
+    shown: set[str]  # the outputs that are more than zeros
 
 
 class _Counted:
@@ -140,7 +153,7 @@ class _Counted:
         return self._run(inputs, outputs)
 
 
-def _tells_apart(run: Run, asked: Asked) -> bool:
+def _tell(run: Run, asked: Asked) -> list[_Told]:
     """Try what is given, and made-up rows of the first kind that the model takes."""
     told, refusals = _tried(run, asked, _given(asked))
     for draws in _kinds(asked):
@@ -150,15 +163,15 @@ def _tells_apart(run: Run, asked: Asked) -> bool:
             break
     if not told:
         raise _Unknown(f"the model refuses made-up rows: {refusals[0]}")
-    return any(told)
+    return told
 
 
-def _tried(run: Run, asked: Asked, draws: Iterable[Draw]) -> tuple[list[bool], list[str]]:
-    """Of each draw that the model takes whether answers differ; of the others why it does not."""
+def _tried(run: Run, asked: Asked, draws: Iterable[Draw]) -> tuple[list[_Told], list[str]]:
+    """Try each draw; of those that the model does not take there is the reason."""
     told, refusals = [], []
     for draw in draws:
         try:
-            told.append(_Trial(run, asked, draw).told_apart())
+            told.append(_Trial(run, asked, draw).tell())
         except _Refused as refused:
             refusals.append(str(refused))
     return told, refusals
@@ -244,8 +257,8 @@ class _Trial:
         }
         self._moved = cache(self._move)
 
-    def told_apart(self) -> bool:
-        """Whether the rows have different answers, as they have to for the rest to say anything.
+    def tell(self) -> _Told:
+        """Compare all answers to the rows.
 
         Raises:
             _Mixed: an answer depends on who shares the run; or on nothing that is given.
@@ -259,7 +272,9 @@ class _Trial:
         for group in (*pairs, *(group for group in TRIPLES if most >= len(group))):
             self._check_alone(group, pairs.get(group) or self._together(group))
         first, *others = self._alone
-        return any(self._apart(first, other, name) for other in others for name in first)
+        apart = any(self._apart(first, other, name) for other in others for name in first)
+        shown = {name for answer in self._alone for name, array in answer.items() if _says(array)}
+        return _Told(apart, shown)
 
     def _check_again(self, before: Sequence[Tensors], again: Sequence[Tensors]) -> None:
         for one, other in zip(before, again, strict=True):
@@ -393,6 +408,12 @@ def _numbers(array: Array, datatype: str) -> Array:
 
 def _is_float(spec: TensorSpec) -> bool:
     return spec.datatype == "BF16" or DTYPES[spec.datatype].kind == "f"
+
+
+def _says(array: Array) -> bool:
+    if array.dtype.kind == "f":
+        array = array[np.isfinite(array)]
+    return bool(array.astype(bool).any())
 
 
 def _largest(array: Array) -> float:
