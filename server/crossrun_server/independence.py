@@ -152,7 +152,7 @@ def _asked(served: ServedConfig, folder: Path, session: Session) -> Asked:
 def _may_be_reduced(session: Session) -> bool:
     """Whether fewer bits than fp32's may compute it; other providers choose that for themselves."""
     elsewhere = session.assignment.nodes.keys() - {CPU}
-    return bool(elsewhere) or session.metadata.get(PRECISION) in REDUCED
+    return bool(elsewhere) or session.quantized or session.metadata.get(PRECISION) in REDUCED
 
 
 def _ranges(metadata: Mapping[str, str], inputs: Iterable[TensorSpec]) -> dict[str, Range]:
