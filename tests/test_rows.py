@@ -17,7 +17,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2 as vision
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import caches, independence, loader, rows, spinning, tuning
+from crossrun_server import caches, independence, loader, rows, spinning, symbols, tuning
 from crossrun_server.batching import Tensors
 from crossrun_server.config import ROWS
 from crossrun_server.errors import LoadError
@@ -75,6 +75,7 @@ INDEPENDENT: dict[str, Callable[[], onnx.ModelProto]] = {
     "five dimensions": lambda: models.identity(1, ["batch", 2, 1, 3, "w"]),
     "a detector with thresholds": detectors.finder,
     "a recurrent net": mixing.recurrent,
+    "words": mixing.labels,
     "a few values": lambda: mixing.renamed("batch", "batch"),
 }
 
@@ -162,6 +163,20 @@ def test_three_rows_are_tried_too() -> None:
     assert computed(compute, most=2).state == PROVEN
 
 
+def test_columns_of_a_table_have_scales_of_their_own() -> None:
+    """What is small beside pixels is found, though detections hang by a hair."""
+
+    def tables(x: Array, numbered: bool) -> Array:
+        jumpy = np.sort(unlike_kernels(x, 5e-4), axis=1) > np.float32(0.5)
+        number = np.broadcast_to(np.arange(len(x))[:, None] * numbered, x.shape)
+        return np.stack([number, 640 * jumpy], axis=2).astype(np.float32)
+
+    outputs = (TensorSpec("y", "FP32", (-1, 64, 2)),)
+    assert computed(lambda x: tables(x, numbered=False), outputs=outputs).state == PROVEN
+    wide = computed(lambda x: tables(x, numbered=True), outputs=outputs, tolerance=2e-2)
+    assert wide.state == MIXED
+
+
 def test_nan_equals_nan() -> None:
     """A model that answers it answers the same alone and together."""
     with np.errstate(invalid="ignore"):
@@ -204,7 +219,7 @@ def test_rows_are_from_the_range_that_is_known() -> None:
 def test_sizes_of_other_names_disagree(x: str, y: str, agree: bool) -> None:
     """Names that exporters make up say nothing."""
     specs = [TensorSpec("x", "FP32", (-1,), symbol=x), TensorSpec("y", "FP32", (-1,), symbol=y)]
-    said = rows.disagreement(specs)
+    said = symbols.disagreement(specs)
     assert said == ("" if agree else f"the first dimension of 'y' is {y!r} and that of 'x' {x!r}")
 
 

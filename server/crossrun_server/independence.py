@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import caches, config, plans, rows, warmup
+from crossrun_server import caches, config, plans, rows, symbols, warmup
 from crossrun_server.config import ROWS, ROWS_INDEPENDENT, ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.providers import CPU
@@ -117,7 +117,7 @@ def _found(served: ServedConfig, folder: Path, file: Path, sessions: Sequence[Se
             replace(finding, reason=f"{finding.reason} (on {session.assignment})")
             for session, finding in zip(sessions, findings, strict=True)
         ]
-    if named := rows.disagreement((*served.required, *served.outputs)):
+    if named := symbols.disagreement((*served.required, *served.outputs)):
         findings.append(Finding(UNKNOWN, named))
     return max(findings, key=lambda finding: (PROVEN, UNKNOWN, MIXED).index(finding.state))
 
