@@ -169,7 +169,7 @@ def test_columns_of_a_table_have_scales_of_their_own() -> None:
     def tables(x: Array, numbered: bool) -> Array:
         jumpy = np.sort(unlike_kernels(x, 5e-4), axis=1) > np.float32(0.5)
         number = np.broadcast_to(np.arange(len(x))[:, None] * numbered, x.shape)
-        return np.stack([number, 640 * jumpy], axis=2).astype(np.float32)
+        return np.stack([number, 640.0 + jumpy], axis=2).astype(np.float32)
 
     outputs = (TensorSpec("y", "FP32", (-1, 64, 2)),)
     assert computed(lambda x: tables(x, numbered=False), outputs=outputs).state == PROVEN

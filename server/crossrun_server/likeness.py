@@ -6,9 +6,8 @@ import numpy as np
 
 from crossrun_server.tensors import DTYPES, Array
 
-RECORD = (
-    16  # numbers in a row of a table, at most: each column has a meaning, and a scale, of its own
-)
+# Numbers in a row of a table, at most: each column has a meaning, and a scale, of its own.
+RECORD = 16
 
 
 def is_float(datatype: str) -> bool:
