@@ -57,7 +57,7 @@ def test_the_repository_holds_a_model_for_each_precision(exported_detectors: Pat
     for name in NAMES:
         assert (exported_detectors / name / "labels.txt").read_text().split() == list(CLASSES)
         files = sorted(file.name for file in (exported_detectors / name / "1").iterdir())
-        assert files == ["model.keras", "model.onnx"]
+        assert files == ["model.keras", "model.onnx", "proof.npz"]
 
 
 def test_the_metadata_tell_how_to_prepare_and_what_it_costs(exported_detectors: Path) -> None:

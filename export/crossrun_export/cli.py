@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from crossrun_export import scaling
 from crossrun_export.console import console, say
 from crossrun_export.detector import cli as detector
 from crossrun_export.errors import ExportError
@@ -14,7 +15,6 @@ from crossrun_export.options import (
     Limits,
     Localize,
     Options,
-    Pixels,
     Resize,
     Tolerance,
     limits,
@@ -73,6 +73,10 @@ SkipUnknown = Annotated[
     ),
 ]
 
+PixelsOption = Annotated[
+    str | None,
+    typer.Option(help=f"What the model takes: {scaling.EXPECTED}; found out if left out."),
+]
 LocalizeOption = Annotated[
     bool,
     typer.Option("--localize", help="Also say where: heat maps and boxes."),
@@ -98,6 +102,7 @@ def mobilenet(
     size: Annotated[int | None, typer.Option(help="Input height and width; 224.")] = None,
     name: Name = "mobilenet",
     labels: Labels = None,
+    pixels: PixelsOption = None,
     input_dtype: Dtype = "uint8",
     images: Images = None,
     max_diff: MaxDiff = Tolerance.max_diff,
@@ -114,6 +119,7 @@ def mobilenet(
     zoom: Zoom = Localize.zoom,
 ) -> None:
     """Export keras.applications.MobileNet."""
+    _check(pixels)
 
     def load() -> "Source":
         from crossrun_export import sources
@@ -121,10 +127,10 @@ def mobilenet(
         *others, last = weights.split(",")
         for choice in others:
             try:
-                return sources.mobilenet(alpha, size, choice, labels)
+                return sources.mobilenet(alpha, size, choice, labels, pixels)
             except ExportError as error:
                 say(f"not {choice}: {error}")
-        return sources.mobilenet(alpha, size, last, labels)
+        return sources.mobilenet(alpha, size, last, labels, pixels)
 
     _export(
         load,
@@ -149,10 +155,7 @@ def keras_file(
     file: Annotated[Path, typer.Argument(help="A model saved as .keras.")],
     output: Output,
     name: Annotated[str | None, typer.Option(help="Name of the model; the file's.")] = None,
-    pixels: Annotated[
-        Pixels | None,
-        typer.Option(help="Range the model takes; 0..255 if it rescales by itself, else -1..1."),
-    ] = None,
+    pixels: PixelsOption = None,
     labels: Labels = None,
     input_dtype: Dtype = "uint8",
     images: Images = None,
@@ -170,6 +173,7 @@ def keras_file(
     zoom: Zoom = Localize.zoom,
 ) -> None:
     """Export any Keras image classifier."""
+    _check(pixels)
 
     def load() -> "Source":
         from crossrun_export import sources
@@ -229,6 +233,12 @@ app.command()(detector.detector)
 app.command()(detector.train_detector)
 
 
+def _check(pixels: str | None) -> None:
+    """Raise what is wrong with --pixels before TensorFlow is loaded."""
+    if pixels is not None:
+        scaling.parse(pixels)
+
+
 def _folder(calibration: str, precision: str) -> Path | None:
     if calibration == BUNDLED:
         return None
@@ -248,7 +258,9 @@ def _export(load: "Callable[[], Source]", options: Options) -> None:
 
         source = load()
         say(f"exporting {source.model.name}, {source.weights} weights")
+        say(f"pixels {source.preprocessing.scaling.name}: {source.preprocessing.because}")
         exported = export(source, options, status.update, say)
+    say(str(exported[0].seen or "neither labels nor probabilities to judge the pixels by"))
     for one in exported:
         say(f"[bold]{one.version}[/]: {told(one)}")
 

@@ -9,7 +9,6 @@ from crossrun_export.errors import ExportError
 
 InputDtype = Literal["uint8", "float32"]
 Resize = Literal["stretch", "crop"]
-Pixels = Literal["-1..1", "0..1", "0..255"]
 Precision = Literal["fp32", "int8", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

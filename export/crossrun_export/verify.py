@@ -97,4 +97,4 @@ def inputs_of(source: Source, pixels: Pixels, dtype: InputDtype) -> Inputs:
     """Pixels as a model takes them: as they are, or scaled as the Keras model wants them."""
     if dtype == "uint8":
         return pixels
-    return pixels * np.float32(source.scale) + np.float32(source.offset)
+    return source.preprocessing.scaling.apply(pixels)

@@ -11,7 +11,7 @@ from crossrun_export.detector import network
 from crossrun_export.detector.backbone import load_backbone
 from crossrun_export.detector.settings import BUNDLED, RANDOM, Weights
 from crossrun_export.errors import ExportError
-from crossrun_export.sources import PIXELS, Source
+from crossrun_export.sources import MOBILENETS, Source
 
 NAME = "detector_0.25_160"  # of the bundled one
 
@@ -43,7 +43,7 @@ def _untrained(weights: Weights, labels: Path | None) -> Source:
     names = sources.read_labels(labels)
     model = _build(weights.alpha or 1.0, weights.size or 224, len(names))
     load_backbone(model, weights.backbone or "imagenet", weights.alpha or 1.0)
-    return Source(model, names, RANDOM, sources.hash_weights(model), *PIXELS["-1..1"])
+    return Source(model, names, RANDOM, sources.hash_weights(model), MOBILENETS)
 
 
 def _trained(file: Path, name: str, weights: Weights, labels: Path | None) -> Source:
@@ -61,7 +61,7 @@ def _trained(file: Path, name: str, weights: Weights, labels: Path | None) -> So
         raise ExportError(f"{file} does not fit a detector as {name} tells of it") from error
     names = sources.read_labels(labels) if labels else tuple(notes["classes"])
     label_file.check(names, len(notes["classes"]))
-    return Source(model, names, name, sources.sha256(file), *PIXELS["-1..1"])
+    return Source(model, names, name, sources.sha256(file), MOBILENETS)
 
 
 def _notes(file: Path) -> dict[str, Any]:
