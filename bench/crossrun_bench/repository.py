@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crossrun_bench import labels
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.model import DETECTIONS, PRECISIONS, SCORE_THRESHOLD, Detector, Model
@@ -45,8 +46,12 @@ class _Calibration:
 
 def read_labels(models: Path, name: str) -> tuple[str, ...]:
     """Lines of labels.txt; none where there is no such file."""
-    file = models / name / "labels.txt"
-    return tuple(file.read_text("utf-8").splitlines()) if file.exists() else ()
+    file = _labels(models, name)
+    return labels.read(file) if file.exists() else ()
+
+
+def _labels(models: Path, name: str) -> Path:
+    return models / name / "labels.txt"
 
 
 def exported(models: Path) -> tuple[str, ...]:
@@ -82,7 +87,7 @@ def read_model(models: Path, name: str) -> Model:
         source=_read(dict[str, str], metadata, _SOURCE, onnx),
         height=image.shape[1],
         width=image.shape[2],
-        classes=len(read_labels(models, name)) if detector else answer.shape[-1],
+        classes=_classes(models, name, None if detector else answer.shape[-1]),
         input_name=image.name,
         input_type=_TYPES[image.type],
         output_name=answer.name,
@@ -93,6 +98,16 @@ def read_model(models: Path, name: str) -> Model:
         detector=detector,
         color=scaling.color,
     )
+
+
+def _classes(models: Path, name: str, scores: int | str | None) -> int:
+    """As many as there are scores, where their number is fixed, else as there are labels."""
+    file, named = _labels(models, name), read_labels(models, name)
+    if not isinstance(scores, int):
+        return len(named)
+    if file.exists():
+        labels.check_count(file, named, scores)
+    return scores
 
 
 def _scaling(metadata: dict[str, str], onnx: Path) -> _Preprocessing:

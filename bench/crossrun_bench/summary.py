@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from crossrun_bench.stats import Ratio, paired_ratio, percentiles
 
 if TYPE_CHECKING:
@@ -144,7 +146,7 @@ def _accuracy_row(target: TargetAnswers, result: Comparison) -> AccuracyRow:
         agreement=agreeing / count,
         agreeing=agreeing,
         pictures=count,
-        max_difference=max(answer.difference for answer in target.answers),
+        max_difference=float(np.max([answer.difference for answer in target.answers])),
         divergence=_divergence(target),
     )
 

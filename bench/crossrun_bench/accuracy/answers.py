@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from crossrun_bench.accuracy.fitting import fitted
 from crossrun_bench.accuracy.partial import Chunk, Said
+from crossrun_bench.errors import BenchError
 from crossrun_bench.prepare import decoded
 from crossrun_bench.results.accuracy import Answer
 from crossrun_bench.rounds import Child, started
@@ -83,10 +84,23 @@ def ask(
 
 
 def compared(
-    _: Sequence[Child], probabilities: Sequence[NDArray[np.float32]], __: Sequence[Path]
+    children: Sequence[Child], probabilities: Sequence[NDArray[np.float32]], files: Sequence[Path]
 ) -> Chunk[Answer]:
-    """Of probabilities [pictures, classes] the answers, compared with the first's."""
+    """Of probabilities [pictures, classes] the answers, compared with the first's.
+
+    BenchError where one is no number.
+    """
+    for child, said in zip(children, probabilities, strict=True):
+        check_numbers(child, said, files)
     return [_answers(said, probabilities[0]) for said in probabilities]
+
+
+def check_numbers(child: Child, said: NDArray[Any], files: Sequence[Path]) -> None:
+    """BenchError where an answer [pictures, …] is no number: it compares as equal to nothing."""
+    wrong = ~np.isfinite(said).all(axis=tuple(range(1, said.ndim)))
+    if wrong.any():
+        task, first = child.task, files[int(wrong.argmax())]
+        raise BenchError(f"{task.model.name} on {label(task.target)}: no number for {first}")
 
 
 def _finish(child: Child, step: Step) -> None:

@@ -160,7 +160,10 @@ class System:
         """The first class of each picture."""
         pictures = [self._loaded[i] for i in indices]
         pixels = np.concatenate(pictures) if len(pictures) > 1 else pictures[0]
-        found: NDArray[np.int64] = self._runner.run(Batch(pixels, ())).argmax(axis=1)
+        scores = self._runner.run(Batch(pixels, ()))
+        if not np.isfinite(scores).all():
+            raise BenchError("the model's scores are no numbers")
+        found: NDArray[np.int64] = scores.argmax(axis=1)
         return found
 
 
