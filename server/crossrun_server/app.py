@@ -56,6 +56,7 @@ class Config:
     port: int = 8001
     provider: str = "auto"
     provider_options: tuple[str, ...] = ()
+    proof_tolerance: float | None = None  # None: that of each model's proof
     shared_memory: bool = False
     server_name: str = "crossrun"
     control: modes.Policy = field(default_factory=modes.Policy)
@@ -166,7 +167,8 @@ async def _cancelled_calls_ended() -> None:
 def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> Shared:
     options = providers.parse_options(config.provider_options)
     kept = cache.Cache(cache.parse(config.cache_config)) if config.cache_config else None
-    return Shared(providers.parse(config.provider, options), kept, observers, cores)
+    default = providers.parse(config.provider, options)
+    return Shared(default, kept, observers, cores, config.proof_tolerance)
 
 
 @asynccontextmanager
