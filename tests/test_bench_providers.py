@@ -104,7 +104,10 @@ def test_precisions_are_measured_where_the_provider_is(
     ("options", "said"),
     [
         (["--providers", "abacus"], "no execution provider 'abacus' here, but azure, cpu: name"),
-        (["--providers", "cuda"], "pip install 'crossrun[gpu]' by --environment cuda=DIR"),
+        (
+            ["--providers", "cuda"],
+            "with the extra [gpu] of crossrun-inference by --env",
+        ),
         (["--providers", "cpu@gone"], "no Python environment 'gone' in "),
         (["--providers", "cpu", "--environment", "cpu=/none"], "environment 'cpu' in /none: exp"),
         (["--environment", "cpu"], "--environment 'cpu': expected NAME=DIR"),
@@ -191,7 +194,7 @@ def test_a_python_without_crossrun_is_named(tmp_path: Path) -> None:
     python.parent.mkdir()
     python.write_text("#!/bin/sh\necho 'No module named crossrun_bench' >&2\nexit 1\n")
     python.chmod(0o755)
-    with pytest.raises(BenchError, match=r"expected crossrun and a build .* No module named cross"):
+    with pytest.raises(BenchError, match=r"expected crossrun-inf.* No module named cross"):
         backend(asked("cpu", []), {"cpu": tmp_path})
 
 

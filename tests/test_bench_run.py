@@ -229,7 +229,7 @@ def test_loadgen_holds_a_quantized_model_to_a_share_of_fp32(
     quantized: tuple[Path, Path], pictures: Path, tmp_path: Path, run: Command
 ) -> None:
     """Its answers are those that `precision` finds, and its share of Keras's top-1 is told."""
-    pytest.importorskip("mlperf_loadgen", reason="pip install 'crossrun[loadgen]'")
+    pytest.importorskip("mlperf_loadgen", reason="the extra [loadgen] is not installed")
     options = ["--model", "colours-int8", "--images", pictures, "--accuracy", "--seconds", 0.1]
     options += ["--logs", tmp_path, "--output", tmp_path / "g.json"]
     done = run("crossrun-bench", "loadgen", quantized[0], *options)

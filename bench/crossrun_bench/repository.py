@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crossrun_bench import labels
+from crossrun_bench import distribution, labels
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.model import DETECTIONS, PRECISIONS, SCORE_THRESHOLD, Detector, Model
@@ -179,7 +179,7 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime  # noqa: PLC0415 - only what needs it waits for it
     except ModuleNotFoundError as error:
-        raise BenchError("onnxruntime is not installed: pip install 'crossrun[cpu]'") from error
+        raise BenchError(distribution.missing("onnxruntime", "cpu")) from error
     return onnxruntime
 
 

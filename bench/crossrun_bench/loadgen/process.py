@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crossrun_bench import distribution
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
 from crossrun_bench.errors import BenchError
@@ -66,9 +67,7 @@ def _package() -> Any:
     try:
         import mlperf_loadgen  # noqa: PLC0415 - an extra of its own
     except ModuleNotFoundError as error:
-        raise BenchError(
-            "needs mlperf_loadgen, which is not installed: pip install 'crossrun[loadgen]'"
-        ) from error
+        raise BenchError(distribution.missing("mlperf_loadgen", "loadgen")) from error
     return mlperf_loadgen
 
 
