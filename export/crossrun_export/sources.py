@@ -5,7 +5,6 @@ Knows Keras; knows nothing of ONNX or of what becomes of the model.
 
 import hashlib
 import os
-import re
 import socket
 from dataclasses import dataclass
 from importlib import resources
@@ -13,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from crossrun_export import train
+from crossrun_export import loading, train
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
+from crossrun_export.options import Loading
 from crossrun_export.scenes import CLASSES
 
 # The weights that Keras publishes: https://keras.io/api/applications/mobilenet/
@@ -26,6 +26,8 @@ NETWORK_TIMEOUT = 30.0  # seconds; Keras would wait for an answer for ever
 
 # What a model takes for pixels 0 … 255: pixels * scale + offset.
 PIXELS = {"-1..1": (1 / 127.5, -1.0), "0..1": (1 / 255, 0.0), "0..255": (1.0, 0.0)}
+
+AS_IT_IS = Loading()  # as a model is loaded if nothing is asked for
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Source:
     scale: float
     offset: float
     wordnet_ids: tuple[str, ...] = ()  # of ImageNet's classes
+    loss: str = ""  # on logits, which it was trained with; empty where that is not known
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,7 +75,9 @@ def mobilenet(alpha: float | None, size: int | None, weights: str, labels: Path 
     return _own(alpha, size, weights, labels)
 
 
-def keras_file(path: Path, pixels: str | None, labels: Path | None) -> Source:
+def keras_file(
+    path: Path, pixels: str | None, labels: Path | None, how: Loading = AS_IT_IS
+) -> Source:
     """Load an image classifier that was saved with `model.save("FILE.keras")`.
 
     Args:
@@ -80,25 +85,17 @@ def keras_file(path: Path, pixels: str | None, labels: Path | None) -> Source:
         pixels: the range the model takes, a key of PIXELS; None takes 0..255 for a model that
             rescales by itself and -1..1, MobileNet's, for any other.
         labels: a file with one label a line, or None.
+        how: what is asked for besides.
 
     Raises:
         ExportError: the file is no such model, needs layers of its own, or does not fit labels.
     """
-    if not path.is_file():
-        raise ExportError(f"{path} is not a file; expected a model saved as .keras")
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # keras raises whatever its deserialization met
-        if unknown := re.search(r"Could not locate class '(\w+)'", str(error)):
-            raise ExportError(
-                f"{path} needs layers of its own: {unknown[1]} is no part of Keras; "
-                "only models made of Keras's layers can be exported"
-            ) from error
-        raise ExportError(f"{path} cannot be loaded: {_reason(error)}") from error
+    model = loading.load(path, how)
     _check_classifier(model, path)
     names = read_labels(labels) if labels else ()
     scale, offset = PIXELS[pixels or _guess_pixels(model)]
-    source = Source(model, names, str(path.name), sha256(path), scale, offset)
+    loss = loading.loss_of_logits(path)
+    source = Source(model, names, str(path.name), sha256(path), scale, offset, loss=loss)
     return _checked(source)
 
 
@@ -205,15 +202,15 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def _checked(source: Source) -> Source:
-    if source.labels and len(source.labels) != source.classes:
-        raise ExportError(f"{len(source.labels)} labels for a model of {source.classes} classes")
+    classes = max(source.classes, 2)  # one score is that of the second of two classes
+    if source.labels and len(source.labels) != classes:
+        raise ExportError(f"{len(source.labels)} labels for a model of {classes} classes")
     return source
 
 
 def _check_classifier(model: keras.Model, path: Path) -> None:
     shapes = (model.input_shape, model.output_shape)
-    single = all(isinstance(shape, tuple) for shape in shapes)
-    if not (single and len(shapes[0]) == 4 and shapes[0][3] == 3 and len(shapes[1]) == 2):
+    if not (len(shapes[0]) == 4 and shapes[0][3] == 3 and len(shapes[1]) == 2):
         raise ExportError(
             f"{path} maps {shapes[0]} to {shapes[1]}; expected an image classifier, "
             "(None, height, width, 3) to (None, classes)"
