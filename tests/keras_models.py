@@ -12,6 +12,7 @@ from PIL import Image
 from crossrun_export import scenes, sources
 from crossrun_export.backend import keras, tensorflow
 from crossrun_export.options import Options, Tolerance
+from crossrun_export.scaling import CHOICES, Preprocessing
 
 
 def small() -> sources.Source:
@@ -27,6 +28,11 @@ def headed(head: Callable[[Any], Any], *, sure: float = 3.0) -> Any:
     spread = keras.initializers.RandomNormal(stddev=sure)
     features = keras.layers.Conv2D(12, 3, 2, activation="relu", kernel_initializer=spread)(image)
     return keras.Model(image, head(keras.layers.GlobalAveragePooling2D()(features)))
+
+
+def pixels(name: str) -> Preprocessing:
+    """What a test says that its model takes."""
+    return Preprocessing(CHOICES[name], "a test says so")
 
 
 def strongest() -> Any:
@@ -63,7 +69,7 @@ def with_labels(source: sources.Source, classes: int) -> sources.Source:
     )
     tell_apart(model)
     labels = tuple(f"label {i}" for i in range(classes))
-    return sources.Source(model, labels, "random", "0" * 64, source.scale, source.offset)
+    return sources.Source(model, labels, "random", "0" * 64, source.preprocessing)
 
 
 def tell_apart(model: Any) -> None:

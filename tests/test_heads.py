@@ -24,7 +24,7 @@ from crossrun_export.options import HeadKind, Limits, Localize
 from crossrun_export.pipeline import Exported, export
 from crossrun_export.told import told
 from tests.conftest import run_here, serving
-from tests.keras_models import headed, options
+from tests.keras_models import headed, options, pixels
 
 layers, ops = keras.layers, keras.ops
 Scores = NDArray[np.float32]
@@ -78,7 +78,7 @@ HEADS: dict[str, tuple[Callable[[Any], Any], HeadKind | None, HeadKind, Callable
 
 def source_of(model: Any, labels: int = 0, loss: str = "") -> sources.Source:
     names = tuple("abcdefgh"[:labels])
-    return sources.Source(model, names, "random", "0" * 64, 1 / 255, 0.0, loss=loss)
+    return sources.Source(model, names, "random", "0" * 64, pixels("0..1"), loss=loss)
 
 
 def metadata(one: Exported) -> dict[str, Any]:
@@ -313,11 +313,9 @@ def test_reduced_precisions_have_the_head_of_the_original(
     source = source_of(model, max(model.output_shape[-1], 2))
     wanted: dict[str, Any] = {"precisions": ("int8", "fp16"), "scores": asked}
     made = export(source, options(tmp_path / "models", **wanted, limits=Limits(100, 0)))
-    largest = max(abs(value) for value in model.predict(np.ones((1, 16, 16, 3)), verbose=0).ravel())
     for one in made:
         assert metadata(one)["scores"] == metadata(whole)["scores"]
         assert metadata(one)["scores"]["head"] == kind
         assert one.made.cost.top1_agreement > 0.9
-        assert one.made.cost.max_abs_diff < 0.1 * max(1, largest)
     calibration = metadata(made[0])["calibration"]["agreement"]
     assert all(0.9 < share <= 1 for share in calibration.values())

@@ -15,7 +15,7 @@ from crossrun_export.pipeline import Exported, export
 from crossrun_export.told import told
 from crossrun_server import loader
 from tests.conftest import ON_CPU, run_here
-from tests.keras_models import headed, options
+from tests.keras_models import headed, options, pixels
 from tests.test_heads import metadata
 
 layers = keras.layers
@@ -48,7 +48,7 @@ def exported(path: Path, how: Loading, folder: Path, **changes: Any) -> Exported
 
 def answers(one: Exported, model: Any) -> tuple[Any, Any]:
     """What the exported file says of some pixels, and what the Keras model says."""
-    source = sources.Source(model, (), "", "", 1 / 255, 0.0)
+    source = sources.Source(model, (), "", "", pixels("0..1"))
     return verify.onnx_scores(source, one.made.model, PIXELS), verify.keras_scores(source, PIXELS)
 
 
@@ -182,7 +182,7 @@ def test_what_tf2onnx_cannot_convert_is_one_line(
 ) -> None:
     """The operation and the layer are named; nothing of a stack is printed."""
     model = headed(lambda x: Unknown(name="odd")(layers.Dense(3)(x)))
-    source = sources.Source(model, (), "random", "0" * 64, 1 / 255, 0.0)
+    source = sources.Source(model, (), "random", "0" * 64, pixels("0..1"))
     capfd.readouterr()
     with pytest.raises(ExportError) as caught:
         export(source, options(tmp_path))

@@ -100,9 +100,9 @@ def ranked(scores: Scores, kind: HeadKind) -> Scores:
     return np.concatenate([-scores, scores], axis=1) if kind == "binary-logits" else scores
 
 
-def decided(scores: Scores, kind: HeadKind) -> NDArray[np.float32]:
-    """How far each score is over the one from which on its class is said to be there."""
-    return scores - np.float32(0.0 if kind.endswith("logits") else 0.5)
+def deciding(kind: HeadKind) -> float:
+    """The score from which on a class that is decided on its own is said to be there."""
+    return 0.0 if kind.endswith("logits") else 0.5
 
 
 def _told_by_graph(model: onnx.ModelProto, output: str, scores: Scores) -> Head | None:

@@ -1,4 +1,4 @@
-"""The whole export, in order: convert, verify, reduce and price, publish.
+"""The whole export, in order: convert, verify, reduce and price, prove, publish.
 
 What is not equal to the original, or costs too much, is not written, nor is what goes with it.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 
 from crossrun_export import (
+    alternatives,
     convert,
     describe,
     dtypes,
@@ -20,15 +21,18 @@ from crossrun_export import (
     heads,
     localize,
     pictures,
+    proof,
+    proving,
     publish,
     runtime,
     tolerance,
     verify,
 )
 from crossrun_export import price as prices
+from crossrun_export.alternatives import Seen
 from crossrun_export.errors import ExportError
 from crossrun_export.heads import Head
-from crossrun_export.localize import Localization
+from crossrun_export.localize import Localization, Localizer
 from crossrun_export.options import Localize, Options, Precision
 from crossrun_export.pictures import Pictures
 from crossrun_export.price import Price
@@ -51,6 +55,7 @@ class Original:
 
     model: onnx.ModelProto  # in fp32
     head: Head
+    allowed: Allowed  # of the model in fp32
     expected: Sequence[Scores]  # Keras's, on each view of the pictures
 
 
@@ -62,9 +67,10 @@ class Made:
     model: onnx.ModelProto
     cost: Parity  # a Price where the precision is a reduced one
     head: Head
-    allowed: Allowed | None = None  # None where the precision is a reduced one
+    allowed: Allowed  # of the model in fp32
     calibration: dict[str, Any] | None = None  # of int8: how, and on which pictures
     localization: Localization | None = None  # of a localizer whose classes can be drawn
+    parts: Localizer | None = None  # of a localizer
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class Exported:
 
     version: Path
     made: Made
+    seen: Seen | None  # with pixels scaled in other ways
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,9 @@ class Subject:
     measured: Pictures
 
 
-def export(source: Source, options: Options, tell: Tell = lambda _: None) -> list[Exported]:
+def export(
+    source: Source, options: Options, tell: Tell = lambda _: None, say: Tell = lambda _: None
+) -> list[Exported]:
     """Export a classifier into a model repository, each precision as the next version of a model.
 
     fp32 is the model `options.name`, another precision is NAME-PRECISION: models of their own, so
@@ -95,29 +104,61 @@ def export(source: Source, options: Options, tell: Tell = lambda _: None) -> lis
         source: the model.
         options: what to make of it.
         tell: is told what is under way.
+        say: is told what a person has to know of it.
 
     Raises:
-        ExportError: it cannot be converted or written, is not equal to the original, or a
-            precision costs more than its limit.
+        ExportError: it cannot be converted or written, is not equal to the original, takes other
+            pixels than are assumed, a precision costs more than its limit, or a limit that was
+            asked for cannot be measured.
     """
     tell("reading pictures")
     subject = _with_pictures(source, options)
+    _check_measurable(subject)
+    for note in _notes(subject):
+        say(note)
     with publish.staging(options.output, options.name) as folder:
         tell(f"converting and verifying {source.model.name}")
         made = _made(subject, tell)
+        tell("asking Keras about the pictures scaled in other ways")
+        seen = alternatives.compare(source, subject.measured, made[0].head.kind)
         source.model.save(folder / KERAS)
         drafts = [_draft(one, subject, folder) for one in made]
         versions = publish.publish(drafts, options.output)
-    return [Exported(version, one) for version, one in zip(versions, made, strict=True)]
+    return [Exported(version, one, seen) for version, one in zip(versions, made, strict=True)]
 
 
 def _with_pictures(source: Source, options: Options) -> Subject:
     if "int8" not in options.precisions:
         count = pictures.FEW if options.precisions == ("fp32",) else pictures.MANY
-        measured = pictures.for_measuring(source, options.images, count)
+        measured = pictures.for_measuring(
+            source, options.images, count, skip_unknown=options.skip_unknown
+        )
         return Subject(source, options, None, measured)
-    both = pictures.for_both(source, options.calibration, options.images)
+    both = pictures.for_both(
+        source, options.calibration, options.images, skip_unknown=options.skip_unknown
+    )
     return Subject(source, options, *both)
+
+
+def _check_measurable(subject: Subject) -> None:
+    """Refuse a limit that nothing could be held against."""
+    measured, limits = subject.measured, subject.options.limits
+    if limits.needs_labels and measured.labels is None:
+        raise ExportError(
+            f"--max-top1-drop {limits.max_top1_drop:g} cannot be held: {measured.unlabelled}; "
+            "expected --images with a folder for each class, named by label or WordNet id"
+        )
+
+
+def _notes(subject: Subject) -> list[str]:
+    """What a person has to know of the pictures."""
+    measured = subject.measured
+    of_both = subject.calibration.notes if subject.calibration else ()
+    notes = list(dict.fromkeys((*of_both, *measured.notes)))
+    given = subject.options.images or subject.options.calibration
+    if given and measured.labels is None:
+        notes.append(f"no labels: top-1 is not measured: {measured.unlabelled}")
+    return notes
 
 
 def _made(subject: Subject, tell: Tell) -> list[Made]:
@@ -131,13 +172,13 @@ def _made(subject: Subject, tell: Tell) -> list[Made]:
     heads.rename(original, convert.OUTPUT, head.output)
     got = verify.onnx_scores(source, original, measured.stretched)
     allowed = _allowed(subject, head, expected)
-    parity = verify.verify(expected, got, measured.names, allowed, head.kind)
+    parity = verify.verify(expected, got, measured.names, allowed)
     made = [Made("fp32", original, parity, head, allowed)] if "fp32" in options.precisions else []
     if reduced := [precision for precision in options.precisions if precision != "fp32"]:
         tell("asking Keras about the pictures cropped and mirrored")
         _, *others = measured.views()
         all_expected = [expected, *(verify.keras_scores(source, view) for view in others)]
-        whole = Original(original, head, all_expected)
+        whole = Original(original, head, allowed, all_expected)
         made += [_reduced(one, whole, subject, tell) for one in reduced]
     return made
 
@@ -170,11 +211,11 @@ def _localizer(subject: Subject, asked: Localize, tell: Tell) -> Made:
         raise ExportError(f"--localize is for heads of softmax or sigmoid; {head.because}")
     allowed = _allowed(subject, head, expected)
     got = found[convert.OUTPUT]
-    parity = verify.verify(expected, got, measured.names, allowed, head.kind)
+    parity = verify.verify(expected, got, measured.names, allowed)
     localize.check(parts, verify.inputs_of(source, measured.stretched, "float32"), found)
     tell("measuring boxes on drawn pictures")
     boxes = localize.measure(source, model, options.input_dtype)
-    return Made("fp32", model, parity, head, allowed, localization=boxes)
+    return Made("fp32", model, parity, head, allowed, localization=boxes, parts=parts)
 
 
 def _reduced(precision: Precision, original: Original, subject: Subject, tell: Tell) -> Made:
@@ -189,7 +230,7 @@ def _reduced(precision: Precision, original: Original, subject: Subject, tell: T
     got = [verify.onnx_scores(source, model, view) for view in measured.views()]
     cost = prices.price(original.expected, got, measured, original.head.kind)
     prices.check(cost, subject.options.limits, precision)
-    return Made(precision, model, cost, original.head, calibration=calibration)
+    return Made(precision, model, cost, original.head, original.allowed, calibration)
 
 
 def _int8(
@@ -227,7 +268,11 @@ def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
         own["localization"] = asdict(made.localization)
     onnx.helper.set_model_props(made.model, describe.metadata(source, options.resize, own))
     name = name_of(options.name, made.precision)
-    return draft(made.model, name, source.labels, OF_CLASSES, folder)
+    made_draft = draft(made.model, name, source.labels, OF_CLASSES, folder)
+    make = proving.classifier(source, made.model, made.precision, made.allowed, made.parts)
+    about = proving.about(source, made.precision, subject.measured)
+    proof.write(made_draft.files, subject.measured.stretched, make, about)
+    return made_draft
 
 
 def name_of(name: str, precision: Precision) -> str:

@@ -1,12 +1,13 @@
 """What a person is told of an export, a line for each model."""
 
 from crossrun_export.heads import Head
-from crossrun_export.localize import Localization
-from crossrun_export.pipeline import Exported
+from crossrun_export.pipeline import Exported, Made
 from crossrun_export.price import Price
 from crossrun_export.publish import MODEL
 from crossrun_export.tolerance import Allowed
 from crossrun_export.verify import Parity
+
+BOXES = "detection_boxes"
 
 
 def told(exported: Exported) -> str:
@@ -14,7 +15,7 @@ def told(exported: Exported) -> str:
     made = exported.made
     cost, calibration, head = made.cost, made.calibration, _head(made.head)
     if not isinstance(cost, Price):
-        return _parity(cost, made.allowed) + head + _boxes(made.localization)
+        return _parity(cost, made.allowed) + head + _boxes(made)
     size = (exported.version / MODEL).stat().st_size / 1e6
     how = f"; calibrated by {calibration['method']}" if calibration else ""
     return f"{size:.2f} MB, {_price(cost)}{how}{head}"
@@ -24,18 +25,21 @@ def _head(head: Head) -> str:
     return f"; scores are {head.kind}: {head.because}"
 
 
-def _boxes(found: Localization | None) -> str:
-    if found is None:
+def _boxes(made: Made) -> str:
+    found = made.localization
+    if BOXES not in {output.name for output in made.model.graph.output}:
         return ""
+    if found is None:
+        return "; its boxes are not measured: drawn pictures show none of its classes"
     return (
         f"; on {found.pictures} drawn pictures {found.corloc:.2%} of boxes are good (CorLoc), "
         f"{found.top1:.2%} with the first class right"
     )
 
 
-def _parity(parity: Parity, allowed: Allowed | None) -> str:
+def _parity(parity: Parity, allowed: Allowed) -> str:
     why = ""
-    if allowed and allowed.because:
+    if allowed.because:
         why = f", {allowed.because}: tolerance {allowed.max_diff:.1e}"
     five = parity.top5_agreement
     return (
@@ -46,7 +50,8 @@ def _parity(parity: Parity, allowed: Allowed | None) -> str:
 
 
 def _price(price: Price) -> str:
-    right = "".join(
+    unmeasured = f"top-1 is not measured ({price.unlabelled}), " if price.top1 is None else ""
+    right = unmeasured + "".join(
         f"{name} {share:.2%} ({100 * change:+.2f} points), "
         for name, share, change in (
             ("top-1", price.top1, price.top1_change),

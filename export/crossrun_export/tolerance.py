@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossrun_export.heads import Head
-from crossrun_export.options import Tolerance
+from crossrun_export.options import HeadKind, Tolerance
 from crossrun_export.runtime import Scores
 
 FLOAT32, FLOAT16 = 1e-4, 5e-3  # of a probability
@@ -20,6 +20,7 @@ class Allowed:
     min_agreement: float
     tie: float = TIE  # the least difference of scores that gives them an order
     because: str = ""
+    kind: HeadKind = "softmax"  # of the head, which says what an agreement is
 
 
 def suiting(asked: Tolerance, head: Head, expected: Scores, compute_dtype: str) -> Allowed:
@@ -41,5 +42,5 @@ def suiting(asked: Tolerance, head: Head, expected: Scores, compute_dtype: str) 
             reasons.append(f"its largest logit is {largest:.3g}")
             least, tie = least * largest, tie * largest
     if asked.max_diff is not None:
-        return Allowed(asked.max_diff, asked.min_agreement, tie, "as asked")
-    return Allowed(least, asked.min_agreement, tie, ", ".join(reasons))
+        return Allowed(asked.max_diff, asked.min_agreement, tie, "as asked", head.kind)
+    return Allowed(least, asked.min_agreement, tie, ", ".join(reasons), head.kind)

@@ -29,19 +29,13 @@ class Parity:
     top5_agreement: float | None  # None where there are no more than five classes
 
 
-def verify(
-    expected: Scores,
-    got: Scores,
-    names: Sequence[str],
-    allowed: Allowed,
-    kind: HeadKind = "softmax",
-) -> Parity:
+def verify(expected: Scores, got: Scores, names: Sequence[str], allowed: Allowed) -> Parity:
     """Compare scores [count, classes] of the original and of the exported model.
 
     Raises:
         ExportError: out of tolerance; the message names the worst picture.
     """
-    parity, worst = compare(expected, got, kind, allowed.tie)
+    parity, worst = compare(expected, got, allowed.kind, allowed.tie)
     where = f"; the worst is {names[worst]}"
     if not parity.max_abs_diff <= allowed.max_diff:  # so that NaN fails too
         why = f" ({allowed.because})" if allowed.because else ""
@@ -51,7 +45,7 @@ def verify(
         )
     agreements = (parity.top1_agreement, parity.top5_agreement)
     agreement = min(share for share in agreements if share is not None)
-    if agreement < allowed.min_agreement:
+    if not agreement >= allowed.min_agreement:
         raise ExportError(
             f"the exported model agrees on {agreement:.2%} of {len(names)} pictures, "
             f"required are {allowed.min_agreement:.2%}{where}"
@@ -83,9 +77,9 @@ def _decided_alike(expected: Scores, got: Scores, kind: HeadKind, tie: float) ->
     best_alike = _same_best(heads.ranked(expected, kind), heads.ranked(got, kind), 1, tie)
     if kind not in heads.BY_CLASS:
         return best_alike
-    one, other = heads.decided(expected, kind), heads.decided(got, kind)
-    there, unsure = one >= 0, np.abs(one) < tie
-    alike = ((there == (other >= 0)) | unsure).all(axis=1)
+    least = heads.deciding(kind)
+    there, unsure = expected >= least, np.abs(expected - least) < tie
+    alike = ((there == (got >= least)) | unsure).all(axis=1)
     found: NDArray[np.bool_] = alike & (best_alike | there.any(axis=1))
     return found
 
@@ -139,4 +133,4 @@ def inputs_of(source: Source, pixels: Pixels, dtype: InputDtype) -> Inputs:
     """Pixels as a model takes them: as they are, or scaled as the Keras model wants them."""
     if dtype == "uint8":
         return pixels
-    return pixels * np.float32(source.scale) + np.float32(source.offset)
+    return source.preprocessing.scaling.apply(pixels)

@@ -56,13 +56,14 @@ async def _classify(
 def _results(
     model: Model, how: Classifier, answer: Answer, request: pb.ClassifyRequest
 ) -> list[pb.Classification]:
-    raw = np.concatenate([reply.outputs[how.output] for reply in answer.replies])
+    raw = np.array([seen.outputs[how.output][seen.row] for seen in answer.seen])
     scores = probabilities.probabilities(raw, how.head)
     top_k = request.top_k or DEFAULT_TOP_K
+    labels = model.names(how.output, scores.shape[1:])
     return [
         pb.Classification(
             classes=[
-                pb.Class(index=i, label=model.label(how.output, i), score=row[i])
+                pb.Class(index=i, label=labels[i] if labels else str(i), score=row[i])
                 for i in classifier.best(row, top_k, request.min_score)
             ]
         )

@@ -1,0 +1,81 @@
+"""Makes the proof of a classifier: asks Keras and the exported model about the same pictures."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+
+from crossrun_export import heads, localize, proof, runtime, verify
+from crossrun_export.errors import ExportError
+from crossrun_export.localize import Localizer
+from crossrun_export.options import Precision
+from crossrun_export.pictures import Pictures, Pixels
+from crossrun_export.proof import Bounds, Origin, Proof
+from crossrun_export.runtime import Outputs, Scores
+from crossrun_export.sources import Source
+from crossrun_export.tolerance import Allowed
+
+
+def classifier(
+    source: Source,
+    model: onnx.ModelProto,
+    precision: Precision,
+    allowed: Allowed,
+    parts: Localizer | None = None,
+) -> Callable[[Pixels], Proof]:
+    """What makes the proof of a classifier on some pictures.
+
+    Args:
+        source: the original.
+        model: in the precision to prove.
+        precision: which that is.
+        allowed: of the model in full precision.
+        parts: of a classifier that says where.
+
+    Returns:
+        A function that raises ExportError where the model is not what was verified.
+    """
+    (image,) = model.graph.input
+    is_uint8 = image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    scores = model.graph.output[0].name
+
+    def make(pixels: Pixels) -> Proof:
+        inputs = verify.inputs_of(source, pixels, "uint8" if is_uint8 else "float32")
+        expected = verify.keras_scores(source, pixels)
+        got = runtime.outputs(model, inputs)[scores]
+        max_diff, least = _bounds(expected, got, precision, allowed)
+        outputs: Outputs = {scores: expected}
+        bounds = {scores: max_diff}
+        if parts is not None:
+            floats = verify.inputs_of(source, pixels, "float32")
+            maps = localize.answers(parts, floats, expected, max_diff)
+            outputs |= {name: values for name, (values, _) in maps.items()}
+            bounds |= {name: most for name, (_, most) in maps.items()}
+        notes = {"classes": scores, "decides": heads.deciding(allowed.kind)}
+        return Proof({image.name: inputs}, outputs, Bounds(bounds, least), notes)
+
+    return make
+
+
+def about(source: Source, precision: Precision, pictures: Pictures) -> dict[str, Any]:
+    """What a proof says of itself."""
+    origin: Origin = "photographs" if pictures.hashes else "drawn"
+    return {"precision": precision, "origin": origin, "source_sha256": source.sha256}
+
+
+def _bounds(
+    expected: Scores, got: Scores, precision: Precision, allowed: Allowed
+) -> tuple[float, float]:
+    """How far from the original this precision may be anywhere."""
+    difference = float(np.abs(expected - got).max())
+    if precision != "fp32":
+        tie, decides = proof.MARGIN * difference + allowed.max_diff, heads.deciding(allowed.kind)
+        same = proof.agreement(expected, got, tie, decides)
+        return proof.reduced(difference, same, allowed.max_diff)
+    if not difference <= allowed.max_diff:
+        raise ExportError(
+            f"the exported model differs by up to {difference:.2g} on the pictures of its proof, "
+            f"allowed is {allowed.max_diff:.2g}"
+        )
+    return allowed.max_diff, allowed.min_agreement
