@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from crossrun_bench import distribution, labels
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
+from crossrun_bench.heads import BINARY, HEADS
 from crossrun_bench.model import DETECTIONS, PRECISIONS, SCORE_THRESHOLD, Detector, Model
 from crossrun_bench.providers import CPU
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SOURCE = "crossrun.source"
+_SOURCE, _SCORES = "crossrun.source", "crossrun.scores"
 _DETECTED = ("stretch", "letterbox")  # how a picture for a detector becomes as large as its input
 _TYPES = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}
 T = TypeVar("T")
@@ -37,6 +38,11 @@ class _Preprocessing:
 class _Thresholds:
     score_threshold: float
     iou_threshold: float
+
+
+@dataclass(frozen=True)
+class _Scores:
+    head: str = "softmax"
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ def read_model(models: Path, name: str) -> Model:
         calibrated_on=calibration.sha256,
         detector=detector,
         color=scaling.color,
+        head=_head(metadata, answer.shape[-1], onnx),
     )
 
 
@@ -108,6 +115,16 @@ def _classes(models: Path, name: str, scores: int | str | None) -> int:
     if file.exists():
         labels.check_count(file, named, scores)
     return scores
+
+
+def _head(metadata: dict[str, str], scores: int, onnx: Path) -> str:
+    """What the scores are; of a file that does not say it, probabilities of all classes."""
+    head = _read(_Scores, metadata, _SCORES, onnx, _Scores()).head
+    if head not in HEADS:
+        raise BenchError(f"{onnx}: unknown head '{head}': expected one of {', '.join(HEADS)}")
+    if scores == 1 and head not in BINARY:
+        raise BenchError(f"{onnx}: one score, of which '{_SCORES}' does not say what it means")
+    return head
 
 
 def _scaling(metadata: dict[str, str], onnx: Path) -> _Preprocessing:

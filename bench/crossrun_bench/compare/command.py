@@ -20,6 +20,7 @@ from crossrun_bench.compare.series import series
 from crossrun_bench.compare.verdicts import METRICS, Change
 from crossrun_bench.errors import BenchError
 from crossrun_bench.loadgen.rules import PERCENTILES
+from crossrun_bench.results.accuracy import agree
 from crossrun_bench.results.loadgen import LoadGenResult
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from crossrun_bench.compare.series import Key, Series
     from crossrun_bench.compare.verdicts import Condition
     from crossrun_bench.results import Result
-    from crossrun_bench.results.accuracy import Comparison, TargetAnswers
+    from crossrun_bench.results.accuracy import Answer, Comparison
     from crossrun_bench.results.loadgen import ScenarioRun
     from crossrun_bench.stats import Ratio
 
@@ -208,18 +209,24 @@ def _said(name: str, a: Comparison, b: Comparison) -> list[Change]:
     found = []
     if a.labels is not None:
         found = [_share(name, setting, "top1", *(_hits(side, name, a.labels) for side in (a, b)))]
-    agreeing = (_hits(side, name, _first(side.targets[0])) for side in (a, b))
+    agreeing = (_agreeing(side, name) for side in (a, b))
     return [*found, _share(name, setting, "agreement", *agreeing)]
 
 
 def _hits(comparison: Comparison, name: str, right: Sequence[int]) -> list[bool]:
     """For each picture whether a target's first class is the right one."""
-    own = next(target for target in comparison.targets if target.target == name)
-    return [first == other for first, other in zip(_first(own), right, strict=True)]
+    own = _answers_of(comparison, name)
+    return [answer.top5[0] == label for answer, label in zip(own, right, strict=True)]
 
 
-def _first(target: TargetAnswers) -> list[int]:
-    return [answer.top5[0] for answer in target.answers]
+def _agreeing(comparison: Comparison, name: str) -> list[bool]:
+    """For each picture whether a target decides what the reference does."""
+    pairs = zip(_answers_of(comparison, name), comparison.targets[0].answers, strict=True)
+    return [agree(own, reference) for own, reference in pairs]
+
+
+def _answers_of(comparison: Comparison, name: str) -> Sequence[Answer]:
+    return next(target.answers for target in comparison.targets if target.target == name)
 
 
 def _share(name: str, setting: str, metric: str, before: list[bool], after: list[bool]) -> Change:
