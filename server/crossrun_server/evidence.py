@@ -182,7 +182,7 @@ def _add_detections(
 def _of(found: Mapping[str, Array], picture: int, proof: Proof) -> tuple[Floats, NDArray[np.bool_]]:
     """Class, score and box of each detection, [found, 6], and whether it is sure."""
     most = found[SCORES].shape[1]
-    count = min(int(found[COUNT][picture]), most)
+    count = max(0, min(int(found[COUNT][picture]), most))
     scores = found[SCORES][picture, :count]
     least = max(proof.threshold, scores.min() if 0 < count == most else 0.0)
     columns = (found[CLASSES][picture, :count], scores, found[BOXES][picture, :count])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from crossrun_bench.machine import Machine
 from crossrun_bench.results.model import ModelInfo
+from crossrun_bench.results.proof import Checked
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class ProviderThroughput:
     alone: tuple[AloneTurn, ...]
     served: tuple[ServedTurn, ...]
     failures: tuple[str, ...]  # what could not be measured, each as a sentence
+    proof: Checked | None = None  # the worst way to run it; null where nothing was looked at
 
 
 @dataclass(frozen=True)
