@@ -10,6 +10,7 @@ import pytest
 
 from crossrun_bench import proof, store
 from crossrun_bench.errors import BenchError
+from crossrun_bench.model import as_input
 from crossrun_bench.repository import read_model
 from crossrun_bench.results.latency import LatencyResult
 from crossrun_bench.results.proof import Checked
@@ -149,14 +150,16 @@ def test_a_proof_of_another_model_is_none(tmp_path: Path, change: str) -> None:
 def test_inputs_that_were_scaled_are_pictures_again(tmp_path: Path) -> None:
     """Of a model that takes floats, runners get the pixels that they scale themselves."""
     root = repository(tmp_path)
-    model = replace(read_model(root, "colours"), input_type="FP32", scale=1 / 127.5, offset=-1.0)
     arrays = proofs.held(models.colours())
     pixels = arrays["input/image"]
-    arrays["input/image"] = pixels * np.float32(1 / 127.5) - np.float32(1)
-    proofs.write(root / "colours" / "1", arrays)
-    found = proof.read(model)
-    assert found
-    assert np.array_equal(found.pixels, pixels)
+    caffe = {"scale": (1.0,), "offset": (-103.939, -116.779, -123.68), "color": "BGR"}
+    for scaling in ({"scale": (1 / 127.5,), "offset": (-1.0,)}, caffe):
+        model = replace(read_model(root, "colours"), input_type="FP32", **scaling)
+        arrays["input/image"] = as_input(model, pixels)
+        proofs.write(root / "colours" / "1", arrays)
+        found = proof.read(model)
+        assert found
+        assert np.array_equal(found.pixels, pixels)
 
 
 def held(**changes: object) -> proof.Proof:

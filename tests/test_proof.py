@@ -70,7 +70,7 @@ def stand_in(
             self.threads = given[2].intra_op
             if provider:
                 nodes = {provider: sum(self.assignment.nodes.values())}
-                self.assignment = type(self.assignment)(provider, nodes, {}, asked)
+                self.assignment = type(self.assignment)(provider, nodes, {}, {provider: asked})
 
         def run(self, inputs: Any, outputs: Sequence[str]) -> dict[str, np.ndarray]:
             answer = super().run(inputs, outputs)

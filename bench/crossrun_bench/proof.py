@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossrun_bench.errors import BenchError
+from crossrun_bench.model import unscaled
 from crossrun_bench.results.proof import CPU, Checked
 from crossrun_bench.runners import packed
 
@@ -72,7 +73,10 @@ def _arrays(file: Path) -> dict[str, Array]:
 def _proof(arrays: dict[str, Array], model: Model) -> Proof:
     about = json.loads(str(arrays["about"].item()))
     outputs = {k.removeprefix("output/"): v for k, v in arrays.items() if k.startswith("output/")}
-    pixels = _pixels(model, arrays[f"input/{model.input_name}"])
+    given = arrays[f"input/{model.input_name}"]
+    # Runners scale pixels themselves, as in what is measured.
+    is_uint8 = model.input_type == "UINT8"
+    pixels = given.astype(np.uint8, casting="equiv") if is_uint8 else unscaled(model, given)
     held = DETECTIONS if model.detector else model.output_name
     expected = packed(outputs) if model.detector else outputs[model.output_name]
     if expected.shape[0] != len(pixels) or not len(pixels) or not np.isfinite(expected).all():
@@ -88,14 +92,6 @@ def _proof(arrays: dict[str, Array], model: Model) -> Proof:
         float(about["min_agreement"]),
         threshold,
     )
-
-
-def _pixels(model: Model, given: Array) -> NDArray[np.uint8]:
-    """What pictures an input was made of; runners scale them as they do in what is measured."""
-    if model.input_type == "UINT8":
-        return given.astype(np.uint8, casting="equiv")
-    found = (given - np.float32(model.offset)) / np.float32(model.scale)
-    return found.round().clip(0, 255).astype(np.uint8)
 
 
 def compared(proof: Proof, got: Array, tolerance: float | None) -> Checked:

@@ -53,7 +53,7 @@ class Evidence:
     agreement: float | None = None  # share of equal answers; None where there is no such share
     allowed: float | None = None  # the largest difference that is
     precision: str = ""  # in which the model was proven
-    asked: str = ""  # in which its provider was told to compute; empty where no option says
+    asked: str = ""  # in which its provider was told to compute fp32; empty where nothing says
     rows: int = 0  # that were compared
     note: str = ""  # why nothing was compared, or is held
 

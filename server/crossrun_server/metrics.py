@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
 from prometheus_client.core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from crossrun_server.errors import ServingError
 from crossrun_server.model import Model
+from crossrun_server.scrapes import PATH, at_one_path
 from crossrun_server.statistics import BOUNDS, Counters, added
 
 LABELS = ("model", "version", "provider")
@@ -128,8 +129,9 @@ def exporting(host: str, port: int, readings: Callable[[], list[Reading]]) -> It
             f"cannot listen on {host}:{port} for metrics: is the port in use? "
             "--metrics-port chooses another, --no-metrics none"
         ) from error
+    server.set_app(at_one_path(make_wsgi_app(registry)))
     try:
-        yield f"http://{host}:{server.server_port}/metrics"
+        yield f"http://{host}:{server.server_port}{PATH}"
     finally:
         server.shutdown()
         thread.join()

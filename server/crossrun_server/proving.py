@@ -10,25 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from crossrun_server import evidence, placement, proof, providers, samples
+from crossrun_server import defaults, evidence, placement, proof, providers, samples
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.evidence import RANDOM, Evidence, Found, Worst
 from crossrun_server.lanes import Opened
 from crossrun_server.proof import Proof
-from crossrun_server.providers import CPU, CUDA, OPENVINO, TENSORRT
+from crossrun_server.providers import CPU
 from crossrun_server.scheduler import Run
 from crossrun_server.session import Assignment, Session
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
 
 Rows = tuple[int, ...]
 
-# How to ask for less than fp32, by provider.
-ON_PURPOSE = {
-    CUDA: "cuda.use_tf32=1",
-    TENSORRT: "tensorrt.trt_fp16_enable=1",
-    OPENVINO: 'openvino.load_config={"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}',
-}
 # Of answers to random inputs, whose range nobody knows: so much, and so much of the largest number
 # in the output. In fp32 providers differ by a hundredth of it, in bf16 by several times as much.
 ABSOLUTE, RELATIVE = 1e-4, 1e-3
@@ -140,7 +134,7 @@ def _who(lane: _Lane) -> str:
 
 def _how(lane: _Lane) -> str:
     """How to have it nevertheless."""
-    option = ON_PURPOSE.get(lane.provider)
+    option = defaults.on_purpose(lane.provider)
     return (
         "for bf16, TF32 or fp16 on purpose allow more by parameters 'proof_tolerance' in "
         f"config.pbtxt or by --proof-tolerance{f', and give {option}' if option else ''}"
@@ -176,7 +170,7 @@ def _groups(held: Proof, served: ServedConfig, session: Session) -> tuple[list[R
     every = tuple(range(held.rows))
     starts = range(0, held.rows, size)
     groups = [tuple(np.resize(every[start : start + size], size).tolist()) for start in starts]
-    together = every[: served.max_batch_size]
+    together = every[: served.max_batch_size] if served.independent else ()
     return groups, [together] if len(together) > 1 else []
 
 

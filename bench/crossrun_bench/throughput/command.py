@@ -118,7 +118,8 @@ def _provider(  # noqa: PLR0913, PLR0917 - what is measured, with what, and who 
     except BenchError as error:
         return ProviderThroughput(name, _LOADING.sub("", str(error)), 0, (), (), ())
     turns = tuple(measured.alone), tuple(measured.served)
-    return ProviderThroughput(name, None, most, *turns, tuple(measured.failures), checked)
+    failures, precision = tuple(measured.failures), found.provider.precision
+    return ProviderThroughput(name, None, most, *turns, failures, precision, checked)
 
 
 def _checked(judge: Judge, measured: _Measured) -> Checked:

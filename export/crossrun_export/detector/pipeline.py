@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from crossrun_export import convert, describe, half, pipeline, proof, publish
+from crossrun_export import convert, describe, half, pipeline, proof, publish, runtime
 from crossrun_export.detector import check, measure, proving, suppress
 from crossrun_export.detector.check import Parity, Price
 from crossrun_export.detector.data import Example
@@ -90,6 +90,9 @@ def _made(subject: Subject, tell: Tell) -> list[Made]:
     network = to_onnx(subject.source, options)
     original = suppress.append(network, options.thresholds)
     parity = _verified(original, subject)
+    if not parity.detections:
+        scores = runtime.outputs(network, subject.inputs)[SCORES]
+        check.verify_scores(subject.raw[1], scores, options.tolerance.max_diff)
     made = [Made("fp32", original, parity)] if "fp32" in options.precisions else []
     reduced = [precision for precision in options.precisions if precision != "fp32"]
     return made + [_reduced(one, network, subject, tell) for one in reduced]
@@ -190,6 +193,8 @@ def _draft(made: Made, subject: Subject, folder: Path) -> publish.Draft:
 def told(made: Made) -> str:
     """What a person is told of it."""
     cost = made.cost
+    if isinstance(cost, Parity) and not cost.detections:
+        return f"finds nothing in {cost.images} pictures, as Keras does; its scores are equal"
     if isinstance(cost, Parity):
         return (
             f"finds the same {cost.detections} objects as Keras in {cost.images} pictures "

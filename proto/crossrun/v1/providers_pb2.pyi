@@ -111,9 +111,11 @@ class Proof(_message.Message):
     def __init__(self, reference: _Optional[_Union[Reference, str]] = ..., largest_difference: _Optional[float] = ..., agreement: _Optional[float] = ..., tolerance: _Optional[float] = ..., precision: _Optional[str] = ..., asked_precision: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class NodeCount(_message.Message):
-    __slots__ = ("provider", "nodes")
+    __slots__ = ("provider", "nodes", "precision")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     provider: str
     nodes: int
-    def __init__(self, provider: _Optional[str] = ..., nodes: _Optional[int] = ...) -> None: ...
+    precision: str
+    def __init__(self, provider: _Optional[str] = ..., nodes: _Optional[int] = ..., precision: _Optional[str] = ...) -> None: ...

@@ -69,7 +69,9 @@ def _placements(models: Iterable[Model]) -> Iterable[pb.Placement]:
                 version=model.version,
                 requested=assignment.requested,
                 running=[
-                    pb.NodeCount(provider=name, nodes=count)
+                    pb.NodeCount(
+                        provider=name, nodes=count, precision=assignment.precisions.get(name, "")
+                    )
                     for name, count in assignment.nodes.items()
                 ],
                 skipped=assignment.skipped,
