@@ -26,6 +26,7 @@ from crossrun_server import providers
 from crossrun_server.session import Session
 from tests.conftest import Command, serving
 from tests.keras_models import options, tell_apart, with_labels
+from tests.test_proof import load
 
 ANY = Limits(max_top1_drop=100, min_agreement=0)  # random weights are not robust
 NAMES = ["mobilenet", "mobilenet-fp16", "mobilenet-int8"]
@@ -99,6 +100,17 @@ def test_the_file_says_what_the_precision_costs(exported: Path, drawings: Path) 
     assert calibration["agreement"][calibration["method"]] == best
     assert len(calibration["agreement"]) == 3
     assert "calibration" not in found["mobilenet-fp16"]
+
+
+def test_each_precision_travels_with_its_proof(exported: Path) -> None:
+    """What the server finds is what the export saw, well within what it allows anywhere."""
+    for name, precision in zip(NAMES, ("fp32", "fp16", "int8"), strict=True):
+        (found, *_) = load(exported, name=name)
+        assert (found.precision, found.rows) == (precision, 8)
+        assert found.difference is not None
+        assert found.allowed is not None
+        assert found.difference < 0.7 * found.allowed < 1
+        assert found.origin == "photographs"
 
 
 def test_all_precisions_are_served_side_by_side(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from crossrun_bench.results.accuracy import Comparison, TargetAnswers
     from crossrun_bench.results.latency import LatencyResult, TargetLatency, Turn
     from crossrun_bench.results.precision import MeasuredModel, Precisions
+    from crossrun_bench.results.proof import Checked
 
 OUTLIER = 3.0  # times the median
 BASELINES = ("tf-function", "keras-predict")
@@ -38,6 +39,7 @@ class LatencyRow:
     faster_than: dict[str, Ratio]  # baseline's time / own time, by baseline
     provider: Provider | None  # where providers are compared
     faster_than_first: Ratio | None  # on another provider than the target's first
+    proof: Checked | None = None  # how far its answers are from the original's
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def _latency_row(
         faster_than=ratios,
         provider=target.provider,
         faster_than_first=None if target is first else _ratio(first.turns, target.turns, batch),
+        proof=target.proof,
     )
 
 

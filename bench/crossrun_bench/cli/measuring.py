@@ -17,6 +17,7 @@ from crossrun_bench.cli.options import (
     Models,
     Name,
     Output,
+    ProofTolerance,
     Remote,
     RequireQuiet,
     Rounds,
@@ -67,6 +68,7 @@ def latency(
         ),
     ] = None,
     environment: Environments = None,
+    proof_tolerance: ProofTolerance = None,
     server: Remote = None,
     output: Output = None,
     require_quiet: RequireQuiet = False,
@@ -82,7 +84,7 @@ def latency(
     )
     backends = parsing.backends(compare, environment)
     wanted = parsing.words(targets or (ON_PROVIDERS if backends else TIMED))
-    asked = Asked(models, name, chosen(wanted, server), server, backends)
+    asked = Asked(models, name, chosen(wanted, server), server, backends, proof_tolerance)
     plan = Plan(asked, parsing.sizes(batch), Pace.of(rounds))
     finish(partial(measure, plan), output, as_json, require_quiet)
 
@@ -228,6 +230,7 @@ def throughput(
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved; 5 for `compare`.")] = 2,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 2.0,
     environment: Environments = None,
+    proof_tolerance: ProofTolerance = None,
     output: Output = None,
     require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
@@ -236,7 +239,9 @@ def throughput(
     from crossrun_bench.throughput.command import Plan, measure
 
     wanted, folders = tuple(dict.fromkeys(parsing.words(providers))), parsing.folders(environment)
-    plan = Plan(models, name, wanted, parsing.sizes(batch), rounds, seconds, folders)
+    plan = Plan(
+        models, name, wanted, parsing.sizes(batch), rounds, seconds, folders, proof_tolerance
+    )
     finish(partial(measure, plan), output, as_json, require_quiet)
 
 

@@ -38,6 +38,14 @@ Remote = Annotated[
 Output = Annotated[
     Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
 ]
+ProofTolerance = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Measure what differs by so much from the original's answers in proof.npz, too.",
+        show_default="the proof's own",
+    ),
+]
 RequireQuiet = Annotated[
     bool,
     typer.Option(
