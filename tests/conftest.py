@@ -95,6 +95,20 @@ def build(name: str) -> Path:
     return found
 
 
+@pytest.fixture
+def on_intel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Child processes find OpenVINO's plugin as it is on an Intel processor, on any."""
+    site = tmp_path / "intel"
+    info = site / "onnxruntime_ep_openvino-9.9.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: onnxruntime-ep-openvino\nVersion: 9.9\n"
+    )
+    source = ROOT / "tests" / "intel_plugin.py"
+    (site / "onnxruntime_ep_openvino.py").write_bytes(source.read_bytes())
+    monkeypatch.setenv("PYTHONPATH", str(site))
+
+
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of tiny models, one per behaviour."""

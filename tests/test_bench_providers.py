@@ -3,13 +3,15 @@
 import dataclasses
 import json
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import pytest
 
-from crossrun_bench import environments, store
+from crossrun_bench import environments, exactness, store
 from crossrun_bench.compare.command import compare
 from crossrun_bench.environments import backend
 from crossrun_bench.errors import BenchError
@@ -23,7 +25,8 @@ from tests.conftest import Command, build
 from tests.test_bench_report import latency
 
 OPENVINO = "OpenVINOExecutionProvider"
-ONE_THREAD = Provider(OPENVINO, {"num_of_threads": "1"})
+ONE_THREAD = Provider(OPENVINO, {"num_of_threads": "1"}, precision="f32")
+BF16 = '{"CPU":{"INFERENCE_PRECISION_HINT":"bf16"}}'
 
 
 def write(root: Path, name: str, model: onnx.ModelProto, config: str = "") -> None:
@@ -64,7 +67,7 @@ def test_providers_stand_side_by_side(pictured: Path, tmp_path: Path, run: Comma
     assert done.returncode == 0, done.stderr
     result = store.read(out)
     assert isinstance(result, LatencyResult)
-    asked_for = [CPU, Provider(OPENVINO), ONE_THREAD]
+    asked_for = [CPU, Provider(OPENVINO, precision="f32"), ONE_THREAD]
     found = [(target.target, target.provider) for target in result.targets]
     assert found == [(name, p) for name in ("onnxruntime", "grpc-raw") for p in asked_for]
     versions = [target.onnxruntime for target in result.targets]
@@ -79,6 +82,7 @@ def test_providers_stand_side_by_side(pictured: Path, tmp_path: Path, run: Comma
     assert "gRPC server, raw tensor, OpenVINO (num_of_threads=1)" in shown.stdout
     assert "Speed, CPU = 1" in shown.stdout
     assert f"onnxruntime {versions[0]} for CPU; {versions[1]} for OpenVINO." in shown.stdout
+    assert "OpenVINO (num_of_threads=1) computes fp32 in f32." in shown.stdout
 
 
 def test_precisions_are_measured_where_the_provider_is(
@@ -92,7 +96,7 @@ def test_precisions_are_measured_where_the_provider_is(
     assert done.returncode == 0, done.stderr
     result = store.read(out)
     assert isinstance(result, PrecisionResult)
-    assert result.provider == Provider(OPENVINO, environment="mine")
+    assert result.provider == Provider(OPENVINO, environment="mine", precision="f32")
     assert f"onnxruntime {result.onnxruntime}." in markdown.render([result])
 
 
@@ -241,3 +245,127 @@ def test_providers_are_compared_with_themselves() -> None:
         "onnxruntime, CPU",
         "onnxruntime, OpenVINO (num_of_threads=1)",
     }
+
+
+@pytest.fixture
+def found_on_intel(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What environments have is asked anew, for this process may have asked before."""
+    request.getfixturevalue("on_intel")
+    environments._available.cache_clear()
+    yield
+    environments._available.cache_clear()
+
+
+@pytest.mark.usefixtures("found_on_intel")
+def test_on_intel_a_plugin_is_measured_in_what_was_proven(
+    pictured: Path, tmp_path: Path, run: Command
+) -> None:
+    """Beside what somebody asks for, and the report tells one from the other."""
+    out = tmp_path / "l.json"
+    options: list[object] = ["--variant", "openvino", "--variant", f"openvino 'load_config={BF16}'"]
+    options += ["--targets", "onnxruntime", "--batch", 1, "--rounds", 1]
+    done = run("crossrun-bench", "latency", pictured, "--model", "conv", *options, "--output", out)
+    assert done.returncode == 0, done.stderr
+    result = store.read(out)
+    assert isinstance(result, LatencyResult)
+    found = [target.provider.precision for target in result.targets if target.provider]
+    assert found == ["f32", "bf16"]
+    assert result.targets[0].onnxruntime
+    assert result.targets[0].onnxruntime.endswith(", onnxruntime-ep-openvino 9.9")
+    text = markdown.render([result])
+    assert "OpenVINO computes fp32 in f32." in text
+    assert f"OpenVINO (load_config={BF16}) computes fp32 in bf16." in text
+
+
+SCRIPT = """
+import sys, numpy as np
+from crossrun_bench.providers import Provider
+from crossrun_bench.sessions import session
+x = np.linspace(-1, 1, 192, dtype=np.float32).reshape(1, 3, 8, 8)
+answers = [
+    session(sys.argv[1], Provider(name, {"load_config": hint} if hint else {})).run(["y"], {"x": x})
+    for name, hint in (("CPUExecutionProvider", ""), (sys.argv[2], ""), (sys.argv[2], sys.argv[3]))
+]
+print([np.array_equal(answers[0], one) for one in answers])
+"""
+
+
+@pytest.mark.usefixtures("on_intel")
+def test_on_intel_sessions_in_process_answer_as_the_servers_do(tmp_path: Path) -> None:
+    """One process may have several: a plugin stays one once onnxruntime lists its provider."""
+    models.write(tmp_path, "conv", models.conv())
+    file = str(tmp_path / "conv" / "1" / "model.onnx")
+    command = [sys.executable, "-c", SCRIPT, file, OPENVINO, BF16]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "[True, True, False]\n", done.stderr
+
+
+@pytest.mark.usefixtures("found_on_intel")
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("num_of_threads=1", "the plugin reads no 'num_of_threads'"),
+        ("device_type=GPU", "onnxruntime-ep-openvino found no device that it supports"),
+        ('load_config={"cpu":{}}', "load_config of OpenVINOExecutionProvider is {"),
+    ],
+)
+def test_on_intel_what_a_plugin_would_pass_over_is_refused(
+    option: str, said: str, pictured: Path, run: Command
+) -> None:
+    """In process as in the server."""
+    options = ["--variant", f"openvino '{option}'", "--targets", "onnxruntime"]
+    done = run("crossrun-bench", "latency", pictured, "--model", "conv", *options)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("found_on_intel")
+def test_a_server_of_another_precision_is_an_error(
+    pictured: Path, tmp_path: Path, run: Command
+) -> None:
+    """Its config.pbtxt may ask for bf16; that would not be what the row says."""
+    shutil.copytree(pictured, tmp_path / "models")
+    config = "max_batch_size: 4 parameters { key: 'providers' value { string_value: 'openvino' } }"
+    config += f"parameters {{ key: 'openvino.load_config' value {{ string_value: '{BF16}' }} }}"
+    (tmp_path / "models" / "conv" / "config.pbtxt").write_text(config)
+    options = ["--model", "conv", "--providers", "openvino", "--targets", "grpc-raw"]
+    done = run("crossrun-bench", "latency", tmp_path / "models", *options)
+    assert done.returncode == 1
+    assert "expected the server to compute in f32, not bf16, as config.pbtxt may ask" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("CUDA", {}, "f32"),
+        ("CUDA", {"use_tf32": "1"}, "tf32"),
+        ("Tensorrt", {}, ""),
+        ("Tensorrt", {"trt_fp16_enable": "1"}, "fp16"),
+        ("QNN", {}, "f32"),
+        ("CPU", {}, ""),
+        ("OpenVINO", {"precision": "FP16", "device_type": "GPU"}, "fp16"),
+        ("OpenVINO", {"load_config": BF16, "device_type": "GPU.1"}, "f32"),
+        ("OpenVINO", {"load_config": BF16, "device_type": "AUTO:GPU,CPU"}, ""),
+        ("OpenVINO", {"load_config": '{"CPU": {"EXECUTION_MODE_HINT": "ACCURACY"}}'}, "f32"),
+    ],
+)
+def test_results_hold_the_precision_that_a_provider_was_told(
+    name: str, options: dict[str, str], expected: str
+) -> None:
+    """What options ask for, else f32 where an option keeps the provider to it."""
+    assert exactness.precision(Provider(f"{name}ExecutionProvider", options)) == expected
+
+
+def test_what_was_computed_in_unlike_precisions_is_not_compared() -> None:
+    """Nor with a result from before, whose providers were left to what they do by themselves."""
+    after = compared()
+    for told in ("bf16", ""):
+        other = dataclasses.replace(ONE_THREAD, precision=told)
+        targets = [
+            dataclasses.replace(t, provider=other) if t.provider == ONE_THREAD else t
+            for t in after.targets
+        ]
+        before = dataclasses.replace(after, targets=tuple(targets))
+        with pytest.raises(BenchError, match=r"fp32 of OpenVINO \(num_of_threads=1\)"):
+            compare(before, after, apart=5.0, allow_unlike=False)

@@ -158,3 +158,42 @@ def test_metrics_end_with_the_server(tmp_path: Path) -> None:
         assert running.stop() == 0
         with pytest.raises(urllib.error.URLError):
             scrape(running)
+
+
+def http(server: Server, path: str, method: str = "GET") -> tuple[int, str, str]:
+    """Status, body and Allow of one request to the metrics port."""
+    request = urllib.request.Request(server.metrics.removesuffix("/metrics") + path, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read().decode(), response.headers.get("Allow", "")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(), error.headers.get("Allow", "")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v2/health/ready", "/v2/health/live", "/metrics/", "/favicon.ico"]
+)
+def test_the_metrics_port_has_metrics_alone(path: str, measured: Server) -> None:
+    """Whoever asks there for anything else, a probe for one, is told that it is not there."""
+    for method in ("GET", "POST"):
+        status, body, _ = http(measured, path, method)
+        assert status == 404
+        assert body == f"{path} is nothing here; /metrics has metrics\n"
+    assert http(measured, path, "HEAD")[:2] == (404, "")
+
+
+def test_metrics_are_read_and_never_written(measured: Server) -> None:
+    """HEAD is GET without its body; other methods are none, and the answer names those that are."""
+    query = "/metrics?name[]=nv_inference_count"
+    status, body, _ = http(measured, query)
+    assert status == 200
+    assert "nv_inference_count" in body
+    assert "nv_inference_exec_count" not in body
+    assert http(measured, query, "HEAD") == (200, "", "")
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        assert http(measured, "/metrics", method) == (
+            405,
+            "/metrics takes GET, HEAD\n",
+            "GET, HEAD",
+        )

@@ -35,7 +35,7 @@ def test_openvino_computes_what_it_was_asked_to(placeable: Path, tmp_path: Path)
         log = server.log.read_text()
     assert running(placed["conv"]) == {OPENVINO: 3}
     assert running(placed["determinant"]) == {OPENVINO: 1, CPU: 1}
-    assert f"loaded conv version 1 on {OPENVINO} (3 nodes)" in log
+    assert f"loaded conv version 1 on {OPENVINO} (3 nodes, f32)" in log
     session = Session(placeable / "conv/1/model.onnx", providers.parse("cpu"))
     np.testing.assert_allclose(got, session.run({"x": x}, ["y"])["y"].ravel(), atol=1e-5)
 

@@ -14,7 +14,7 @@ import pytest
 
 from crossrun.v1 import providers_pb2
 from crossrun.v1.providers_pb2_grpc import ProvidersStub
-from crossrun_server import providers
+from crossrun_server import plugins, providers
 from crossrun_server.errors import LoadError
 from crossrun_server.session import Session
 from tests import models
@@ -161,7 +161,7 @@ def test_a_missing_library_is_named_with_where_it_comes_from(
         os.write(2, text + b"error: libcublasLt.so.13: cannot open shared object file: No such\n")
         raise RuntimeError("Provider configuration is not supported.")
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(plugins, "built_in", lambda: (CUDA, CPU))
     monkeypatch.setattr(onnxruntime.SessionOptions, "add_provider", fail)
     told = "the library libcublasLt.so.13 is missing, which crossrun[gpu] brings"
     with pytest.raises(LoadError) as caught:

@@ -30,7 +30,7 @@ from crossrun_server.supervisor import Crew
 from tests import models
 from tests.conftest import Command, Server, serving
 from tests.test_control import index, load, multiply, product, ready, unload
-from tests.test_metrics import samples
+from tests.test_metrics import http, samples
 from tests.test_serving import until_running
 from tests.test_settings import logging
 from tests.test_shared_memory import Create, create, register, status, unregister
@@ -123,6 +123,11 @@ def kill(server: Server, worker: psutil.Process) -> None:
 
 def ended(processes: list[psutil.Process]) -> bool:
     return not any(process.is_running() for process in processes)
+
+
+def test_the_metrics_of_all_workers_are_at_one_path(plain: Server) -> None:
+    """Their port is the supervisor's, and has nothing else either."""
+    assert [http(plain, path)[0] for path in ("/metrics", "/v2/health/ready")] == [200, 404]
 
 
 def test_every_worker_answers(plain: Server) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
+from crossrun_bench.exactness import precision
 from crossrun_bench.providers import short
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def backend(asked: Provider, given: Mapping[str, Path]) -> Backend:
         have = _available(python)
         for full, version in have.items():
             if asked.name.lower() in {full.lower(), short(full)}:
-                return Backend(replace(asked, name=full), python, version)
+                found = replace(asked, name=full)
+                return Backend(replace(found, precision=precision(found)), python, version)
         seen |= have.keys()
     raise BenchError(_missing(asked.name, seen))
 

@@ -20,6 +20,7 @@ class Provider:
     name: str
     options: dict[str, str] = field(default_factory=dict)
     environment: str = ""  # the name of the one it was asked from, where one was named
+    precision: str = ""  # that it was told to compute fp32 in: f32, tf32, bf16, fp16; "" if unsaid
 
     def __str__(self) -> str:
         """OpenVINOExecutionProvider (device_type=GPU)."""

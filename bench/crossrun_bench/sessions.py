@@ -9,6 +9,7 @@ https://onnxruntime.ai/docs/execution-providers/plugin-ep-libraries/. Needs noth
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 import re
@@ -20,12 +21,15 @@ from typing import TYPE_CHECKING, Any
 import onnxruntime
 
 from crossrun_bench.errors import BenchError
+from crossrun_bench.exactness import OPENVINO, check_for_plugin, exact
 from crossrun_bench.providers import CPU
 
 if TYPE_CHECKING:
     from crossrun_bench.providers import Provider
 
 _PLUGIN = "onnxruntime-ep-"
+# Before any plugin is registered: once one has a device, its provider is listed as well.
+_BUILT_IN = tuple(onnxruntime.get_available_providers())
 _NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
 
 
@@ -36,7 +40,7 @@ def available() -> dict[str, str]:
         name: f"{build}, {package} {metadata.version(package)}"
         for name, package in _plugins().items()
     }
-    return found | dict.fromkeys(onnxruntime.get_available_providers(), build)
+    return found | dict.fromkeys(_BUILT_IN, build)
 
 
 def session(file: str, asked: Provider, threads: int = 0) -> Any:
@@ -48,13 +52,16 @@ def session(file: str, asked: Provider, threads: int = 0) -> Any:
     made.intra_op_num_threads = threads
     made.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
-        _add(made, asked)
+        _add(made, exact(asked))
         loaded = onnxruntime.InferenceSession(file, made, enable_fallback=0)
     except BenchError:
         raise
     except Exception as error:  # onnxruntime raises a class of its own per status code
         raise BenchError(f"cannot run here: {_plain(error)}") from error
-    running = {part.ep_name for part in loaded.get_provider_graph_assignment_info()}
+    # OpenVINO's plugin has a second entry for each device, OpenVINOExecutionProvider.AUTO.
+    running = {
+        part.ep_name.partition(".")[0] for part in loaded.get_provider_graph_assignment_info()
+    }
     if asked.name not in running:
         told = ", ".join(sorted(running))
         raise BenchError(f"cannot run here: the provider leaves every node to {told}")
@@ -88,7 +95,7 @@ def _add(made: Any, asked: Provider) -> None:
     """Without the fallback of a session's own `providers`; that would only warn."""
     if asked.name == CPU.name and asked.options:  # onnxruntime would pass over them
         raise BenchError(f"{CPU} takes no options, got {', '.join(asked.options)}")
-    if asked.name not in onnxruntime.get_available_providers():
+    if asked.name not in _BUILT_IN:
         _add_plugin(made, asked)
         return
     if asked.name in _NVIDIA:
@@ -97,22 +104,34 @@ def _add(made: Any, asked: Provider) -> None:
 
 
 def _add_plugin(made: Any, asked: Provider) -> None:
-    """The first device of a plugin's provider, or the first of the `device_type` asked for."""
+    """One device of a plugin's provider: of the `device_type` asked for, else a CPU if it has one.
+
+    Never one of `.AUTO`: it reads other options, and no session takes both.
+    """
     package = _plugins().get(asked.name)
     if package is None:
         raise BenchError(f"cannot run here: there is no {asked.name} in this environment")
-    library = _module(package).get_library_path()
-    onnxruntime.register_execution_provider_library(package, library)
+    _register(package)
     given = dict(asked.options)
+    if asked.name == OPENVINO:
+        check_for_plugin(given)
     kind = given.pop("device_type", "").upper()
     devices = [
         device
         for device in onnxruntime.get_ep_devices()
-        if device.ep_name == asked.name and kind in ("", device.device.type.name)
+        if device.ep_name == asked.name
+        and kind in ("", device.device.type.name, device.ep_metadata.get("ov_device"))
     ]
     if not devices:
         raise BenchError(f"cannot run here: {package} found no device that it supports")
-    made.add_provider_for_devices(devices[:1], given)
+    chosen = min(devices, key=lambda device: device.device.type.name != "CPU")
+    made.add_provider_for_devices([chosen], given)
+
+
+@functools.cache
+def _register(package: str) -> None:
+    library = _module(package).get_library_path()
+    onnxruntime.register_execution_provider_library(package, library)
 
 
 def _plugins() -> dict[str, str]:

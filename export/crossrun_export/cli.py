@@ -17,6 +17,7 @@ from crossrun_export.options import (
     Options,
     Resize,
     Tolerance,
+    limits,
     precisions,
 )
 
@@ -49,9 +50,27 @@ Calibration = Annotated[
     str,
     typer.Option(help="Folder of pictures to calibrate int8 on, or 'bundled' to draw them."),
 ]
-MaxDrop = Annotated[float, typer.Option(min=0, help="Points of top-1 that int8 and fp16 may lose.")]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Points of top-1 that int8 and fp16 may lose, measured or refused; "
+        f"{Limits.max_top1_drop} where pictures have labels.",
+    ),
+]
 ReducedAgreement = Annotated[
-    float, typer.Option(min=0, max=1, help="Least share of equal top-1 for int8 and fp16.")
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help=f"Least share of equal top-1 for int8 and fp16; {Limits.min_agreement}.",
+    ),
+]
+SkipUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unknown-folders", help="Pass over pictures whose folder is no class of the model."
+    ),
 ]
 
 PixelsOption = Annotated[
@@ -91,8 +110,9 @@ def mobilenet(
     resize: ResizeOption = "stretch",
     precision: PrecisionOption = "fp32",
     calibration: Calibration = BUNDLED,
-    max_top1_drop: MaxDrop = Limits.max_top1_drop,
-    min_reduced_agreement: ReducedAgreement = Limits.min_agreement,
+    max_top1_drop: MaxDrop = None,
+    min_reduced_agreement: ReducedAgreement = None,
+    skip_unknown_folders: SkipUnknown = False,
     localize: LocalizeOption = False,
     top_k: TopK = Localize.top_k,
     box_threshold: BoxThreshold = Localize.threshold,
@@ -123,8 +143,9 @@ def mobilenet(
             Tolerance(max_diff, min_agreement),
             precisions(precision),
             _folder(calibration, precision),
-            Limits(max_top1_drop, min_reduced_agreement),
+            _limits(max_top1_drop, min_reduced_agreement, precision),
             Localize(top_k, box_threshold, zoom) if localize else None,
+            skip_unknown_folders,
         ),
     )
 
@@ -143,8 +164,9 @@ def keras_file(
     resize: ResizeOption = "stretch",
     precision: PrecisionOption = "fp32",
     calibration: Calibration = BUNDLED,
-    max_top1_drop: MaxDrop = Limits.max_top1_drop,
-    min_reduced_agreement: ReducedAgreement = Limits.min_agreement,
+    max_top1_drop: MaxDrop = None,
+    min_reduced_agreement: ReducedAgreement = None,
+    skip_unknown_folders: SkipUnknown = False,
     localize: LocalizeOption = False,
     top_k: TopK = Localize.top_k,
     box_threshold: BoxThreshold = Localize.threshold,
@@ -169,8 +191,9 @@ def keras_file(
             Tolerance(max_diff, min_agreement),
             precisions(precision),
             _folder(calibration, precision),
-            Limits(max_top1_drop, min_reduced_agreement),
+            _limits(max_top1_drop, min_reduced_agreement, precision),
             Localize(top_k, box_threshold, zoom) if localize else None,
+            skip_unknown_folders,
         ),
     )
 
@@ -224,6 +247,10 @@ def _folder(calibration: str, precision: str) -> Path | None:
     return Path(calibration)
 
 
+def _limits(max_drop: float | None, agreement: float | None, precision: str) -> Limits:
+    return limits(max_drop, agreement, reduced=set(precisions(precision)) != {"fp32"})
+
+
 def _export(load: "Callable[[], Source]", options: Options) -> None:
     with console.status("loading TensorFlow and the weights") as status:
         from crossrun_export.pipeline import export
@@ -232,7 +259,7 @@ def _export(load: "Callable[[], Source]", options: Options) -> None:
         source = load()
         say(f"exporting {source.model.name}, {source.weights} weights")
         say(f"pixels {source.preprocessing.scaling.name}: {source.preprocessing.because}")
-        exported = export(source, options, status.update)
+        exported = export(source, options, status.update, say)
     say(str(exported[0].seen or "neither labels nor probabilities to judge the pixels by"))
     for one in exported:
         say(f"[bold]{one.version}[/]: {told(one)}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crossrun_export import train
+from crossrun_export import label_file, train
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.preprocessing import assume
@@ -80,7 +80,7 @@ def mobilenet(
 
 def _mobilenet(alpha: float | None, size: int | None, weights: str, labels: Path | None) -> Source:
     if weights == "bundled":
-        return _bundled(alpha, size)
+        return _bundled(alpha, size, labels)
     alpha, size = alpha or 1.0, size or 224
     if weights == "imagenet":
         return _imagenet(alpha, size, labels)
@@ -145,7 +145,7 @@ def _imagenet(alpha: float, size: int, labels: Path | None) -> Source:
     return _checked(Source(model, names, "imagenet", sha256(file), MOBILENETS, ids))
 
 
-def _bundled(alpha: float | None, size: int | None) -> Source:
+def _bundled(alpha: float | None, size: int | None, labels: Path | None) -> Source:
     if (alpha or train.ALPHA, size or train.SIZE) != (train.ALPHA, train.SIZE):
         raise ExportError(
             f"the bundled model has alpha {train.ALPHA} and size {train.SIZE}, "
@@ -155,7 +155,8 @@ def _bundled(alpha: float | None, size: int | None) -> Source:
     weights = resources.files("crossrun_export") / "bundled" / f"{train.NAME}.weights.h5"
     with resources.as_file(weights) as file:
         model.load_weights(file)
-        return Source(model, CLASSES, "bundled", sha256(file), MOBILENETS)
+        names = read_labels(labels) if labels else CLASSES
+        return _checked(Source(model, names, "bundled", sha256(file), MOBILENETS))
 
 
 def _own(alpha: float, size: int, weights: str, labels: Path | None) -> Source:
@@ -213,14 +214,15 @@ def _imagenet_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
 def read_labels(path: Path) -> tuple[str, ...]:
     """Read one label a line; raises ExportError where there is no such text."""
     try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"--labels {path} cannot be read: {_reason(error)}") from error
+        return label_file.read(path)
+    except ExportError as error:
+        raise ExportError(f"--labels {error}") from error
 
 
 def _checked(source: Source) -> Source:
-    if source.labels and len(source.labels) != source.classes:
-        raise ExportError(f"{len(source.labels)} labels for a model of {source.classes} classes")
+    names_both = (source.classes, len(source.labels)) == (1, 2)  # one score for two classes
+    if source.labels and not names_both:
+        label_file.check(source.labels, source.classes)
     return source
 
 

@@ -42,7 +42,7 @@ def verify(expected: Scores, got: Scores, names: Sequence[str], tolerance: Toler
             f"allowed is {tolerance.max_diff:.2g}{where}"
         )
     agreement = min(parity.top1_agreement, parity.top5_agreement)
-    if agreement < tolerance.min_agreement:
+    if not agreement >= tolerance.min_agreement:
         raise ExportError(
             f"the exported model agrees on {agreement:.2%} of {len(names)} pictures, "
             f"required are {tolerance.min_agreement:.2%}{where}"

@@ -28,9 +28,8 @@ from crossrun_export.sources import Source
 PAGE = Path(__file__).parents[2] / "docs" / "export-assumptions.md"
 SIZE = 75  # the least that all of them take
 CLASSES = 10
-HEADER = """\
-| function | pixels | why | as its preprocess_input | exported |
-| --- | --- | --- | --- | --- |"""
+COLUMNS = ("function", "pixels", "why", "as its preprocess_input", "exported")
+HEADER = f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
 LAYERS = "include_preprocessing"
 
 

@@ -43,8 +43,8 @@ class Found:
 @functools.cache
 def take() -> tuple[Found, ...]:
     """Try every provider that is installed, then list what people ask for and is not."""
-    build = onnxruntime.get_available_providers()
-    installed = [*build, *sorted(plugins.names() - set(build))]
+    build = plugins.built_in()
+    installed = [*build, *sorted(plugins.names())]
     missing = [name for name in providers.KNOWN if name not in installed]
     return (
         *(_look(name, "build" if name in build else "plugin") for name in installed),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import providers
+from crossrun_server import kinds, providers
 from crossrun_server.errors import LoadError
 from crossrun_server.plan import AUTO, Plan
 from crossrun_server.providers import DEVICE_ID, GRAPHS, Provider, Request
@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 Group = pb.ModelInstanceGroup
 
 PROVIDERS, PLAN, BATCH_SIZES = "providers", "plan", "batch_sizes"
-RUNNING, LANES = "crossrun.running", "crossrun.plan"
+TOLERANCE = "proof_tolerance"  # the largest difference that a model's proof may find
+RUNNING, LANES, PROVEN = "crossrun.running", "crossrun.plan", "crossrun.proof"
 # Triton's names for its ONNX backend.
 INTRA_OP, INTER_OP = "intra_op_thread_count", "inter_op_thread_count"
 MOST_DIGITS = 4  # of threads
@@ -60,16 +61,20 @@ def place(proto: pb.ModelConfig, default: Request) -> Placement:
 
 def understands(key: str) -> bool:
     """Whether a key of `parameters` says where a model runs."""
-    known = (PROVIDERS, PLAN, BATCH_SIZES, RUNNING, LANES, INTRA_OP, INTER_OP)
+    ours = (PROVIDERS, PLAN, BATCH_SIZES, TOLERANCE, RUNNING, LANES, PROVEN)
+    known = (*ours, kinds.TOLD, INTRA_OP, INTER_OP)
     return key in known or _is_option(key)
 
 
 def write(proto: pb.ModelConfig, assignments: Sequence[Assignment], plan: Plan | None) -> None:
     """Put what really runs into a configuration, where clients can read it."""
-    if not proto.instance_group:  # no kind: sent back in a load, it would choose the provider
-        proto.instance_group.add(name=f"{proto.name}_0", count=1)
+    if not proto.instance_group:
+        proto.instance_group.add()
+    kinds.tell(proto, [assignment.on_card for assignment in assignments])
     running = sorted({str(assignment) for assignment in assignments})
     proto.parameters[RUNNING].string_value = "; ".join(running)
+    proven = dict.fromkeys(str(assignment.evidence) for assignment in assignments)
+    proto.parameters[PROVEN].string_value = "; ".join(proven)
     if plan:
         proto.parameters[LANES].string_value = str(plan)
 
@@ -100,19 +105,20 @@ def _requests(proto: pb.ModelConfig, group: Group, default: Request) -> list[Req
 
 
 def _wanted(proto: pb.ModelConfig, group: Group, default: Request) -> Request:
-    accelerators = _accelerators(proto, group.kind)
+    kind = kinds.asked(proto, group)
+    accelerators = _accelerators(proto, kind)
     if PROVIDERS in proto.parameters:
         if accelerators:
             raise LoadError(
                 "parameters 'providers' and optimization.execution_accelerators "
                 "both name execution providers; expected one of them"
             )
-        return _agreeing(_from_parameters(proto), group.kind)
+        return _agreeing(_from_parameters(proto), kind)
     if accelerators:
         return accelerators
-    if group.kind == Group.KIND_GPU:
+    if kind == Group.KIND_GPU:
         return providers.parse("cuda")
-    if group.kind == Group.KIND_CPU:
+    if kind == Group.KIND_CPU:
         return providers.parse("cpu")
     return default
 

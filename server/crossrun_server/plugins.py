@@ -2,6 +2,7 @@
 
 Such a package, `onnxruntime-ep-NAME`, holds a library and tells its path and the names of
 its providers: https://onnxruntime.ai/docs/execution-providers/plugin-ep-libraries/.
+Where a build has a provider of the same name, the build's runs on every machine alike.
 """
 
 import functools
@@ -17,25 +18,50 @@ log = logging.getLogger(__name__)
 PREFIX = "onnxruntime-ep-"
 
 
+@functools.cache
+def built_in() -> tuple[str, ...]:
+    """Name the providers that are compiled into onnxruntime.
+
+    A plugin that found a device is listed among them from then on, so onnxruntime is asked once,
+    before any is registered.
+    """
+    return tuple(onnxruntime.get_available_providers())
+
+
 def names() -> set[str]:
-    """Name the providers that installed packages bring."""
+    """Name the providers that installed packages bring and the build lacks."""
     return set(_registered())
 
 
+def owner(ep_name: str) -> str:
+    """Name the provider to which an entry of onnxruntime's belongs.
+
+    OpenVINO's plugin lists its devices twice, the second time as OpenVINOExecutionProvider.AUTO.
+    """
+    return ep_name.partition(".")[0]
+
+
 def devices(name: str, kind: str = "") -> list[Any]:
-    """List the devices, OrtEpDevice, that a plugin's provider offers on this machine.
+    """List the devices, OrtEpDevice, that a plugin's provider offers on this machine, CPUs first.
+
+    Those of `.AUTO` are left out: it reads other options, and no session takes both.
 
     Args:
         name: onnxruntime's name of the provider.
-        kind: CPU, GPU or NPU; empty for all.
+        kind: CPU, GPU or NPU, or OpenVINO's name of one device, as GPU.1; empty for all.
     """
     if name not in names():
         return []
-    return [
+    offered = [
         device
         for device in onnxruntime.get_ep_devices()
-        if device.ep_name == name and kind.upper() in ("", device.device.type.name)
+        if device.ep_name == name and kind.upper() in ("", *_called(device))
     ]
+    return sorted(offered, key=lambda device: device.device.type.name != "CPU")
+
+
+def _called(device: Any) -> tuple[str, str]:
+    return device.device.type.name, device.ep_metadata.get("ov_device", "")
 
 
 def why_no_device(name: str, kind: str = "") -> str:
@@ -51,6 +77,7 @@ def why_no_device(name: str, kind: str = "") -> str:
 @functools.cache
 def _registered() -> dict[str, tuple[str, str]]:
     """Register every installed plugin once: provider → (package with its version, failure)."""
+    built_in()  # before a plugin adds to the list
     found: dict[str, tuple[str, str]] = {}
     for distribution in metadata.distributions():
         package = (distribution.name or "").lower().replace("_", "-")
@@ -68,6 +95,9 @@ def _register(package: str, title: str) -> dict[str, str]:
         provided = list(module.get_ep_names())
     except Exception as error:  # noqa: BLE001 - a broken package must not stop the others
         log.warning("%s is no usable plugin: %s", title, error)
+        return {}
+    provided = [name for name in provided if name not in built_in()]
+    if not provided:
         return {}
     try:
         onnxruntime.register_execution_provider_library(package, module.get_library_path())

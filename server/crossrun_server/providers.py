@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 
 import onnxruntime
 
-from crossrun_server import plugins
+from crossrun_server import openvino_options, plugins
 from crossrun_server.errors import LoadError
 from crossrun_server.overheard import overheard
 
-CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
+CPU, CUDA, TENSORRT, MIGRAPHX, QNN, COREML, CANN = (
+    f"{name}ExecutionProvider"
+    for name in ("CPU", "CUDA", "Tensorrt", "MIGraphX", "QNN", "CoreML", "CANN")
+)
+OPENVINO = openvino_options.PROVIDER
 AUTO = "auto"
 
 SUFFIX = "ExecutionProvider"  # people type what is before it, in lower case
@@ -38,11 +42,16 @@ EXTRAS = {
     CPU: "cpu",
     CUDA: "gpu",
     TENSORRT: "gpu",
-    "OpenVINOExecutionProvider": "openvino",
+    OPENVINO: "openvino",
 }
 # The option by which a provider is told what to run on; for plugins onnxruntime lists devices.
 DEVICE_TYPE = "device_type"
 NVIDIA = {CUDA, TENSORRT}
+# Of a build, what always runs on a graphics card.
+ON_CARDS = {
+    name + SUFFIX
+    for name in ("CUDA", "Tensorrt", "NvTensorRTRTX", "Dml", "ROCM", "MIGraphX", "WebGpu")
+}
 # The option by which a provider captures runs as CUDA graphs, and which card it runs on.
 GRAPHS = {CUDA: "enable_cuda_graph", TENSORRT: "trt_cuda_graph_enable"}
 DEVICE_ID = "device_id"
@@ -168,6 +177,15 @@ def short(full: str) -> str:
     return full.removesuffix(SUFFIX).lower()
 
 
+def device(provider: Provider) -> str:
+    """Name what a provider runs on: CPU, GPU or NPU, or what its option device_type says."""
+    given = provider.options.get(DEVICE_TYPE, "")
+    if provider.name in plugins.names():
+        found = plugins.devices(provider.name, given)
+        return found[0].device.type.name if found else given
+    return "GPU" if provider.name in ON_CARDS else given or "CPU"
+
+
 def add(options: onnxruntime.SessionOptions, provider: Provider) -> None:
     """Add a provider to the options of a session that is to be made.
 
@@ -175,14 +193,14 @@ def add(options: onnxruntime.SessionOptions, provider: Provider) -> None:
         ProviderUnavailable: it cannot run here.
         LoadError: it does not know one of its options.
     """
-    if provider.name in onnxruntime.get_available_providers():
+    if provider.name in plugins.built_in():
         _add_from_build(options, provider)
     else:
         _add_from_plugin(options, provider)
 
 
 def _is_here(name: str) -> bool:
-    return name in {*onnxruntime.get_available_providers(), *plugins.names()}
+    return name in {*plugins.built_in(), *plugins.names()}
 
 
 def _add_from_build(options: onnxruntime.SessionOptions, provider: Provider) -> None:
@@ -217,6 +235,8 @@ def _add_from_plugin(options: onnxruntime.SessionOptions, provider: Provider) ->
         raise ProviderUnavailable(_not_in_build(provider.name))
     given = dict(provider.options)
     kind = given.pop(DEVICE_TYPE, "")
+    if provider.name == OPENVINO:
+        openvino_options.check_for_plugin(given)
     devices = plugins.devices(provider.name, kind)
     if not devices:
         reason = plugins.why_no_device(provider.name, kind)
@@ -229,7 +249,7 @@ def _add_from_plugin(options: onnxruntime.SessionOptions, provider: Provider) ->
 
 def _not_in_build(name: str) -> str:
     hint = f"; install crossrun[{EXTRAS[name]}]" if name in EXTRAS else ""
-    available = ", ".join(onnxruntime.get_available_providers())
+    available = ", ".join(plugins.built_in())
     return f"this build of onnxruntime has no {name} (it has {available}){hint}"
 
 

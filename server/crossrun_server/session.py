@@ -1,18 +1,19 @@
 """One onnxruntime session: load, describe, run. Knows nothing of requests, batches or the wire."""
 
 import ctypes
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from crossrun_server import cores, providers
+from crossrun_server import cores, defaults, plugins, providers
 from crossrun_server.binding import Bound
-from crossrun_server.defaults import completed
-from crossrun_server.errors import LoadError
+from crossrun_server.errors import LoadError, NotSupported
+from crossrun_server.evidence import Evidence
 from crossrun_server.providers import CPU, DEVICE_ID, Provider, ProviderUnavailable, Request
 from crossrun_server.saturation import saturates
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
@@ -36,6 +37,8 @@ DATATYPES = {
 }
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 UNBOUND = {"BF16", "BYTES"}  # what numpy lacks, and what lies on no device
+REDUCED = re.compile(r"QuantizeLinear$|^QLinear|Integer$|MatMulNBits$")  # types of nodes
+HALVED = re.compile(r"graph_(in|out)put_cast")  # what converters to fp16 name their casts
 VERSION: str = onnxruntime.__version__
 # Threads that wait for work spin for a moment, which answers sooner, and no longer, for then they
 # take the cores from everybody else. Builds of onnxruntime that know no such moment do not spin.
@@ -60,14 +63,26 @@ class Assignment:
     requested: str
     nodes: Mapping[str, int]  # of the graph, by provider, as onnxruntime assigned them
     skipped: Mapping[str, str]  # provider → why it does not run
+    precisions: Mapping[str, str] = field(default_factory=dict)  # provider → see defaults.told
+    on_card: bool = False  # whether a graphics card computes any node
+    evidence: Evidence = field(default_factory=Evidence)  # of how far its answers are off
 
     @property
     def provider(self) -> str:
         """The provider that computes most nodes; the CPU for a model without any."""
         return max(self.nodes, key=self.nodes.__getitem__, default=CPU)
 
+    @property
+    def asked(self) -> str:
+        """In what the provider that is not the CPU's was told to compute; empty if nothing says."""
+        return next((told for name, told in self.precisions.items() if name != CPU), "")
+
     def __str__(self) -> str:
-        return ", ".join(f"{name} ({_counted(n)})" for name, n in self.nodes.items()) or CPU
+        return ", ".join(f"{name} ({self._remark(name)})" for name in self.nodes) or CPU
+
+    def _remark(self, name: str) -> str:
+        """As `3 nodes, f32`; the precision is left out where nothing says it."""
+        return ", ".join(filter(None, (_counted(self.nodes[name]), self.precisions.get(name))))
 
 
 def _bound(
@@ -85,6 +100,13 @@ def _bound(
 def _device(provider: Provider) -> tuple[str, int]:
     """Where the buffers of a provider that captures graphs lie, as OrtValue names it."""
     return "cuda", int(provider.options.get(DEVICE_ID, "0"))
+
+
+def _assigned(request: Request, nodes: dict[str, int], skipped: dict[str, str]) -> Assignment:
+    running = [provider for provider in request.providers if provider.name in nodes]
+    precisions = {provider.name: defaults.told(provider) for provider in running}
+    on_card = any("GPU" in providers.device(provider) for provider in running)
+    return Assignment(str(request), nodes, skipped, precisions, on_card)
 
 
 def _counted(nodes: int) -> str:
@@ -106,37 +128,77 @@ class Session:
     def __init__(
         self, model: Path | bytes, request: Request, threads: Threads | None = None
     ) -> None:
+        self.request = request
         self._session, skipped = _open(model, request, threads or Threads())
-        self.assignment = Assignment(str(request), _nodes(self._session), skipped)
+        self.assignment = _assigned(request, _nodes(self._session), skipped)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self.overridable = tuple(_overridable(self._session))
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         datatypes = {spec.datatype for spec in (*self.inputs, *self.overridable, *self.outputs)}
         self._has_bf16 = "BF16" in datatypes
+        if self._has_bf16 and "BYTES" in {spec.datatype for spec in self.inputs}:
+            raise LoadError("onnxruntime's Python takes no strings where a tensor is BF16")
         self._bound = _bound(self._session, self._running(request), datatypes)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """Compute the named outputs, each in the dtype and shape that the model gives it."""
+        """Compute the named outputs, each in the dtype and shape that the model gives it.
+
+        Raises:
+            NotSupported: a string among them is not UTF-8.
+        """
         if self._bound:
             run = self._bound.run
         else:
             run = self._run_bf16 if self._has_bf16 else self._run_numpy
-        return dict(zip(outputs, run(inputs, outputs), strict=True))
+        try:
+            return dict(zip(outputs, run(inputs, outputs), strict=True))
+        except UnicodeDecodeError as error:
+            strings = {spec.name for spec in self.outputs if spec.datatype == "BYTES"}
+            named = " or ".join(sorted(strings & set(outputs)))
+            raise NotSupported(
+                f"a string in output {named} is not UTF-8, and "
+                "onnxruntime's Python gives text only; bytes need an output that is UINT8"
+            ) from error
+
+    def attempt(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """Run what may well fail: onnxruntime raises why, and does not log it as well."""
+        if self._bound:
+            return self.run(inputs, outputs)
+        run = self._run_bf16 if self._has_bf16 else self._run_numpy
+        return dict(zip(outputs, run(inputs, outputs, _quiet()), strict=True))
+
+    @property
+    def quantized(self) -> bool:
+        """Whether nodes of the graph say that it computes in whole numbers or in half precision."""
+        parts = self._session.get_provider_graph_assignment_info()
+        nodes = [node for part in parts for node in part.get_nodes()]
+        return any(REDUCED.search(node.op_type) or HALVED.match(node.name) for node in nodes)
 
     def _running(self, request: Request) -> Iterable[Provider]:
         return (one for one in request.providers if one.name in self.assignment.nodes)
 
-    def _run_numpy(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        arrays: list[Array] = self._session.run(list(outputs), dict(inputs))
+    def _run_numpy(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        options: onnxruntime.RunOptions | None = None,
+    ) -> list[Array]:
+        arrays: list[Array] = self._session.run(list(outputs), dict(inputs), options)
         return arrays
 
-    def _run_bf16(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+    def _run_bf16(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        options: onnxruntime.RunOptions | None = None,
+    ) -> list[Array]:
         """Run through OrtValues, the only road on which onnxruntime's Python takes BF16."""
         specs = (*self.inputs, *self.overridable)
         bf16 = {spec.name for spec in specs if spec.datatype == "BF16"}
         feeds = {name: _ort_value(array, name in bf16) for name, array in inputs.items()}
-        return [_array(value) for value in self._session.run_with_ort_values(outputs, feeds)]
+        values = self._session.run_with_ort_values(outputs, feeds, options)
+        return [_array(value) for value in values]
 
 
 def _open(
@@ -158,13 +220,20 @@ def _open(
         nodes = _nodes(session)
         named = [provider.name for provider in wanted if provider.name not in missing]
         skipped |= {
-            name: f"{name} computes none of the model's {sum(nodes.values())} nodes"
+            name: _idle(name, sum(nodes.values()))
             for name in named
             if nodes and name not in nodes and name != CPU
         }
         if not nodes or any(name in nodes for name in named):
             return session, skipped
     raise ProviderUnavailable("; ".join(dict.fromkeys(skipped.values())))
+
+
+def _idle(name: str, nodes: int) -> str:
+    """Say that a provider computes nothing; one that is told to keep fp32 may not be able to."""
+    hint = f"; many of its devices have fp16 alone, for which {defaults.on_purpose(name)} asks"
+    known = name in defaults.OFTEN_HALF
+    return f"{name} computes none of the model's {nodes} nodes" + (hint if known else "")
 
 
 def _create(
@@ -179,7 +248,7 @@ def _create(
     options, missing = _options(threads), {}
     for provider in wanted:
         try:
-            providers.add(options, completed(provider, model))
+            providers.add(options, defaults.completed(provider, model))
         except ProviderUnavailable as error:
             missing[provider.name] = str(error)
     if len(missing) == len(wanted):
@@ -213,6 +282,12 @@ def _options(threads: Threads) -> onnxruntime.SessionOptions:
     return options
 
 
+def _quiet() -> onnxruntime.RunOptions:
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4  # fatal errors
+    return options
+
+
 def _spinning(pool: str, microseconds: int) -> tuple[str, str]:
     if KNOWS_DURATION and microseconds:
         return f"session.{pool}.spin_duration_us", str(microseconds)
@@ -223,7 +298,7 @@ def _nodes(session: onnxruntime.InferenceSession) -> dict[str, int]:
     """Count the nodes that each execution provider computes, as onnxruntime assigned them."""
     counts: Counter[str] = Counter()
     for subgraph in session.get_provider_graph_assignment_info():
-        counts[subgraph.ep_name] += len(subgraph.get_nodes())
+        counts[plugins.owner(subgraph.ep_name)] += len(subgraph.get_nodes())
     return dict(counts.most_common())
 
 
@@ -231,7 +306,8 @@ def _spec(node: onnxruntime.NodeArg) -> TensorSpec:
     if node.type not in DATATYPES:
         raise LoadError(f"{node.name!r} is a {node.type}, which cannot be served")
     shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
-    return TensorSpec(node.name, DATATYPES[node.type], shape)
+    symbol = next((size for size in node.shape[:1] if isinstance(size, str)), "")
+    return TensorSpec(node.name, DATATYPES[node.type], shape, symbol=symbol)
 
 
 def _overridable(session: onnxruntime.InferenceSession) -> Iterable[TensorSpec]:

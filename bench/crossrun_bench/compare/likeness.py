@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
+from crossrun_bench.exactness import has_choice
 from crossrun_bench.results import kind
 from crossrun_bench.results.accuracy import AccuracyResult
 from crossrun_bench.results.latency import LatencyResult
@@ -19,6 +20,9 @@ from crossrun_bench.results.precision import PrecisionResult
 from crossrun_bench.results.throughput import ThroughputResult
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from crossrun_bench.providers import Provider
     from crossrun_bench.results import Result
     from crossrun_bench.results.model import ModelInfo
 
@@ -79,12 +83,24 @@ def _fixed(result: Result) -> Facts:
     }
     if isinstance(result, PrecisionResult):
         facts["provider"] = str(result.provider)
+        facts |= _told([result.provider])
         return facts | {f"source of {m.name}": _source(m) for m in _models(result)}
+    if isinstance(result, LatencyResult):
+        facts |= _told([target.provider for target in result.targets])
     if isinstance(result, LoadResult):
         facts["neighbour"] = "a busy core" if result.neighbour else "none"
     if isinstance(result, ThroughputResult):
         facts["cards"] = ", ".join(result.cards) or "none"
     return facts | {"model": result.model.name, "source": _source(result.model)}
+
+
+def _told(providers: Iterable[Provider | None]) -> Facts:
+    """What each provider with a choice was told to compute fp32 in; before, none was told."""
+    return {
+        f"fp32 of {one.label}": one.precision or "left to the provider"
+        for one in providers
+        if one and has_choice(one.name)
+    }
 
 
 def _free(result: Result) -> Facts:

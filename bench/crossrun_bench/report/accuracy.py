@@ -59,6 +59,7 @@ def precision(result: PrecisionResult) -> Table:
     version = [f"onnxruntime {result.onnxruntime}."] if result.onnxruntime else []
     some = [source.answers for source in result.sources]
     detectors = (DETECTORS,) if any(some) and not all(some) else ()
+    version += filter(None, [figures.computed(result.provider)])
     notes = (INTERVALS, *version, *caveats, *detectors)
     groups = tuple(map(len, found))
     return Table(heading, PRECISION_COLUMNS, rows, notes, groups, warnings=doubts(result))

@@ -10,6 +10,7 @@ from crossrun_bench.results.precision import PrecisionResult
 from crossrun_bench.targets import label
 
 if TYPE_CHECKING:
+    from crossrun_bench.providers import Provider
     from crossrun_bench.results import Result
     from crossrun_bench.results.accuracy import Comparison
     from crossrun_bench.results.latency import LatencyResult
@@ -58,6 +59,11 @@ def rate_with_interval(found: Mean) -> str:
     if found.low is None or found.high is None:
         return rate(found.value)
     return f"{rate(found.value)} ({rate(max(found.low, 0))}–{rate(found.high)})"
+
+
+def computed(provider: Provider) -> str:
+    """OpenVINO computes fp32 in f32. Empty where no option says it."""
+    return f"{provider.label} computes fp32 in {provider.precision}." if provider.precision else ""
 
 
 def plain(value: float | None) -> str:

@@ -71,7 +71,8 @@ def _versions(result: LatencyResult) -> list[str]:
     """Providers in the order of the rows, each with the onnxruntime that it ran in."""
     found = {t.provider.place: t.onnxruntime for t in result.targets if t.provider}
     told = "; ".join(f"{version} for {place}" for place, version in found.items())
-    return [f"onnxruntime {told}."] if told else []
+    computed = [figures.computed(t.provider) for t in result.targets if t.provider]
+    return [f"onnxruntime {told}.", *filter(None, dict.fromkeys(computed))] if told else []
 
 
 def resources(result: LatencyResult) -> Table:

@@ -74,6 +74,8 @@ def _notes(result: ThroughputResult) -> Iterator[str]:
             most = f"{found.max_batch_size:,} rows, max_batch_size"
             yield f"{found.provider}: the server takes {most}; larger batches are in process only."
         yield from (f"{found.provider}: {failure}" for failure in found.failures)
+        if found.precision:
+            yield f"{found.provider} computes fp32 in {found.precision}."
     if result.cards:
         yield f"Graphics cards and drivers: {'; '.join(result.cards)}."
 

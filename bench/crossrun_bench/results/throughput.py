@@ -47,6 +47,7 @@ class ProviderThroughput:
     alone: tuple[AloneTurn, ...]
     served: tuple[ServedTurn, ...]
     failures: tuple[str, ...]  # what could not be measured, each as a sentence
+    precision: str = ""  # that it was told to compute fp32 in; "" if unsaid
 
 
 @dataclass(frozen=True)

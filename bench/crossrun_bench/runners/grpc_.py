@@ -44,17 +44,21 @@ def answered(call: Callable[..., Any], request: object) -> Any:
 
 
 def opened(task: Task) -> grpc.Channel:
-    """A channel to the task's server; BenchError where that computes the model on another provider.
+    """A channel to the task's server; BenchError where that computes the model otherwise.
 
-    It may: what the model's config.pbtxt names comes first.
+    It may be on another provider or in another precision: what config.pbtxt names comes first.
     """
     to_server = channel(task.address or "")
     request = providers_pb2.ListPlacementsRequest(model=task.model.name)
     placements = answered(ProvidersStub(to_server).ListPlacements, request).placements
-    running = {count.provider for placement in placements for count in placement.running}
+    running = {count.provider: count for placement in placements for count in placement.running}
     if running and task.provider.name not in running:
         told = ", ".join(sorted(running))
         raise BenchError(f"expected the server to run it on {task.provider}, it runs on {told}")
+    precision = running[task.provider.name].precision.partition(" ")[0] if running else ""
+    if precision != task.provider.precision:
+        told = f"{precision or 'what it likes'}, as config.pbtxt may ask"
+        raise BenchError(f"expected the server to compute in {task.provider.precision}, not {told}")
     return to_server
 
 

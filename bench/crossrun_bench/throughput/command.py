@@ -109,7 +109,8 @@ def _provider(plan: Plan, model: Model, pixels: str, name: str, step: Step) -> P
     except BenchError as error:
         return ProviderThroughput(name, _LOADING.sub("", str(error)), 0, (), (), ())
     turns = tuple(measured.alone), tuple(measured.served)
-    return ProviderThroughput(name, None, most, *turns, tuple(measured.failures))
+    failures, precision = tuple(measured.failures), found.provider.precision
+    return ProviderThroughput(name, None, most, *turns, failures, precision)
 
 
 def _tasks(plan: Plan, model: Model, pixels: str, on: Provider) -> list[OnProvider]:

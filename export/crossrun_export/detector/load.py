@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from crossrun_export import sources
+from crossrun_export import label_file, sources
 from crossrun_export.backend import keras
 from crossrun_export.detector import network
 from crossrun_export.detector.backbone import load_backbone
@@ -60,8 +60,7 @@ def _trained(file: Path, name: str, weights: Weights, labels: Path | None) -> So
     except Exception as error:  # keras and h5py raise what they meet in the file
         raise ExportError(f"{file} does not fit a detector as {name} tells of it") from error
     names = sources.read_labels(labels) if labels else tuple(notes["classes"])
-    if len(names) != len(notes["classes"]):
-        raise ExportError(f"{len(names)} labels for a model of {len(notes['classes'])} classes")
+    label_file.check(names, len(notes["classes"]))
     return Source(model, names, name, sources.sha256(file), MOBILENETS)
 
 
