@@ -55,6 +55,7 @@ def write_all(root: Path) -> Path:
     """Write every detector, and a classifier, into a repository."""
     models.write(root, "finder", finder(), FINDER + OPTIONS, labels=LABELS)
     models.write(root, "letterboxed", resized("letterbox"), FINDER, labels=LABELS)
+    models.write(root, "short", finder(), FINDER + OPTIONS, labels=LABELS[:2])
     models.write(root, "unclear", resized("fit"), FINDER, labels=LABELS)
     models.write(root, "localizer", localizer(), LOCALIZER, labels=LABELS)
     models.write(root, "foreign", foreign(), FOREIGN + FROM_1, labels=LABELS)
@@ -100,6 +101,54 @@ def finder(batch: str | int = "batch") -> onnx.ModelProto:
         _value("num_detections", Tp.INT32, [batch]),
     ]
     return _model(nodes, [_image(batch), *_options()], outputs, [*_constants(), *_defaults()])
+
+
+def any_size(
+    shape: Sequence[str | int] = ("batch", "height", "width", 3), element_type: int = Tp.UINT8
+) -> onnx.ModelProto:
+    """`finder` without thresholds, of pictures of any size, whose boxes are shares of that."""
+    model = finder(batch=shape[0])
+    del model.graph.input[:]
+    model.graph.input.append(_value("image", element_type, shape))
+    (size,) = (one for one in model.graph.initializer if one.name == "size")
+    model.graph.initializer.remove(size)
+    nodes = [
+        _node("Shape", ["image"], "sides", start=1, end=3),
+        _node("Cast", ["sides"], "float_sides", to=Tp.FLOAT),
+        _node("Concat", ["float_sides", "float_sides"], "size", axis=0),
+        *model.graph.node,
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def strided() -> onnx.ModelProto:
+    """`any_size`, which fails on sides that are no multiples of 16."""
+    model = any_size()
+    (cast,) = (node for node in model.graph.node if "float" in node.output)
+    cast.output[0] = "whole"
+    nodes = [
+        _node("Transpose", ["whole"], "channels_first", perm=[0, 3, 1, 2]),
+        _node("SpaceToDepth", ["channels_first"], "deep", blocksize=16),
+        _node("DepthToSpace", ["deep"], "flat", blocksize=16),
+        _node("Transpose", ["flat"], "float", perm=[0, 2, 3, 1]),
+    ]
+    at = list(model.graph.node).index(cast) + 1
+    for node in reversed(nodes):
+        model.graph.node.insert(at, node)
+    return model
+
+
+def frozen() -> onnx.ModelProto:
+    """`any_size` for one picture, as tf2onnx makes it of a frozen graph: names end in :0."""
+    model = any_size((1, "height", "width", 3))
+    for value in (*model.graph.input, *model.graph.output):
+        old, value.name = value.name, f"{value.name}:0"
+        for node in model.graph.node:
+            node.input[:] = [value.name if name == old else name for name in node.input]
+            node.output[:] = [value.name if name == old else name for name in node.output]
+    return model
 
 
 def resized(how: str) -> onnx.ModelProto:

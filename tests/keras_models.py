@@ -12,12 +12,18 @@ from PIL import Image
 from crossrun_export import scenes, sources
 from crossrun_export.backend import keras, tensorflow
 from crossrun_export.options import Options, Tolerance
+from crossrun_export.scaling import CHOICES, Preprocessing
 
 
 def small() -> sources.Source:
     """A MobileNet of four classes."""
     keras.utils.set_random_seed(4)
     return with_labels(sources.mobilenet(0.25, 64, "random", None), 4)
+
+
+def pixels(name: str) -> Preprocessing:
+    """What a test says that its model takes."""
+    return Preprocessing(CHOICES[name], "a test says so")
 
 
 def strongest() -> Any:
@@ -54,7 +60,7 @@ def with_labels(source: sources.Source, classes: int) -> sources.Source:
     )
     tell_apart(model)
     labels = tuple(f"label {i}" for i in range(classes))
-    return sources.Source(model, labels, "random", "0" * 64, source.scale, source.offset)
+    return sources.Source(model, labels, "random", "0" * 64, source.preprocessing)
 
 
 def tell_apart(model: Any) -> None:

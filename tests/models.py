@@ -1,6 +1,7 @@
 """Tiny ONNX models, made by hand: whatever needs no MobileNet is tested with these."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ def write_all(root: Path) -> Path:
     write(root, "slow", slow(), SLOW_CONFIG)
     write(root, "colours", colours(), COLOURS_CONFIG, labels=["red", "green", "blue"])
     write(root, "two_faced", two_faced(), TWO_FACED_CONFIG, labels=["cat", "", "dog"])
-    (root / "two_faced" / "moods.txt").write_text("calm\nwild\n")
+    (root / "two_faced" / "moods.txt").write_text("calm\nwild\n\n")
+    write(root, "named", identity(Tp.FLOAT, ["batch", "width"]), NAMED_CONFIG, ["cat", "dog"])
     write(root, "counted", identity(Tp.FLOAT, ["batch", 1]), version=1)
     write(root, "counted", identity(Tp.FLOAT, ["batch", 2]), VERSIONS_CONFIG, version=3)
     return root
@@ -191,6 +193,19 @@ def colours() -> onnx.ModelProto:
     )
 
 
+def colours_of_any_size(
+    shape: Sequence[str | int] = ("batch", "height", "width", 3),
+) -> onnx.ModelProto:
+    """`colours` of pictures of any size."""
+    model = colours()
+    value = helper.make_tensor_value_info("image", Tp.UINT8, shape)
+    model.graph.input[0].CopyFrom(value)
+    model.graph.output[0].type.tensor_type.shape.dim[0].CopyFrom(
+        value.type.tensor_type.shape.dim[0]
+    )
+    return model
+
+
 def pictured_conv() -> onnx.ModelProto:
     """`image` UINT8 [batch, 8, 8, 3] → `scores` [batch, 4]: `conv` on pictures."""
     nodes = [
@@ -299,12 +314,17 @@ COLOURS_CONFIG = """
 max_batch_size: 4
 dynamic_batching {}
 output [{ name: "scores" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" }]
+parameters { key: "scores" value { string_value: "sigmoid" } }
 """
 TWO_FACED_CONFIG = """
 output [
   { name: "animal" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" },
   { name: "mood" data_type: TYPE_INT32 dims: [3] label_filename: "moods.txt" }
 ]
+"""
+NAMED_CONFIG = """
+max_batch_size: 4
+output [{ name: "y" data_type: TYPE_FP32 dims: [-1] label_filename: "labels.txt" }]
 """
 RESHAPED_CONFIG = """
 max_batch_size: 4
@@ -315,6 +335,8 @@ UNFOLDED_CONFIG = """
 input [{ name: "x" data_type: TYPE_FP32 dims: [4] reshape { shape: [1, 4, 1, 1] } }]
 output [{ name: "y" data_type: TYPE_FP32 dims: [4] reshape { shape: [1, 4, 1, 1] } }]
 """
+# For models whose rows mix and that are to have batches all the same.
+VOUCHED = "parameters { key: 'rows_independent' value { string_value: 'true' } }\n"
 # For models whose next request is to wait for the one before.
 ONE_AT_A_TIME = "parameters { key: 'plan' value { string_value: '1x1' } }\n"
 SLOW_CONFIG = ONE_AT_A_TIME + "dynamic_batching { default_queue_policy { max_queue_size: 1 } }"

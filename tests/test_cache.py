@@ -17,9 +17,11 @@ from tests.conftest import Command, Server, serving
 from tests.test_metrics import samples
 from tests.test_statistics import statistics
 
-CACHED = "max_batch_size: 8 response_cache { enable: true }"
-BATCHED = "max_batch_size: 3 response_cache { enable: true } " + (
-    "dynamic_batching { max_queue_delay_microseconds: 60000000 }"
+CACHED = models.VOUCHED + "max_batch_size: 8 response_cache { enable: true }"
+BATCHED = (
+    models.VOUCHED
+    + "max_batch_size: 3 response_cache { enable: true } "
+    + ("dynamic_batching { max_queue_delay_microseconds: 60000000 }")
 )
 SIZE = 3 * (ENTRY + 32)  # three answers of dice: two outputs of [1, 4] FP32
 
@@ -30,7 +32,7 @@ def caching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("caching")
     for name in ("counted", "small", "full", "outputs"):
         models.write(root / "m", name, models.dice(), CACHED)
-    models.write(root / "m", "uncached", models.dice(), "max_batch_size: 8")
+    models.write(root / "m", "uncached", models.dice(), models.VOUCHED + "max_batch_size: 8")
     models.write(root / "m", "batched", models.dice(), BATCHED)
     strings = models.identity(models.ELEMENT_TYPES["BYTES"], ["batch", 1])
     models.write(root / "m", "strings", strings, CACHED)

@@ -57,7 +57,7 @@ def test_the_repository_holds_a_model_for_each_precision(exported_detectors: Pat
     for name in NAMES:
         assert (exported_detectors / name / "labels.txt").read_text().split() == list(CLASSES)
         files = sorted(file.name for file in (exported_detectors / name / "1").iterdir())
-        assert files == ["model.keras", "model.onnx"]
+        assert files == ["model.keras", "model.onnx", "proof.npz"]
 
 
 def test_the_metadata_tell_how_to_prepare_and_what_it_costs(exported_detectors: Path) -> None:
@@ -212,6 +212,46 @@ def test_no_price_is_told_where_nothing_is_right() -> None:
         check.check(check.price(nothing, nothing, 5), 1.0, "int8")
 
 
+def test_a_drop_that_is_no_number_is_too_high() -> None:
+    """Whichever of the two it is."""
+    good, nan = measure.AveragePrecision(0.5, 0.5), float("nan")
+    for bad in (measure.AveragePrecision(nan, 0.5), measure.AveragePrecision(0.5, nan)):
+        with pytest.raises(ExportError, match="int8 loses nan points of mAP"):
+            check.check(check.price(good, bad, 5), 1.0, "int8")
+
+
+def test_drawn_pictures_price_no_other_classes(bundled: Source, tmp_path: Path) -> None:
+    """Their labels would be held against those of other classes; --data has to be given."""
+    other = replace(bundled, labels=tuple(f"class {i}" for i in range(10)))
+    with pytest.raises(ExportError, match=r"drawn pictures show none .*; give --data"):
+        pipeline.export(other, options(tmp_path / "models", precisions=("fp16",)))
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_detector_that_finds_nothing_is_verified_by_its_scores(
+    bundled: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No detection at all agrees with no detection at all, and proves nothing."""
+    nothing = pipeline.Made("fp32", onnx.ModelProto(), check.Parity(33, 0, 0.0))
+    assert pipeline.told(nothing).startswith("finds nothing in 33 pictures, as Keras does")
+    monkeypatch.setattr(pipeline, "ALL", Thresholds(score=1.0, most=1))
+    wanted = options(tmp_path / "models", thresholds=Thresholds(score=1.0))
+    monkeypatch.setattr(measure, "raw", shifted)
+    with pytest.raises(
+        ExportError, match=r"finds nothing, .* scores differ by up to 0.01, allowed"
+    ):
+        pipeline.export(bundled, wanted)
+
+
+RAW = measure.raw
+
+
+def shifted(*arguments: Any) -> Any:
+    """Boxes and scores, each score off by 0.01."""
+    boxes, scores = RAW(*arguments)
+    return boxes, np.float32(0.99) * scores + np.float32(0.01) * (scores < 0.5)
+
+
 # --- The command -----------------------------------------------------------------------------
 
 
@@ -244,6 +284,7 @@ LABELLED = ["--weights", "random", "--labels"]
         ([*LABELLED, __file__, "--size", "100"], "no multiple of 32"),
         (["--precision", "fp8"], "expected some of fp32, int8, fp16"),
         (["--data", "nowhere"], "cannot be read as COCO's JSON"),
+        (["--max-map-drop", "1"], "--max-map-drop is for int8 and fp16, and --precision asks for"),
     ],
 )
 def test_what_does_not_go_together_is_refused(arguments: list[str], told: str) -> None:

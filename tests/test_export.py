@@ -59,7 +59,7 @@ def test_the_repository_has_tritons_layout(exported: Path) -> None:
     """NAME/config.pbtxt, NAME/labels.txt, NAME/1/model.onnx, and nothing beside them."""
     assert names(exported) == ["mobilenet"]
     assert names(exported / "mobilenet") == FILES
-    assert names(exported / "mobilenet" / "1") == ["model.keras", "model.onnx"]
+    assert names(exported / "mobilenet" / "1") == ["model.keras", "model.onnx", "proof.npz"]
     labels = (exported / "mobilenet" / "labels.txt").read_text()
     assert labels == "label 0\nlabel 1\nlabel 2\nlabel 3\n"
 

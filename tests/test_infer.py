@@ -261,7 +261,7 @@ def test_broken_strings_are_refused(channel: grpc.Channel) -> None:
         (b"\1\0\0", "four-byte length is cut off"),
         (b"\5\0\0\0ab", "a string of 5 bytes runs past the end"),
         (b"\0\0\0\0", "2 strings expected, got 1"),
-        (b"\1\0\0\0\xff\0\0\0\0", "a string is not UTF-8"),
+        (b"\1\0\0\0\xff\0\0\0\0", "a string is not UTF-8: element 0 has the byte 0xff at 0"),
     ):
         message = request("identity_bytes", "BYTES", [1, 2])
         message.raw_input_contents.append(data)

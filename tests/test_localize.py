@@ -26,7 +26,7 @@ from crossrun_export.pipeline import export
 from crossrun_server import loader
 from crossrun_server.loader import Source
 from tests.conftest import ON_CPU, serving
-from tests.keras_models import options
+from tests.keras_models import options, pixels
 from tests.test_export import metadata
 
 HEAT = graph.HEAT
@@ -60,7 +60,7 @@ def glass() -> sources.Source:
         layers.GlobalAveragePooling2D()(image)
     )
     model = keras.Model(image, scores)
-    return sources.Source(model, ("red", "green", "blue"), "none", "0" * 64, 1 / 255, 0.0)
+    return sources.Source(model, ("red", "green", "blue"), "none", "0" * 64, pixels("0..1"))
 
 
 def red(masks: NDArray[np.bool_]) -> Pixels:
@@ -236,7 +236,7 @@ def test_a_classifier_with_another_end_is_refused(
 ) -> None:
     """Only pooling and one layer of weights say where; the message names what was expected."""
     image = keras.Input((32, 32, 3))
-    source = sources.Source(keras.Model(image, end(image)), (), "none", "0" * 64, 1.0, 0.0)
+    source = sources.Source(keras.Model(image, end(image)), (), "none", "0" * 64, pixels("0..255"))
     with pytest.raises(ExportError, match="expected an end of global average pooling and one"):
         export(source, options(tmp_path, localize=FAST_THREE))
     assert not list(tmp_path.iterdir())

@@ -115,7 +115,7 @@ def test_where_another_size_is_free_there_is_no_shape_to_run(
 
 def test_callers_do_not_see_the_padding(tmp_path: Path, log_file: Path) -> None:
     """The model adds up its whole batch and so shows what was run; all else is of real rows."""
-    config = models.ONE_AT_A_TIME + CONFIG % (8, "4,8")
+    config = models.ONE_AT_A_TIME + models.VOUCHED + CONFIG % (8, "4,8")
     models.write(tmp_path / "m", "batch", models.batch_sum(), config)
     with (
         serving(tmp_path / "m", log_file, "--provider", "cpu") as server,

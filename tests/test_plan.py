@@ -14,7 +14,7 @@ import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import cores, lanes, plan, plans, providers, spinning, tuning
+from crossrun_server import caches, cores, lanes, plan, plans, providers, spinning, tuning
 from crossrun_server.errors import LoadError
 from crossrun_server.loader import Shared, Source, load
 from crossrun_server.plan import Lane, Plan
@@ -161,7 +161,7 @@ def test_a_plan_is_kept_for_the_next_load(tmp_path: Path) -> None:
     assert plans.read(plans.key(file, "cpu", 4)) is None
     file.write_bytes(b"two")
     assert plans.key(file, "cpu", 2) != key
-    plans._file(key).write_text("nonsense")
+    (caches.folder("plans") / key).write_text("nonsense")
     assert plans.read(key) is None
 
 
@@ -172,7 +172,7 @@ def test_a_plan_that_cannot_be_kept_harms_nobody(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     plans.write("key", Plan((Lane(1, 1),)))
-    assert "the plan cannot be kept for the next start" in caplog.text
+    assert "plans/key cannot be kept for the next start" in caplog.text
 
 
 def test_who_starts_together_measures_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

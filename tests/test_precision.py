@@ -151,23 +151,23 @@ def test_a_float_input_goes_in_as_it_comes(
 
 
 @pytest.mark.parametrize(
-    ("make", "offset", "expected"),
+    ("make", "taken", "expected"),
     [
         (
             lambda: keras.applications.MobileNetV2((64, 64, 3), 0.35, weights=None, classes=4),
-            -1,
+            "-1..1",
             {"Conv": 2, "QLinearConv": 50, "QLinearAdd": 10, "QGemm": 1, "Softmax": 1},
         ),
         (
             lambda: keras.applications.MobileNetV3Small((64, 64, 3), weights=None, classes=4),
-            0,
+            "0..255",
             {"Conv": 2, "QLinearConv": 51, "QLinearAdd": 33, "QLinearMul": 54, "QGemm": 1},
         ),
     ],
     ids=["MobileNetV2", "MobileNetV3Small"],
 )
 def test_any_keras_classifier_can_be_exported(
-    make: Any, offset: float, expected: dict[str, int], drawings: Path, tmp_path: Path
+    make: Any, taken: str, expected: dict[str, int], drawings: Path, tmp_path: Path
 ) -> None:
     """Equal in fp32; residuals, hard-swish and squeeze-excite in int8 too, and nothing runs away.
 
@@ -178,7 +178,7 @@ def test_any_keras_classifier_can_be_exported(
     tell_apart(model)
     model.save(tmp_path / "other.keras")
     source = sources.keras_file(tmp_path / "other.keras", None, None)
-    assert source.offset == offset
+    assert source.preprocessing.scaling.name == taken
     wanted = {"name": "other", "precisions": ("fp32", "int8", "fp16"), "limits": ANY}
     made = export(source, options(tmp_path / "models", **wanted, calibration=drawings))
     fp32, int8, fp16 = (one.made.cost for one in made)
@@ -276,7 +276,7 @@ def test_a_model_without_weights_is_not_quantized(tmp_path: Path) -> None:
     """There is nothing to quantize in it, and the message says so."""
     layers = (keras.layers.GlobalAveragePooling2D(), keras.layers.Softmax())
     keras.Sequential([keras.Input((8, 8, 3)), *layers]).save(tmp_path / "plain.keras")
-    source = sources.keras_file(tmp_path / "plain.keras", None, None)
+    source = sources.keras_file(tmp_path / "plain.keras", "0..255", None)
     inputs = pictures.drawn(source, 1, 4).stretched
     with pytest.raises(ExportError, match="no convolution and no dense layer to quantize"):
         quantize(convert.to_onnx(source, "uint8"), inputs, lambda _: None)

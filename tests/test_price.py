@@ -10,7 +10,6 @@ import pytest
 from crossrun_export import pictures, price, sources
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
-from crossrun_export.labels import classes
 from crossrun_export.options import Limits
 from crossrun_export.price import Price
 
@@ -72,21 +71,6 @@ def test_plenty_of_pictures_are_looked_at_once() -> None:
         names = tuple(map(str, range(count)))
         some = pictures.Pictures(pixels[:count], pixels[:count], names, (), None)
         assert len(list(some.views())) == views
-
-
-def test_labels_are_folders_of_labels_or_of_wordnet_ids(small: sources.Source) -> None:
-    """Either names a class; one folder that says nothing leaves all pictures without labels."""
-    found = classes(["Label 2", "label_0"], small)
-    assert found is not None
-    assert found.tolist() == [2, 0]
-    assert classes(["label 2", "elsewhere"], small) is None
-    by_id = sources.Source(
-        small.model, ("crane", "crane"), "", "", 1, 0, wordnet_ids=("n01", "n02")
-    )
-    found = classes(["n02", "n01"], by_id)
-    assert found is not None
-    assert found.tolist() == [1, 0]
-    assert classes(["crane"], by_id) is None
 
 
 # --- Limits ----------------------------------------------------------------------------------

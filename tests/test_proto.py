@@ -21,8 +21,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 PROTO = ROOT / "proto"
 
-# Two stubs of `package inference` cannot live in one process, so tritonclient's stay in a child.
-# Descriptors that are only data, as here, do not collide.
+# tritonclient's descriptors as data, from a process that has nothing of ours.
 PRINT_TRITONS_DESCRIPTORS = """
 import sys
 from google.protobuf.descriptor_pb2 import FileDescriptorSet

@@ -1,7 +1,4 @@
-"""A stock client against the server: tritonclient, in a process of its own.
-
-Its stubs and ours both describe `package inference`, which one process cannot hold twice.
-"""
+"""A stock client against the server: tritonclient, in a process that has nothing of ours."""
 
 import subprocess
 import sys

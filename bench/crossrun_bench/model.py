@@ -47,11 +47,12 @@ class Model:
     input_name: str
     input_type: str  # UINT8 or FP32, as the Open Inference Protocol spells them
     output_name: str
-    scale: float
-    offset: float
+    scale: tuple[float, ...]  # one number, or one for each channel in the order of `color`
+    offset: tuple[float, ...]
     precision: str  # one of PRECISIONS
     calibrated_on: tuple[str, ...]  # SHA-256 of picture files, its first 16 digits
     detector: Detector | None = None  # None for a classifier
+    color: str = "RGB"  # or BGR
 
 
 def as_input(model: Model, pixels: NDArray[np.uint8]) -> NDArray[Any]:
@@ -61,4 +62,7 @@ def as_input(model: Model, pixels: NDArray[np.uint8]) -> NDArray[Any]:
 
 def scaled(model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What the source Keras model takes."""
-    return pixels * np.float32(model.scale) + np.float32(model.offset)
+    ordered = pixels[..., ::-1] if model.color == "BGR" else pixels
+    scale, offset = (np.asarray(numbers, np.float32) for numbers in (model.scale, model.offset))
+    result: NDArray[np.float32] = ordered * scale + offset
+    return result

@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from crossrun_bench.decoding import loaded, upright
 from crossrun_bench.errors import BenchError
-from crossrun_bench.pictures import Pictures, Pixels
+from crossrun_bench.pictures import Pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +51,7 @@ def decoded(
     shape = (len(files), *size, 3)
     stored = np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=shape)
     for i, file in enumerate(files):
-        stored[i] = _pixels(file, fit or partial(_stretched, size=size[::-1]))
+        stored[i] = np.asarray((fit or partial(_stretched, size=size[::-1]))(loaded(file)))
         if step:
             step("decoding pictures")
     stored.flush()
@@ -61,19 +62,9 @@ def _stretched(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
 
 
-def _pixels(file: Path, fit: Callable[[Image.Image], Image.Image]) -> Pixels:
-    try:
-        with Image.open(file) as image:
-            sized = fit(image)
-    except OSError as error:
-        raise BenchError(f"{file}: no readable JPEG or PNG picture") from error
-    return np.asarray(sized)
-
-
 def thumbnail(file: Path, side: int = 96) -> str:
     """The picture, `side` pixels wide or high at most, as JPEG in base64: of 96, 2 to 4 KB."""
-    with Image.open(file) as image:
-        small = ImageOps.exif_transpose(image).convert("RGB")
+    small = upright(loaded(file))
     small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)

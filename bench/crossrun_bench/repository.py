@@ -26,8 +26,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Preprocessing:
-    scale: float
-    offset: float
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    color: str = "RGB"
     resize: str = "stretch"
 
 
@@ -67,7 +68,7 @@ def read_model(models: Path, name: str) -> Model:
     if other or len(image.shape) != 4 or image.shape[3] != 3 or image.type not in _TYPES:
         raise BenchError(f"{onnx}: expected one input [batch, H, W, 3] of UINT8 or FP32")
     metadata = _metadata(session)
-    scaling = _read(_Preprocessing, metadata, "crossrun.preprocessing", onnx)
+    scaling = _scaling(metadata, onnx)
     calibration = _read(_Calibration, metadata, "crossrun.calibration", onnx, _Calibration())
     detector = _detector(session, scaling.resize, onnx)
     return Model(
@@ -88,7 +89,23 @@ def read_model(models: Path, name: str) -> Model:
         precision=_precision(metadata, onnx),
         calibrated_on=calibration.sha256,
         detector=detector,
+        color=scaling.color,
     )
+
+
+def _scaling(metadata: dict[str, str], onnx: Path) -> _Preprocessing:
+    """Its numbers are one for all channels, or a list of three."""
+    key = "crossrun.preprocessing"
+    try:
+        found = json.loads(metadata[key])
+        lists = {name: found[name] for name in ("scale", "offset")}
+        lists = {name: x if isinstance(x, list) else [x] for name, x in lists.items()}
+        scaling = decode(_Preprocessing, found | lists)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BenchError(f"{onnx}: no readable '{key}' in its metadata_props") from error
+    if {len(scaling.scale), len(scaling.offset)} - {1, 3} or scaling.color not in ("RGB", "BGR"):
+        raise BenchError(f"{onnx}: '{key}' is not for the three channels RGB or BGR")
+    return scaling
 
 
 def _detector(session: Any, resize: str, onnx: Path) -> Detector | None:

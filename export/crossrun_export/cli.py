@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from crossrun_export import scaling
 from crossrun_export.console import console, say
 from crossrun_export.detector import cli as detector
 from crossrun_export.errors import ExportError
@@ -14,9 +15,9 @@ from crossrun_export.options import (
     Limits,
     Localize,
     Options,
-    Pixels,
     Resize,
     Tolerance,
+    limits,
     precisions,
 )
 
@@ -49,11 +50,33 @@ Calibration = Annotated[
     str,
     typer.Option(help="Folder of pictures to calibrate int8 on, or 'bundled' to draw them."),
 ]
-MaxDrop = Annotated[float, typer.Option(min=0, help="Points of top-1 that int8 and fp16 may lose.")]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Points of top-1 that int8 and fp16 may lose, measured or refused; "
+        f"{Limits.max_top1_drop} where pictures have labels.",
+    ),
+]
 ReducedAgreement = Annotated[
-    float, typer.Option(min=0, max=1, help="Least share of equal top-1 for int8 and fp16.")
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help=f"Least share of equal top-1 for int8 and fp16; {Limits.min_agreement}.",
+    ),
+]
+SkipUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unknown-folders", help="Pass over pictures whose folder is no class of the model."
+    ),
 ]
 
+PixelsOption = Annotated[
+    str | None,
+    typer.Option(help=f"What the model takes: {scaling.EXPECTED}; found out if left out."),
+]
 LocalizeOption = Annotated[
     bool,
     typer.Option("--localize", help="Also say where: heat maps and boxes."),
@@ -79,6 +102,7 @@ def mobilenet(
     size: Annotated[int | None, typer.Option(help="Input height and width; 224.")] = None,
     name: Name = "mobilenet",
     labels: Labels = None,
+    pixels: PixelsOption = None,
     input_dtype: Dtype = "uint8",
     images: Images = None,
     max_diff: MaxDiff = Tolerance.max_diff,
@@ -86,14 +110,16 @@ def mobilenet(
     resize: ResizeOption = "stretch",
     precision: PrecisionOption = "fp32",
     calibration: Calibration = BUNDLED,
-    max_top1_drop: MaxDrop = Limits.max_top1_drop,
-    min_reduced_agreement: ReducedAgreement = Limits.min_agreement,
+    max_top1_drop: MaxDrop = None,
+    min_reduced_agreement: ReducedAgreement = None,
+    skip_unknown_folders: SkipUnknown = False,
     localize: LocalizeOption = False,
     top_k: TopK = Localize.top_k,
     box_threshold: BoxThreshold = Localize.threshold,
     zoom: Zoom = Localize.zoom,
 ) -> None:
     """Export keras.applications.MobileNet."""
+    _check(pixels)
 
     def load() -> "Source":
         from crossrun_export import sources
@@ -101,10 +127,10 @@ def mobilenet(
         *others, last = weights.split(",")
         for choice in others:
             try:
-                return sources.mobilenet(alpha, size, choice, labels)
+                return sources.mobilenet(alpha, size, choice, labels, pixels)
             except ExportError as error:
                 say(f"not {choice}: {error}")
-        return sources.mobilenet(alpha, size, last, labels)
+        return sources.mobilenet(alpha, size, last, labels, pixels)
 
     _export(
         load,
@@ -117,8 +143,9 @@ def mobilenet(
             Tolerance(max_diff, min_agreement),
             precisions(precision),
             _folder(calibration, precision),
-            Limits(max_top1_drop, min_reduced_agreement),
+            _limits(max_top1_drop, min_reduced_agreement, precision),
             Localize(top_k, box_threshold, zoom) if localize else None,
+            skip_unknown_folders,
         ),
     )
 
@@ -128,10 +155,7 @@ def keras_file(
     file: Annotated[Path, typer.Argument(help="A model saved as .keras.")],
     output: Output,
     name: Annotated[str | None, typer.Option(help="Name of the model; the file's.")] = None,
-    pixels: Annotated[
-        Pixels | None,
-        typer.Option(help="Range the model takes; 0..255 if it rescales by itself, else -1..1."),
-    ] = None,
+    pixels: PixelsOption = None,
     labels: Labels = None,
     input_dtype: Dtype = "uint8",
     images: Images = None,
@@ -140,14 +164,16 @@ def keras_file(
     resize: ResizeOption = "stretch",
     precision: PrecisionOption = "fp32",
     calibration: Calibration = BUNDLED,
-    max_top1_drop: MaxDrop = Limits.max_top1_drop,
-    min_reduced_agreement: ReducedAgreement = Limits.min_agreement,
+    max_top1_drop: MaxDrop = None,
+    min_reduced_agreement: ReducedAgreement = None,
+    skip_unknown_folders: SkipUnknown = False,
     localize: LocalizeOption = False,
     top_k: TopK = Localize.top_k,
     box_threshold: BoxThreshold = Localize.threshold,
     zoom: Zoom = Localize.zoom,
 ) -> None:
     """Export any Keras image classifier."""
+    _check(pixels)
 
     def load() -> "Source":
         from crossrun_export import sources
@@ -165,8 +191,9 @@ def keras_file(
             Tolerance(max_diff, min_agreement),
             precisions(precision),
             _folder(calibration, precision),
-            Limits(max_top1_drop, min_reduced_agreement),
+            _limits(max_top1_drop, min_reduced_agreement, precision),
             Localize(top_k, box_threshold, zoom) if localize else None,
+            skip_unknown_folders,
         ),
     )
 
@@ -206,12 +233,22 @@ app.command()(detector.detector)
 app.command()(detector.train_detector)
 
 
+def _check(pixels: str | None) -> None:
+    """Raise what is wrong with --pixels before TensorFlow is loaded."""
+    if pixels is not None:
+        scaling.parse(pixels)
+
+
 def _folder(calibration: str, precision: str) -> Path | None:
     if calibration == BUNDLED:
         return None
     if "int8" not in precisions(precision):
         raise ExportError(f"--calibration is for int8, and --precision asks for {precision} only")
     return Path(calibration)
+
+
+def _limits(max_drop: float | None, agreement: float | None, precision: str) -> Limits:
+    return limits(max_drop, agreement, reduced=set(precisions(precision)) != {"fp32"})
 
 
 def _export(load: "Callable[[], Source]", options: Options) -> None:
@@ -221,7 +258,9 @@ def _export(load: "Callable[[], Source]", options: Options) -> None:
 
         source = load()
         say(f"exporting {source.model.name}, {source.weights} weights")
-        exported = export(source, options, status.update)
+        say(f"pixels {source.preprocessing.scaling.name}: {source.preprocessing.because}")
+        exported = export(source, options, status.update, say)
+    say(str(exported[0].seen or "neither labels nor probabilities to judge the pixels by"))
     for one in exported:
         say(f"[bold]{one.version}[/]: {told(one)}")
 

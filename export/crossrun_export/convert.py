@@ -14,6 +14,7 @@ from crossrun_export.backend import tensorflow as tf
 from crossrun_export.backend import tf2onnx
 from crossrun_export.errors import ExportError
 from crossrun_export.options import InputDtype
+from crossrun_export.scaling import Scaling
 from crossrun_export.sources import Source
 
 OPSET = 17
@@ -48,7 +49,7 @@ def convert(
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
         if input_dtype == "uint8":
-            image = tf.cast(image, tf.float32) * source.scale + source.offset
+            image = _scaled(image, source.preprocessing.scaling)
         return answer(image)
 
     try:
@@ -62,6 +63,13 @@ def convert(
     except Exception as error:  # tf2onnx raises many kinds
         raise ExportError(f"tf2onnx cannot convert {source.model.name}: {error}") from error
     return model
+
+
+def _scaled(image: tf.Tensor, scaling: Scaling) -> tf.Tensor:
+    """As `Scaling.apply` does."""
+    ordered = image[..., ::-1] if scaling.color == "BGR" else image
+    scale, offset = scaling.shortest
+    return tf.cast(ordered, tf.float32) * scale + offset
 
 
 def _fix_shapes(graph: "tf2onnx.graph.Graph", nodes: list[Any]) -> list[Any]:

@@ -51,12 +51,16 @@ def _value(value: onnx.ValueInfoProto, more: str) -> str:
 def metadata(source: Source, resize: str, own: dict[str, Any]) -> dict[str, str]:
     """What travels in the ONNX file: how it takes pixels, where it comes from, and its `own`."""
     labels = "".join(f"{label}\n" for label in source.labels)
+    scaling = source.preprocessing.scaling
+    scale, offset = scaling.shortest
     properties: dict[str, Any] = {
         "preprocessing": {
-            "color": "RGB",
+            "pixels": scaling.name,
+            "because": source.preprocessing.because,
+            "color": scaling.color,
             "layout": "NHWC",
-            "scale": source.scale,
-            "offset": source.offset,
+            "scale": scale,
+            "offset": offset,
             "resize": resize,
             "interpolation": "bilinear",
         },

@@ -1,5 +1,6 @@
 """What can be asked of an export. Light: the command line reads it before TensorFlow is there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -8,7 +9,6 @@ from crossrun_export.errors import ExportError
 
 InputDtype = Literal["uint8", "float32"]
 Resize = Literal["stretch", "crop"]
-Pixels = Literal["-1..1", "0..1", "0..255"]
 Precision = Literal["fp32", "int8", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -35,6 +35,32 @@ class Limits:
 
     max_top1_drop: float = 1.0  # percentage points of top-1, where pictures have labels
     min_agreement: float = 0.8  # share of pictures with the same best class
+    needs_labels: bool = False  # whether the drop was asked for, so that it has to be measured
+
+
+def limits(max_top1_drop: float | None, min_agreement: float | None, *, reduced: bool) -> Limits:
+    """Limits of what was asked for; None leaves one as it is, and lets the drop go unmeasured.
+
+    Raises:
+        ExportError: one was asked for, and no precision is reduced.
+    """
+    check_limits({"max-top1-drop": max_top1_drop, "min-reduced-agreement": min_agreement}, reduced)
+    return Limits(
+        Limits.max_top1_drop if max_top1_drop is None else max_top1_drop,
+        Limits.min_agreement if min_agreement is None else min_agreement,
+        needs_labels=max_top1_drop is not None,
+    )
+
+
+def check_limits(asked: Mapping[str, float | None], reduced: bool) -> None:
+    """Refuse limits, by option, that nothing will be held against.
+
+    Raises:
+        ExportError: one is asked for, and no precision is reduced.
+    """
+    for option, limit in asked.items():
+        if limit is not None and not reduced:
+            raise ExportError(f"--{option} is for int8 and fp16, and --precision asks for neither")
 
 
 @dataclass(frozen=True)
@@ -60,3 +86,4 @@ class Options:
     calibration: Path | None = None  # photographs to calibrate int8 on; None draws scenes
     limits: Limits = Limits()
     localize: Localize | None = None
+    skip_unknown: bool = False  # pictures of folders that are no class are passed over

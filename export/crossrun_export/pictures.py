@@ -5,24 +5,24 @@ What a model is calibrated on is never measured on, file by file, whatever folde
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from crossrun_export import scenes
+from crossrun_export import labels, scenes
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
-from crossrun_export.labels import classes
+from crossrun_export.folders import Listed, listed
+from crossrun_export.labels import Shown
 from crossrun_export.runtime import BATCH
 from crossrun_export.sources import Source
 
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
-ENCODED = (".jpg", ".jpeg", ".png")
 MEASURING_SEED, CALIBRATION_SEED = 2024, 2023  # neither is one that training uses
 # One more than whole batches: a batch of any size has to work.
 FEW, MANY = 4 * BATCH + 1, 32 * BATCH + 1
@@ -42,6 +42,8 @@ class Pictures:
     names: tuple[str, ...]
     hashes: tuple[str, ...]  # 16 hexadecimal digits of each file's SHA-256; none where drawn
     labels: NDArray[np.int64] | None  # positions in the model's output; None where unknown
+    unlabelled: str | None = None  # why they are unknown, as part of a sentence
+    notes: tuple[str, ...] = ()  # what was passed over, as sentences
 
     def views(self) -> Iterator[Pixels]:
         """Give all pictures stretched; where they are few also cropped, and both mirrored.
@@ -56,45 +58,51 @@ class Pictures:
 def drawn(source: Source, seed: int, count: int) -> Pictures:
     """Draw scenes."""
     size = max(source.size)
-    drawings, labels = scenes.batch(seed, 0, count, size)
+    drawings, classes = scenes.batch(seed, 0, count, size)
     images = (Image.fromarray(drawing) for drawing in drawings)
     names = tuple(f"drawn picture {place}" for place in range(count))
-    return _sized(images, source, names, (), labels if source.labels == scenes.CLASSES else None)
-
-
-def find(folder: Path) -> list[Path]:
-    """All pictures of a folder and those below it, sorted.
-
-    Raises:
-        ExportError: there is none.
-    """
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in ENCODED)
-    if not files:
-        raise ExportError(f"{folder} holds no picture ({', '.join(ENCODED)})")
-    return files
+    known = Shown(classes, None)
+    if source.labels != scenes.CLASSES:
+        known = Shown(None, "drawn pictures show none of the model's classes")
+    return _sized(images, source, names, (), known)
 
 
 def load(source: Source, folder: Path, files: Sequence[Path]) -> Pictures:
     """Read pictures of a folder; their own folders' names say what they show.
 
     Raises:
-        ExportError: one cannot be read.
+        ExportError: one cannot be read, or the folders' names contradict each other.
     """
-    names = tuple(file.relative_to(folder).as_posix() for file in files)
-    labels = classes([file.parent.name for file in files], source)
-    hashes = tuple(_hash(file) for file in files)
-    return _sized((_read(file) for file in files), source, names, hashes, labels)
+    known = labels.shown(folder, files, source)
+    return _read_all(source, folder, files, known)
 
 
-def for_measuring(source: Source, folder: Path | None, count: int) -> Pictures:
-    """All pictures of a folder, or so many drawn ones."""
+def for_measuring(
+    source: Source, folder: Path | None, count: int, *, skip_unknown: bool = False
+) -> Pictures:
+    """All pictures of a folder, or so many drawn ones.
+
+    Args:
+        source: the model, which says the size.
+        folder: of the pictures; None draws scenes.
+        count: how many scenes.
+        skip_unknown: whether to pass over pictures whose folder is no class.
+
+    Raises:
+        ExportError: there are none, or as in `load`.
+    """
     if folder is None:
         return drawn(source, MEASURING_SEED, count)
-    return load(source, folder, find(folder))
+    found = _listed(source, folder, skip_unknown)
+    return replace(load(source, folder, found.files), notes=found.notes)
 
 
 def for_both(
-    source: Source, calibration: Path | None, measuring: Path | None
+    source: Source,
+    calibration: Path | None,
+    measuring: Path | None,
+    *,
+    skip_unknown: bool = False,
 ) -> tuple[Pictures, Pictures]:
     """Pictures to calibrate on, and others to measure on.
 
@@ -102,15 +110,32 @@ def for_both(
         source: the model, which says the size.
         calibration: a folder; None draws scenes.
         measuring: a folder; None takes the calibration's, or draws scenes too.
+        skip_unknown: whether to pass over pictures whose folder is no class.
 
     Raises:
-        ExportError: too few are left for one of them, or one cannot be read.
+        ExportError: too few are left for one of them, one cannot be read, or the folders of those
+            measured on contradict each other.
     """
     measuring = measuring or calibration
     if calibration is None:
-        return drawn(source, CALIBRATION_SEED, MOST), for_measuring(source, measuring, MANY)
+        measured = for_measuring(source, measuring, MANY, skip_unknown=skip_unknown)
+        return drawn(source, CALIBRATION_SEED, MOST), measured
     assert measuring is not None
-    candidates, measured = find(calibration), find(measuring)
+    wanted = _listed(source, measuring, skip_unknown)
+    found = wanted if measuring == calibration else listed(calibration)
+    labels.shown(measuring, wanted.files, source)  # of all, also of those calibrated on
+    chosen, held_out = _apart(calibration, found.files, measuring, wanted.files)
+    unasked = Shown(None, "they are calibrated on")
+    return (
+        replace(_read_all(source, calibration, chosen, unasked), notes=found.notes),
+        replace(load(source, measuring, held_out), notes=wanted.notes),
+    )
+
+
+def _apart(
+    calibration: Path, candidates: Sequence[Path], measuring: Path, measured: Sequence[Path]
+) -> tuple[list[Path], list[Path]]:
+    """Those to calibrate on, and those to measure on that none of them is a copy of."""
     hashes = {file: _hash(file) for file in (*candidates, *measured)}
     shared = {hashes[file] for file in candidates} & {hashes[file] for file in measured}
     chosen = _chosen(calibration, candidates, [hashes[file] in shared for file in candidates])
@@ -118,10 +143,15 @@ def for_both(
     held_out = [file for file in measured if hashes[file] not in taken]
     if not held_out:
         raise ExportError(f"{measuring} holds no picture that is not calibrated on")
-    return load(source, calibration, chosen), load(source, measuring, held_out)
+    return chosen, held_out
 
 
-def _chosen(folder: Path, files: list[Path], shared: list[bool]) -> list[Path]:
+def _listed(source: Source, folder: Path, skip_unknown: bool) -> Listed:
+    found = listed(folder)
+    return labels.without_unknown(folder, found, source) if skip_unknown else found
+
+
+def _chosen(folder: Path, files: Sequence[Path], shared: list[bool]) -> list[Path]:
     """Those to calibrate on: all that are not measured on too, and a share of the others."""
     others = [file for file, is_shared in zip(files, shared, strict=True) if is_shared]
     free = [file for file, is_shared in zip(files, shared, strict=True) if not is_shared]
@@ -140,21 +170,37 @@ def _sized(
     source: Source,
     names: tuple[str, ...],
     hashes: tuple[str, ...],
-    labels: NDArray[np.int64] | None,
+    known: Shown,
 ) -> Pictures:
     shape = (len(names), *source.size, 3)
     stretched, cropped = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     for place, image in enumerate(images):
         stretched[place] = _resized(image, source.size, None)
         cropped[place] = _resized(image, source.size, _middle(image, source.size))
-    return Pictures(stretched, cropped, names, hashes, labels)
+    return Pictures(stretched, cropped, names, hashes, known.classes, known.unknown)
 
 
-def _read(file: Path) -> Image.Image:
+def _read_all(source: Source, folder: Path, files: Sequence[Path], known: Shown) -> Pictures:
+    names = tuple(file.relative_to(folder).as_posix() for file in files)
+    hashes = tuple(_hash(file) for file in files)
+    return _sized((read(file) for file in files), source, names, hashes, known)
+
+
+def read(file: Path) -> Image.Image:
+    """Decode a picture as Keras does, RGB.
+
+    Raises:
+        ExportError: it is empty, damaged or no picture.
+    """
+    if not file.stat().st_size:
+        raise ExportError(f"{file} is empty; expected a JPEG or PNG picture")
     try:
         image: Image.Image = keras.utils.load_img(file)
-    except OSError as error:
-        raise ExportError(f"{file} cannot be read: {error}") from error
+        image.load()  # a picture that is RGB already is decoded no earlier
+    except UnidentifiedImageError as error:
+        raise ExportError(f"{file} is no picture; expected JPEG or PNG") from error
+    except Exception as error:  # Pillow raises of all kinds where data is damaged
+        raise ExportError(f"{file} is a damaged picture: {error}") from error
     return image
 
 

@@ -1,4 +1,4 @@
-"""The whole export, in order: convert, verify, reduce and price, publish.
+"""The whole export, in order: convert, verify, reduce and price, prove, publish.
 
 What is not equal to the original, or costs too much, is not written, nor is what goes with it.
 """
@@ -12,10 +12,23 @@ from typing import Any
 
 import onnx
 
-from crossrun_export import convert, describe, half, localize, pictures, publish, runtime, verify
+from crossrun_export import (
+    alternatives,
+    convert,
+    describe,
+    half,
+    localize,
+    pictures,
+    proof,
+    proving,
+    publish,
+    runtime,
+    verify,
+)
 from crossrun_export import price as prices
+from crossrun_export.alternatives import Seen
 from crossrun_export.errors import ExportError
-from crossrun_export.localize import Localization
+from crossrun_export.localize import Localization, Localizer
 from crossrun_export.options import Localize, Options, Precision
 from crossrun_export.pictures import Pictures
 from crossrun_export.price import Price
@@ -40,6 +53,7 @@ class Made:
     cost: Parity  # a Price where the precision is a reduced one
     calibration: dict[str, Any] | None = None  # of int8: how, and on which pictures
     localization: Localization | None = None  # of a localizer whose classes can be drawn
+    parts: Localizer | None = None  # of a localizer
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,7 @@ class Exported:
 
     version: Path
     made: Made
+    seen: Seen | None  # with pixels scaled in other ways
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,9 @@ class Subject:
     measured: Pictures
 
 
-def export(source: Source, options: Options, tell: Tell = lambda _: None) -> list[Exported]:
+def export(
+    source: Source, options: Options, tell: Tell = lambda _: None, say: Tell = lambda _: None
+) -> list[Exported]:
     """Export a classifier into a model repository, each precision as the next version of a model.
 
     fp32 is the model `options.name`, another precision is NAME-PRECISION: models of their own, so
@@ -70,29 +87,61 @@ def export(source: Source, options: Options, tell: Tell = lambda _: None) -> lis
         source: the model.
         options: what to make of it.
         tell: is told what is under way.
+        say: is told what a person has to know of it.
 
     Raises:
-        ExportError: it cannot be converted or written, is not equal to the original, or a
-            precision costs more than its limit.
+        ExportError: it cannot be converted or written, is not equal to the original, takes other
+            pixels than are assumed, a precision costs more than its limit, or a limit that was
+            asked for cannot be measured.
     """
     tell("reading pictures")
     subject = _with_pictures(source, options)
+    _check_measurable(subject)
+    for note in _notes(subject):
+        say(note)
+    tell("asking Keras about the pictures scaled in other ways")
+    seen = alternatives.compare(source, subject.measured)
     with publish.staging(options.output, options.name) as folder:
         tell(f"converting and verifying {source.model.name}")
         made = _made(subject, tell)
         source.model.save(folder / KERAS)
         drafts = [_draft(one, subject, folder) for one in made]
         versions = publish.publish(drafts, options.output)
-    return [Exported(version, one) for version, one in zip(versions, made, strict=True)]
+    return [Exported(version, one, seen) for version, one in zip(versions, made, strict=True)]
 
 
 def _with_pictures(source: Source, options: Options) -> Subject:
     if "int8" not in options.precisions:
         count = pictures.FEW if options.precisions == ("fp32",) else pictures.MANY
-        measured = pictures.for_measuring(source, options.images, count)
+        measured = pictures.for_measuring(
+            source, options.images, count, skip_unknown=options.skip_unknown
+        )
         return Subject(source, options, None, measured)
-    both = pictures.for_both(source, options.calibration, options.images)
+    both = pictures.for_both(
+        source, options.calibration, options.images, skip_unknown=options.skip_unknown
+    )
     return Subject(source, options, *both)
+
+
+def _check_measurable(subject: Subject) -> None:
+    """Refuse a limit that nothing could be held against."""
+    measured, limits = subject.measured, subject.options.limits
+    if limits.needs_labels and measured.labels is None:
+        raise ExportError(
+            f"--max-top1-drop {limits.max_top1_drop:g} cannot be held: {measured.unlabelled}; "
+            "expected --images with a folder for each class, named by label or WordNet id"
+        )
+
+
+def _notes(subject: Subject) -> list[str]:
+    """What a person has to know of the pictures."""
+    measured = subject.measured
+    of_both = subject.calibration.notes if subject.calibration else ()
+    notes = list(dict.fromkeys((*of_both, *measured.notes)))
+    given = subject.options.images or subject.options.calibration
+    if given and measured.labels is None:
+        notes.append(f"no labels: top-1 is not measured: {measured.unlabelled}")
+    return notes
 
 
 def _made(subject: Subject, tell: Tell) -> list[Made]:
@@ -127,7 +176,7 @@ def _localizer(subject: Subject, asked: Localize, tell: Tell) -> Made:
     localize.check(parts, verify.inputs_of(source, measured.stretched, "float32"), found)
     tell("measuring boxes on drawn pictures")
     boxes = localize.measure(source, model, options.input_dtype)
-    return Made("fp32", model, parity, localization=boxes)
+    return Made("fp32", model, parity, localization=boxes, parts=parts)
 
 
 def _reduced(
@@ -178,7 +227,11 @@ def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
         own["localization"] = asdict(made.localization)
     onnx.helper.set_model_props(made.model, describe.metadata(source, options.resize, own))
     name = name_of(options.name, made.precision)
-    return draft(made.model, name, source.labels, OF_CLASSES, folder)
+    made_draft = draft(made.model, name, source.labels, OF_CLASSES, folder)
+    make = proving.classifier(source, made.model, made.precision, options.tolerance, made.parts)
+    about = proving.about(source, made.precision, subject.measured)
+    proof.write(made_draft.files, subject.measured.stretched, make, about)
+    return made_draft
 
 
 def name_of(name: str, precision: Precision) -> str:

@@ -23,6 +23,7 @@ class Price(verify.Parity):
     top1_change: float | None
     top5: float | None
     top5_change: float | None
+    unlabelled: str | None = None  # why they have none
 
 
 def price(expected: Sequence[Scores], got: Sequence[Scores], pictures: Pictures) -> Price:
@@ -43,6 +44,7 @@ def price(expected: Sequence[Scores], got: Sequence[Scores], pictures: Pictures)
         top1_change=_change(top1, _right(one, labels, 1)),
         top5=top5,
         top5_change=_change(top5, _right(one, labels, 5)),
+        unlabelled=pictures.unlabelled,
     )
 
 
@@ -55,13 +57,15 @@ def check(price: Price, limits: Limits, precision: str) -> None:
     seen = f"on {price.images} pictures in {price.views} views; the worst is {price.worst}"
     if not np.isfinite(price.max_abs_diff):
         raise ExportError(f"{precision} gives scores that are no numbers, {seen}")
-    drop = round(-100 * (price.top1_change or 0.0), 6)
-    if drop > limits.max_top1_drop:
+    if price.top1_change is None and limits.needs_labels:
+        raise ExportError(f"{precision}: top-1 was not measured: {price.unlabelled}, {seen}")
+    drop = None if price.top1_change is None else round(-100 * price.top1_change, 6)
+    if drop is not None and not drop <= limits.max_top1_drop:  # so that NaN fails too
         raise ExportError(
             f"{precision} loses {drop:.2f} points of top-1, "
             f"allowed are {limits.max_top1_drop:.2f}, {seen}"
         )
-    if price.top1_agreement < limits.min_agreement:
+    if not price.top1_agreement >= limits.min_agreement:
         raise ExportError(
             f"{precision} agrees with the original on {price.top1_agreement:.2%}, "
             f"required are {limits.min_agreement:.2%}, {seen}"

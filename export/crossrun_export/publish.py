@@ -12,6 +12,7 @@ from pathlib import Path
 
 import onnx
 
+from crossrun_export import label_file
 from crossrun_export.errors import ExportError
 
 LABELS = "labels.txt"
@@ -52,7 +53,7 @@ class Draft:
     @property
     def labels_text(self) -> str:
         """What labels.txt holds."""
-        return "".join(f"{label}\n" for label in self.labels)
+        return label_file.joined(self.labels)
 
 
 def publish(drafts: Sequence[Draft], repository: Path) -> list[Path]:
@@ -98,8 +99,8 @@ def _put(draft: Draft, model: Path) -> Path:
 
 def _check_same(model: Path, draft: Draft) -> None:
     file = model / LABELS
-    there = file.read_text(encoding="utf-8") if file.exists() else ""
-    if there != draft.labels_text:
+    there = label_file.read(file) if file.exists() else ()
+    if there != draft.labels:
         raise ExportError(f"{model} is a model with other labels; choose another --name")
     newest = model / str(_newest(model)) / MODEL
     if newest.exists() and _signature(newest) != _signature(draft.files / MODEL):

@@ -7,15 +7,17 @@ import hashlib
 import os
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from crossrun_export import train
+from crossrun_export import label_file, train
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
+from crossrun_export.preprocessing import assume
+from crossrun_export.scaling import CHOICES, Preprocessing
 from crossrun_export.scenes import CLASSES
 
 # The weights that Keras publishes: https://keras.io/api/applications/mobilenet/
@@ -24,8 +26,8 @@ IMAGENET_SIZES = (128, 160, 192, 224)
 IMAGENET_CLASSES = 1000
 NETWORK_TIMEOUT = 30.0  # seconds; Keras would wait for an answer for ever
 
-# What a model takes for pixels 0 … 255: pixels * scale + offset.
-PIXELS = {"-1..1": (1 / 127.5, -1.0), "0..1": (1 / 255, 0.0), "0..255": (1.0, 0.0)}
+# What MobileNet is trained on.
+MOBILENETS = Preprocessing(CHOICES["-1..1"], "MobileNet's own")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,7 @@ class Source:
     labels: tuple[str, ...]  # empty where none are known
     weights: str  # where they come from
     sha256: str
-    scale: float
-    offset: float
+    preprocessing: Preprocessing
     wordnet_ids: tuple[str, ...] = ()  # of ImageNet's classes
 
     @property
@@ -52,7 +53,13 @@ class Source:
         return int(self.model.output_shape[-1])
 
 
-def mobilenet(alpha: float | None, size: int | None, weights: str, labels: Path | None) -> Source:
+def mobilenet(
+    alpha: float | None,
+    size: int | None,
+    weights: str,
+    labels: Path | None,
+    pixels: str | None = None,
+) -> Source:
     """Build a Keras MobileNet.
 
     Args:
@@ -60,12 +67,20 @@ def mobilenet(alpha: float | None, size: int | None, weights: str, labels: Path 
         size: height and width of the input, pixels; None is 224, or the bundled model's own.
         weights: "imagenet", "bundled", "random", or the path of a weights file.
         labels: a file with one label a line; None takes those that belong to the weights.
+        pixels: what the weights were trained on, as --pixels says it; None is -1..1.
 
     Raises:
         ExportError: the weights cannot be had, or do not fit alpha, size or labels.
     """
+    source = _mobilenet(alpha, size, weights, labels)
+    if pixels is None:
+        return source
+    return replace(source, preprocessing=assume(source.model, pixels))
+
+
+def _mobilenet(alpha: float | None, size: int | None, weights: str, labels: Path | None) -> Source:
     if weights == "bundled":
-        return _bundled(alpha, size)
+        return _bundled(alpha, size, labels)
     alpha, size = alpha or 1.0, size or 224
     if weights == "imagenet":
         return _imagenet(alpha, size, labels)
@@ -77,12 +92,12 @@ def keras_file(path: Path, pixels: str | None, labels: Path | None) -> Source:
 
     Args:
         path: the file.
-        pixels: the range the model takes, a key of PIXELS; None takes 0..255 for a model that
-            rescales by itself and -1..1, MobileNet's, for any other.
+        pixels: what the model takes, as --pixels says it; None finds it out.
         labels: a file with one label a line, or None.
 
     Raises:
-        ExportError: the file is no such model, needs layers of its own, or does not fit labels.
+        ExportError: the file is no such model, needs layers of its own, does not fit labels, or
+            nothing tells which pixels it takes.
     """
     if not path.is_file():
         raise ExportError(f"{path} is not a file; expected a model saved as .keras")
@@ -97,8 +112,7 @@ def keras_file(path: Path, pixels: str | None, labels: Path | None) -> Source:
         raise ExportError(f"{path} cannot be loaded: {_reason(error)}") from error
     _check_classifier(model, path)
     names = read_labels(labels) if labels else ()
-    scale, offset = PIXELS[pixels or _guess_pixels(model)]
-    source = Source(model, names, str(path.name), sha256(path), scale, offset)
+    source = Source(model, names, str(path.name), sha256(path), assume(model, pixels))
     return _checked(source)
 
 
@@ -128,10 +142,10 @@ def _imagenet(alpha: float, size: int, labels: Path | None) -> Source:
         ) from error
     ids, names = _imagenet_classes()
     names = read_labels(labels) if labels else names
-    return _checked(Source(model, names, "imagenet", sha256(file), *PIXELS["-1..1"], ids))
+    return _checked(Source(model, names, "imagenet", sha256(file), MOBILENETS, ids))
 
 
-def _bundled(alpha: float | None, size: int | None) -> Source:
+def _bundled(alpha: float | None, size: int | None, labels: Path | None) -> Source:
     if (alpha or train.ALPHA, size or train.SIZE) != (train.ALPHA, train.SIZE):
         raise ExportError(
             f"the bundled model has alpha {train.ALPHA} and size {train.SIZE}, "
@@ -141,14 +155,15 @@ def _bundled(alpha: float | None, size: int | None) -> Source:
     weights = resources.files("crossrun_export") / "bundled" / f"{train.NAME}.weights.h5"
     with resources.as_file(weights) as file:
         model.load_weights(file)
-        return Source(model, CLASSES, "bundled", sha256(file), *PIXELS["-1..1"])
+        names = read_labels(labels) if labels else CLASSES
+        return _checked(Source(model, names, "bundled", sha256(file), MOBILENETS))
 
 
 def _own(alpha: float, size: int, weights: str, labels: Path | None) -> Source:
     names = read_labels(labels) if labels else ()
     model = _build(alpha, size, len(names) or IMAGENET_CLASSES)
     if weights == "random":
-        return Source(model, names, "random", hash_weights(model), *PIXELS["-1..1"])
+        return Source(model, names, "random", hash_weights(model), MOBILENETS)
     file = Path(weights)
     if not file.is_file():
         raise ExportError(f"--weights is imagenet, bundled, random or a file; {file} is none")
@@ -159,7 +174,7 @@ def _own(alpha: float, size: int, weights: str, labels: Path | None) -> Source:
             f"{file} does not fit a MobileNet of alpha {alpha}, size {size} "
             f"and {model.output_shape[-1]} classes: {_reason(error)}"
         ) from error
-    return Source(model, names, file.name, sha256(file), *PIXELS["-1..1"])
+    return Source(model, names, file.name, sha256(file), MOBILENETS)
 
 
 def _build(alpha: float, size: int, classes: int) -> keras.Model:
@@ -199,14 +214,15 @@ def _imagenet_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
 def read_labels(path: Path) -> tuple[str, ...]:
     """Read one label a line; raises ExportError where there is no such text."""
     try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"--labels {path} cannot be read: {_reason(error)}") from error
+        return label_file.read(path)
+    except ExportError as error:
+        raise ExportError(f"--labels {error}") from error
 
 
 def _checked(source: Source) -> Source:
-    if source.labels and len(source.labels) != source.classes:
-        raise ExportError(f"{len(source.labels)} labels for a model of {source.classes} classes")
+    names_both = (source.classes, len(source.labels)) == (1, 2)  # one score for two classes
+    if source.labels and not names_both:
+        label_file.check(source.labels, source.classes)
     return source
 
 
@@ -220,11 +236,6 @@ def _check_classifier(model: keras.Model, path: Path) -> None:
         )
     if None in (*shapes[0][1:], shapes[1][1]):
         raise ExportError(f"{path} has an input of any size {shapes[0]}; expected a fixed one")
-
-
-def _guess_pixels(model: keras.Model) -> str:
-    rescales = (keras.layers.Rescaling, keras.layers.Normalization)
-    return "0..255" if any(isinstance(layer, rescales) for layer in model.layers) else "-1..1"
 
 
 def hash_weights(model: keras.Model) -> str:

@@ -1,25 +1,29 @@
 """What a person is told of an export, a line for each model."""
 
-from crossrun_export.localize import Localization
-from crossrun_export.pipeline import Exported
+from crossrun_export.pipeline import Exported, Made
 from crossrun_export.price import Price
 from crossrun_export.publish import MODEL
 from crossrun_export.verify import Parity
+
+BOXES = "detection_boxes"
 
 
 def told(exported: Exported) -> str:
     """How equal a model is, or what it costs."""
     cost, calibration = exported.made.cost, exported.made.calibration
     if not isinstance(cost, Price):
-        return _parity(cost) + _boxes(exported.made.localization)
+        return _parity(cost) + _boxes(exported.made)
     size = (exported.version / MODEL).stat().st_size / 1e6
     how = f"; calibrated by {calibration['method']}" if calibration else ""
     return f"{size:.2f} MB, {_price(cost)}{how}"
 
 
-def _boxes(found: Localization | None) -> str:
-    if found is None:
+def _boxes(made: Made) -> str:
+    found = made.localization
+    if BOXES not in {output.name for output in made.model.graph.output}:
         return ""
+    if found is None:
+        return "; its boxes are not measured: drawn pictures show none of its classes"
     return (
         f"; on {found.pictures} drawn pictures {found.corloc:.2%} of boxes are good (CorLoc), "
         f"{found.top1:.2%} with the first class right"
@@ -35,7 +39,8 @@ def _parity(parity: Parity) -> str:
 
 
 def _price(price: Price) -> str:
-    right = "".join(
+    unmeasured = f"top-1 is not measured ({price.unlabelled}), " if price.top1 is None else ""
+    right = unmeasured + "".join(
         f"{name} {share:.2%} ({100 * change:+.2f} points), "
         for name, share, change in (
             ("top-1", price.top1, price.top1_change),

@@ -42,7 +42,7 @@ def verify(expected: Scores, got: Scores, names: Sequence[str], tolerance: Toler
             f"allowed is {tolerance.max_diff:.2g}{where}"
         )
     agreement = min(parity.top1_agreement, parity.top5_agreement)
-    if agreement < tolerance.min_agreement:
+    if not agreement >= tolerance.min_agreement:
         raise ExportError(
             f"the exported model agrees on {agreement:.2%} of {len(names)} pictures, "
             f"required are {tolerance.min_agreement:.2%}{where}"
@@ -97,4 +97,4 @@ def inputs_of(source: Source, pixels: Pixels, dtype: InputDtype) -> Inputs:
     """Pixels as a model takes them: as they are, or scaled as the Keras model wants them."""
     if dtype == "uint8":
         return pixels
-    return pixels * np.float32(source.scale) + np.float32(source.offset)
+    return source.preprocessing.scaling.apply(pixels)

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
@@ -25,6 +24,7 @@ from crossrun_server.loader import Shared
 from crossrun_server.modes import Control
 from crossrun_server.record import Observer
 from crossrun_server.repository import Agree, Repository
+from crossrun_server.services import reflection
 from crossrun_server.services.edge import Edge
 from crossrun_server.services.health import Health
 from crossrun_server.services.protocol import ProtocolService
@@ -56,6 +56,7 @@ class Config:
     port: int = 8001
     provider: str = "auto"
     provider_options: tuple[str, ...] = ()
+    proof_tolerance: float | None = None  # None: that of each model's proof
     shared_memory: bool = False
     server_name: str = "crossrun"
     control: modes.Policy = field(default_factory=modes.Policy)
@@ -166,7 +167,8 @@ async def _cancelled_calls_ended() -> None:
 def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> Shared:
     options = providers.parse_options(config.provider_options)
     kept = cache.Cache(cache.parse(config.cache_config)) if config.cache_config else None
-    return Shared(providers.parse(config.provider, options), kept, observers, cores)
+    default = providers.parse(config.provider, options)
+    return Shared(default, kept, observers, cores, config.proof_tolerance)
 
 
 @asynccontextmanager
@@ -234,16 +236,9 @@ def _add_services(
     vision_pb2_grpc.add_VisionServicer_to_server(VisionService(models), server)
     providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    services = [
-        grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
-        vision_pb2.DESCRIPTOR.services_by_name["Vision"].full_name,
-        providers_pb2.DESCRIPTOR.services_by_name["Providers"].full_name,
-    ]
-    reflection.enable_server_reflection(
-        [*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-         reflection.SERVICE_NAME], server,
-    )  # fmt: skip
-    return ["", *services]
+    served = [grpc_service_pb2.DESCRIPTOR, vision_pb2.DESCRIPTOR, providers_pb2.DESCRIPTOR]
+    reflection.enable([*served, health_pb2.DESCRIPTOR], server)
+    return ["", *reflection.services(served)]
 
 
 def _bind(server: grpc.aio.Server, config: Config) -> int:

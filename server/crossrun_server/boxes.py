@@ -74,6 +74,21 @@ def view(picture: Size, input_: Size, resize: Resize) -> View:
     return View(picture, input_, seen, place)
 
 
+def settled(input_: Size, picture: Size, longest: int) -> Size:
+    """Give an input, whose height, width or both may be free (-1), its size for a picture.
+
+    Args:
+        input_: the model's; a size that is fixed stays.
+        picture: its size, upright. Where both are free, it goes in as it is; where one is, in its
+            own proportions.
+        longest: pixels of a free side at most.
+    """
+    scales = [fixed / own for fixed, own in zip(input_, picture, strict=True) if fixed > 0]
+    scale = min(scales, default=min(1, longest / max(picture)))
+    own = (min(longest, max(1, round(side * scale))) for side in picture)
+    return Size(*(side if side > 0 else free for side, free in zip(input_, own, strict=True)))
+
+
 def normalised(boxes: NDArray[Any], order: str, unit: str, input_: Size) -> Boxes:
     """Bring a model's boxes [n, 4] into the order of this module, 1 being the input's size.
 

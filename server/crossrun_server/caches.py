@@ -4,14 +4,44 @@ Knows nothing of what is kept.
 """
 
 import hashlib
+import logging
 import os
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+log = logging.getLogger(__name__)
 
 
 def folder(kind: str) -> Path:
     """The folder of one kind of things to keep; it need not exist."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - raises nothing without a home
     return Path(home) / "crossrun" / kind
+
+
+def read(kind: str, name: str) -> str | None:
+    """What is kept under a name; None where there is nothing, or nothing that can be read."""
+    try:
+        return (folder(kind) / name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def write(kind: str, name: str, text: str) -> None:
+    """Keep a text under a name, whole or not at all."""
+    file = folder(kind) / name
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as part:
+            part.write(text)
+        Path(part.name).replace(file)
+    except OSError as error:
+        log.warning("%s cannot be kept for the next start: %s", file, error)
+
+
+def beside(model: Path) -> list[tuple[str, int, int]]:
+    """The other files in a model's folder, which may hold its weights: name, bytes, time."""
+    files = sorted(file for file in model.parent.iterdir() if file != model)
+    return [(file.name, (found := file.stat()).st_size, found.st_mtime_ns) for file in files]
 
 
 def key(model: Path | bytes, *circumstances: object) -> str:

@@ -12,6 +12,7 @@ from crossrun_server import image_input
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.image_input import ImageInput
 from crossrun_server.model import Model
+from crossrun_server.probabilities import DATATYPES, OUTPUT, may_be_scores
 from crossrun_server.tensors import TensorSpec
 
 
@@ -21,15 +22,18 @@ class Classifier:
 
     input: ImageInput
     output: str
+    head: str | None  # what its scores are; see `probabilities`
 
 
 def describe(model: Model) -> Classifier:
     """Find out how a model classifies pictures.
 
     Raises:
-        InvalidRequest: it takes no pictures, gives no scores, or does not say how pixels scale.
+        InvalidRequest: it takes no pictures, gives no scores, or several outputs that may be
+            them, or does not say how pixels scale.
     """
-    return Classifier(image_input.describe(model), _scores_output(model))
+    pictures, said = image_input.describe(model), model.config.scores
+    return Classifier(pictures, said.output or _scores_output(model), said.head)
 
 
 def best(scores: NDArray[np.float32], top_k: int, min_score: float) -> list[int]:
@@ -45,15 +49,24 @@ def best(scores: NDArray[np.float32], top_k: int, min_score: float) -> list[int]
 
 
 def _scores_output(model: Model) -> str:
-    for spec in model.outputs.values():
-        if spec.datatype == "FP32" and len(spec.shape) == 2 and _may_be_classes(model, spec):
-            return spec.name
+    """The one output that can be scores, or of several the one that has labels."""
+    found = [s.name for s in model.outputs.values() if may_be_scores(s) and _is_classes(model, s)]
+    named = [name for name in found if name in model.labels] or found
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise InvalidRequest(
+            f"{model.name!r} has several outputs that may be scores: {', '.join(named)}; "
+            f"parameters {OUTPUT!r} in config.pbtxt says which, or the only label_filename"
+        )
     if model.config.detection:
         raise InvalidRequest(f"{model.name!r} finds objects and classifies no pictures; use Detect")
-    raise InvalidRequest(f"{model.name!r} gives no FP32 scores [batch, classes]; use ModelInfer")
+    raise InvalidRequest(
+        f"{model.name!r} gives no scores [batch, classes] of {', '.join(DATATYPES)}; use ModelInfer"
+    )
 
 
-def _may_be_classes(model: Model, spec: TensorSpec) -> bool:
+def _is_classes(model: Model, spec: TensorSpec) -> bool:
     """Of a detector only what has labels and is no part of what it finds."""
     found = model.config.detection
     return found is None or (spec.name in model.labels and spec.name not in found.names)

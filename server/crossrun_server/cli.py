@@ -35,6 +35,14 @@ def command(
         list[str] | None,
         typer.Option(help="Option of a provider, as openvino.device_type=GPU; repeatable."),
     ] = None,
+    proof_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Largest difference of an answer from those beside the model in proof.npz.",
+            show_default="the proof's own",
+        ),
+    ] = None,
     list_providers: Annotated[  # noqa: ARG001 - its callback has acted
         bool,
         typer.Option(
@@ -104,6 +112,7 @@ def command(
         port,
         provider,
         tuple(provider_option or ()),
+        proof_tolerance,
         shared_memory,
         server_name,
         control,

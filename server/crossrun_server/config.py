@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import json_format, text_format
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import detection, fields, placement, policies, reshape
+from crossrun_server import detection, fields, placement, policies, probabilities, reshape
 from crossrun_server.detection import Detection
 from crossrun_server.errors import LoadError, PollError
+from crossrun_server.probabilities import UNTOLD, Scores
 from crossrun_server.queueing import Policy
 from crossrun_server.reshape import Reshapes
 from crossrun_server.tensors import TensorSpec
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Keys of `parameters`: that rows are independent, by whoever knows; and what was found of that.
+ROWS_INDEPENDENT, ROWS = "rows_independent", "crossrun.rows"
 # Where there is no config.pbtxt and the model's first dimension is free.
 DEFAULT_MAX_BATCH_SIZE = 32
 
@@ -42,6 +45,8 @@ class ServedConfig:
     policy: Policy
     reshapes: Reshapes
     detection: Detection | None = None  # for a model that finds objects
+    independent: bool = True  # whether rows of several requests, or padding, may share a run
+    scores: Scores = UNTOLD  # what is said of a classifier's
 
     @property
     def required(self) -> tuple[TensorSpec, ...]:
@@ -64,8 +69,11 @@ def read(folder: Path) -> pb.ModelConfig | None:
     if not path.exists():
         return None
     try:
-        proto = text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+        # An editor on Windows may put a byte order mark before the text.
+        proto = text_format.Parse(path.read_text(encoding="utf-8-sig"), pb.ModelConfig())
+    except UnicodeDecodeError as error:
+        raise LoadError(f"{path} is no UTF-8 text: {error.reason} at {error.start}") from error
+    except text_format.ParseError as error:
         raise LoadError(f"{path}: {error}") from error
     return _checked(proto, folder.name, "config.pbtxt")
 
@@ -89,8 +97,17 @@ def complete(
     name: str,
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
+    *,
+    batches: bool = True,
 ) -> ServedConfig:
     """Fill in what the file leaves out and check the rest against the model.
+
+    Args:
+        declared: the file; None for a model without one.
+        name: the model's.
+        inputs: of the model.
+        outputs: of the model.
+        batches: whether a model without a file gets batches where its first dimensions are free.
 
     Raises:
         LoadError: the file and the model contradict each other.
@@ -98,7 +115,8 @@ def complete(
     named = {entry.name for entry in declared.input} if declared else set()
     inputs = [spec for spec in inputs if spec.name in named or not spec.optional]
     specs = (*inputs, *outputs)
-    proto = _automatic(name, specs) if declared is None else copy.deepcopy(declared)
+    automatic = _automatic(name, batches and _batchable(specs))
+    proto = automatic if declared is None else copy.deepcopy(declared)
     proto.platform, proto.backend = "onnxruntime_onnx", "onnxruntime"
     batched = proto.max_batch_size > 0
     if batched and not _batchable(specs):
@@ -109,12 +127,13 @@ def complete(
     served_inputs = _merge(proto.input, inputs, batched)
     served_outputs = _merge(proto.output, outputs, batched)
     return ServedConfig(
-        proto,
-        served_inputs,
-        served_outputs,
-        policies.read(proto),
-        reshape.read(proto, batched),
-        detection.read(proto, served_outputs),
+        proto=proto,
+        inputs=served_inputs,
+        outputs=served_outputs,
+        policy=policies.read(proto),
+        reshapes=reshape.read(proto, batched, specs),
+        detection=detection.read(proto, served_outputs),
+        scores=probabilities.read(proto, served_outputs),
     )
 
 
@@ -162,13 +181,15 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
-    known = (placement.understands, detection.understands)
+    ours = {ROWS_INDEPENDENT, ROWS}
+    others = (placement.understands, detection.understands, probabilities.understands)
+    known = (ours.__contains__, *others)
     return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))
 
 
-def _automatic(name: str, specs: Sequence[TensorSpec]) -> pb.ModelConfig:
+def _automatic(name: str, batched: bool) -> pb.ModelConfig:
     proto = pb.ModelConfig(name=name)
-    if _batchable(specs):
+    if batched:
         proto.max_batch_size = DEFAULT_MAX_BATCH_SIZE
         proto.dynamic_batching.SetInParent()
     return proto
@@ -205,15 +226,23 @@ def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: 
         )
     _check_optional(entry, spec)
     batch = (-1,) if batched else ()
-    inside = batch + tuple(reshape.inside(entry))
+    inside = batch + tuple(reshape.inside(entry, spec))
     fits = len(inside) == len(spec.shape) and all(
         have in (-1, want) for want, have in zip(inside, spec.shape, strict=True)
     )
     if not fits:
         raise LoadError(
             f"{entry.name!r} is declared {list(inside)}, but the model has {list(spec.shape)}"
+            f"{_hint(spec, batched)}"
         )
-    return replace(spec, shape=batch + tuple(entry.dims))
+    return replace(spec, shape=batch + tuple(entry.dims), scalar=not spec.shape)
+
+
+def _hint(spec: TensorSpec, batched: bool) -> str:
+    """How a single value is declared, which has no dimension of its own."""
+    if batched and len(spec.shape) == 1:
+        return "; one value for each row is dims: [ 1 ] reshape { shape: [ ] }"
+    return "" if spec.shape else "; a single value is dims: [ 1 ]"
 
 
 def _check_optional(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec) -> None:

@@ -5,7 +5,7 @@ Source of the names and their meaning: object_detection/g3doc/running_on_mobile_
 exporter_lib_v2.py of https://github.com/tensorflow/models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from crossrun.oip import model_config_pb2 as pb
@@ -31,6 +31,10 @@ VALUES = {  # the default first
     "box_unit": ("normalised", "pixels"),
     "first_class": ("0", "1"),
 }
+LONGEST_SIDE = "longest_side"
+# Pixels of a side that the model leaves free: on 4 megapixels a net of a phone's size needs
+# hundreds of megabytes, and on a camera's 50 it would need gigabytes for each request.
+DEFAULT_LONGEST = 2048
 NUMBERS = DTYPES.keys() - {"BOOL", "BYTES", "BF16"}
 
 
@@ -45,6 +49,7 @@ class Detection:
     box_order: str = "yxyx"
     box_unit: str = "normalised"
     first_class: int = 0  # the number of the first label
+    longest_side: int = DEFAULT_LONGEST  # pixels, of a side of the input that is free
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,7 +70,8 @@ def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Detection | No
     """
     given = _given(proto)
     specs = {spec.name: spec for spec in outputs}
-    names = OUTPUTS | {key: value for key, value in given.items() if key in OUTPUTS}
+    names = {part: _default(name, specs) for part, name in OUTPUTS.items()}
+    names |= {key: value for key, value in given.items() if key in OUTPUTS}
     if "count" not in given and names["count"] not in specs:
         del names["count"]
     wrong = [text for part, name in names.items() if (text := _wrong(part, specs.get(name), name))]
@@ -83,7 +89,14 @@ def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Detection | No
         how["box_order"],
         how["box_unit"],
         int(how["first_class"]),
+        int(given.get(LONGEST_SIDE, DEFAULT_LONGEST)),
     )
+
+
+def _default(name: str, specs: Container[str]) -> str:
+    """An output's name, or what tf2onnx makes of it where the model was a frozen graph."""
+    frozen = f"{name}:0"
+    return frozen if name not in specs and frozen in specs else name
 
 
 def _given(proto: pb.ModelConfig) -> dict[str, str]:
@@ -93,7 +106,7 @@ def _given(proto: pb.ModelConfig) -> dict[str, str]:
         for key, value in proto.parameters.items()
         if understands(key)
     }
-    known = (*OUTPUTS, *VALUES)
+    known = (*OUTPUTS, *VALUES, LONGEST_SIDE)
     for key, value in given.items():
         if key not in known:
             names = ", ".join(PREFIX + name for name in known)
@@ -101,6 +114,8 @@ def _given(proto: pb.ModelConfig) -> dict[str, str]:
         if key in VALUES and value not in VALUES[key]:
             expected = " or ".join(VALUES[key])
             raise LoadError(f"parameters {PREFIX + key!r} is {value!r}, expected {expected}")
+        if key == LONGEST_SIDE and not (value.isascii() and value.isdecimal() and int(value)):
+            raise LoadError(f"parameters {PREFIX + key!r} is {value!r}, expected pixels, 1 or more")
     return given
 
 

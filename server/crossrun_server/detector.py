@@ -97,9 +97,7 @@ class Detector:
         read = self.output
         scores = outputs[read.scores][row].astype(np.float64)
         indices = outputs[read.classes][row].astype(np.int64) - read.first_class
-        raw = boxes.normalised(
-            outputs[read.boxes][row], read.box_order, read.box_unit, self.input.size
-        )
+        raw = boxes.normalised(outputs[read.boxes][row], read.box_order, read.box_unit, view.input)
         placed = view.to_picture(raw)
         keep = self._counted(scores, outputs, row) & (indices >= 0)
         keep &= (placed[:, 2:] > placed[:, :2]).all(axis=1)  # all but those beside the picture
@@ -130,13 +128,15 @@ def describe(model: Model) -> Detector:
     Raises:
         InvalidRequest: it takes no pictures, or gives no detections.
     """
-    if model.config.detection is None:
+    found = model.config.detection
+    if found is None:
+        given = (f"{x.name!r} {x.datatype} {list(x.shape)}" for x in model.outputs.values())
         raise InvalidRequest(
             f"{model.name!r} gives no detections: expected the outputs detection_boxes "
             "[batch, max, 4], detection_scores and detection_classes [batch, max], or parameters "
-            "in config.pbtxt that name them (detection.boxes …)"
+            f"in config.pbtxt that name them (detection.boxes …); it gives {', '.join(given)}"
         )
-    return Detector(image_input.describe(model), model.config.detection)
+    return Detector(image_input.describe(model, found.longest_side), found)
 
 
 def _positions(label: str, known: Sequence[str]) -> list[int]:

@@ -24,7 +24,8 @@ def kept(given: Mapping[str, str], model: Path | bytes) -> Mapping[str, str]:
     """
     home = caches.folder("tensorrt")
     try:
-        key = caches.key(model, sorted(given.items()), *_beside(model))
+        beside = caches.beside(model) if isinstance(model, Path) else []
+        key = caches.key(model, sorted(given.items()), *beside)
         places = {ENGINES: home / "engines" / key, TIMINGS: home / "timings"}
         for place in places.values():
             place.mkdir(parents=True, exist_ok=True)
@@ -32,11 +33,3 @@ def kept(given: Mapping[str, str], model: Path | bytes) -> Mapping[str, str]:
         log.warning("TensorRT's engines cannot be kept for the next start: %s", error)
         return {}
     return {**OPTIONS, **{option: str(place) for option, place in places.items()}}
-
-
-def _beside(model: Path | bytes) -> list[tuple[str, int, int]]:
-    """The other files in a model's folder, which may hold its weights: name, bytes, time."""
-    if isinstance(model, bytes):
-        return []
-    files = sorted(file for file in model.parent.iterdir() if file != model)
-    return [(file.name, (found := file.stat()).st_size, found.st_mtime_ns) for file in files]

@@ -51,3 +51,7 @@ class NotEnabled(ServingError):  # noqa: N818
 
 class PollError(LoadError):
     """What a model was to be loaded from is not there or cannot be read."""
+
+
+class WrongLabels(ServingError):  # noqa: N818
+    """A model gave a class for which its labels have no name: they are those of other classes."""

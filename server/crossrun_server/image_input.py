@@ -10,12 +10,29 @@ from typing import Any
 
 import numpy as np
 
+from crossrun_server import boxes
 from crossrun_server.boxes import RESIZES, Resize, Size
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.images import Pixels
 from crossrun_server.model import Model
 from crossrun_server.scheduler import Tensors
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
+
+EXAMPLE = Size(224, 224)  # in an error's words
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """An FP32 input takes pixel * scale + offset, channel by channel in the order of `color`."""
+
+    scale: Array  # float32, of no dimension or [3]
+    offset: Array
+    color: str  # RGB or BGR
+
+    def apply(self, pixels: Pixels) -> Array:
+        """What the input takes for RGB pixels [..., 3]."""
+        ordered = pixels[..., ::-1] if self.color == "BGR" else pixels
+        return ordered * self.scale + self.offset
 
 
 @dataclass(frozen=True)
@@ -25,14 +42,18 @@ class ImageInput:
     model: Model
     spec: TensorSpec
     batch: int  # pictures at once, at most
-    scale: float
-    offset: float
+    scaling: Scaling
     resize: Resize
+    longest: int  # pixels of a side that the model leaves free, at most
 
     @property
-    def size(self) -> Size:
-        """Of the pictures that it takes."""
-        return Size(*self.spec.shape[1:3])
+    def is_free(self) -> bool:
+        """Whether the model leaves the height, the width or both free."""
+        return -1 in self.spec.shape[1:3]
+
+    def size(self, picture: Size) -> Size:
+        """Of the input, for a picture of some size, upright."""
+        return boxes.settled(Size(*self.spec.shape[1:3]), picture, self.longest)
 
     def tensors(self, pictures: Sequence[Pixels], options: Mapping[str, float]) -> Tensors:
         """Make a batch of uint8 pictures, and of optional inputs with one value for all of them."""
@@ -42,21 +63,32 @@ class ImageInput:
     def _scaled(self, pixels: Pixels) -> Array:
         if self.spec.datatype == "UINT8":
             return pixels
-        return pixels * np.float32(self.scale) + np.float32(self.offset)
+        return self.scaling.apply(pixels)
 
     def _filled(self, name: str, rows: int, value: float) -> Array:
         spec = self.model.inputs[name]
-        shape = rows, *(max(size, 1) for size in spec.shape[1:])
+        first = (rows,) if self.model.config.max_batch_size else spec.shape[:1]
+        shape = tuple(max(size, 1) for size in (*first, *spec.shape[1:]))
         return np.full(shape, value, DTYPES[spec.datatype])
 
 
-def describe(model: Model) -> ImageInput:
+def describe(model: Model, longest: int = 0) -> ImageInput:
     """Find out how a model is asked with pictures.
 
+    Args:
+        model: the model.
+        longest: pixels of a side that it leaves free, at most; 0 where both have to be fixed.
+
     Raises:
-        InvalidRequest: it takes no pictures, or does not say how pixels scale.
+        InvalidRequest: it takes no pictures, or none of their own size, or does not say how
+            pixels scale.
     """
     spec = _image_spec(model)
+    if not longest and -1 in spec.shape[1:3]:
+        raise InvalidRequest(
+            f"{model.name!r} leaves the height and the width of its pictures free, by which its "
+            f"answers would change; fix them in config.pbtxt, as in {fixing(model, spec)}"
+        )
     preprocessing: dict[str, Any] = json.loads(model.metadata.get("crossrun.preprocessing", "{}"))
     if spec.datatype == "FP32" and "scale" not in preprocessing:
         raise InvalidRequest(
@@ -66,20 +98,51 @@ def describe(model: Model) -> ImageInput:
     return ImageInput(
         model,
         spec,
-        model.config.max_batch_size or 1,
-        preprocessing.get("scale", 1.0),
-        preprocessing.get("offset", 0.0),
+        (model.config.max_batch_size if model.config.independent else 0) or 1,
+        _scaling(model, preprocessing if spec.datatype == "FP32" else {}),
         _resize(model, preprocessing),
+        longest,
     )
+
+
+def fixing(model: Model, spec: TensorSpec, size: Size = EXAMPLE) -> str:
+    """What in config.pbtxt fixes the height and the width of a model's pictures."""
+    most = model.config.max_batch_size
+    first, *sides = spec.shape[:3]
+    fixed = [own if own > 0 else wanted for own, wanted in zip(sides, size, strict=True)]
+    dims = [*([] if most else [first]), *fixed, 3]
+    return (
+        f"max_batch_size: {most} input [{{ name: {json.dumps(spec.name)} "
+        f"data_type: TYPE_{spec.datatype} dims: {dims} }}]"
+    )
+
+
+def _scaling(model: Model, preprocessing: dict[str, Any]) -> Scaling:
+    color = preprocessing.get("color", "RGB")
+    try:
+        scale, offset = (
+            np.array(preprocessing.get(key, absent), np.float32)
+            for key, absent in (("scale", 1.0), ("offset", 0.0))
+        )
+    except (TypeError, ValueError):
+        scale = offset = np.empty(0, np.float32)
+    if {scale.shape, offset.shape} - {(), (3,)} or color not in ("RGB", "BGR"):
+        raise InvalidRequest(
+            f"{model.name!r} does not say well how pixels are scaled (metadata "
+            "crossrun.preprocessing): expected a scale and an offset, each one number or three, "
+            "and the color RGB or BGR; use ModelInfer"
+        )
+    return Scaling(scale, offset, color)
 
 
 def _image_spec(model: Model) -> TensorSpec:
     required = model.config.required
     if len(required) == 1 and _takes_pictures(required[0]):
         return required[0]
+    given = ", ".join(f"{spec.name!r} {spec.datatype} {list(spec.shape)}" for spec in required)
     raise InvalidRequest(
         f"{model.name!r} takes no pictures: expected one UINT8 or FP32 input "
-        "[batch, height, width, 3]; use ModelInfer"
+        f"[batch, height, width, 3], the channels last, and it takes {given}; use ModelInfer"
     )
 
 
@@ -87,7 +150,7 @@ def _takes_pictures(spec: TensorSpec) -> bool:
     shape = spec.shape
     if len(shape) != 4 or spec.datatype not in ("UINT8", "FP32"):
         return False
-    return shape[0] in (-1, 1) and min(shape[1:3]) > 0 and shape[3] == 3
+    return shape[0] in (-1, 1) and 0 not in shape and shape[3] == 3
 
 
 def _resize(model: Model, preprocessing: dict[str, Any]) -> Resize:

@@ -1,11 +1,14 @@
 """Encoded pictures to pixels, as Keras does it. The only place that knows an image codec.
 
 Decoding and resizing are Pillow's, as in keras.utils.load_img: same library, same
-pixels. Two things differ on purpose: the EXIF orientation is applied, and a JPEG that is much
-larger than the input is decoded at a half, a quarter or an eighth of its size.
+pixels. Three things differ on purpose: the EXIF orientation is applied, a JPEG that is much
+larger than the input is decoded at a half, a quarter or an eighth of its size, and 16-bit grey is
+scaled to 8 bits, where Keras cuts it off at 255, so that all but black is white.
 """
 
 import io
+import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +39,12 @@ UPRIGHT = {
 }
 TURNING = (5, 6, 7, 8)  # where height and width change places
 
+SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
+Fit = Callable[[Size], Size]  # of a picture, upright, to the input that it is to fill
+
 Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at its own limit; ours refuses
+# Damaged metadata is no fault of ours, and one line of log for each picture helps nobody.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 Image.preinit()  # loads the codecs now, not in the first request
 
 
@@ -47,20 +55,51 @@ class Picture(NamedTuple):
     view: View  # of the picture, upright
 
 
-def load(data: bytes, input_: Size, resize: Resize) -> Picture:
+class Stored(NamedTuple):
+    """A picture as it lies in its file."""
+
+    image: Image.Image  # RGB
+    times: float  # that it was decoded smaller
+    orientation: int  # a key of UPRIGHT, or 1
+    upright: Size  # of the whole picture
+
+
+def load(data: bytes, input_: Size | Fit, resize: Resize) -> Picture:
     """Decode a JPEG or PNG to RGB and bring it to size; of an animated PNG the still picture.
+
+    Metadata that cannot be read counts as none.
+
+    Args:
+        data: the file.
+        input_: its size, or what it is for a picture of some size.
+        resize: how the picture is brought to it.
 
     Raises:
         InvalidRequest: the data is no whole JPEG or PNG, or unfolds to too many pixels.
     """
+    fit = input_ if callable(input_) else lambda _: input_
+    stored = _decoded(data, fit)
+    return _fitted(stored, boxes.view(stored.upright, fit(stored.upright), resize))
+
+
+def _decoded(data: bytes, fit: Fit) -> Stored:
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+        with Image.open(io.BytesIO(data), formats=tuple(SIGNATURES)) as image:
             _check_size(image)
-            return _fit(image, input_, resize)
+            return _stored(image, fit)
     except UnidentifiedImageError:
-        raise InvalidRequest("neither JPEG nor PNG") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InvalidRequest(f"cannot be decoded: {error}") from error
+        raise InvalidRequest(_unidentified(data)) from None
+    except (InvalidRequest, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises of all kinds where data is damaged
+        raise InvalidRequest(f"cannot be decoded: {error or type(error).__name__}") from error
+
+
+def _unidentified(data: bytes) -> str:
+    for name, signature in SIGNATURES.items():
+        if data.startswith(signature):
+            return f"cannot be decoded: it begins as a {name}, but its header is damaged"
+    return "neither JPEG nor PNG"
 
 
 def _check_size(image: Image.Image) -> None:
@@ -70,19 +109,36 @@ def _check_size(image: Image.Image) -> None:
         )
 
 
-def _fit(image: Image.Image, input_: Size, resize: Resize) -> Picture:
+def _stored(image: Image.Image, fit: Fit) -> Stored:
+    size = Size(image.height, image.width)
+    if image.format == "PNG":  # whose metadata may follow its pixels
+        image.load()
+    orientation = _orientation(image)
+    upright = Size(size.width, size.height) if orientation in TURNING else size
+    drafted = image.draft(None, (ROOM * max(fit(upright)),) * 2)
+    image.load()
+    times = size.width / drafted[1][2] if drafted else 1
+    return Stored(_rgb(image), times, orientation, upright)
+
+
+def _orientation(image: Image.Image) -> int:
+    """How a picture lies in its file; as it should where its metadata says nothing or nonsense."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(found) if found in UPRIGHT else 1
+    except Exception:  # noqa: BLE001 - metadata is optional, and Pillow raises of all kinds
+        return 1
+
+
+def _fitted(stored: Stored, view: View) -> Picture:
     """Bring a picture to size as it lies in its file, then set it upright."""
-    stored = image.size
-    image.draft(None, (ROOM * max(input_),) * 2)
-    times = round(stored[0] / image.width)  # that it is decoded smaller
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    turning = orientation in TURNING
-    view = boxes.view(Size(*stored) if turning else Size(*stored[::-1]), input_, resize)
-    top, left, bottom, right = (side / times for side in view.seen)
+    turning = stored.orientation in TURNING
+    top, left, bottom, right = (side / stored.times for side in view.seen)
     box = (top, left, bottom, right) if turning else (left, top, right, bottom)
     size = view.placed if turning else view.placed[::-1]
-    small = _rgb(image).resize(size, Image.Resampling.BILINEAR, box)
-    upright = small.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else small
+    small = stored.image.resize(size, Image.Resampling.BILINEAR, box)
+    method = UPRIGHT.get(stored.orientation)
+    upright = small if method is None else small.transpose(method)
     return Picture(np.asarray(_placed(upright, view)), view)
 
 

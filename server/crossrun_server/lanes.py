@@ -5,7 +5,7 @@ A plan is for the CPU: pinned in config.pbtxt, or found by measurement at the fi
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 # Measured while others had the cores for more than this share of the time, a plan is not kept.
 DISTURBED = 0.1
 
-Complete = Callable[[Session], ServedConfig]  # what the configuration is, once a session tells
+# What the configuration is, once sessions tell: one for each way in which the model is placed.
+Complete = Callable[[Sequence[Session]], ServedConfig]
 Open = Callable[[int, int | None], Session]  # threads that spin; the same one for the same
 
 
@@ -67,10 +68,12 @@ def _open(
 ) -> Opened:
     session = _sessions(file, placed, there)
     first = _of(session, known.lanes[0]) if known else session(placed.threads.intra_op, None)
-    served = complete(first)
     if not (placed.plan and first.assignment.nodes.keys() <= {CPU}):
-        return _instances(file, placed, there, served, first)
+        return _instances(file, placed, there, complete, first)
+    served = complete([first])
     found = known or _found(session, served, there, _key(file, placed, there))
+    if not served.independent:  # kept or pinned it may merge
+        found = replace(found, batch=1)
     sessions = tuple(_of(session, lane) for lane in found.lanes)
     sizes = _sizes(sessions, placed, served)
     lanes = (
@@ -92,7 +95,7 @@ def measure(file: Path, placed: Placement, there: int, complete: Complete) -> Tu
         first = session(there, None)
         if not first.assignment.nodes.keys() <= {CPU}:
             raise LoadError(f"plans are for the CPU, and {first.assignment} computes this model")
-        return _tuned(session, complete(first), there, _key(file, placed, there))
+        return _tuned(session, complete([first]), there, _key(file, placed, there))
 
 
 def _sessions(file: Path, placed: Placement, there: int) -> Open:
@@ -108,11 +111,12 @@ def _of(session: Open, lane: plan.Lane) -> Session:
 
 
 def _instances(
-    file: Path, placed: Placement, there: int, served: ServedConfig, first: Session
+    file: Path, placed: Placement, there: int, complete: Complete, first: Session
 ) -> Opened:
     threads = Threads(placed.threads.intra_op or there, placed.threads.inter_op)
     others = (Session(file, request, threads) for request in placed.requests[1:])
     sessions = (first, *others)
+    served = complete(list({repr(session.request): session for session in sessions}.values()))
     sizes = _sizes(sessions, placed, served)
     lanes = tuple(Lane(_run(session, served, sizes)) for session in sessions)
     return Opened(served, sessions, lanes, sizes=sizes)
@@ -120,7 +124,8 @@ def _instances(
 
 def _sizes(sessions: Sequence[Session], placed: Placement, served: ServedConfig) -> tuple[int, ...]:
     on_card = any(NVIDIA & session.assignment.nodes.keys() for session in sessions)
-    return padding.sizes(placed.batch_sizes, served.max_batch_size, new_shapes_cost=on_card)
+    sizes = padding.sizes(placed.batch_sizes, served.max_batch_size, new_shapes_cost=on_card)
+    return sizes if served.independent else ()
 
 
 def _run(session: Session, served: ServedConfig, sizes: Sequence[int]) -> Run:
@@ -143,7 +148,7 @@ def _tuned(session: Open, served: ServedConfig, there: int, key: str) -> Tuned:
             SPINS,
             zeros(served),
             [spec.name for spec in served.outputs],
-            served.max_batch_size,
+            served.max_batch_size if served.independent else 0,
         )
     except LoadError:
         raise

@@ -1,4 +1,4 @@
-"""One model from its files: reads, completes, loads and warms up the versions that are wanted.
+"""One model from its files: reads, completes, loads, warms up, proves the versions wanted.
 
 The files are a folder, or bytes given in its place; a configuration may be given in place of
 config.pbtxt. Knows no other models and nothing of requests.
@@ -12,10 +12,21 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config, cores, lanes, layout, placement
+from crossrun_server import (
+    config,
+    cores,
+    independence,
+    labels,
+    lanes,
+    layout,
+    placement,
+    probabilities,
+    proving,
+)
 from crossrun_server.cache import Cache, ModelCache
 from crossrun_server.errors import LoadError, PollError, ServingError
 from crossrun_server.lanes import Opened
@@ -52,6 +63,7 @@ class Shared:
     cache: Cache | None = None  # of the answers of models that ask for it
     observers: tuple[Observer, ...] = ()  # are told of each request once it is over
     cores: int = 0  # threads of sessions that ask for no number; 0: one for each core
+    proof_tolerance: float | None = None  # of models that name none; None: the proof's own
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ def measure(source: Source, shared: Shared) -> Tuned:
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
         if not placed.plan:
             raise LoadError(f"{source.name}: config.pbtxt gives instances or threads, not a plan")
-        return lanes.measure(file, placed, cores.available(), _completing(declared, folder))
+        return lanes.measure(file, placed, cores.available(), _completing(declared, folder, file))
 
 
 @contextmanager
@@ -224,29 +236,38 @@ def _load_version(
     try:
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
         there = shared.cores or cores.available()
-        opened = lanes.open_lanes(file, placed, there, _completing(declared, folder))
-        served = opened.served
-        labels = _labels(folder, served)
+        opened = lanes.open_lanes(file, placed, there, _completing(declared, folder, file))
+        metadata = opened.sessions[0].metadata
+        served = _settled(opened.served, metadata)
+        named, shapes = labels.read(folder, served), labels.Shapes()
+        probabilities.check(served.scores, served.outputs, named)
         for lane in opened.lanes:
-            warm_up(lane.run, served, folder, opened.sizes)
+            warm_up(labels.noting(lane.run, shapes), served, folder, opened.sizes)
+        labels.check_answers(named, served, shapes)
+        told = proving.prove(file, opened, shared.proof_tolerance)
     except LoadError as error:
         raise LoadError(f"version {version}: {error}") from error
-    assignments = tuple(session.assignment for session in opened.sessions)
+    pairs = zip(opened.sessions, told, strict=True)
+    assignments = tuple(replace(session.assignment, evidence=one) for session, one in pairs)
     placement.write(served.proto, assignments, opened.plan)
-    _tell(f"{folder.name} version {version}", opened, time.perf_counter() - started)
+    title = f"{folder.name} version {version}"
+    _tell(title, opened, time.perf_counter() - started)
+    log.info("%s: %s", title, served.proto.parameters[placement.PROVEN].string_value)
     instruments = Instruments(Statistics(), _part_of(shared.cache, served), shared.observers)
     policy = served.policy
     if opened.plan and policy.merges_freely:
         policy = replace(policy, merge_rows=opened.plan.batch)
     scheduler = Scheduler(opened.lanes, policy, instruments.statistics.executed, opened.cores)
-    metadata = opened.sessions[0].metadata
-    return Model(str(version), served, labels, metadata, scheduler, assignments, instruments)
+    return Model(str(version), served, named, metadata, scheduler, assignments, instruments)
 
 
-def _completing(declared: pb.ModelConfig | None, folder: Path) -> lanes.Complete:
-    return lambda session: config.complete(
-        declared, folder.name, (*session.inputs, *session.overridable), session.outputs
-    )
+def _completing(declared: pb.ModelConfig | None, folder: Path, file: Path) -> lanes.Complete:
+    return partial(independence.complete, declared, folder, file)
+
+
+def _settled(served: config.ServedConfig, metadata: Mapping[str, str]) -> config.ServedConfig:
+    """With what the file itself says of its scores."""
+    return replace(served, scores=probabilities.settle(served.scores, metadata))
 
 
 def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | None:
@@ -270,16 +291,3 @@ def _tell(title: str, opened: Opened, seconds: float) -> None:
         return
     for assignment in assignments:
         log.info("loaded %s on %s in %.2f s", title, assignment, seconds)
-
-
-def _labels(folder: Path, served: config.ServedConfig) -> dict[str, tuple[str, ...]]:
-    """Read the labels of each output that has a file of them."""
-    named = {o.name: o.label_filename for o in served.proto.output if o.label_filename}
-    return {output: _lines(folder, name) for output, name in named.items()}
-
-
-def _lines(folder: Path, name: str) -> tuple[str, ...]:
-    path = layout.inside(folder, name)
-    if not path.is_file():
-        raise LoadError(f"{name} is missing; the configuration names it as label_filename")
-    return tuple(path.read_text(encoding="utf-8").splitlines())

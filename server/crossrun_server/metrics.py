@@ -37,6 +37,8 @@ class Reading:
     pending: int
     nodes: dict[str, int]
     cached: bool
+    difference: float | None = None  # the largest that was found before it served
+    agreement: float | None = None  # the least
 
 
 # Name, help, value: what counts requests, and what sums their times in microseconds.
@@ -75,6 +77,8 @@ def read(models: Iterable[Model]) -> list[Reading]:
             model.pending,
             dict(model.assignments[0].nodes),
             model.cache is not None,
+            max(_known(a.evidence.difference for a in model.assignments), default=None),
+            min(_known(a.evidence.agreement for a in model.assignments), default=None),
         )
         for model in models
     ]
@@ -95,7 +99,13 @@ def _added(one: Reading, other: Reading) -> Reading:
         counters=added(one.counters, other.counters),
         pending=one.pending + other.pending,
         cached=one.cached or other.cached,
+        difference=max(_known((one.difference, other.difference)), default=None),
+        agreement=min(_known((one.agreement, other.agreement)), default=None),
     )
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 @contextmanager
@@ -152,6 +162,7 @@ def _families(readings: list[Reading]) -> Iterator[Metric]:
     yield _failures(readings)
     yield _pending(readings)
     yield _nodes(readings)
+    yield from _proofs(readings)
     yield _latency(readings)
 
 
@@ -183,6 +194,24 @@ def _nodes(readings: list[Reading]) -> Metric:
         for provider, nodes in reading.nodes.items():
             family.add_metric((*reading.labels[:2], provider), nodes)
     return family
+
+
+def _proofs(readings: list[Reading]) -> Iterator[Metric]:
+    """Tell what was found before a model served; nothing of one that nothing was held against."""
+    difference = GaugeMetricFamily(
+        "crossrun_model_proof_max_difference",
+        "Largest difference from the original's answers in proof.npz; of a model without one from "
+        "the CPU provider's to random inputs",
+        labels=LABELS,
+    )
+    agreement = GaugeMetricFamily(
+        "crossrun_model_proof_agreement", "Share of answers that are the original's", labels=LABELS
+    )
+    for reading in readings:
+        for family, value in ((difference, reading.difference), (agreement, reading.agreement)):
+            if value is not None:
+                family.add_metric(reading.labels, value)
+    yield from (difference, agreement)
 
 
 def _latency(readings: list[Reading]) -> Metric:

@@ -6,6 +6,7 @@ Knows arrays, not messages; how the session runs and how requests wait is not it
 """
 
 import asyncio
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from time import perf_counter_ns
 
 from crossrun_server.cache import ModelCache
 from crossrun_server.config import ServedConfig
-from crossrun_server.errors import InvalidRequest
+from crossrun_server.errors import InvalidRequest, WrongLabels
+from crossrun_server.labels import fitting
 from crossrun_server.record import Observer, Record
 from crossrun_server.scheduler import Reply, Scheduler
 from crossrun_server.session import Assignment
@@ -132,9 +134,37 @@ class Model:
         return _find(name, self.outputs, f"{self.name!r} has no output {name!r}; its outputs are")
 
     def label(self, output: str, index: int) -> str:
-        """Name a class of an output; the index itself where there is no label for it."""
+        """Name a class of an output; the index itself where the output has no labels.
+
+        Raises:
+            WrongLabels: it has labels, but none for this class: the others are shifted as well.
+        """
         labels = self.labels.get(output, ())
-        return labels[index] if index < len(labels) else str(index)
+        if not labels:
+            return str(index)
+        if index >= len(labels):
+            raise WrongLabels(
+                f"{self.name!r} gives class {index} in {output!r}, which has {len(labels)} labels"
+            )
+        return labels[index]
+
+    def names(self, output: str, sizes: Sequence[int]) -> Sequence[str]:
+        """The labels of scores of these sizes, one for each; none where an output has none.
+
+        Nor where rows are detections, or one score stands for two classes.
+
+        Raises:
+            WrongLabels: they are more or fewer than the scores.
+        """
+        labels, found = self.labels.get(output, ()), self.config.detection
+        if not labels or (found and output in found.names):
+            return ()
+        if len(labels) not in fitting(sizes):
+            raise WrongLabels(
+                f"{self.name!r} gives {list(sizes)} scores in {output!r}, "
+                f"which has {len(labels)} labels"
+            )
+        return labels * (math.prod(sizes) // len(labels))
 
     async def drain(self) -> None:
         """Wait until nobody uses it and nothing of it runs, not even for a caller who left."""

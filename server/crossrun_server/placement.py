@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 Group = pb.ModelInstanceGroup
 
 PROVIDERS, PLAN, BATCH_SIZES = "providers", "plan", "batch_sizes"
-RUNNING, LANES = "crossrun.running", "crossrun.plan"
+TOLERANCE = "proof_tolerance"  # the largest difference that a model's proof may find
+RUNNING, LANES, PROVEN = "crossrun.running", "crossrun.plan", "crossrun.proof"
 # Triton's names for its ONNX backend.
 INTRA_OP, INTER_OP = "intra_op_thread_count", "inter_op_thread_count"
 MOST_DIGITS = 4  # of threads
@@ -60,7 +61,8 @@ def place(proto: pb.ModelConfig, default: Request) -> Placement:
 
 def understands(key: str) -> bool:
     """Whether a key of `parameters` says where a model runs."""
-    known = (PROVIDERS, PLAN, BATCH_SIZES, RUNNING, LANES, kinds.TOLD, INTRA_OP, INTER_OP)
+    ours = (PROVIDERS, PLAN, BATCH_SIZES, TOLERANCE, RUNNING, LANES, PROVEN)
+    known = (*ours, kinds.TOLD, INTRA_OP, INTER_OP)
     return key in known or _is_option(key)
 
 
@@ -71,6 +73,8 @@ def write(proto: pb.ModelConfig, assignments: Sequence[Assignment], plan: Plan |
     kinds.tell(proto, [assignment.on_card for assignment in assignments])
     running = sorted({str(assignment) for assignment in assignments})
     proto.parameters[RUNNING].string_value = "; ".join(running)
+    proven = dict.fromkeys(str(assignment.evidence) for assignment in assignments)
+    proto.parameters[PROVEN].string_value = "; ".join(proven)
     if plan:
         proto.parameters[LANES].string_value = str(plan)
 

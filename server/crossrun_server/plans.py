@@ -4,19 +4,16 @@ A plan that cannot be kept is measured again at the next load; that is all that 
 """
 
 import fcntl
-import logging
 import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from crossrun_server import caches, plan
 from crossrun_server.errors import LoadError
 from crossrun_server.plan import Plan
 
-log = logging.getLogger(__name__)
-
+KIND = "plans"
 PROCESSOR = Path("/proc/cpuinfo")
 
 
@@ -28,21 +25,14 @@ def key(model: Path, *circumstances: object) -> str:
 def read(key: str) -> Plan | None:
     """Find a plan; None where there is none, or none that can be read."""
     try:
-        return plan.parse(_file(key).read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeDecodeError, LoadError):
+        return plan.parse((caches.read(KIND, key) or "").strip())
+    except LoadError:
         return None
 
 
 def write(key: str, found: Plan) -> None:
     """Keep a plan, whole or not at all."""
-    file = _file(key)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as part:
-            part.write(f"{found}\n")
-        Path(part.name).replace(file)
-    except OSError as error:
-        log.warning("the plan cannot be kept for the next start: %s", error)
+    caches.write(KIND, key, f"{found}\n")
 
 
 @contextmanager
@@ -50,14 +40,10 @@ def measuring() -> Iterator[None]:
     """Let one process at a time measure: two that did at once would find each other's plans."""
     with ExitStack() as stack:
         with suppress(OSError):  # where there is no room for a lock nobody waits
-            file = _file("lock")
+            file = caches.folder(KIND) / "lock"
             file.parent.mkdir(parents=True, exist_ok=True)
             fcntl.flock(stack.enter_context(file.open("w")), fcntl.LOCK_EX)
         yield
-
-
-def _file(key: str) -> Path:
-    return caches.folder("plans") / key
 
 
 def _processor() -> str:

@@ -1,6 +1,7 @@
 """One onnxruntime session: load, describe, run. Knows nothing of requests, batches or the wire."""
 
 import ctypes
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,8 @@ import onnxruntime
 
 from crossrun_server import cores, defaults, plugins, providers
 from crossrun_server.binding import Bound
-from crossrun_server.errors import LoadError
+from crossrun_server.errors import LoadError, NotSupported
+from crossrun_server.evidence import Evidence
 from crossrun_server.providers import CPU, DEVICE_ID, Provider, ProviderUnavailable, Request
 from crossrun_server.saturation import saturates
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
@@ -35,6 +37,8 @@ DATATYPES = {
 }
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 UNBOUND = {"BF16", "BYTES"}  # what numpy lacks, and what lies on no device
+REDUCED = re.compile(r"QuantizeLinear$|^QLinear|Integer$|MatMulNBits$")  # types of nodes
+HALVED = re.compile(r"graph_(in|out)put_cast")  # what converters to fp16 name their casts
 VERSION: str = onnxruntime.__version__
 # Threads that wait for work spin for a moment, which answers sooner, and no longer, for then they
 # take the cores from everybody else. Builds of onnxruntime that know no such moment do not spin.
@@ -61,11 +65,17 @@ class Assignment:
     skipped: Mapping[str, str]  # provider → why it does not run
     precisions: Mapping[str, str] = field(default_factory=dict)  # provider → see defaults.told
     on_card: bool = False  # whether a graphics card computes any node
+    evidence: Evidence = field(default_factory=Evidence)  # of how far its answers are off
 
     @property
     def provider(self) -> str:
         """The provider that computes most nodes; the CPU for a model without any."""
         return max(self.nodes, key=self.nodes.__getitem__, default=CPU)
+
+    @property
+    def asked(self) -> str:
+        """In what the provider that is not the CPU's was told to compute; empty if nothing says."""
+        return next((told for name, told in self.precisions.items() if name != CPU), "")
 
     def __str__(self) -> str:
         return ", ".join(f"{name} ({self._remark(name)})" for name in self.nodes) or CPU
@@ -118,6 +128,7 @@ class Session:
     def __init__(
         self, model: Path | bytes, request: Request, threads: Threads | None = None
     ) -> None:
+        self.request = request
         self._session, skipped = _open(model, request, threads or Threads())
         self.assignment = _assigned(request, _nodes(self._session), skipped)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
@@ -126,29 +137,68 @@ class Session:
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         datatypes = {spec.datatype for spec in (*self.inputs, *self.overridable, *self.outputs)}
         self._has_bf16 = "BF16" in datatypes
+        if self._has_bf16 and "BYTES" in {spec.datatype for spec in self.inputs}:
+            raise LoadError("onnxruntime's Python takes no strings where a tensor is BF16")
         self._bound = _bound(self._session, self._running(request), datatypes)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """Compute the named outputs, each in the dtype and shape that the model gives it."""
+        """Compute the named outputs, each in the dtype and shape that the model gives it.
+
+        Raises:
+            NotSupported: a string among them is not UTF-8.
+        """
         if self._bound:
             run = self._bound.run
         else:
             run = self._run_bf16 if self._has_bf16 else self._run_numpy
-        return dict(zip(outputs, run(inputs, outputs), strict=True))
+        try:
+            return dict(zip(outputs, run(inputs, outputs), strict=True))
+        except UnicodeDecodeError as error:
+            strings = {spec.name for spec in self.outputs if spec.datatype == "BYTES"}
+            named = " or ".join(sorted(strings & set(outputs)))
+            raise NotSupported(
+                f"a string in output {named} is not UTF-8, and "
+                "onnxruntime's Python gives text only; bytes need an output that is UINT8"
+            ) from error
+
+    def attempt(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """Run what may well fail: onnxruntime raises why, and does not log it as well."""
+        if self._bound:
+            return self.run(inputs, outputs)
+        run = self._run_bf16 if self._has_bf16 else self._run_numpy
+        return dict(zip(outputs, run(inputs, outputs, _quiet()), strict=True))
+
+    @property
+    def quantized(self) -> bool:
+        """Whether nodes of the graph say that it computes in whole numbers or in half precision."""
+        parts = self._session.get_provider_graph_assignment_info()
+        nodes = [node for part in parts for node in part.get_nodes()]
+        return any(REDUCED.search(node.op_type) or HALVED.match(node.name) for node in nodes)
 
     def _running(self, request: Request) -> Iterable[Provider]:
         return (one for one in request.providers if one.name in self.assignment.nodes)
 
-    def _run_numpy(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        arrays: list[Array] = self._session.run(list(outputs), dict(inputs))
+    def _run_numpy(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        options: onnxruntime.RunOptions | None = None,
+    ) -> list[Array]:
+        arrays: list[Array] = self._session.run(list(outputs), dict(inputs), options)
         return arrays
 
-    def _run_bf16(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+    def _run_bf16(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        options: onnxruntime.RunOptions | None = None,
+    ) -> list[Array]:
         """Run through OrtValues, the only road on which onnxruntime's Python takes BF16."""
         specs = (*self.inputs, *self.overridable)
         bf16 = {spec.name for spec in specs if spec.datatype == "BF16"}
         feeds = {name: _ort_value(array, name in bf16) for name, array in inputs.items()}
-        return [_array(value) for value in self._session.run_with_ort_values(outputs, feeds)]
+        values = self._session.run_with_ort_values(outputs, feeds, options)
+        return [_array(value) for value in values]
 
 
 def _open(
@@ -232,6 +282,12 @@ def _options(threads: Threads) -> onnxruntime.SessionOptions:
     return options
 
 
+def _quiet() -> onnxruntime.RunOptions:
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4  # fatal errors
+    return options
+
+
 def _spinning(pool: str, microseconds: int) -> tuple[str, str]:
     if KNOWS_DURATION and microseconds:
         return f"session.{pool}.spin_duration_us", str(microseconds)
@@ -250,7 +306,8 @@ def _spec(node: onnxruntime.NodeArg) -> TensorSpec:
     if node.type not in DATATYPES:
         raise LoadError(f"{node.name!r} is a {node.type}, which cannot be served")
     shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
-    return TensorSpec(node.name, DATATYPES[node.type], shape)
+    symbol = next((size for size in node.shape[:1] if isinstance(size, str)), "")
+    return TensorSpec(node.name, DATATYPES[node.type], shape, symbol=symbol)
 
 
 def _overridable(session: onnxruntime.InferenceSession) -> Iterable[TensorSpec]:

@@ -41,9 +41,13 @@ class TensorSpec:
     datatype: str
     shape: tuple[int, ...]
     optional: bool = False  # the model has a value of its own where a request gives none
+    symbol: str = ""  # what the model's file calls the first size, where that is free
+    scalar: bool = False  # of no dimension in the graph, whatever `shape` says to callers
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of this shape fits."""
+        """Whether a tensor of this shape fits; [] and [1] both do where it is a single value."""
+        if self.scalar or not self.shape:
+            return all(size == 1 for size in shape)
         return len(shape) == len(self.shape) and all(
             want in (-1, have) for want, have in zip(self.shape, shape, strict=True)
         )
@@ -88,12 +92,19 @@ def as_strings(strings: Sequence[bytes]) -> Array:
     """Put strings into a one-dimensional object array of str.
 
     Raises:
-        ValueError: one is not UTF-8, which is all that onnxruntime's Python takes.
+        ValueError: one is not UTF-8. onnxruntime's Python would take bytes for what `str` makes of
+            them, "b'…'", so that nothing but text may get there.
     """
+    texts: list[str] = []
     try:
-        return np.array([string.decode() for string in strings], np.object_)
+        texts.extend(string.decode() for string in strings)
     except UnicodeDecodeError as error:
-        raise ValueError(f"a string is not UTF-8: {error.reason}") from error
+        raise ValueError(
+            f"a string is not UTF-8: element {len(texts)} has the byte "
+            f"{error.object[error.start]:#x} at {error.start}; onnxruntime's Python takes text "
+            "only, so a model that is to get bytes, such as an encoded picture, needs a UINT8 input"
+        ) from error
+    return np.array(texts, np.object_)
 
 
 def to_bytes(array: Array) -> bytes:

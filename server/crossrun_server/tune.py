@@ -60,5 +60,5 @@ def _lines(name: str, tuned: Tuned) -> Iterator[str]:
 def _pin(file: Path, plan: Plan) -> None:
     proto = pb.ModelConfig()
     proto.parameters[placement.PLAN].string_value = str(plan)
-    text = file.read_text(encoding="utf-8").rstrip("\n")
+    text = file.read_text(encoding="utf-8-sig").rstrip("\n")
     file.write_text(f"{text}\n{proto}", encoding="utf-8")

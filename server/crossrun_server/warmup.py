@@ -5,7 +5,8 @@ what it runs is a plain function.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from crossrun_server.tensors import DTYPES, Array, TensorSpec, from_bytes
 log = logging.getLogger(__name__)
 
 ZERO = "0"  # as a string: a model that reads numbers takes it, and fails at ""
+PICTURE = 320  # pixels of a picture's free side: few nets take one of 1 x 1
 FOLDER = "warmup"  # in the model's folder, for input_data_file
 
 
@@ -61,12 +63,22 @@ def _run_sample(run: Run, sample: pb.ModelWarmup, config: ServedConfig, folder: 
         run(inputs, outputs)
 
 
+def requests(config: ServedConfig, folder: Path) -> Iterator[dict[str, Array]]:
+    """Make a request of one row of each sample that fits the model."""
+    for sample in config.proto.model_warmup:
+        with suppress(LoadError, OSError, ValueError):  # the warm-up itself says what is wrong
+            yield {name: array[:1] for name, array in _inputs(sample, config, folder).items()}
+
+
 def zeros(config: ServedConfig) -> dict[str, Array]:
-    """Make a request of one row, with every free size 1; without what is optional."""
-    return {
-        spec.name: _filled(spec.datatype, tuple(1 if s == -1 else s for s in spec.shape), ZERO)
-        for spec in config.required
-    }
+    """Make a request of one row, with free sizes 1, of a picture PICTURE; no optional input."""
+    return {spec.name: _filled(spec.datatype, _sizes(spec), ZERO) for spec in config.required}
+
+
+def _sizes(spec: TensorSpec) -> tuple[int, ...]:
+    pictures = len(spec.shape) == len("NHWC") and spec.shape[3] == 3
+    free = (1, PICTURE, PICTURE, 1) if pictures else (1,) * len(spec.shape)
+    return tuple(own if size == -1 else size for size, own in zip(spec.shape, free, strict=True))
 
 
 def _run_zeros(run: Run, config: ServedConfig, rows: int = 1) -> None:

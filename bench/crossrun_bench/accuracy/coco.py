@@ -10,9 +10,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
-
 from crossrun_bench.codec import decode
+from crossrun_bench.decoding import loaded, upright
 from crossrun_bench.errors import BenchError
 from crossrun_bench.examples import calibrated
 from crossrun_bench.labels import by_name, normal
@@ -162,8 +161,4 @@ def _check_size(file: Path, image: _Image, picture: Path) -> None:
 
 def size_of(picture: Path) -> tuple[int, int]:
     """Width and height, the EXIF orientation applied; BenchError for what Pillow can't read."""
-    try:
-        with Image.open(picture) as image:
-            return ImageOps.exif_transpose(image).size
-    except OSError as error:
-        raise BenchError(f"{picture}: no readable JPEG or PNG picture") from error
+    return upright(loaded(picture)).size

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from crossrun_bench.decoding import upright
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,12 +43,12 @@ def place(size: tuple[int, int], model: Model) -> Place:
 
 def fitted(image: Image.Image, model: Model) -> Image.Image:
     """The input that shows a picture, upright, RGB."""
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    into = place(upright.size, model)
-    sized = upright.resize((into.width, into.height), Image.Resampling.BILINEAR)
-    whole = Image.new("RGB", (model.width, model.height), _GREY)
-    whole.paste(sized, (into.left, into.top))
-    return whole
+    whole = upright(image)
+    into = place(whole.size, model)
+    sized = whole.resize((into.width, into.height), Image.Resampling.BILINEAR)
+    boxed = Image.new("RGB", (model.width, model.height), _GREY)
+    boxed.paste(sized, (into.left, into.top))
+    return boxed
 
 
 def in_picture(

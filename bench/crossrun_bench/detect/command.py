@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
-
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.classify import connected
+from crossrun_bench.decoding import loaded, upright
 from crossrun_bench.detect import video
 from crossrun_bench.detect.asking import Seen, ask
 from crossrun_bench.drawing import Mark, draw
@@ -24,6 +23,8 @@ from crossrun_bench.store import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from PIL import Image
 
     from crossrun_bench.detect.asking import Question
     from crossrun_bench.progress import Step
@@ -123,19 +124,11 @@ def _picture(file: File, asked: Ask, step: Step) -> Iterator[Seen]:
     """The file goes to the server as it is."""
     seen = asked(file.path.read_bytes())
     if file.kept:
-        drawn = marked(_upright(file.path), seen)
+        drawn = marked(upright(loaded(file.path)), seen)
         with whole(file.kept) as aside:
             drawn.save(aside, quality=_QUALITY)
     step(file.name)
     yield seen
-
-
-def _upright(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except OSError as error:
-        raise BenchError(f"{path}: no readable JPEG or PNG picture") from error
 
 
 def _video(file: File, asked: Ask, step: Step) -> Iterator[Seen]:

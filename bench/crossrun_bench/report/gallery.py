@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
+from crossrun_bench.decoding import loaded
 from crossrun_bench.errors import BenchError
 from crossrun_bench.prepare import ENCODED
 
@@ -29,11 +28,7 @@ def gallery(folder: Path) -> Pictures:
 
 
 def _small(file: Path) -> bytes:
-    try:
-        with Image.open(file) as image:
-            small = image.convert("RGB")
-    except OSError as error:
-        raise BenchError(f"{file}: no readable JPEG or PNG picture") from error
+    small = loaded(file).convert("RGB")
     small.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=90)

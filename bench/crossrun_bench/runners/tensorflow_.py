@@ -25,6 +25,12 @@ def _source(model: Model) -> Any:
     return keras.models.load_model(model.keras, compile=False)
 
 
+def _scaled(image: Any, model: Model) -> Any:
+    """As `scaled` does, inside a graph."""
+    ordered = image[..., ::-1] if model.color == "BGR" else image
+    return tf.cast(ordered, tf.float32) * model.scale + model.offset
+
+
 class KerasPredict:
     """`Model.predict` on scaled float32: what most scripts do."""
 
@@ -61,7 +67,7 @@ class DetectorFunction:
         spec = tf.TensorSpec([None, model.height, model.width, 3], tf.uint8)
 
         def call(image: Any) -> Any:
-            pixels = tf.cast(image, tf.float32) * model.scale + model.offset
+            pixels = _scaled(image, model)
             boxes, scores = source(pixels, training=False)
             return _suppressed(boxes, scores, model)
 
@@ -99,7 +105,7 @@ class TensorFlowFunction:
         spec = tf.TensorSpec([None, model.height, model.width, 3], tf.uint8)
 
         def call(image: Any) -> Any:
-            return source(tf.cast(image, tf.float32) * model.scale + model.offset, training=False)
+            return source(_scaled(image, model), training=False)
 
         self._call = tf.function(call, input_signature=[spec])
 

@@ -13,6 +13,8 @@ from crossrun_export.detector.settings import Thresholds
 from crossrun_export.errors import ExportError
 from crossrun_export.runtime import Inputs
 
+Scores = NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -66,6 +68,25 @@ def verify(expected: Detections, got: Detections, thresholds: Thresholds, allowe
     return Parity(len(pictures), int(expected.found.sum()), float(differences[worst]))
 
 
+def verify_scores(expected: Scores, got: Scores, allowed: float) -> None:
+    """Compare scores before suppression, where nothing is found that could be compared.
+
+    Args:
+        expected: of the original, [pictures, cells, classes].
+        got: of the exported network.
+        allowed: the largest difference.
+
+    Raises:
+        ExportError: one is further off than `allowed`.
+    """
+    difference = float(np.abs(expected - got).max())
+    if not difference <= allowed:  # so that NaN fails too
+        raise ExportError(
+            f"the exported model finds nothing, as Keras does, but its scores differ by up to "
+            f"{difference:.2g}, allowed is {allowed:.2g}"
+        )
+
+
 def price(original: AveragePrecision, reduced: AveragePrecision, images: int) -> Price:
     """Compare two precisions on the same pictures."""
     return Price(
@@ -88,7 +109,7 @@ def check(price: Price, allowed: float, precision: str) -> None:
             f"the price of {precision} cannot be measured: Keras finds nothing right in "
             f"{price.images} pictures; give --data with pictures of what it was trained for"
         )
-    drop = -100 * min(price.map_change, price.map_at_half_change)
+    drop = -100 * float(np.min([price.map_change, price.map_at_half_change]))  # NaN, if one is
     if not drop <= allowed:
         raise ExportError(
             f"{precision} loses {drop:.2f} points of mAP, allowed are {allowed:.2f}, "

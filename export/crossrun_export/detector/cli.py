@@ -16,7 +16,7 @@ from crossrun_export.detector.settings import (
     Training,
     Weights,
 )
-from crossrun_export.options import InputDtype, precisions
+from crossrun_export.options import InputDtype, check_limits, precisions
 
 # TensorFlow takes seconds to import: what needs it is imported where it is used.
 # ruff: noqa: PLC0415
@@ -66,10 +66,16 @@ def detector(
         float, typer.Option(min=0, help="Largest difference of a score or a corner, 0 to 1.")
     ] = Tolerance.max_diff,
     max_map_drop: Annotated[
-        float, typer.Option(min=0, help="Points of mAP that int8 and fp16 may lose.")
-    ] = Tolerance.max_map_drop,
+        float | None,
+        typer.Option(
+            min=0, help=f"Points of mAP that int8 and fp16 may lose; {Tolerance.max_map_drop}."
+        ),
+    ] = None,
 ) -> None:
     """Export an object detector: boxes decoded and non-maximum suppression inside the graph."""
+    wanted = precisions(precision)
+    check_limits({"max-map-drop": max_map_drop}, set(wanted) != {"fp32"})
+    drop = Tolerance.max_map_drop if max_map_drop is None else max_map_drop
     options = Options(
         output,
         name,
@@ -77,8 +83,8 @@ def detector(
         resize,
         data,
         Thresholds(score_threshold, iou_threshold, max_detections),
-        Tolerance(max_diff, max_map_drop),
-        precisions(precision),
+        Tolerance(max_diff, drop),
+        wanted,
     )
     with console.status("loading TensorFlow and the weights") as status:
         from crossrun_export.detector.load import load

@@ -154,7 +154,7 @@ def fitted(
         try:
             with Image.open(picture.file) as image:
                 pixels, (scale, offset) = fit(image, size, resize)
-        except OSError as error:
+        except Exception as error:  # Pillow raises of all kinds where data is damaged
             raise ExportError(f"{picture.file} cannot be read: {error}") from error
         boxes = picture.boxes * np.tile(scale, 2) + np.tile(offset, 2)
         return Example(pixels, Objects(boxes, picture.labels))

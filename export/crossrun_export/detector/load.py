@@ -5,13 +5,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from crossrun_export import sources
+from crossrun_export import label_file, sources
 from crossrun_export.backend import keras
 from crossrun_export.detector import network
 from crossrun_export.detector.backbone import load_backbone
 from crossrun_export.detector.settings import BUNDLED, RANDOM, Weights
 from crossrun_export.errors import ExportError
-from crossrun_export.sources import PIXELS, Source
+from crossrun_export.sources import MOBILENETS, Source
 
 NAME = "detector_0.25_160"  # of the bundled one
 
@@ -43,7 +43,7 @@ def _untrained(weights: Weights, labels: Path | None) -> Source:
     names = sources.read_labels(labels)
     model = _build(weights.alpha or 1.0, weights.size or 224, len(names))
     load_backbone(model, weights.backbone or "imagenet", weights.alpha or 1.0)
-    return Source(model, names, RANDOM, sources.hash_weights(model), *PIXELS["-1..1"])
+    return Source(model, names, RANDOM, sources.hash_weights(model), MOBILENETS)
 
 
 def _trained(file: Path, name: str, weights: Weights, labels: Path | None) -> Source:
@@ -60,9 +60,8 @@ def _trained(file: Path, name: str, weights: Weights, labels: Path | None) -> So
     except Exception as error:  # keras and h5py raise what they meet in the file
         raise ExportError(f"{file} does not fit a detector as {name} tells of it") from error
     names = sources.read_labels(labels) if labels else tuple(notes["classes"])
-    if len(names) != len(notes["classes"]):
-        raise ExportError(f"{len(names)} labels for a model of {len(notes['classes'])} classes")
-    return Source(model, names, name, sources.sha256(file), *PIXELS["-1..1"])
+    label_file.check(names, len(notes["classes"]))
+    return Source(model, names, name, sources.sha256(file), MOBILENETS)
 
 
 def _notes(file: Path) -> dict[str, Any]:

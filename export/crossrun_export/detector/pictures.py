@@ -33,6 +33,11 @@ def for_export(source: Source, options: Options) -> Pictures:
     """
     measured, calibration = (MANY, MOST) if set(options.precisions) != {"fp32"} else (FEW, 0)
     if options.data is None:
+        if calibration and source.labels != scenes.CLASSES:
+            raise ExportError(
+                "what a reduced precision costs cannot be measured: drawn pictures show none of "
+                "the detector's classes; give --data with pictures of what it was trained for"
+            )
         return Pictures(
             _drawn(source, MEASURING_SEED, measured), _drawn(source, CALIBRATION_SEED, calibration)
         )

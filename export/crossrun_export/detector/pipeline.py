@@ -1,4 +1,4 @@
-"""The export of a detector, in order: convert, verify, reduce and price, publish.
+"""The export of a detector, in order: convert, verify, reduce and price, prove, publish.
 
 Precisions are made of the network alone; suppression comes behind each of them as it is.
 """
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from crossrun_export import convert, describe, half, pipeline, publish
-from crossrun_export.detector import check, measure, suppress
+from crossrun_export import convert, describe, half, pipeline, proof, publish, runtime
+from crossrun_export.detector import check, measure, proving, suppress
 from crossrun_export.detector.check import Parity, Price
 from crossrun_export.detector.data import Example
 from crossrun_export.detector.measure import ALL, AveragePrecision, Detections
@@ -72,7 +72,7 @@ def export(
         tell("converting and verifying the detector")
         made = _made(subject, tell)
         source.model.save(folder / pipeline.KERAS)
-        drafts = [_draft(one, source, options, folder) for one in made]
+        drafts = [_draft(one, subject, folder) for one in made]
         versions = publish.publish(drafts, options.output)
     return list(zip(versions, made, strict=True))
 
@@ -90,6 +90,9 @@ def _made(subject: Subject, tell: Tell) -> list[Made]:
     network = to_onnx(subject.source, options)
     original = suppress.append(network, options.thresholds)
     parity = _verified(original, subject)
+    if not parity.detections:
+        scores = runtime.outputs(network, subject.inputs)[SCORES]
+        check.verify_scores(subject.raw[1], scores, options.tolerance.max_diff)
     made = [Made("fp32", original, parity)] if "fp32" in options.precisions else []
     reduced = [precision for precision in options.precisions if precision != "fp32"]
     return made + [_reduced(one, network, subject, tell) for one in reduced]
@@ -160,7 +163,8 @@ def _whole_curve(own: Thresholds) -> Thresholds:
     return dataclasses.replace(ALL, most=min(ALL.most, own.most))
 
 
-def _draft(made: Made, source: Source, options: Options, folder: Path) -> publish.Draft:
+def _draft(made: Made, subject: Subject, folder: Path) -> publish.Draft:
+    source, options = subject.source, subject.options
     own: dict[str, Any] = {
         "precision": made.precision,
         "price" if isinstance(made.cost, Price) else "parity": asdict(made.cost),
@@ -174,12 +178,23 @@ def _draft(made: Made, source: Source, options: Options, folder: Path) -> publis
         own["calibration"] = made.calibration
     onnx.helper.set_model_props(made.model, describe.metadata(source, options.resize, own))
     name = pipeline.name_of(options.name, made.precision)
-    return pipeline.draft(made.model, name, source.labels, [suppress.CLASSES], folder)
+    made_draft = pipeline.draft(made.model, name, source.labels, [suppress.CLASSES], folder)
+    about: dict[str, Any] = {
+        "precision": made.precision,
+        "origin": "photographs" if options.data else "drawn",
+        "source_sha256": source.sha256,
+    }
+    pixels = proving.pixels_of(subject.pictures.measured)
+    make = proving.detector(source, made.model, made.precision, options)
+    proof.write(made_draft.files, pixels, make, about)
+    return made_draft
 
 
 def told(made: Made) -> str:
     """What a person is told of it."""
     cost = made.cost
+    if isinstance(cost, Parity) and not cost.detections:
+        return f"finds nothing in {cost.images} pictures, as Keras does; its scores are equal"
     if isinstance(cost, Parity):
         return (
             f"finds the same {cost.detections} objects as Keras in {cost.images} pictures "

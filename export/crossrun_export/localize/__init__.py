@@ -8,6 +8,6 @@ share of its range, has a largest connected region, and that region has a box. N
 from crossrun_export.localize.corloc import Localization, measure
 from crossrun_export.localize.graph import to_onnx
 from crossrun_export.localize.network import Localizer, localizer
-from crossrun_export.localize.parity import check
+from crossrun_export.localize.parity import answers, check
 
-__all__ = ["Localization", "Localizer", "check", "localizer", "measure", "to_onnx"]
+__all__ = ["Localization", "Localizer", "answers", "check", "localizer", "measure", "to_onnx"]

@@ -7,9 +7,11 @@ import numpy as np
 
 from crossrun_export.errors import ExportError
 from crossrun_export.graph import Array
+from crossrun_export.localize.graph import HEAT
 from crossrun_export.localize.network import ZOOM, Floats, Localizer, Look
 from crossrun_export.runtime import BATCH
 
+PLAIN = 10  # times the largest difference: scores that far apart stay in their order
 HEAT_DIFFERENCE = 1e-3  # of a map's range; float32 sums in another order come to a tenth of it
 
 
@@ -39,6 +41,32 @@ def check(parts: Localizer, inputs: Floats, found: Mapping[str, Array]) -> float
     if not np.allclose(found["detection_boxes"], expected, rtol=0, atol=1e-6):
         raise ExportError("the boxes are not those of the largest regions of the heat maps")
     return difference
+
+
+def answers(
+    parts: Localizer, inputs: Floats, probabilities: Floats, tie: float
+) -> dict[str, tuple[Array, float]]:
+    """What a localizer should say beside its probabilities, with how far each may be off.
+
+    A class whose score is near another's may change places with it: its heat map is NaN. Boxes
+    are left out, for a cell on the threshold moves their sides.
+
+    Args:
+        parts: the Keras model, taken apart.
+        inputs: what it takes, [count, H, W, 3].
+        probabilities: what it says of them, [count, classes].
+        tie: the largest difference of a score.
+    """
+    k = parts.asked.top_k
+    classes = np.argsort(-probabilities, axis=1, kind="stable")[:, : k + 1]
+    scores = np.take_along_axis(probabilities, classes, axis=1)
+    maps = heat_maps(parts, inputs, classes[:, :k], HEAT)
+    close = scores[:, :-1] - scores[:, 1:] <= PLAIN * tie
+    unsure = np.zeros((len(scores), k), np.bool_)
+    unsure[:, : close.shape[1]] |= close[:, :k]
+    unsure[:, 1:] |= close[:, : k - 1]
+    maps[unsure] = np.nan
+    return {"detection_scores": (scores[:, :k], tie), "heat_maps": (maps, HEAT_DIFFERENCE)}
 
 
 def heat_maps(parts: Localizer, inputs: Floats, classes: Array, size: int) -> Floats:

@@ -12,9 +12,20 @@ class Origin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ORIGIN_UNSPECIFIED: _ClassVar[Origin]
     ORIGIN_BUILD: _ClassVar[Origin]
     ORIGIN_PLUGIN: _ClassVar[Origin]
+
+class Reference(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REFERENCE_UNSPECIFIED: _ClassVar[Reference]
+    REFERENCE_PHOTOGRAPHS: _ClassVar[Reference]
+    REFERENCE_DRAWN: _ClassVar[Reference]
+    REFERENCE_CPU: _ClassVar[Reference]
 ORIGIN_UNSPECIFIED: Origin
 ORIGIN_BUILD: Origin
 ORIGIN_PLUGIN: Origin
+REFERENCE_UNSPECIFIED: Reference
+REFERENCE_PHOTOGRAPHS: Reference
+REFERENCE_DRAWN: Reference
+REFERENCE_CPU: Reference
 
 class ListProvidersRequest(_message.Message):
     __slots__ = ()
@@ -59,7 +70,7 @@ class ListPlacementsResponse(_message.Message):
     def __init__(self, placements: _Optional[_Iterable[_Union[Placement, _Mapping]]] = ...) -> None: ...
 
 class Placement(_message.Message):
-    __slots__ = ("model", "version", "requested", "running", "skipped")
+    __slots__ = ("model", "version", "requested", "running", "skipped", "proof")
     class SkippedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -72,12 +83,32 @@ class Placement(_message.Message):
     REQUESTED_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     requested: str
     running: _containers.RepeatedCompositeFieldContainer[NodeCount]
     skipped: _containers.ScalarMap[str, str]
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., requested: _Optional[str] = ..., running: _Optional[_Iterable[_Union[NodeCount, _Mapping]]] = ..., skipped: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    proof: Proof
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., requested: _Optional[str] = ..., running: _Optional[_Iterable[_Union[NodeCount, _Mapping]]] = ..., skipped: _Optional[_Mapping[str, str]] = ..., proof: _Optional[_Union[Proof, _Mapping]] = ...) -> None: ...
+
+class Proof(_message.Message):
+    __slots__ = ("reference", "largest_difference", "agreement", "tolerance", "precision", "asked_precision", "description")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    ASKED_PRECISION_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    reference: Reference
+    largest_difference: float
+    agreement: float
+    tolerance: float
+    precision: str
+    asked_precision: str
+    description: str
+    def __init__(self, reference: _Optional[_Union[Reference, str]] = ..., largest_difference: _Optional[float] = ..., agreement: _Optional[float] = ..., tolerance: _Optional[float] = ..., precision: _Optional[str] = ..., asked_precision: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class NodeCount(_message.Message):
     __slots__ = ("provider", "nodes", "precision")

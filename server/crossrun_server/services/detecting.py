@@ -50,17 +50,15 @@ def _share(request: pb.DetectRequest, field: str) -> float | None:
 
 
 def _results(how: Detector, answer: Answer, wanted: Wanted) -> list[pb.Detections]:
-    step = how.input.batch
     return [
         pb.Detections(
             detections=[
-                _message(how, one)
-                for one in how.found(answer.replies[i // step].outputs, i % step, view, wanted)
+                _message(how, one) for one in how.found(seen.outputs, seen.row, seen.view, wanted)
             ],
-            width=view.picture.width,
-            height=view.picture.height,
+            width=seen.view.picture.width,
+            height=seen.view.picture.height,
         )
-        for i, view in enumerate(answer.views)
+        for seen in answer.seen
     ]
 
 

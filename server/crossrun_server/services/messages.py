@@ -154,14 +154,10 @@ def _share(
 
 
 def _classes(model: Model, name: str, array: Array, count: int) -> Array:
+    batched = model.config.max_batch_size > 0
+    labels = model.names(name, array.shape[batched:])
     try:
-        return classify(
-            array,
-            model.outputs[name].datatype,
-            count,
-            batched=model.config.max_batch_size > 0,
-            labels=model.labels.get(name, ()),
-        )
+        return classify(array, model.outputs[name].datatype, count, batched=batched, labels=labels)
     except InvalidRequest as error:
         raise InvalidRequest(f"output {name!r}: {error}") from None
 

@@ -1,19 +1,25 @@
 """What the calls of crossrun.v1.Vision share: encoded pictures in, a model's outputs out."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from types import MappingProxyType
+from typing import NamedTuple
 
 from crossrun.v1 import vision_pb2 as pb
 from crossrun_server import cores, images
-from crossrun_server.boxes import Resize, View
-from crossrun_server.errors import InvalidRequest
-from crossrun_server.image_input import ImageInput
+from crossrun_server.boxes import Resize, Size, View
+from crossrun_server.errors import InvalidRequest, ServingError
+from crossrun_server.image_input import ImageInput, fixing
 from crossrun_server.images import Picture
-from crossrun_server.scheduler import Reply
+from crossrun_server.scheduler import Reply, Tensors
+
+log = logging.getLogger(__name__)
 
 # As many as there are cores: more would take turns with each other and with the sessions.
 DECODERS = ThreadPoolExecutor(cores.available(), thread_name_prefix="decoder")
@@ -24,12 +30,19 @@ RESIZE: dict[int, Resize] = {
 }
 
 
+class Seen(NamedTuple):
+    """What a model says of one picture."""
+
+    view: View
+    outputs: Tensors  # of the run that it was in
+    row: int  # of these outputs
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a model says of some pictures, in one or several runs."""
 
-    views: Sequence[View]  # of each picture
-    replies: Sequence[Reply]
+    seen: Sequence[Seen]  # of each picture
     timings: pb.Timings
 
 
@@ -50,20 +63,23 @@ async def ask(
         options: values for optional inputs, the same for all pictures.
 
     Raises:
-        InvalidRequest: there are none, or one cannot be decoded; the message names its position.
+        InvalidRequest: there are none, or one cannot be decoded, or the model does not run on
+            one of its size; the message names its position.
         ServingError: see Model.infer.
     """
     resize = _resize(request, input_)
     started = time.perf_counter_ns()
     pictures = await _decode(request.images, input_, resize)
     decode_ns = time.perf_counter_ns() - started
-    replies = [
-        await input_.model.infer(
-            input_.tensors([picture.pixels for picture in batch], options), outputs, deadline
-        )
-        for batch in _batches(pictures, input_.batch)
-    ]
-    return Answer([picture.view for picture in pictures], replies, _timings(decode_ns, replies))
+    seen: list[Seen] = []
+    replies: list[Reply] = []
+    for batch in _batches(pictures, input_.batch):
+        tensors = input_.tensors([picture.pixels for picture in batch], options)
+        with _told(input_, len(seen), batch[0].view.input):
+            replies.append(await input_.model.infer(tensors, outputs, deadline))
+        answer = replies[-1].outputs
+        seen += (Seen(picture.view, answer, row) for row, picture in enumerate(batch))
+    return Answer(seen, _timings(decode_ns, replies))
 
 
 def _resize(request: pb.ClassifyRequest | pb.DetectRequest, input_: ImageInput) -> Resize:
@@ -91,8 +107,30 @@ async def _decode(encoded: Sequence[bytes], input_: ImageInput, resize: Resize) 
     )
 
 
-def _batches(pictures: Sequence[Picture], most: int) -> list[Sequence[Picture]]:
-    return [pictures[i : i + most] for i in range(0, len(pictures), most)]
+def _batches(pictures: Sequence[Picture], most: int) -> Iterator[Sequence[Picture]]:
+    """Cut into runs: pictures that follow each other and are alike in size, `most` at once."""
+    for _, group in groupby(pictures, key=lambda picture: picture.view.input):
+        alike = list(group)
+        yield from (alike[i : i + most] for i in range(0, len(alike), most))
+
+
+@contextmanager
+def _told(input_: ImageInput, position: int, size: Size) -> Iterator[None]:
+    """Say of a model that fails on a picture of a free size that the size may be why."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except Exception as error:
+        if not input_.is_free:
+            raise
+        name = input_.model.name
+        log.warning("%s failed on a picture of its own size: %s", name, error)
+        raise InvalidRequest(
+            f"images[{position}]: {name!r} leaves the size of its pictures free and fails on "
+            f"{size.height} x {size.width} pixels (height x width); sizes that it takes can be "
+            f"fixed in config.pbtxt, as in {fixing(input_.model, input_.spec)}"
+        ) from error
 
 
 def _timings(decode_ns: int, replies: Sequence[Reply]) -> pb.Timings:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from crossrun.v1 import providers_pb2 as pb
 from crossrun.v1.providers_pb2_grpc import ProvidersServicer
-from crossrun_server import inventory
+from crossrun_server import evidence, inventory, proof
+from crossrun_server.evidence import Evidence
 from crossrun_server.inventory import Found, Origin
 from crossrun_server.model import Model
 from crossrun_server.providers import short
@@ -16,6 +17,12 @@ ORIGINS: dict[Origin, pb.Origin] = {
     "build": pb.ORIGIN_BUILD,
     "plugin": pb.ORIGIN_PLUGIN,
     "none": pb.ORIGIN_UNSPECIFIED,
+}
+REFERENCES: dict[str, pb.Reference] = {
+    evidence.NOTHING: pb.REFERENCE_UNSPECIFIED,
+    proof.PHOTOGRAPHS: pb.REFERENCE_PHOTOGRAPHS,
+    proof.DRAWN: pb.REFERENCE_DRAWN,
+    evidence.RANDOM: pb.REFERENCE_CPU,
 }
 
 
@@ -68,4 +75,17 @@ def _placements(models: Iterable[Model]) -> Iterable[pb.Placement]:
                     for name, count in assignment.nodes.items()
                 ],
                 skipped=assignment.skipped,
+                proof=_proof(assignment.evidence),
             )
+
+
+def _proof(found: Evidence) -> pb.Proof:
+    return pb.Proof(
+        reference=REFERENCES[found.origin],
+        largest_difference=found.difference,
+        agreement=found.agreement,
+        tolerance=found.allowed,
+        precision=found.precision,
+        asked_precision=found.asked,
+        description=str(found),
+    )

@@ -4,7 +4,8 @@ import numpy as np
 
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionServicer
-from crossrun_server import classifier
+from crossrun_server import classifier, probabilities
+from crossrun_server.classifier import Classifier
 from crossrun_server.model import Model
 from crossrun_server.repository import Repository
 from crossrun_server.services import detecting
@@ -47,20 +48,22 @@ async def _classify(
     return pb.ClassifyResponse(
         model=model.name,
         version=model.version,
-        results=_results(model, how.output, answer, request),
+        results=_results(model, how, answer, request),
         timings=answer.timings,
     )
 
 
 def _results(
-    model: Model, output: str, answer: Answer, request: pb.ClassifyRequest
+    model: Model, how: Classifier, answer: Answer, request: pb.ClassifyRequest
 ) -> list[pb.Classification]:
-    scores = np.concatenate([reply.outputs[output] for reply in answer.replies])
+    raw = np.array([seen.outputs[how.output][seen.row] for seen in answer.seen])
+    scores = probabilities.probabilities(raw, how.head)
     top_k = request.top_k or DEFAULT_TOP_K
+    labels = model.names(how.output, scores.shape[1:])
     return [
         pb.Classification(
             classes=[
-                pb.Class(index=i, label=model.label(output, i), score=row[i])
+                pb.Class(index=i, label=labels[i] if labels else str(i), score=row[i])
                 for i in classifier.best(row, top_k, request.min_score)
             ]
         )

@@ -1,0 +1,109 @@
+"""Is it the right range? The original's answers to the same pictures, scaled in other usual ways.
+
+Equality of the export and its original cannot show it, for both are given the same numbers.
+"""
+
+from dataclasses import dataclass, replace
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossrun_export import verify
+from crossrun_export.errors import ExportError
+from crossrun_export.pictures import Pictures
+from crossrun_export.runtime import Scores
+from crossrun_export.scaling import CHOICES, Preprocessing, Scaling
+from crossrun_export.sources import Source
+
+LABELLED, UNLABELLED = 128, 32  # pictures at most; without labels they can only be told of
+# So rarely would a range that is no better be right on so many more pictures by chance.
+SURE = 1e-3
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How the original answers to pictures scaled in several ways."""
+
+    pictures: int
+    top1: bool  # whether shares are of right answers, or mean largest probabilities
+    shares: dict[str, float]  # by the scaling's name, 0 to 1, the exported one's first
+
+    def __str__(self) -> str:
+        """In one line."""
+        (own, share), *others = self.shares.items()
+        told = ", ".join(f"{other:.2%} with {name}" for name, other in others)
+        what = "top-1" if self.top1 else "mean confidence"
+        return f"{what} on {self.pictures} pictures: {share:.2%} with pixels {own}; {told}"
+
+
+def compare(source: Source, pictures: Pictures) -> Seen | None:
+    """Ask the original about pictures scaled as the export does, and in the other usual ways.
+
+    Returns:
+        What it answers; None if there are neither labels nor probabilities to judge by.
+
+    Raises:
+        ExportError: with labels, another way is clearly better: a sign test on the pictures that
+            only one of the two answers right.
+    """
+    labels = pictures.labels
+    chosen = _chosen(len(pictures.names), UNLABELLED if labels is None else LABELLED)
+    pixels = pictures.stretched[chosen]
+    scores = {way.name: _scores(source, way, pixels) for way in _ways(source)}
+    if labels is None:
+        return _confidence(scores)
+    right = {name: _decided(found) == labels[chosen] for name, found in scores.items()}
+    _check(right)
+    return Seen(len(chosen), True, {name: float(each.mean()) for name, each in right.items()})
+
+
+def _chosen(count: int, most: int) -> NDArray[np.int64]:
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
+def _ways(source: Source) -> list[Scaling]:
+    """The source's own, and all that differ from it."""
+    own = source.preprocessing.scaling
+    return [own, *(way for way in CHOICES.values() if replace(way, name=own.name) != own)]
+
+
+def _scores(source: Source, way: Scaling, pixels: NDArray[np.uint8]) -> Scores:
+    return verify.keras_scores(replace(source, preprocessing=Preprocessing(way, "")), pixels)
+
+
+def _decided(scores: Scores) -> NDArray[np.int64]:
+    """The class of each picture; one score alone is a probability of the second of two."""
+    if scores.shape[1] == 1:
+        return (scores[:, 0] > 0.5).astype(np.int64)
+    return verify.best(scores, 1)[:, 0]
+
+
+def _check(right: dict[str, NDArray[np.bool_]]) -> None:
+    """Raise if another way than the first is clearly better."""
+    (own, ours), *others = right.items()
+    name, theirs = max(others, key=lambda other: int(other[1].sum()))
+    if _chance(int((theirs & ~ours).sum()), int((ours & ~theirs).sum())) < SURE:
+        raise ExportError(
+            f"with pixels {own} {ours.mean():.2%} of {len(ours)} pictures are classified right, "
+            f"with pixels {name} {theirs.mean():.2%}: say what the model takes, --pixels {name}"
+        )
+
+
+def _chance(gained: int, lost: int) -> float:
+    """How likely so many gains or more are if gains and losses are alike."""
+    count = gained + lost
+    return sum(comb(count, k) for k in range(gained, count + 1)) / 2.0**count
+
+
+def _confidence(scores: dict[str, Scores]) -> Seen | None:
+    every = np.stack(list(scores.values()))
+    if not (every.min() >= 0 and every.max() <= 1 + 1e-3):  # so that NaN is none either
+        return None
+    shares = {name: _mean_confidence(found) for name, found in scores.items()}
+    return Seen(every.shape[1], False, shares)
+
+
+def _mean_confidence(scores: Scores) -> float:
+    one = scores.shape[1] == 1
+    return float((np.maximum(scores, 1 - scores) if one else scores).max(axis=1).mean())

@@ -1,0 +1,32 @@
+"""Server reflection: clients such as grpcurl ask a server what it serves, and need no .proto."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+File = Any  # a FileDescriptor, for which the type stubs of protobuf and of gRPC have two names
+
+
+def enable(files: Iterable[File], server: grpc.aio.Server) -> None:
+    """Let the server describe the services of these files, and reflection itself."""
+    described = [*files, reflection_pb2.DESCRIPTOR]
+    # The stubs do not all share a pool: what clients may ask for is brought together in another.
+    pool = DescriptorPool()
+    for file in described:
+        _add(file, pool)
+    reflection.enable_server_reflection(services(described), server, pool)
+
+
+def services(files: Iterable[File]) -> list[str]:
+    """Name the services that the files define."""
+    return [service.full_name for file in files for service in file.services_by_name.values()]
+
+
+def _add(file: File, pool: DescriptorPool) -> None:
+    """Add a file after those that it imports; to add one again changes nothing."""
+    for imported in file.dependencies:
+        _add(imported, pool)
+    pool.AddSerializedFile(file.serialized_pb)
