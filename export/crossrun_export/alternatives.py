@@ -9,8 +9,9 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from crossrun_export import verify
+from crossrun_export import heads, verify
 from crossrun_export.errors import ExportError
+from crossrun_export.options import HeadKind
 from crossrun_export.pictures import Pictures
 from crossrun_export.runtime import Scores
 from crossrun_export.scaling import CHOICES, Preprocessing, Scaling
@@ -37,7 +38,7 @@ class Seen:
         return f"{what} on {self.pictures} pictures: {share:.2%} with pixels {own}; {told}"
 
 
-def compare(source: Source, pictures: Pictures) -> Seen | None:
+def compare(source: Source, pictures: Pictures, kind: HeadKind = "softmax") -> Seen | None:
     """Ask the original about pictures scaled as the export does, and in the other usual ways.
 
     Returns:
@@ -53,7 +54,8 @@ def compare(source: Source, pictures: Pictures) -> Seen | None:
     scores = {way.name: _scores(source, way, pixels) for way in _ways(source)}
     if labels is None:
         return _confidence(scores)
-    right = {name: _decided(found) == labels[chosen] for name, found in scores.items()}
+    classes = {name: verify.best(heads.ranked(s, kind), 1)[:, 0] for name, s in scores.items()}
+    right = {name: found == labels[chosen] for name, found in classes.items()}
     _check(right)
     return Seen(len(chosen), True, {name: float(each.mean()) for name, each in right.items()})
 
@@ -70,13 +72,6 @@ def _ways(source: Source) -> list[Scaling]:
 
 def _scores(source: Source, way: Scaling, pixels: NDArray[np.uint8]) -> Scores:
     return verify.keras_scores(replace(source, preprocessing=Preprocessing(way, "")), pixels)
-
-
-def _decided(scores: Scores) -> NDArray[np.int64]:
-    """The class of each picture; one score alone is a probability of the second of two."""
-    if scores.shape[1] == 1:
-        return (scores[:, 0] > 0.5).astype(np.int64)
-    return verify.best(scores, 1)[:, 0]
 
 
 def _check(right: dict[str, NDArray[np.bool_]]) -> None:
