@@ -89,7 +89,7 @@ def probe(run: Run, asked: Asked) -> Finding:
     shown = set(asked.numbers).union(*(one.shown for one in told))
     if silent := [spec.name for spec in asked.outputs if spec.name not in shown]:
         return Finding(UNKNOWN, f"output {silent[0]!r} is nothing or zeros for all made-up rows")
-    return Finding(PROVEN, f"{counted.runs} runs of made-up rows")
+    return Finding(PROVEN, f"proven by {counted.runs} runs of made-up rows")
 
 
 class _Told(NamedTuple):
