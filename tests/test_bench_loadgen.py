@@ -180,7 +180,7 @@ def test_accuracy_needs_labels(colours: Path, tmp_path: Path, run: Command) -> N
         *("--images", tmp_path, "--accuracy"),
     )
     assert done.returncode == 1
-    assert "no top-1 without labels: pictures outside a class folder" in done.stderr
+    assert "no top-1 without labels: no folder is a label" in done.stderr
 
 
 def test_a_missing_package_names_the_extra(colours: Path, tmp_path: Path, run: Command) -> None:

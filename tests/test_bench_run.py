@@ -286,7 +286,7 @@ def test_classify_without_a_server_is_told(pictures: Path, monkeypatch: pytest.M
 def test_folders_name_classes_by_label_or_wordnet_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Labels, and ids of Keras's class index where there is one; one stranger makes all unknown."""
+    """Labels, and ids of Keras's class index where there is one, of the folder right above."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
     index = {"0": ["n01", "tench"], "1": ["n02", "crane"], "2": ["n03", "crane"]}
@@ -296,6 +296,7 @@ def test_folders_name_classes_by_label_or_wordnet_id(
     def classes(*folders: str) -> tuple[int, ...] | None:
         return labelled(Path("d"), [Path("d") / f / "x.png" for f in folders], labels)[0]
 
-    assert classes("n03", "n01", "Tench") == (2, 0, 0)
-    assert classes("n01", "crane") is None
-    assert labelled(Path("d"), [Path("d/x.png")], labels)[1] is not None
+    assert classes("n03", "n01", "Tench", "val/n02") == (2, 0, 0, 1)
+    assert classes("holiday", "any/more", ".") is None
+    with pytest.raises(BenchError, match=r"d/crane: .* classes, 1, 2; name it by .* n02 or n03"):
+        classes("n01", "crane")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossrun_bench import distribution
+from crossrun_bench import distribution, heads
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
 from crossrun_bench.errors import BenchError
@@ -91,7 +91,7 @@ class System:
 
     def __init__(self, task: Task, loadgen: Any) -> None:
         callers, self._size = _SERVED if TARGETS[task.target].served else _IN_PROCESS
-        self._runner = runner_for(task)
+        self._runner, self._model = runner_for(task), task.model
         self._stored = np.load(task.pictures.pixels, mmap_mode="r")
         self._loaded: dict[int, NDArray[np.uint8]] = {}
         self._pool = ThreadPoolExecutor(callers)
@@ -159,7 +159,10 @@ class System:
         """The first class of each picture."""
         pictures = [self._loaded[i] for i in indices]
         pixels = np.concatenate(pictures) if len(pictures) > 1 else pictures[0]
-        found: NDArray[np.int64] = self._runner.run(Batch(pixels, ())).argmax(axis=1)
+        scores = self._runner.run(Batch(pixels, ()))
+        if not np.isfinite(scores).all():
+            raise BenchError("the model's scores are no numbers")
+        found: NDArray[np.int64] = heads.probabilities(self._model, scores).argmax(axis=1)
         return found
 
 
