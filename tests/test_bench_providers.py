@@ -335,6 +335,7 @@ def test_a_server_of_another_precision_is_an_error(
     """Its config.pbtxt may ask for bf16; that would not be what the row says."""
     shutil.copytree(pictured, tmp_path / "models")
     config = "max_batch_size: 4 parameters { key: 'providers' value { string_value: 'openvino' } }"
+    config += "parameters { key: 'proof_tolerance' value { string_value: '1000' } }"
     config += f"parameters {{ key: 'openvino.load_config' value {{ string_value: '{BF16}' }} }}"
     (tmp_path / "models" / "conv" / "config.pbtxt").write_text(config)
     options = ["--model", "conv", "--providers", "openvino", "--targets", "grpc-raw"]
