@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from crossrun_bench.results.accuracy import agree
 from crossrun_bench.stats import Ratio, paired_ratio, percentiles
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from crossrun_bench.results.accuracy import Comparison, TargetAnswers
     from crossrun_bench.results.latency import LatencyResult, TargetLatency, Turn
     from crossrun_bench.results.precision import MeasuredModel, Precisions
+    from crossrun_bench.results.proof import Checked
 
 OUTLIER = 3.0  # times the median
 BASELINES = ("tf-function", "keras-predict")
@@ -36,6 +39,7 @@ class LatencyRow:
     faster_than: dict[str, Ratio]  # baseline's time / own time, by baseline
     provider: Provider | None  # where providers are compared
     faster_than_first: Ratio | None  # on another provider than the target's first
+    proof: Checked | None = None  # how far its answers are from the original's
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ def _latency_row(
         faster_than=ratios,
         provider=target.provider,
         faster_than_first=None if target is first else _ratio(first.turns, target.turns, batch),
+        proof=target.proof,
     )
 
 
@@ -145,7 +150,7 @@ def _accuracy_row(target: TargetAnswers, result: Comparison) -> AccuracyRow:
         agreement=agreeing / count,
         agreeing=agreeing,
         pictures=count,
-        max_difference=max(answer.difference for answer in target.answers),
+        max_difference=float(np.max([answer.difference for answer in target.answers])),
         divergence=_divergence(target),
     )
 

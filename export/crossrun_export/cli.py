@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from crossrun_export import scaling
+from crossrun_export import distribution, scaling
 from crossrun_export.console import console, say
 from crossrun_export.detector import cli as detector
 from crossrun_export.errors import ExportError
@@ -301,7 +301,5 @@ def main() -> None:
     except (ExportError, OSError) as error:
         raise SystemExit(f"crossrun-export: {error}") from error
     except ModuleNotFoundError as error:
-        raise SystemExit(
-            f"crossrun-export: needs {error.name}, which is not installed: "
-            "pip install 'crossrun[cpu,export]'"
-        ) from error
+        told = distribution.missing(error.name, "cpu,export")
+        raise SystemExit(f"crossrun-export: {told}") from error

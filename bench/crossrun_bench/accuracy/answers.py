@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from crossrun_bench import heads
 from crossrun_bench.accuracy.fitting import fitted
 from crossrun_bench.accuracy.partial import Chunk, Said
+from crossrun_bench.errors import BenchError
 from crossrun_bench.prepare import decoded
 from crossrun_bench.results.accuracy import Answer
 from crossrun_bench.rounds import Child, started
@@ -85,9 +86,14 @@ def ask(
 
 
 def compared(
-    children: Sequence[Child], scores: Sequence[NDArray[np.float32]], _: Sequence[Path]
+    children: Sequence[Child], scores: Sequence[NDArray[np.float32]], files: Sequence[Path]
 ) -> Chunk[Answer]:
-    """Of scores [pictures, …] the answers, compared with the first's."""
+    """Of scores [pictures, …] the answers, compared with the first's.
+
+    BenchError where one is no number.
+    """
+    for child, said in zip(children, scores, strict=True):
+        check_numbers(child, said, files)
     tasks = [child.task for child in children]
     found = [_probabilities(*pair) for pair in zip(tasks, scores, strict=True)]
     return [_answers(said, found[0], tasks[0].model) for said in found]
@@ -96,6 +102,14 @@ def compared(
 def _probabilities(task: Task, scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of all classes; a server that is asked with encoded pictures answers with these."""
     return scores if task.target == ENCODED else heads.probabilities(task.model, scores)
+
+
+def check_numbers(child: Child, said: NDArray[Any], files: Sequence[Path]) -> None:
+    """BenchError where an answer [pictures, …] is no number: it compares as equal to nothing."""
+    wrong = ~np.isfinite(said).all(axis=tuple(range(1, said.ndim)))
+    if wrong.any():
+        task, first = child.task, files[int(wrong.argmax())]
+        raise BenchError(f"{task.model.name} on {label(task.target)}: no number for {first}")
 
 
 def _finish(child: Child, step: Step) -> None:

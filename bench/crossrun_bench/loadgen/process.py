@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossrun_bench import heads
+from crossrun_bench import distribution, heads
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
 from crossrun_bench.errors import BenchError
@@ -67,9 +67,7 @@ def _package() -> Any:
     try:
         import mlperf_loadgen  # noqa: PLC0415 - an extra of its own
     except ModuleNotFoundError as error:
-        raise BenchError(
-            "needs mlperf_loadgen, which is not installed: pip install 'crossrun[loadgen]'"
-        ) from error
+        raise BenchError(distribution.missing("mlperf_loadgen", "loadgen")) from error
     return mlperf_loadgen
 
 
@@ -162,6 +160,8 @@ class System:
         pictures = [self._loaded[i] for i in indices]
         pixels = np.concatenate(pictures) if len(pictures) > 1 else pictures[0]
         scores = self._runner.run(Batch(pixels, ()))
+        if not np.isfinite(scores).all():
+            raise BenchError("the model's scores are no numbers")
         found: NDArray[np.int64] = heads.probabilities(self._model, scores).argmax(axis=1)
         return found
 

@@ -44,15 +44,28 @@ def answered(call: Callable[..., Any], request: object) -> Any:
         raise BenchError(f"{error.code().name}: {error.details()}") from error
 
 
+def placements(address: str, model: str) -> Sequence[providers_pb2.Placement]:
+    """What the sessions of a model run on in a server of ours, and how they were proven."""
+    with channel(address) as to_server:
+        return _placements(to_server, model)
+
+
+def _placements(to_server: grpc.Channel, model: str) -> Sequence[providers_pb2.Placement]:
+    request = providers_pb2.ListPlacementsRequest(model=model)
+    found: Sequence[providers_pb2.Placement] = answered(
+        ProvidersStub(to_server).ListPlacements, request
+    ).placements
+    return found
+
+
 def opened(task: Task) -> grpc.Channel:
     """A channel to the task's server; BenchError where that computes the model otherwise.
 
     It may be on another provider or in another precision: what config.pbtxt names comes first.
     """
     to_server = channel(task.address or "")
-    request = providers_pb2.ListPlacementsRequest(model=task.model.name)
-    placements = answered(ProvidersStub(to_server).ListPlacements, request).placements
-    running = {count.provider: count for placement in placements for count in placement.running}
+    found = _placements(to_server, task.model.name)
+    running = {count.provider: count for placement in found for count in placement.running}
     if running and task.provider.name not in running:
         told = ", ".join(sorted(running))
         raise BenchError(f"expected the server to run it on {task.provider}, it runs on {told}")
