@@ -109,7 +109,10 @@ def test_precisions_are_measured_where_the_provider_is(
     ("options", "said"),
     [
         (["--providers", "abacus"], "no execution provider 'abacus' here, but azure, cpu: name"),
-        (["--providers", "cuda"], "pip install 'crossrun[gpu]' by --environment cuda=DIR"),
+        (
+            ["--providers", "cuda"],
+            "with the extra [gpu] of crossrun-inference by --env",
+        ),
         (["--providers", "cpu@gone"], "no Python environment 'gone' in "),
         (["--providers", "cpu", "--environment", "cpu=/none"], "environment 'cpu' in /none: exp"),
         (["--environment", "cpu"], "--environment 'cpu': expected NAME=DIR"),
@@ -196,7 +199,7 @@ def test_a_python_without_crossrun_is_named(tmp_path: Path) -> None:
     python.parent.mkdir()
     python.write_text("#!/bin/sh\necho 'No module named crossrun_bench' >&2\nexit 1\n")
     python.chmod(0o755)
-    with pytest.raises(BenchError, match=r"expected crossrun and a build .* No module named cross"):
+    with pytest.raises(BenchError, match=r"expected crossrun-inf.* No module named cross"):
         backend(asked("cpu", []), {"cpu": tmp_path})
 
 
@@ -332,6 +335,7 @@ def test_a_server_of_another_precision_is_an_error(
     """Its config.pbtxt may ask for bf16; that would not be what the row says."""
     shutil.copytree(pictured, tmp_path / "models")
     config = "max_batch_size: 4 parameters { key: 'providers' value { string_value: 'openvino' } }"
+    config += "parameters { key: 'proof_tolerance' value { string_value: '1000' } }"
     config += f"parameters {{ key: 'openvino.load_config' value {{ string_value: '{BF16}' }} }}"
     (tmp_path / "models" / "conv" / "config.pbtxt").write_text(config)
     options = ["--model", "conv", "--providers", "openvino", "--targets", "grpc-raw"]

@@ -53,6 +53,7 @@ class Model:
     calibrated_on: tuple[str, ...]  # SHA-256 of picture files, its first 16 digits
     detector: Detector | None = None  # None for a classifier
     color: str = "RGB"  # or BGR
+    head: str = "softmax"  # what a classifier's scores are; see `heads`
 
 
 def as_input(model: Model, pixels: NDArray[np.uint8]) -> NDArray[Any]:

@@ -9,8 +9,9 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from crossrun_export import verify
+from crossrun_export import heads, pictures, verify
 from crossrun_export.errors import ExportError
+from crossrun_export.options import HeadKind
 from crossrun_export.pictures import Pictures
 from crossrun_export.runtime import Scores
 from crossrun_export.scaling import CHOICES, Preprocessing, Scaling
@@ -37,8 +38,13 @@ class Seen:
         return f"{what} on {self.pictures} pictures: {share:.2%} with pixels {own}; {told}"
 
 
-def compare(source: Source, pictures: Pictures) -> Seen | None:
+def compare(source: Source, measured: Pictures, kind: HeadKind = "softmax") -> Seen | None:
     """Ask the original about pictures scaled as the export does, and in the other usual ways.
+
+    Args:
+        source: the original.
+        measured: some of these are taken; where they are drawn and have labels, more are drawn.
+        kind: what its scores are.
 
     Returns:
         What it answers; None if there are neither labels nor probabilities to judge by.
@@ -47,19 +53,27 @@ def compare(source: Source, pictures: Pictures) -> Seen | None:
         ExportError: with labels, another way is clearly better: a sign test on the pictures that
             only one of the two answers right.
     """
-    labels = pictures.labels
-    chosen = _chosen(len(pictures.names), UNLABELLED if labels is None else LABELLED)
-    pixels = pictures.stretched[chosen]
+    pixels, labels = _chosen(source, measured)
     scores = {way.name: _scores(source, way, pixels) for way in _ways(source)}
     if labels is None:
         return _confidence(scores)
-    right = {name: _decided(found) == labels[chosen] for name, found in scores.items()}
+    classes = {name: verify.best(heads.ranked(s, kind), 1)[:, 0] for name, s in scores.items()}
+    right = {name: found == labels for name, found in classes.items()}
     _check(right)
-    return Seen(len(chosen), True, {name: float(each.mean()) for name, each in right.items()})
+    return Seen(len(labels), True, {name: float(each.mean()) for name, each in right.items()})
 
 
-def _chosen(count: int, most: int) -> NDArray[np.int64]:
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+def _chosen(
+    source: Source, measured: Pictures
+) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    """Pictures from all over those that are measured on, and their labels."""
+    labels, is_drawn = measured.labels, not measured.hashes
+    if labels is not None and is_drawn and len(labels) < LABELLED:
+        more = pictures.drawn(source, pictures.MEASURING_SEED, LABELLED)
+        return more.stretched, more.labels
+    count, most = len(measured.names), UNLABELLED if labels is None else LABELLED
+    chosen = np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+    return measured.stretched[chosen], None if labels is None else labels[chosen]
 
 
 def _ways(source: Source) -> list[Scaling]:
@@ -70,13 +84,6 @@ def _ways(source: Source) -> list[Scaling]:
 
 def _scores(source: Source, way: Scaling, pixels: NDArray[np.uint8]) -> Scores:
     return verify.keras_scores(replace(source, preprocessing=Preprocessing(way, "")), pixels)
-
-
-def _decided(scores: Scores) -> NDArray[np.int64]:
-    """The class of each picture; one score alone is a probability of the second of two."""
-    if scores.shape[1] == 1:
-        return (scores[:, 0] > 0.5).astype(np.int64)
-    return verify.best(scores, 1)[:, 0]
 
 
 def _check(right: dict[str, NDArray[np.bool_]]) -> None:

@@ -53,12 +53,14 @@ def _row(name: str, function: Any, options: dict[str, bool]) -> str:
     try:
         preprocessing = assume(model, None)
     except ExportError as error:
-        return f"| {first} | refused | {str(error).split(';')[0]} | | |"
+        reason = str(error).split(";")[0].removeprefix(model.name)
+        return f"| {first} | refused | it{reason} | | |"
+    found = f"{preprocessing.scaling.name} | {preprocessing.because}"
+    if options:  # `preprocess_input` is not for it, and but for its first layers it is the same
+        return f"| {first} | {found} | | |"
     source = Source(model, (), "random", "", preprocessing)
     _tell_apart(source)
-    same = _as_keras(source, function) if not options else ""
-    found = f"{preprocessing.scaling.name} | {preprocessing.because}"
-    return f"| {first} | {found} | {same} | {_exported(source)} |"
+    return f"| {first} | {found} | {_as_keras(source, function)} | {_exported(source)} |"
 
 
 def _tell_apart(source: Source) -> None:
@@ -86,7 +88,7 @@ def _exported(source: Source) -> str:
         try:
             (one,) = export(source, options)
         except ExportError as error:
-            return f"refused: {error}"
+            return f"refused: {' '.join(str(error).split())}"
     return f"equal, {one.made.cost.max_abs_diff:.0e}"
 
 

@@ -146,11 +146,11 @@ def _shaped(name: str, got: Array, expected: Array) -> Array:
 def _same(expected: Array, got: Array, proof: Proof) -> int:
     """How many rows have one of the original's best classes, ties within the tolerance aside.
 
-    Of a single number a row, how many lie on the same side of one half.
+    Of a single number a row, how many lie on the same side of the one that decides.
     """
-    tie = proof.max_diff[proof.classes]
+    tie, least = proof.max_diff[proof.classes], proof.decides
     if expected.shape[1] == 1:
-        same = ((expected > 0.5) == (got > 0.5)) | (np.abs(expected - 0.5) <= tie)
+        same = ((expected > least) == (got > least)) | (np.abs(expected - least) <= tie)
         return int(same.sum())
     chosen = np.take_along_axis(expected, got.argmax(axis=1)[:, None], axis=1)[:, 0]
     return int((chosen >= expected.max(axis=1) - tie).sum())

@@ -21,6 +21,7 @@ from crossrun_bench.cli.options import (
     Remote,
     RequireQuiet,
     Rounds,
+    SkipUnknown,
     Targets,
 )
 from crossrun_bench.cli.output import finish
@@ -93,6 +94,7 @@ def accuracy(
     models: Models,
     name: Name,
     images: Annotated[str, Images],
+    skip_unknown_folders: SkipUnknown = False,
     targets: Targets = COMPARED,
     server: Remote = None,
     output: Output = None,
@@ -109,7 +111,7 @@ def accuracy(
     wanted = chosen([REFERENCE, *chosen(parsing.words(targets), server)], server)
     if wanted == (REFERENCE,):
         raise BenchError(f"--targets '{targets}': expected some to compare with {REFERENCE}")
-    plan = Plan(Asked(models, name, wanted, server), images, output)
+    plan = Plan(Asked(models, name, wanted, server), images, output, skip_unknown_folders)
     finish(partial(measure, plan), output, as_json)
     if output:
         unfinished.remove(output)
@@ -119,6 +121,7 @@ def accuracy(
 def precision(
     models: Models,
     images: Annotated[str | None, Images] = None,
+    skip_unknown_folders: SkipUnknown = False,
     names: Annotated[str, typer.Option("--model", help="Some models; all by default.")] = "",
     rounds: Rounds = None,
     provider: Annotated[str, typer.Option(help="Execution provider, such as openvino.")] = "cpu",
@@ -136,7 +139,12 @@ def precision(
 
     (backend,) = parsing.backends([[provider, *(provider_option or [])]], environment)
     plan = Plan(
-        models, tuple(dict.fromkeys(parsing.words(names))), images, backend, Pace.of(rounds)
+        models,
+        tuple(dict.fromkeys(parsing.words(names))),
+        images,
+        backend,
+        Pace.of(rounds),
+        skip_unknown_folders,
     )
     finish(partial(measure, plan), output, as_json, require_quiet)
 
@@ -250,6 +258,7 @@ def loadgen(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long a run lasts at least.")] = 10.0,
     images: Annotated[str | None, Images] = None,
+    skip_unknown_folders: SkipUnknown = False,
     accuracy: Annotated[bool, typer.Option("--accuracy", help="Find top-1, too.")] = False,
     output: Output = None,
     require_quiet: RequireQuiet = False,
@@ -260,5 +269,16 @@ def loadgen(
     from crossrun_bench.loadgen.rules import chosen as scenarios
 
     wanted = scenarios(parsing.words(scenario))
-    plan = Plan(models, name, wanted, target, target_qps, seconds, images, accuracy, logs)
+    plan = Plan(
+        models,
+        name,
+        wanted,
+        target,
+        target_qps,
+        seconds,
+        images,
+        accuracy,
+        logs,
+        skip_unknown_folders,
+    )
     finish(partial(measure, plan), output, as_json, require_quiet)

@@ -13,6 +13,7 @@ from crossrun.v1 import providers_pb2
 from crossrun.v1 import vision_pb2 as vision
 from crossrun.v1.providers_pb2_grpc import ProvidersStub
 from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_bench import heads
 from crossrun_bench.errors import BenchError
 from crossrun_bench.model import as_input
 
@@ -149,13 +150,14 @@ class EncodedPictures:
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
-        self._top_k = task.model.classes if task.every_class else 0  # the server's own, five
+        self._classes = heads.classes(task.model)
+        self._top_k = self._classes if task.every_class else 0  # the server's own, five
         self._stub = VisionStub(opened(task))
 
     def run(self, batch: Batch) -> Probabilities:
         """Encoded bytes out, the best classes back, or all of them; 0 for those not told."""
         results = classify(self._stub, self._model.name, batch.encoded, self._top_k)
-        return scores(results, self._model.classes)
+        return scores(results, self._classes)
 
 
 def scores(results: Sequence[vision.Classification], classes: int) -> Probabilities:
