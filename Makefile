@@ -14,6 +14,18 @@ ifneq ($(INDEX),)
 export UV_DEFAULT_INDEX ?= $(INDEX)
 endif
 
+# The Pythons that have TensorFlow and all that the tests need; uv finds one, and downloads none.
+PYTHONS := >=3.11,<3.14
+export UV_PYTHON_PREFERENCE := system
+export UV_PYTHON_DOWNLOADS := never
+define venv
+@$(UV) python find --system '$(PYTHONS)' >/dev/null 2>&1 || { echo >&2 "needs Python 3.11, 3.12 or 3.13\
+ for the export and the tests, found $$(python3 --version 2>&1): put one on the PATH, or let\
+ '$(UV) python install 3.13' bring one; for the server alone: python3 -m pip install '.[cpu]'";\
+ exit 1; }
+$(UV) venv --quiet --clear --python '$(PYTHONS)'
+endef
+
 # Other builds of onnxruntime, each in an environment of its own, for tests and crossrun-bench.
 BUILDS := openvino plugin
 
@@ -26,13 +38,13 @@ environments: setup $(BUILDS:%=.venv-%/ready)
 	.uv/bin/pip install --quiet --disable-pip-version-check uv
 
 .venv/ready: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
-	$(UV) venv --quiet --clear --no-managed-python --python python3 .venv
+	$(venv) .venv
 	$(UV) pip sync --quiet --require-hashes requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv-%/ready: tests/environments/%.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
-	$(UV) venv --quiet --clear --no-managed-python --python python3 .venv-$*
+	$(venv) .venv-$*
 	$(UV) pip sync --quiet --require-hashes --python .venv-$*/bin/python $<
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv-$*/bin/python --editable .
 	touch $@
@@ -42,7 +54,7 @@ PEERS := mlserver kserve litserve rayserve triton
 peers: $(PEERS:%=build/peers/%/ready)
 
 build/peers/%/ready: bench/peers/%.txt | $(filter .uv/bin/uv,$(UV))
-	$(UV) venv --quiet --clear --no-managed-python --python python3 build/peers/$*
+	$(venv) build/peers/$*
 	$(UV) pip install --quiet --python build/peers/$*/bin/python --requirement $<
 	touch $@
 

@@ -48,6 +48,7 @@ output [
   { name: "probabilities" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" },
   { name: "detection_classes" data_type: TYPE_INT64 dims: [3] label_filename: "labels.txt" }
 ]
+parameters { key: "scores" value { string_value: "sigmoid" } }
 """
 
 

@@ -1,7 +1,7 @@
 """Keras classifiers of random weights, and what the export is told of them."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,15 @@ def small() -> sources.Source:
     """A MobileNet of four classes."""
     keras.utils.set_random_seed(4)
     return with_labels(sources.mobilenet(0.25, 64, "random", None), 4)
+
+
+def headed(head: Callable[[Any], Any], *, sure: float = 3.0) -> Any:
+    """A small network on 16 x 16 pictures, 0 to 1, whose answers differ, with any head on it."""
+    keras.utils.set_random_seed(11)
+    image = keras.Input((16, 16, 3))
+    spread = keras.initializers.RandomNormal(stddev=sure)
+    features = keras.layers.Conv2D(12, 3, 2, activation="relu", kernel_initializer=spread)(image)
+    return keras.Model(image, head(keras.layers.GlobalAveragePooling2D()(features)))
 
 
 def pixels(name: str) -> Preprocessing:

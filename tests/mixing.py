@@ -71,6 +71,18 @@ def silent() -> onnx.ModelProto:
     return model(nodes, zero=np.float32(0), one=np.float32(1))
 
 
+def quiet() -> onnx.ModelProto:
+    """`x` → `y`, itself, and `z`, which is 0 up to 30000: a part that made-up rows do not reach."""
+    nodes = [
+        node("Identity", ["x"], ["y"]),
+        node("Sub", ["x", "most"], ["above"]),
+        node("Relu", ["above"], ["z"]),
+    ]
+    made = model(nodes, most=np.float32(30000))
+    made.graph.output.append(helper.make_tensor_value_info("z", Tp.FLOAT, X))
+    return made
+
+
 def choosy() -> onnx.ModelProto:
     """Which of twenty values each number is, from 12335 on; any other number fails."""
     nodes = [
@@ -192,6 +204,30 @@ def _numbered() -> onnx.ModelProto:
     return model(nodes, one=np.float32(1), axis=0, columns=[1])
 
 
+def _table() -> onnx.ModelProto:
+    """Boxes of each row, 640 pixels wide, of which the first column says which row it is."""
+    nodes = [
+        *ROWS,
+        node("Expand", ["one", "rows"], ["ones"]),
+        node("CumSum", ["ones", "axis"], ["numbers"]),
+        node("Unsqueeze", ["numbers", "columns"], ["column"]),
+        node("Mul", ["x", "pixels"], ["boxes"]),
+        node("Concat", ["column", "boxes"], ["detections"], axis=1),
+        node("Unsqueeze", ["detections", "columns"], ["y"]),
+    ]
+    sizes = {"one": np.float32(1), "axis": 0, "columns": [1], "pixels": np.float32(64000)}
+    return model(nodes, ["batch", 1, 5], **sizes)  # type: ignore[arg-type]
+
+
+def labels() -> onnx.ModelProto:
+    """Independent rows: which of four words each of them is."""
+    nodes = [
+        node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
+        node("Gather", ["words", "best"], ["y"]),
+    ]
+    return model(nodes, ["batch"], Tp.STRING, words=np.array(["a", "b", "c", "d"], np.object_))
+
+
 def _random(op: str) -> onnx.ModelProto:
     return model([node(op, ["x"], ["noise"]), node("Add", ["x", "noise"], ["y"])])
 
@@ -232,6 +268,7 @@ MIXING: dict[str, Callable[[], onnx.ModelProto]] = {
     "the first row for all": _first_row,
     "divided by the number of rows": _divided_by_rows,
     "the place in the run": _numbered,
+    "the number of its picture": _table,
     "the best row of all": lambda: model(
         [node("ArgMax", ["x"], ["y"], axis=0, keepdims=1)], element_type=Tp.INT64
     ),

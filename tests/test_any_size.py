@@ -10,8 +10,12 @@ import pytest
 from grpc import StatusCode
 from PIL import Image
 
+from crossrun.oip import grpc_service_pb2 as oip
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_bench.errors import BenchError
+from crossrun_bench.repository import read_model
 from crossrun_server import boxes, loader
 from crossrun_server.boxes import Size
 from crossrun_server.errors import LoadError
@@ -32,31 +36,42 @@ NARROWED = """
 max_batch_size: 0
 input [{ name: "image" data_type: TYPE_UINT8 dims: [1, 48, 64, 3] }]
 """
-SMALL = 'parameters { key: "detection.longest_side" value { string_value: "100" } }'
+SMALL = (
+    'max_batch_size: 4 parameters { key: "detection.longest_side" value { string_value: "100" } }'
+)
 SCALED = {"crossrun.preprocessing": '{"scale": 1.0, "offset": 0.0}'}
 SIZES = [(640, 480), (90, 300), (90, 300), (301, 97), (40, 40)]
 
 
 @pytest.fixture(scope="module")
-def stub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VisionStub]:
+def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
     root = tmp_path_factory.mktemp("any_size")
     fp32 = detectors.any_size(ONE, onnx.TensorProto.FLOAT)
     onnx.helper.set_model_props(fp32, SCALED)
-    models.write(root, "batched", detectors.any_size(), "max_batch_size: 4")
-    models.write(root, "one", detectors.any_size(ONE), LABELLED, labels=detectors.LABELS)
-    models.write(root, "fp32", fp32)
-    models.write(root, "frozen", detectors.frozen())
-    models.write(root, "narrowed", detectors.any_size(ONE), NARROWED)
-    models.write(root, "small", detectors.any_size(ONE), SMALL)
-    models.write(root, "low", detectors.any_size((1, 48, "width", 3)))
-    models.write(root, "strided", detectors.strided(), "max_batch_size: 4")
-    models.write(root, "colours", models.colours_of_any_size(), "max_batch_size: 4")
-    models.write(root, "first", models.colours_of_any_size((1, 3, "height", "width")))
+    for name, graph, config in (
+        ("batched", detectors.any_size(), "max_batch_size: 4"),
+        ("one", detectors.any_size(ONE), LABELLED),
+        ("fp32", fp32, ""),
+        ("narrowed", detectors.any_size(ONE), NARROWED),
+        ("small", detectors.any_size(), SMALL),
+        ("low", detectors.any_size((1, 48, "width", 3)), ""),
+        ("strided", detectors.strided(), "max_batch_size: 4"),
+        ("colours", models.colours_of_any_size(), "max_batch_size: 4"),
+        ("first", models.colours_of_any_size((1, 3, "height", "width")), ""),
+    ):
+        labels = detectors.LABELS if config == LABELLED else None
+        models.write(root, name, graph, f"{config}\n{models.ONE_AT_A_TIME}", labels=labels)
+    models.write(root, "frozen", detectors.frozen())  # without any config
     with (
         serving(root, root.parent / "any_size.log") as server,
         grpc.insecure_channel(server.address) as channel,
     ):
-        yield VisionStub(channel)
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def stub(channel: grpc.Channel) -> VisionStub:
+    return VisionStub(channel)
 
 
 @pytest.mark.parametrize("model", ["batched", "one", "fp32", "frozen"])
@@ -68,6 +83,22 @@ def test_a_detector_is_asked_at_the_size_of_the_picture(stub: VisionStub, model:
         assert [one.index for one in found.detections] == [0, 1, 2]
         for one, box in zip(found.detections, boxes_of(size), strict=True):
             assert corners(one) == pytest.approx(box, abs=1e-3)
+
+
+@pytest.mark.parametrize(("size", "runs"), [((50, 50), 1), ((100, 50), 2), ((100, 75), 4)])
+def test_large_pictures_share_no_run(
+    stub: VisionStub, channel: grpc.Channel, size: tuple[int, int], runs: int
+) -> None:
+    """Together they have no more pixels than one picture may have."""
+
+    def executions() -> int:
+        statistics = Stub(channel).ModelStatistics(oip.ModelStatisticsRequest(name="small"))
+        return int(statistics.model_stats[0].execution_count)
+
+    before = executions()
+    reply = detect(stub, *[encoded(scene(size))] * 4, model="small")
+    assert executions() - before == runs
+    assert len({str(found) for found in reply.results}) == 1
 
 
 def test_labels_and_options_are_as_ever(stub: VisionStub) -> None:
@@ -138,9 +169,11 @@ def test_a_classifier_of_any_size_says_how_it_is_fixed(stub: VisionStub, tmp_pat
     request = pb.ClassifyRequest(model="colours", images=[picture])
     code, details = refusal(lambda: stub.Classify(request))
     assert code == StatusCode.INVALID_ARGUMENT
-    told = re.fullmatch(r"'colours' leaves the height and the width .* as in (.*)", details)
+    told = re.fullmatch(r"'colours' leaves the size of its pictures free, .* as in (.*)", details)
     assert told
-    models.write(tmp_path / "fixed", "colours", models.colours_of_any_size(), told[1])
+    models.write(
+        tmp_path / "fixed", "colours", models.colours_of_any_size(), told[1] + models.ONE_AT_A_TIME
+    )
     with (
         serving(tmp_path / "fixed", tmp_path / "log") as server,
         grpc.insecure_channel(server.address) as channel,
@@ -166,9 +199,16 @@ def test_what_gives_no_detections_is_told_with_what_it_gives(stub: VisionStub) -
     assert details.endswith("it gives 'scores' FP32 [-1, 3]")
 
 
+def test_the_bench_measures_none_of_any_size(tmp_path: Path) -> None:
+    """What it cannot compare it refuses, with the shape."""
+    models.write(tmp_path, "colours", models.colours_of_any_size())
+    with pytest.raises(BenchError, match=r"one size, and it leaves \['batch', 'height', 'width'"):
+        read_model(tmp_path, "colours")
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "1e3", "²", ""])
 def test_a_longest_side_that_is_none_stops_the_load(value: str, tmp_path: Path) -> None:
     """The error names the parameter and what was expected."""
-    models.write(tmp_path, "small", detectors.any_size(ONE), SMALL.replace("100", value))
+    models.write(tmp_path, "small", detectors.any_size(), SMALL.replace("100", value))
     with pytest.raises(LoadError, match=r"longest_side' is .*, expected pixels, 1 or more"):
         loader.load(Source(tmp_path / "small"), ON_CPU)

@@ -95,6 +95,9 @@ def test_few_rounds_have_no_verdict() -> None:
         (on(flags=("avx2",)), "instructions"),
         (on(memory_bytes=2**50), "memory"),
         (on(governor="powersave"), "governor"),
+        (on(governor=None), "governor"),  # not known is not the same
+        (on(flags=None), "instructions"),
+        (on(container=None), "container"),
         (on(container="other"), "container"),
         (on(os="Debian, Linux 2.6.32"), "kernel"),
         (of(name="n"), "model"),
@@ -118,8 +121,6 @@ def test_what_is_not_alike_is_refused_by_name_unless_allowed(
     [
         on(versions={"onnxruntime": "99"}),
         on(commit="another"),
-        on(governor=None),  # not known is not different
-        on(flags=None),
         on(memory_bytes=int(MACHINE.memory_bytes * 0.97)),
         of(sha256="f" * 64),
         of(version="2"),
@@ -131,6 +132,12 @@ def test_what_comparing_is_for_may_differ(
     """Versions, commits and files of the model are no reason to refuse."""
     before = on(governor="performance", versions={"onnxruntime": "1"}, commit="one")(latency(1))
     assert compare(before, other(before), apart=APART, allow_unlike=False).unlike == []
+
+
+def test_what_neither_file_knows_is_no_difference() -> None:
+    """A virtual machine has no governor to tell of, and neither has the next."""
+    before, after = (on(governor=None)(latency(seed)) for seed in (1, 2))
+    assert compared(before, after).unlike == []
 
 
 def test_different_kinds_are_refused() -> None:

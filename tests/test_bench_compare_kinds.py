@@ -1,6 +1,7 @@
 """What is compared in each kind of result."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from crossrun_bench.results.throughput import (
     ServedTurn,
     ThroughputResult,
 )
-from tests.measured import INFO, MACHINE, accuracy, compared, load, precision, verdicts
+from tests.measured import INFO, MACHINE, accuracy, compared, latency, load, precision, verdicts
 
 
 def test_load_is_compared_by_number_of_clients() -> None:
@@ -138,3 +139,51 @@ def test_what_loadgen_called_invalid_is_a_warning() -> None:
     both = compared(loadgen(2_000_000), loadgen(1_000_000, valid=False))
     (changes, *_) = comparison.tables(both, {}, ("a", "b"))
     assert "B: LoadGen calls invalid: SingleStream." in changes.warnings
+
+
+def test_a_condition_on_what_one_file_lacks_is_not_held() -> None:
+    """A target, a setting, labels or answers in one file alone leave nothing to judge by."""
+    one = latency(1)
+    (target,) = one.targets
+    two = replace(one, targets=(target, replace(target, target="grpc-raw")))
+    eight = [replace(turn, batch=8) for turn in target.turns]
+    more = replace(one, targets=(replace(target, turns=(*target.turns, *eight)),))
+    for before, after, told in (
+        (two, one, "grpc-raw, batch 1: only A tells its p99"),
+        (one, two, "grpc-raw, batch 1: only B tells its p99"),
+        (more, one, "onnxruntime, batch 8: only A tells its p99"),
+    ):
+        with pytest.raises(BenchError, match=rf"^--fail-if 'p99 > \+5%': {told}$"):
+            compared(before, after).broken(condition("p99 > +5%"))
+    assert compared(two, one).broken(condition("onnxruntime: p99 > +5%")) == []
+
+
+def test_a_condition_on_answers_that_one_file_lacks_is_not_held() -> None:
+    """Of two models, one was not asked in the later file; of scenarios, one was not run."""
+    both = accuracy(0)
+    another = replace(both.targets[1], target="openvino")
+    before = replace(both, targets=(*both.targets, another))
+    with pytest.raises(BenchError, match="openvino, 100 pictures: only A tells its agreement"):
+        compared(before, both).broken(condition("agreement < -1 points"))
+    runs = loadgen(1).runs
+    without = replace(loadgen(1), runs=(replace(runs[0], classes=runs[1].classes), runs[1]))
+    with pytest.raises(BenchError, match="onnxruntime, SingleStream: only A tells its top1"):
+        compared(without, loadgen(1)).broken(condition("top1 < -1 points"))
+
+
+def test_a_condition_is_not_held_by_requests_that_failed() -> None:
+    """What failed is in no figure, and makes the others look fast."""
+    failing = compared(load(1), load(1, errors=3))
+    with pytest.raises(BenchError, match="crossrun: 15 requests of B failed, and are in no figure"):
+        failing.broken(condition("p99 > +5%"))
+    assert compared(load(1, errors=3), load(1)).broken(condition("p99 > +5%")) == []
+
+
+def test_a_change_that_is_no_number_holds_no_condition() -> None:
+    """A NaN is neither over a limit nor under it."""
+    both = compared(latency(1), latency(2))
+    for field in ("value", "low", "high"):
+        nan: dict[str, Any] = {field: np.nan}
+        broken = replace(both, changes=[replace(change, **nan) for change in both.changes])
+        with pytest.raises(BenchError, match="onnxruntime, batch 1: the change is no number"):
+            broken.broken(condition("p99 > +5%"))

@@ -186,3 +186,11 @@ def test_slow_requests_are_counted_and_kept() -> None:
     row = latency_rows(dataclasses.replace(result, targets=(slow,)))[0]
     assert (row.outliers, row.requests) == (8, 48)
     assert row.p99 == pytest.approx(400e6)
+
+
+def test_counters_that_never_move_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox shows zeros for its cores: that is no quiet machine, for nobody knows."""
+    monkeypatch.setattr(noise, "_cores", lambda: [[0.0] * 10, [0.0] * 10])
+    assert noise.usage() is None
+    with pytest.raises(BenchError, match=r"--require-quiet: only Linux tells .* no sandbox does"):
+        noise.expect_quiet()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 
 from crossrun_bench import machine, store
-from crossrun_bench.load import arrivals, counting, open_loop, slo
+from crossrun_bench.errors import BenchError
+from crossrun_bench.load import arrivals, command, counting, open_loop, slo
 from crossrun_bench.load import turns as load_turns
 from crossrun_bench.load.plan import Load, Time
 from crossrun_bench.load.steady import settled
@@ -269,6 +271,27 @@ def test_throughput_against_clients_and_the_parts_of_a_request_are_plotted() -> 
     assert (decode["name"], decode["x"], rest["x"]) == ("decode", [2.0], [4.0])
     said = "Decoding the picture, ms: crossrun at 400/s 2.00."
     assert said in " ".join(markdown.render([encoded]).split())
+
+
+def test_what_a_server_does_not_tell_has_no_bar() -> None:
+    """Beside one that decodes pictures and tells of it, another's decoding is unknown, not 0."""
+    told, encoded = load(TOLD), load(dataclasses.replace(TOLD, decode_us=(2_000,) * 4000))
+    other = dataclasses.replace(encoded.targets[-1], target="other")
+    both = dataclasses.replace(told, targets=(*told.targets, other))
+    decode, *_ = plotted(html.render([both]))[
+        "Where a request's time goes, medians, where the server tells"
+    ]
+    assert (decode["x"], decode["text"]) == ([None, 2.0], ["", "2.00"])
+
+
+def test_an_objective_needs_a_target_that_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    """A search that never began found no rate that holds: the command fails and says so."""
+    silent = dataclasses.replace(CLOSED, us=(), windows=(), errors={"UNAVAILABLE": 9})
+    ready: Any = command._Ready((), (("keras", None),), ())  # type: ignore[arg-type]
+    plan: Any = SimpleNamespace(objective=WANTED)
+    with pytest.raises(BenchError, match="--slo: no target answered, so that nothing holds p50 ≤"):
+        command._search(plan, ready, (), {"keras": [silent]})
+    assert "--slo: keras answered nothing" in capsys.readouterr().err
 
 
 def test_a_file_from_before_open_loops_is_read(tmp_path: Path) -> None:

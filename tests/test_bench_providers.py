@@ -76,11 +76,16 @@ def test_providers_stand_side_by_side(pictured: Path, tmp_path: Path, run: Comma
     order = sorted((turn.started_ns, turn.round) for t in result.targets for turn in t.turns)
     assert [number for _, number in order] == [n for n in (0, 1, 2) for _ in result.targets]
     assert all((t.startup_ns or 0) > 0 for t in result.targets)
+    # Without a proof the CPU's answers are what others are held against.
+    proofs = [target.proof for target in result.targets if target.proof]
+    assert [proof.against for proof in proofs] == ["nothing", "cpu", "cpu"] * 2
+    assert all((p.difference or 0) <= (p.allowed or 0) for p in proofs if p.against == "cpu")
     assert all((t.peak_rss_bytes or 0) > 1e6 for t in result.targets)
     shown = run("crossrun-bench", "report", out, "--output", page)
     assert shown.returncode == 0, shown.stderr
     assert "gRPC server, raw tensor, OpenVINO (num_of_threads=1)" in shown.stdout
     assert "Speed, CPU = 1" in shown.stdout
+    assert "Off by, without a proof: from the answers of the CPU provider." in shown.stdout
     assert f"onnxruntime {versions[0]} for CPU; {versions[1]} for OpenVINO." in shown.stdout
     assert "OpenVINO (num_of_threads=1) computes fp32 in f32." in shown.stdout
 
@@ -104,7 +109,10 @@ def test_precisions_are_measured_where_the_provider_is(
     ("options", "said"),
     [
         (["--providers", "abacus"], "no execution provider 'abacus' here, but azure, cpu: name"),
-        (["--providers", "cuda"], "pip install 'crossrun[gpu]' by --environment cuda=DIR"),
+        (
+            ["--providers", "cuda"],
+            "with the extra [gpu] of crossrun-inference by --env",
+        ),
         (["--providers", "cpu@gone"], "no Python environment 'gone' in "),
         (["--providers", "cpu", "--environment", "cpu=/none"], "environment 'cpu' in /none: exp"),
         (["--environment", "cpu"], "--environment 'cpu': expected NAME=DIR"),
@@ -191,7 +199,7 @@ def test_a_python_without_crossrun_is_named(tmp_path: Path) -> None:
     python.parent.mkdir()
     python.write_text("#!/bin/sh\necho 'No module named crossrun_bench' >&2\nexit 1\n")
     python.chmod(0o755)
-    with pytest.raises(BenchError, match=r"expected crossrun and a build .* No module named cross"):
+    with pytest.raises(BenchError, match=r"expected crossrun-inf.* No module named cross"):
         backend(asked("cpu", []), {"cpu": tmp_path})
 
 

@@ -229,7 +229,7 @@ def test_loadgen_holds_a_quantized_model_to_a_share_of_fp32(
     quantized: tuple[Path, Path], pictures: Path, tmp_path: Path, run: Command
 ) -> None:
     """Its answers are those that `precision` finds, and its share of Keras's top-1 is told."""
-    pytest.importorskip("mlperf_loadgen", reason="pip install 'crossrun[loadgen]'")
+    pytest.importorskip("mlperf_loadgen", reason="the extra [loadgen] is not installed")
     options = ["--model", "colours-int8", "--images", pictures, "--accuracy", "--seconds", 0.1]
     options += ["--logs", tmp_path, "--output", tmp_path / "g.json"]
     done = run("crossrun-bench", "loadgen", quantized[0], *options)
@@ -286,7 +286,7 @@ def test_classify_without_a_server_is_told(pictures: Path, monkeypatch: pytest.M
 def test_folders_name_classes_by_label_or_wordnet_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Labels, and ids of Keras's class index where there is one; one stranger makes all unknown."""
+    """Labels, and ids of Keras's class index where there is one, of the folder right above."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
     index = {"0": ["n01", "tench"], "1": ["n02", "crane"], "2": ["n03", "crane"]}
@@ -296,6 +296,7 @@ def test_folders_name_classes_by_label_or_wordnet_id(
     def classes(*folders: str) -> tuple[int, ...] | None:
         return labelled(Path("d"), [Path("d") / f / "x.png" for f in folders], labels)[0]
 
-    assert classes("n03", "n01", "Tench") == (2, 0, 0)
-    assert classes("n01", "crane") is None
-    assert labelled(Path("d"), [Path("d/x.png")], labels)[1] is not None
+    assert classes("n03", "n01", "Tench", "val/n02") == (2, 0, 0, 1)
+    assert classes("holiday", "any/more", ".") is None
+    with pytest.raises(BenchError, match=r"d/crane: .* classes, 1, 2; name it by .* n02 or n03"):
+        classes("n01", "crane")

@@ -255,8 +255,9 @@ def test_a_missing_package_is_named_with_its_extra(
     """What to install, for a runtime that not everybody has."""
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"crossrun_bench.runners.{target}_", raising=False)
+    extra = TARGETS[target].extra
     with pytest.raises(
-        BenchError, match=rf"needs {package}.*'crossrun\[{TARGETS[target].extra}\]'"
+        BenchError, match=rf"needs {package}.* extra \[{extra}\] of crossrun-inference"
     ):
         runner_for(Task(target, model, pictures))
 

@@ -62,7 +62,7 @@ def test_throughput_in_process_and_served(colours: Path, tmp_path: Path, run: Co
     cuda, cpu = found.providers
     assert cuda.missing
     assert cuda.missing.startswith("no execution provider 'cuda' here, but ")
-    assert "pip install 'crossrun[gpu]'" in cuda.missing
+    assert "an environment with the extra [gpu] of crossrun-inference" in cuda.missing
     assert (cpu.missing, cpu.max_batch_size, cpu.failures) == (None, 4, ())
     assert [(t.batch, t.round) for t in cpu.served] == [(1, 1), (3, 1)]
     assert {t.batch for t in cpu.alone} == {1, 3, 8}

@@ -1,6 +1,7 @@
 """The export of a detector: what is written, what is refused, what the graph finds."""
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -126,8 +127,11 @@ def test_the_server_loads_every_precision(exported_detectors: Path, tmp_path: Pa
     """config.pbtxt says of the graph what the server finds there, optional inputs included."""
     with serving(exported_detectors, tmp_path / "log") as server:
         log = server.log.read_text()
-    for name in NAMES:
-        assert name in log
+    for name, precision in zip(NAMES, ("fp32", "fp16", "int8"), strict=True):
+        (told,) = re.findall(rf"{name} version 1: within (\S+) of (.*)", log)
+        assert 0 < float(told[0]) < 0.1
+        assert told[1].startswith(f"the original on 8 drawn pictures ({precision}, allowed ")
+        assert told[1].endswith("100.00% of answers the same")
     config = (exported_detectors / "detector" / "config.pbtxt").read_text()
     assert config.count("optional: true") == 3
     assert 'data_type: TYPE_INT64 dims: [ 100 ] label_filename: "labels.txt"' in config

@@ -16,11 +16,12 @@ from crossrun_export import pictures, price, sources, verify
 from crossrun_export.errors import ExportError
 from crossrun_export.folders import listed
 from crossrun_export.labels import shown
-from crossrun_export.options import Limits, Tolerance
+from crossrun_export.options import Limits
 from crossrun_export.pipeline import export
 from crossrun_export.price import Price
 from crossrun_export.sources import Source
 from crossrun_export.told import told
+from crossrun_export.tolerance import Allowed
 from tests.conftest import run_here
 from tests.keras_models import options, strongest
 
@@ -304,7 +305,7 @@ def test_a_limit_that_limits_nothing_is_refused(option: str, tmp_path: Path) -> 
 
 def test_what_is_no_number_breaks_every_limit() -> None:
     """A NaN compares as less and as more than nothing: no comparison lets it pass."""
-    nan, some = float("nan"), Tolerance(max_diff=1)
+    nan, some = float("nan"), Allowed(max_diff=1.0, min_agreement=1.0)
     whole: dict[str, Any] = {
         "images": 1,
         "max_abs_diff": 0.0,

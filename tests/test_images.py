@@ -208,7 +208,7 @@ def test_the_bench_and_the_export_name_a_damaged_picture(small: "Source", tmp_pa
     with pytest.raises(BenchError, match=r"spoilt\.png: no readable JPEG or PNG picture"):
         decoding.loaded(file)
     pictures = import_module("crossrun_export.pictures")  # takes seconds: TensorFlow
-    with pytest.raises(ExportError, match=r"spoilt\.png cannot be read"):
+    with pytest.raises(ExportError, match=r"spoilt\.png is a damaged picture"):
         pictures.for_measuring(small, tmp_path, 1)
 
 

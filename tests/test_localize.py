@@ -1,12 +1,14 @@
 """Boxes from a plain classifier: the map, its largest region, the proof that both are right."""
 
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
@@ -28,6 +30,7 @@ from crossrun_server.loader import Source
 from tests.conftest import ON_CPU, serving
 from tests.keras_models import options, pixels
 from tests.test_export import metadata
+from tests.test_proof import load, refusal
 
 HEAT = graph.HEAT
 FAST = Localize(zoom=False)
@@ -255,6 +258,26 @@ def test_what_cannot_be_had_is_refused(
     """More classes than there are, or another precision."""
     with pytest.raises(ExportError, match=message):
         export(glass, options(tmp_path, **changes))
+
+
+def test_the_server_holds_scores_and_heat_maps_to_the_proof(exported: Path, tmp_path: Path) -> None:
+    """Maps that are off are refused, though all scores are right."""
+    name = exported.parent.name
+    (found, *_) = load(exported.parent.parent, name=name)
+    assert found.difference is not None
+    assert found.difference < 1e-3
+    wrong = tmp_path / name
+    shutil.copytree(exported.parent, wrong)
+    model = onnx.load(exported / "model.onnx")
+    (maker,) = (node for node in model.graph.node if "heat_maps" in node.output)
+    maker.output[list(maker.output).index("heat_maps")] = "as_it_was"
+    amount = onnx.helper.make_tensor("amount", onnx.TensorProto.FLOAT, [], [0.01])
+    model.graph.initializer.append(amount)
+    for node in model.graph.node:
+        node.input[:] = ["as_it_was" if one == "heat_maps" else one for one in node.input]
+    model.graph.node.append(onnx.helper.make_node("Add", ["as_it_was", "amount"], ["heat_maps"]))
+    onnx.save(model, wrong / "1" / "model.onnx")
+    assert "is off by 0.01 in 'heat_maps' from the original" in refusal(tmp_path, name=name)
 
 
 def _askew(look: Any) -> Any:

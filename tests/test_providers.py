@@ -43,7 +43,7 @@ def test_cuda_on_a_machine_without_it_is_one_clear_sentence(placeable: Path) -> 
     line = refused(placeable, "--provider", "cuda")
     assert line == (
         f"crossrun-serve: failed to load 'conv': version 1: {NO_CUDA} "
-        f"(it has AzureExecutionProvider, {CPU}); install crossrun[gpu]"
+        f"(it has AzureExecutionProvider, {CPU}); install the extra [gpu] of crossrun-inference"
     )
 
 
@@ -107,7 +107,7 @@ def test_the_command_lists_providers() -> None:
     runs, _, rest = text.partition("Installed, cannot run:")
     assert CPU in runs
     assert "azure" in rest.partition("Not installed:")[0]
-    assert f"{CUDA}           install crossrun[gpu]" in rest
+    assert f"{CUDA}           install the extra [gpu] of crossrun-inference" in rest
 
 
 def test_a_model_overrides_the_servers_provider(tmp_path: Path) -> None:
@@ -163,7 +163,8 @@ def test_a_missing_library_is_named_with_where_it_comes_from(
 
     monkeypatch.setattr(plugins, "built_in", lambda: (CUDA, CPU))
     monkeypatch.setattr(onnxruntime.SessionOptions, "add_provider", fail)
-    told = "the library libcublasLt.so.13 is missing, which crossrun[gpu] brings"
+    brought = "which the extra [gpu] of crossrun-inference brings"
+    told = f"the library libcublasLt.so.13 is missing, {brought}"
     with pytest.raises(LoadError) as caught:
         Session(placeable / "conv/1/model.onnx", providers.parse("cuda"))
     assert str(caught.value) == f"{CUDA} cannot run here: {told}"

@@ -17,7 +17,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2 as vision
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import caches, independence, loader, rows
+from crossrun_server import caches, independence, loader, rows, spinning, symbols, tuning
 from crossrun_server.batching import Tensors
 from crossrun_server.config import ROWS
 from crossrun_server.errors import LoadError
@@ -28,7 +28,7 @@ from crossrun_server.rows import MIXED, PROVEN, UNKNOWN, Asked, Finding
 from crossrun_server.samples import Range
 from crossrun_server.session import Session
 from crossrun_server.tensors import Array, TensorSpec
-from tests import detectors, mixing, models
+from tests import detectors, mixing, models, test_optional
 from tests.conftest import ON_CPU, Server, serving
 
 BATCHES = "max_batch_size: 8\ndynamic_batching { max_queue_delay_microseconds: 300000 }\n"
@@ -74,8 +74,8 @@ INDEPENDENT: dict[str, Callable[[], onnx.ModelProto]] = {
     "no dimension but the batch": models.determinant,
     "five dimensions": lambda: models.identity(1, ["batch", 2, 1, 3, "w"]),
     "a detector with thresholds": detectors.finder,
-    "a detector that is told what it finds": detectors.echo,
     "a recurrent net": mixing.recurrent,
+    "words": mixing.labels,
     "a few values": lambda: mixing.renamed("batch", "batch"),
 }
 
@@ -90,6 +90,7 @@ def test_independent_rows_are_proven(what: str) -> None:
     ("model", "why"),
     [
         (mixing.silent(), "the model answers all made-up rows alike"),
+        (mixing.quiet(), "output 'z' is nothing or zeros for all made-up rows"),
         (mixing.fixed(), "a run of 2 rows fails, and each alone does not: "),
         (mixing.choosy(), "the model refuses made-up rows: "),
     ],
@@ -149,7 +150,31 @@ def test_what_hangs_by_a_hair_may_fall_either_way() -> None:
 
 def test_a_neighbour_that_changes_little_is_found() -> None:
     """The same kernels compute a row beside others, so that little is too much."""
-    assert computed(lambda x: x + np.float32(1e-3) * x.mean(axis=0)).state == MIXED
+    assert computed(lambda x: x + np.float32(1e-4) * x.mean(axis=0)).state == MIXED
+
+
+def test_three_rows_are_tried_too() -> None:
+    """Where a model may have them."""
+
+    def compute(x: Array) -> Array:
+        return x[::-1] if len(x) == 3 else x
+
+    assert computed(compute).state == MIXED
+    assert computed(compute, most=2).state == PROVEN
+
+
+def test_columns_of_a_table_have_scales_of_their_own() -> None:
+    """What is small beside pixels is found, though detections hang by a hair."""
+
+    def tables(x: Array, numbered: bool) -> Array:
+        jumpy = np.sort(unlike_kernels(x, 5e-4), axis=1) > np.float32(0.5)
+        number = np.broadcast_to(np.arange(len(x))[:, None] * numbered, x.shape)
+        return np.stack([number, 640.0 + jumpy], axis=2).astype(np.float32)
+
+    outputs = (TensorSpec("y", "FP32", (-1, 64, 2)),)
+    assert computed(lambda x: tables(x, numbered=False), outputs=outputs).state == PROVEN
+    wide = computed(lambda x: tables(x, numbered=True), outputs=outputs, tolerance=2e-2)
+    assert wide.state == MIXED
 
 
 def test_nan_equals_nan() -> None:
@@ -194,7 +219,7 @@ def test_rows_are_from_the_range_that_is_known() -> None:
 def test_sizes_of_other_names_disagree(x: str, y: str, agree: bool) -> None:
     """Names that exporters make up say nothing."""
     specs = [TensorSpec("x", "FP32", (-1,), symbol=x), TensorSpec("y", "FP32", (-1,), symbol=y)]
-    said = rows.disagreement(specs)
+    said = symbols.disagreement(specs)
     assert said == ("" if agree else f"the first dimension of 'y' is {y!r} and that of 'x' {x!r}")
 
 
@@ -203,17 +228,19 @@ def test_sizes_of_other_names_disagree(x: str, y: str, agree: bool) -> None:
 
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Model]:
-    """Load a model of one name, with nothing kept of tests before."""
+    """Load a model, with nothing kept of tests before."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def loaded(model: onnx.ModelProto | None = None, config: str = "", **files: bytes) -> Model:
+    def loaded(
+        model: onnx.ModelProto | None = None, config: str = "", name: str = "m", **files: bytes
+    ) -> Model:
         if model is not None:
             pinned = config if "'plan'" in config else models.ONE_AT_A_TIME + config
-            models.write(tmp_path, "m", model, config and pinned)
-        for name, data in files.items():
-            (tmp_path / "m" / "warmup").mkdir(exist_ok=True)
-            (tmp_path / "m" / "warmup" / name).write_bytes(data)
-        (found,) = loader.load(Source(tmp_path / "m"), ON_CPU).models.values()
+            models.write(tmp_path, name, model, config and pinned)
+        for file, data in files.items():
+            (tmp_path / name / "warmup").mkdir(exist_ok=True)
+            (tmp_path / name / "warmup" / file).write_bytes(data)
+        (found,) = loader.load(Source(tmp_path / name), ON_CPU).models.values()
         found.close()
         return found
 
@@ -291,6 +318,7 @@ def test_a_declared_batch_that_is_not_proven_is_not_shared(
     model: onnx.ModelProto, load: Callable[..., Model], caplog: pytest.LogCaptureFixture
 ) -> None:
     """It loads, requests of several rows are taken, and no two of them share a run or a padding."""
+    caplog.set_level("INFO")
     sizes = "parameters { key: 'batch_sizes' value { string_value: '4,8' } }"
     loaded = load(model, BATCHES + sizes)
     assert (loaded.config.max_batch_size, loaded.config.policy.merge) == (8, False)
@@ -307,6 +335,30 @@ def test_a_plan_does_not_merge_what_is_not_proven(load: Callable[..., Model]) ->
     pinned = "parameters { key: 'plan' value { string_value: '2x1,batch=8' } }"
     config = "max_batch_size: 8 dynamic_batching {}" + pinned
     assert load(mixing.silent(), config).config.proto.parameters[LANES].string_value == "2x1"
+
+
+def test_tune_measures_no_batches_that_nobody_gets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of rows that are not proven; and what does not load it refuses to tune."""
+    monkeypatch.setattr(tuning, "SECONDS", 0)
+    monkeypatch.setattr(spinning, "measure", lambda *_: [spinning.Spin(0, 1, 1)])
+    models.write(tmp_path, "silent", mixing.silent(), BATCHES)
+    assert loader.measure(Source(tmp_path / "silent"), ON_CPU).batches == ()
+    models.write(tmp_path, "mixing", mixing.found(), BATCHES)
+    with pytest.raises(LoadError, match="rows are not independent: output 'y' has shape"):
+        loader.measure(Source(tmp_path / "mixing"), ON_CPU)
+
+
+def test_an_optional_input_may_be_of_one_row(load: Callable[..., Model]) -> None:
+    """Its first dimension has another name than the batch: a row of its own holds for all."""
+    assert load(test_optional.scaled("rows"), test_optional.INPUTS + BATCHES).config.policy.merge
+
+
+def test_a_detector_of_one_class_is_proven(load: Callable[..., Model]) -> None:
+    """That its classes are all 0 says something; that another output is does not."""
+    assert load(detectors.echo(), "max_batch_size: 4" + detectors.OPTIONS).config.independent
+    assert not load(mixing.quiet(), BATCHES, name="quiet").config.independent
 
 
 def test_samples_of_the_config_prove_what_made_up_rows_cannot(load: Callable[..., Model]) -> None:
@@ -326,6 +378,12 @@ def samples(*files: str) -> str:
             data_type: TYPE_FP32 dims: [4] input_data_file: "{file}" }} }} }}\n"""
         for file in files
     )
+
+
+def test_what_another_load_found_is_not_told(load: Callable[..., Model]) -> None:
+    """A client may send back the config that it was told, with another max_batch_size."""
+    found = f"parameters {{ key: '{ROWS}' value {{ string_value: 'independent' }} }}"
+    assert not told(load(mixing.renamed("batch", "batch"), f"max_batch_size: 1 {found}"))
 
 
 def test_one_row_at_a_time_needs_no_proof(

@@ -24,7 +24,11 @@ from tests.conftest import ON_CPU, serving
 from tests.test_detect import detect, labels, scene
 from tests.test_vision import encoded, refusal
 
-FP32, STRING = onnx.TensorProto.FLOAT, onnx.TensorProto.STRING
+FP32, INT64, STRING = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.INT64,
+    onnx.TensorProto.STRING,
+)
 # By name: the graph's shape, config.pbtxt's max_batch_size and what it says of x and y.
 DECLARED: dict[str, tuple[list[str | int], int, str]] = {
     "undeclared": ([], 0, ""),
@@ -141,7 +145,7 @@ def test_an_output_of_unknown_rank_keeps_its_shape(tmp_path: Path) -> None:
     """onnxruntime tells of it what it tells of a scalar; what comes is not cut to dims of one."""
     graph = models.identity(FP32, ["n"])
     graph.graph.node[0].CopyFrom(onnx.helper.make_node("Reshape", ["x", "shape"], ["y"]))
-    shape = onnx.helper.make_tensor_value_info("shape", onnx.TensorProto.INT64, ["rank"])
+    shape = onnx.helper.make_tensor_value_info("shape", INT64, ["rank"])
     graph.graph.input.append(shape)
     text = 'output [{ name: "y" data_type: TYPE_FP32 dims: [ 1 ] }]'
     del graph.graph.output[0].type.tensor_type.shape.dim[:]
@@ -158,8 +162,16 @@ def test_an_output_of_unknown_rank_keeps_its_shape(tmp_path: Path) -> None:
 
 
 def finder(shape: list[int]) -> onnx.ModelProto:
-    """A detector for one picture, with a score threshold that its callers may give."""
+    """A detector for one picture, whose callers may give a threshold; it says how much it found."""
     graph = detectors.finder(batch=1)
+    (node,) = (node for node in graph.graph.node if "num_detections" in node.output)
+    node.output[0] = "counts"
+    size = onnx.helper.make_tensor("size_of_count", INT64, [len(shape)], shape)
+    graph.graph.initializer.append(size)
+    reshaped = onnx.helper.make_node("Reshape", ["counts", size.name], ["num_detections"])
+    graph.graph.node.append(reshaped)
+    told = onnx.helper.make_tensor_value_info("num_detections", onnx.TensorProto.INT32, shape)
+    graph.graph.output[3].CopyFrom(told)
     default = onnx.helper.make_tensor(detectors.SCORE, FP32, shape, [0.3])
     (own,) = (one for one in graph.graph.initializer if one.name == detectors.SCORE)
     own.CopyFrom(default)
@@ -168,8 +180,8 @@ def finder(shape: list[int]) -> onnx.ModelProto:
     return graph
 
 
-def test_a_detector_takes_a_threshold_of_any_rank(tmp_path: Path) -> None:
-    """One picture at a time, with an optional input of a single value."""
+def test_a_detector_has_a_threshold_and_a_count_of_any_rank(tmp_path: Path) -> None:
+    """One picture at a time, with an optional input and an output of a single value."""
     root = tmp_path / "models"
     for rank in range(3):
         dims = f"dims: {[1] * max(rank, 1)}"

@@ -99,5 +99,5 @@ def test_a_missing_package_is_named_with_what_brings_it(tmp_path: Path, run: Com
     arguments = ("mobilenet", "--weights", "bundled", "--output", tmp_path / "models")
     ended = run("crossrun-export", *arguments, env={"PYTHONPATH": str(tmp_path)})
     assert ended.returncode == 1
-    expected = "needs onnxruntime, which is not installed: pip install 'crossrun[cpu,export]'"
-    assert ended.stderr == f"crossrun-export: {expected}\n"
+    expected = "needs onnxruntime, which is not installed: install the extra [cpu,export]"
+    assert ended.stderr == f"crossrun-export: {expected} of crossrun-inference\n"

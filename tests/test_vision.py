@@ -173,6 +173,9 @@ def test_a_picture_that_unfolds_to_gigabytes_is_refused() -> None:
     bomb = encoded(Image.new("1", (12_000, 12_000)))
     with pytest.raises(InvalidRequest, match=r"12000 x 12000 pixels, expected at most 100000000"):
         images.load(bomb, Size(4, 4), "stretch")
+    sliver = encoded(Image.new("1", (1, 70_000)))
+    with pytest.raises(InvalidRequest, match=r"1 x 70000 pixels, expected sides of at most 65535"):
+        images.load(sliver, Size(4, 4), "stretch")
 
 
 def test_extreme_shapes_are_served() -> None:

@@ -111,6 +111,25 @@ def test_zeros_that_a_model_refuses_are_no_error(
     assert "wide: the warm-up on zeros failed" in caplog.text
 
 
+@pytest.mark.parametrize("shape", [(1, 320, 320, 3), (1, 3, 320, 320)])
+def test_a_picture_of_any_size_is_warmed_up_with_one_that_nets_take(
+    shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with one of 1 x 1, whether the channels come last or first."""
+    ran: list[tuple[int, ...]] = []
+    run = Session.run
+
+    def recorded(self: Session, inputs: dict[str, np.ndarray], outputs: list[str]) -> object:
+        ran.append(inputs["image"].shape)
+        return run(self, inputs, outputs)
+
+    monkeypatch.setattr(Session, "run", recorded)
+    free = tuple("side" if size == 320 else size for size in shape)
+    models.write(tmp_path, "x", models.colours_of_any_size(free), models.ONE_AT_A_TIME)
+    loader.load(Source(tmp_path / "x"), ON_CPU)
+    assert ran == [shape]
+
+
 def test_strings_are_warmed_up_with_a_number(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

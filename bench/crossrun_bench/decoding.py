@@ -23,6 +23,8 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of d
 
 def loaded(file: Path) -> Image.Image:
     """The picture of a file, in the file's own mode; BenchError for what Pillow can't read."""
+    if file.is_file() and not file.stat().st_size:
+        raise BenchError(f"{file}: an empty file; expected a JPEG or PNG picture")
     try:
         with Image.open(file) as image:
             image.load()

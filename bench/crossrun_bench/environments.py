@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
 from crossrun_bench.exactness import precision
 from crossrun_bench.providers import short
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from crossrun_bench.providers import Provider
 
 ROOT = Path(__file__).parents[2]  # of the checkout: scripts and environments are in no wheel
-_EXTRAS = {"openvino": "openvino", "cuda": "gpu", "tensorrt": "gpu"}  # of crossrun
+EXTRAS = {"openvino": "openvino", "cuda": "gpu", "tensorrt": "gpu"}
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,17 @@ def _available(python: str) -> dict[str, str]:
         found: dict[str, str] = json.loads(done.stdout)
         return found
     said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-    raise BenchError(f"{python}: expected crossrun and a build of onnxruntime there: {said}")
+    raise BenchError(
+        f"{python}: expected {distribution.NAME} and a build of onnxruntime there: {said}"
+    )
 
 
 def _missing(name: str, have: set[str]) -> str:
     has = ", ".join(sorted(map(short, have)))
-    extra = _EXTRAS.get(name.lower())
-    install = f" of pip install 'crossrun[{extra}]'" if extra else ""
+    extra = EXTRAS.get(name.lower())
+    having = f" with {distribution.the_extra(extra)}" if extra else ""
     made = "; `make environments` makes one" if extra == "openvino" else ""
     return (
         f"no execution provider '{name}' here, but {has}: "
-        f"name an environment{install} by --environment {name}=DIR{made}"
+        f"name an environment{having} by --environment {name}=DIR{made}"
     )

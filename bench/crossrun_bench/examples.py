@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.labels import labelled
+from crossrun_bench.folders import say
+from crossrun_bench.labels import known_only, labelled
 from crossrun_bench.prepare import listed
 from crossrun_bench.serving import sibling
 
@@ -47,9 +48,20 @@ def folder_of(images: str, inside: Path, objects: str = "one") -> Path:
     return _drawn(inside, objects) if images == BUNDLED else Path(images)
 
 
-def examples(source: Path, labels: Sequence[str], calibrated_on: Collection[str] = ()) -> Examples:
-    """The pictures of a folder but those calibrated on; BenchError where none is left."""
-    found = listed([source])
+def examples(
+    source: Path,
+    labels: Sequence[str],
+    calibrated_on: Collection[str] = (),
+    *,
+    skip_unknown: bool = False,
+) -> Examples:
+    """The pictures of a folder but those calibrated on.
+
+    With `skip_unknown` those whose folder is no class are passed over, too, and told. BenchError
+    where none is left, or some folders are classes and others are not.
+    """
+    found = _known(source, listed([source]), labels) if skip_unknown else listed([source])
+    labelled(source, found, labels)  # all of them, also those that are left out
     files = tuple(file for file in found if not calibrated(file, calibrated_on))
     if not files:
         raise BenchError(
@@ -57,6 +69,14 @@ def examples(source: Path, labels: Sequence[str], calibrated_on: Collection[str]
         )
     names = tuple(str(file.relative_to(source)) for file in files)
     return Examples(files, names, *labelled(source, files, labels), len(found) - len(files))
+
+
+def _known(source: Path, found: tuple[Path, ...], labels: Sequence[str]) -> tuple[Path, ...]:
+    kept = tuple(known_only(source, found, labels))
+    if others := dict.fromkeys(str(file.parent) for file in found if file not in set(kept)):
+        count, names = len(found) - len(kept), ", ".join(others)
+        say(f"passed over {count} picture{'s' * (count > 1)} that no class is named for: {names}")
+    return kept
 
 
 def calibrated(file: Path, calibrated_on: Collection[str]) -> bool:

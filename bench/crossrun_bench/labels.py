@@ -1,51 +1,121 @@
-"""What each picture of a folder shows, as a position in a model's output.
+"""What each picture of a folder shows, as a position in a model's output, and files of labels.
 
 Knows the layouts DIR/WNID/* of an ImageNet validation folder and DIR/LABEL/*.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import unicodedata
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossrun_bench.errors import BenchError
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Labels = tuple[int, ...]
+
+SKIP = "--skip-unknown-folders"
+_OTHER_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # those of UTF-32 begin or end like these
+
+
+def read(file: Path) -> tuple[str, ...]:
+    r"""Lines of a label file: UTF-8, which \n or \r\n ends and nothing else.
+
+    BenchError where it is no such text.
+    """
+    data = file.read_bytes()
+    if data.startswith(_OTHER_TEXT) or b"\0" in data:
+        raise BenchError(f"{file}: no UTF-8 text: it looks like UTF-16; save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        wrong = f"line {line} holds the byte 0x{data[error.start]:02x}"
+        raise BenchError(f"{file}: no UTF-8 text: {wrong}") from error
+    return tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n")) if text else ()
+
+
+def check_count(file: Path, labels: Sequence[str], classes: int) -> None:
+    """BenchError where labels are more or fewer than classes; two fit a single score."""
+    if len(labels) == classes or (classes, len(labels)) == (1, 2):
+        return
+    hint = ""
+    if len(labels) == classes + 1 and labels[0].strip().lower() in {"background", "dummy"}:
+        hint = f"; its first line, '{labels[0]}', belongs to a model with one class more"
+    raise BenchError(f"{file}: {len(labels)} labels, but the model has {classes} classes{hint}")
 
 
 def labelled(
     source: Path, files: Sequence[Path], labels: Sequence[str]
 ) -> tuple[Labels | None, str | None]:
-    """The class of each file; or None and why, where any of the folders means nothing to us."""
+    """The class of each file, by the folder that it lies in; or None and why no folder tells.
+
+    BenchError where some folders are classes and others are not, or a name is that of two classes.
+    """
     if source.is_file():
         return None, "a single picture has no folder that names its class"
-    known = by_name(labels) | _by_wnid(labels)
-    folders = [file.relative_to(source).parent.as_posix() for file in files]
-    for folder in folders:
-        if normal(folder) not in known:
-            what = "pictures outside a class folder" if folder == "." else f"folder '{folder}'"
-            return None, f"{what}: neither a label of the model nor a WordNet id of its classes"
-    return tuple(known[normal(folder)] for folder in folders), None
+    if not labels:
+        return None, "the model has no labels"
+    known = _known(source, files, labels)
+    if not known:
+        return None, "no folder is a label of the model or a WordNet id of its classes"
+    strange = next((file.parent for file in files if file.parent not in known), None)
+    if strange is not None:
+        inside = "pictures outside a class folder" if strange == source else "this folder"
+        raise BenchError(
+            f"{strange}: {inside}: no class of the model; expected its label, such as "
+            f"'{labels[0]}', or WordNet id; {SKIP} passes such pictures over"
+        )
+    return tuple(known[file.parent] for file in files), None
+
+
+def known_only(source: Path, files: Sequence[Path], labels: Sequence[str]) -> list[Path]:
+    """The files whose folder is a class; BenchError where there is none."""
+    known = {} if source.is_file() else _known(source, files, labels)
+    kept = [file for file in files if file.parent in known]
+    if not kept:
+        raise BenchError(f"{SKIP}: no folder of {source} is a class of the model")
+    return kept
+
+
+def by_name(labels: Sequence[str]) -> Mapping[str, Sequence[int]]:
+    """The classes of each label, as `normal` gives it; ImageNet has two cranes."""
+    return _places(enumerate(labels))
 
 
 def normal(name: str) -> str:
-    """A label as it is compared."""
-    return name.strip().lower().replace(" ", "_")
+    """A label as it is compared: without what file systems and archives change in a name."""
+    return unicodedata.normalize("NFC", name).strip().lower().replace(" ", "_")
 
 
-def by_name(labels: Sequence[str]) -> dict[str, int]:
-    """The class of each label, as `normal` gives it.
+def _known(source: Path, files: Sequence[Path], labels: Sequence[str]) -> dict[Path, int]:
+    """The class of each folder that is one."""
+    ids = _wordnet_ids(labels)
+    places = {**by_name(labels), **_places((place, wnid) for wnid, place in ids.items())}
+    folders = {file.parent for file in files} - {source}
+    found = {folder: places.get(normal(folder.name), ()) for folder in folders}
+    for folder in sorted(folder for folder, classes in found.items() if len(classes) > 1):
+        named = [wnid for wnid, place in ids.items() if place in found[folder]]
+        settled = f"name it by WordNet id, {' or '.join(named)}" if named else "rename one of them"
+        numbers = ", ".join(map(str, found[folder]))
+        raise BenchError(f"{folder}: the label of several classes, {numbers}; {settled}")
+    return {folder: classes[0] for folder, classes in found.items() if classes}
 
-    Those that two classes share (ImageNet has two cranes) name neither.
-    """
-    names = [normal(name) for name in labels]
-    return {name: i for i, name in enumerate(names) if names.count(name) == 1}
+
+def _places(names: Iterable[tuple[int, str]]) -> Mapping[str, Sequence[int]]:
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for place, name in names:
+        found[normal(name)].append(place)
+    return found
 
 
-def _by_wnid(labels: Sequence[str]) -> dict[str, int]:
+def _wordnet_ids(labels: Sequence[str]) -> dict[str, int]:
     """Keras's class index, position by position, where the model's labels follow it."""
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:

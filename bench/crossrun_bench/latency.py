@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from crossrun_bench import machine
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
+from crossrun_bench.proving import Judge
 from crossrun_bench.repository import read_model
 from crossrun_bench.results.latency import LatencyResult, TargetLatency, Turn
 from crossrun_bench.results.model import about
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crossrun_bench.progress import Step
+    from crossrun_bench.results.proof import Checked
     from crossrun_bench.tasks import Subject
 
 
@@ -46,10 +48,12 @@ def measure(plan: Plan, command: str) -> LatencyResult:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pictures = drawn(folder, max(plan.batches), model.height, model.width)
         subjects = subjects_of(plan.asked, model, pictures, folder, stack)
+        judge = Judge.of(model, plan.asked.proof_tolerance, folder)
         children, startups = _start(subjects, stack, step)
+        proofs = judge.checked(subjects, children)
         turns = _turns(children, subjects, plan, step)
         peaks = list(map(_peak, subjects, children))
-    measured = tuple(map(_measured, subjects, startups, peaks, turns))
+    measured = tuple(map(_measured, subjects, startups, peaks, turns, proofs))
     return LatencyResult(command, machine.finished(before), about(model), measured)
 
 
@@ -108,9 +112,13 @@ def _peak(subject: Subject, child: Child) -> int | None:
 
 
 def _measured(
-    subject: Subject, startup_ns: int | None, peak: int | None, turns: list[Turn]
+    subject: Subject,
+    startup_ns: int | None,
+    peak: int | None,
+    turns: list[Turn],
+    checked: Checked,
 ) -> TargetLatency:
-    found = TargetLatency(subject.task.target, startup_ns, peak, tuple(turns))
+    found = TargetLatency(subject.task.target, startup_ns, peak, tuple(turns), proof=checked)
     if subject.backend is None:
         return found
     told = subject.backend

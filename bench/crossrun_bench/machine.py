@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from crossrun_bench.container import container
+from crossrun_bench.distribution import NAME
 from crossrun_bench.noise import Noise, Usage, between, usage
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _PACKAGES = {
     "numpy": ("numpy",),
     "grpcio": ("grpcio",),
     "loadgen": ("mlcommons-loadgen",),
-    "crossrun": ("crossrun",),
+    "crossrun": (NAME,),
 }
 # Instructions that kernels for fp32, bf16 and int8 are chosen by, as the kernel names them.
 _FLAGS = (

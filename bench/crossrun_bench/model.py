@@ -53,6 +53,7 @@ class Model:
     calibrated_on: tuple[str, ...]  # SHA-256 of picture files, its first 16 digits
     detector: Detector | None = None  # None for a classifier
     color: str = "RGB"  # or BGR
+    head: str = "softmax"  # what a classifier's scores are; see `heads`
 
 
 def as_input(model: Model, pixels: NDArray[np.uint8]) -> NDArray[Any]:
@@ -66,3 +67,10 @@ def scaled(model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     scale, offset = (np.asarray(numbers, np.float32) for numbers in (model.scale, model.offset))
     result: NDArray[np.float32] = ordered * scale + offset
     return result
+
+
+def unscaled(model: Model, given: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The pixels that `scaled` made such an input of."""
+    scale, offset = (np.asarray(numbers, np.float32) for numbers in (model.scale, model.offset))
+    pixels = ((given - offset) / scale).round().clip(0, 255).astype(np.uint8)
+    return pixels[..., ::-1] if model.color == "BGR" else pixels

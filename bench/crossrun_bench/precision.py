@@ -49,6 +49,7 @@ class Plan:
     images: str | None  # a folder or "bundled"; None to leave the answers alone
     backend: Backend
     pace: Pace
+    skip_unknown: bool = False  # whether to pass over pictures whose folder is no class
 
 
 def measure(plan: Plan, command: str) -> PrecisionResult:
@@ -97,12 +98,13 @@ def _examples(groups: Sequence[Group], plan: Plan, folder: Path) -> list[Example
         told = "is a detector: `crossrun-bench accuracy` compares boxes"
         raise BenchError(f"--images '{plan.images}': {groups[0][0].name} {told}")
     source = folder_of(plan.images, folder)
-    return [None if g[0].detector else _unseen(source, g, plan.models) for g in groups]
+    return [None if g[0].detector else _unseen(source, g, plan) for g in groups]
 
 
-def _unseen(source: Path, group: Group, models: Path) -> Examples:
+def _unseen(source: Path, group: Group, plan: Plan) -> Examples:
     calibrated = {digits for model in group for digits in model.calibrated_on}
-    return examples(source, read_labels(models, group[0].name), calibrated)
+    labels = read_labels(plan.models, group[0].name)
+    return examples(source, labels, calibrated, skip_unknown=plan.skip_unknown)
 
 
 def _total(groups: Sequence[Group], found: Sequence[Examples | None], pace: Pace) -> int:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from crossrun_bench.decoding import loaded, upright
 from crossrun_bench.errors import BenchError
+from crossrun_bench.folders import found
 from crossrun_bench.pictures import Pictures
 
 if TYPE_CHECKING:
@@ -73,12 +74,7 @@ def thumbnail(file: Path, side: int = 96) -> str:
 
 def listed(folders: Sequence[Path]) -> tuple[Path, ...]:
     """All JPEG and PNG files among files and folders, sorted within each folder, at any depth."""
-    found: list[Path] = []
-    for place in folders:
-        if not place.exists():
-            raise BenchError(f"{place}: no such file or folder")
-        inside = sorted(place.rglob("*")) if place.is_dir() else [place]
-        found += [f for f in inside if f.suffix.lower() in ENCODED and f.is_file()]
-    if not found:
+    files = [file for place in folders for file in found(place, ENCODED)]
+    if not files:
         raise BenchError(f"{', '.join(map(str, folders))}: no JPEG or PNG pictures")
-    return tuple(found)
+    return tuple(files)

@@ -10,15 +10,17 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crossrun_bench import distribution, labels
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
+from crossrun_bench.heads import BINARY, HEADS
 from crossrun_bench.model import DETECTIONS, PRECISIONS, SCORE_THRESHOLD, Detector, Model
 from crossrun_bench.providers import CPU
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SOURCE = "crossrun.source"
+_SOURCE, _SCORES = "crossrun.source", "crossrun.scores"
 _DETECTED = ("stretch", "letterbox")  # how a picture for a detector becomes as large as its input
 _TYPES = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}
 T = TypeVar("T")
@@ -39,14 +41,23 @@ class _Thresholds:
 
 
 @dataclass(frozen=True)
+class _Scores:
+    head: str = "softmax"
+
+
+@dataclass(frozen=True)
 class _Calibration:
     sha256: tuple[str, ...] = ()
 
 
 def read_labels(models: Path, name: str) -> tuple[str, ...]:
     """Lines of labels.txt; none where there is no such file."""
-    file = models / name / "labels.txt"
-    return tuple(file.read_text("utf-8").splitlines()) if file.exists() else ()
+    file = _labels(models, name)
+    return labels.read(file) if file.exists() else ()
+
+
+def _labels(models: Path, name: str) -> Path:
+    return models / name / "labels.txt"
 
 
 def exported(models: Path) -> tuple[str, ...]:
@@ -67,6 +78,8 @@ def read_model(models: Path, name: str) -> Model:
     (image, *other), (answer, *_) = session.get_inputs(), session.get_outputs()
     if other or len(image.shape) != 4 or image.shape[3] != 3 or image.type not in _TYPES:
         raise BenchError(f"{onnx}: expected one input [batch, H, W, 3] of UINT8 or FP32")
+    if not all(isinstance(side, int) for side in image.shape[1:3]):
+        raise BenchError(f"{onnx}: expected pictures of one size, and it leaves {image.shape} free")
     metadata = _metadata(session)
     scaling = _scaling(metadata, onnx)
     calibration = _read(_Calibration, metadata, "crossrun.calibration", onnx, _Calibration())
@@ -80,7 +93,7 @@ def read_model(models: Path, name: str) -> Model:
         source=_read(dict[str, str], metadata, _SOURCE, onnx),
         height=image.shape[1],
         width=image.shape[2],
-        classes=len(read_labels(models, name)) if detector else answer.shape[-1],
+        classes=_classes(models, name, None if detector else answer.shape[-1]),
         input_name=image.name,
         input_type=_TYPES[image.type],
         output_name=answer.name,
@@ -90,7 +103,28 @@ def read_model(models: Path, name: str) -> Model:
         calibrated_on=calibration.sha256,
         detector=detector,
         color=scaling.color,
+        head=_head(metadata, answer.shape[-1], onnx),
     )
+
+
+def _classes(models: Path, name: str, scores: int | str | None) -> int:
+    """As many as there are scores, where their number is fixed, else as there are labels."""
+    file, named = _labels(models, name), read_labels(models, name)
+    if not isinstance(scores, int):
+        return len(named)
+    if file.exists():
+        labels.check_count(file, named, scores)
+    return scores
+
+
+def _head(metadata: dict[str, str], scores: int, onnx: Path) -> str:
+    """What the scores are; of a file that does not say it, probabilities of all classes."""
+    head = _read(_Scores, metadata, _SCORES, onnx, _Scores()).head
+    if head not in HEADS:
+        raise BenchError(f"{onnx}: unknown head '{head}': expected one of {', '.join(HEADS)}")
+    if scores == 1 and head not in BINARY:
+        raise BenchError(f"{onnx}: one score, of which '{_SCORES}' does not say what it means")
+    return head
 
 
 def _scaling(metadata: dict[str, str], onnx: Path) -> _Preprocessing:
@@ -162,7 +196,7 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime  # noqa: PLC0415 - only what needs it waits for it
     except ModuleNotFoundError as error:
-        raise BenchError("onnxruntime is not installed: pip install 'crossrun[cpu]'") from error
+        raise BenchError(distribution.missing("onnxruntime", "cpu")) from error
     return onnxruntime
 
 

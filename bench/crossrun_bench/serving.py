@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
 from crossrun_bench.piped import last_line
 from crossrun_bench.providers import CPU
@@ -119,5 +120,5 @@ def sibling(command: str, extra: str, python: str = sys.executable) -> str:
     beside = Path(python).parent / command
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which(command)
     if found is None:
-        raise BenchError(f"{command} is not installed: pip install 'crossrun[{extra}]'")
+        raise BenchError(distribution.missing(command, extra))
     return found

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from crossrun_bench.results.accuracy import agree
 from crossrun_bench.stats import Ratio, paired_ratio, percentiles
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from crossrun_bench.results.accuracy import Comparison, TargetAnswers
     from crossrun_bench.results.latency import LatencyResult, TargetLatency, Turn
     from crossrun_bench.results.precision import MeasuredModel, Precisions
+    from crossrun_bench.results.proof import Checked
 
 OUTLIER = 3.0  # times the median
 BASELINES = ("tf-function", "keras-predict")
@@ -35,6 +39,7 @@ class LatencyRow:
     faster_than: dict[str, Ratio]  # baseline's time / own time, by baseline
     provider: Provider | None  # where providers are compared
     faster_than_first: Ratio | None  # on another provider than the target's first
+    proof: Checked | None = None  # how far its answers are from the original's
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class AccuracyRow:
     target: str
     top1: float | None  # None where labels are unknown
     top5: float | None
-    agreement: float  # same first class as the reference
+    agreement: float  # same first class as the reference, or same classes
     agreeing: int  # pictures
     pictures: int
     max_difference: float  # of any probability, absolute
@@ -113,6 +118,7 @@ def _latency_row(
         faster_than=ratios,
         provider=target.provider,
         faster_than_first=None if target is first else _ratio(first.turns, target.turns, batch),
+        proof=target.proof,
     )
 
 
@@ -136,7 +142,7 @@ def accuracy_rows(result: Comparison) -> list[AccuracyRow]:
 def _accuracy_row(target: TargetAnswers, result: Comparison) -> AccuracyRow:
     count = len(result.pictures)
     pairs = zip(target.answers, result.targets[0].answers, strict=True)
-    agreeing = sum(own.top5[0] == other.top5[0] for own, other in pairs)
+    agreeing = sum(agree(own, other) for own, other in pairs)
     return AccuracyRow(
         target=target.target,
         top1=_hits(target, result.labels, 1),
@@ -144,7 +150,7 @@ def _accuracy_row(target: TargetAnswers, result: Comparison) -> AccuracyRow:
         agreement=agreeing / count,
         agreeing=agreeing,
         pictures=count,
-        max_difference=max(answer.difference for answer in target.answers),
+        max_difference=float(np.max([answer.difference for answer in target.answers])),
         divergence=_divergence(target),
     )
 
@@ -155,7 +161,7 @@ def _divergence(target: TargetAnswers) -> float | None:
 
 
 def _hits(target: TargetAnswers, labels: tuple[int, ...] | None, top: int) -> float | None:
-    if labels is None:
+    if labels is None or len(target.answers[0].top5) < top:  # the best five of four are all
         return None
     pairs = zip(target.answers, labels, strict=True)
     return sum(label in answer.top5[:top] for answer, label in pairs) / len(labels)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Target:
     name: str
     label: str
     runner: str  # module:class
-    extra: str  # what `pip install 'crossrun[…]'` must name
+    extra: str  # which brings what the runner imports
     served: bool = False  # through a crossrun-serve child
     server_options: tuple[str, ...] = ()  # what that child needs
     remote: bool = False  # through a running server, by its address
@@ -185,6 +186,4 @@ def _needed(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise BenchError(
-            f"needs {error.name}, which is not installed: pip install 'crossrun[{extra}]'"
-        ) from error
+        raise BenchError(distribution.missing(error.name, extra)) from error

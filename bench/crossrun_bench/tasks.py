@@ -30,6 +30,7 @@ class Asked:
     targets: Sequence[str]
     server: str | None = None
     backends: Sequence[Backend] = ()  # execution providers to compare; none for the CPU alone
+    proof_tolerance: float | None = None  # what may be off by so much is measured, too
 
     @property
     def rows(self) -> int:
@@ -75,6 +76,8 @@ def _server(asked: Asked, backend: Backend | None, stack: ExitStack) -> Server |
     if not any(target.served for target in targets):
         return None
     wanted = tuple(dict.fromkeys(o for target in targets for o in target.server_options))
+    if asked.proof_tolerance is not None:
+        wanted += ("--proof-tolerance", str(asked.proof_tolerance))
     started = (
         serving(asked.models, asked.name, backend.provider, backend.python, wanted)
         if backend

@@ -9,8 +9,9 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from crossrun_export import pictures, verify
+from crossrun_export import heads, pictures, verify
 from crossrun_export.errors import ExportError
+from crossrun_export.options import HeadKind
 from crossrun_export.pictures import Pictures
 from crossrun_export.runtime import Scores
 from crossrun_export.scaling import CHOICES, Preprocessing, Scaling
@@ -37,12 +38,13 @@ class Seen:
         return f"{what} on {self.pictures} pictures: {share:.2%} with pixels {own}; {told}"
 
 
-def compare(source: Source, measured: Pictures) -> Seen | None:
+def compare(source: Source, measured: Pictures, kind: HeadKind = "softmax") -> Seen | None:
     """Ask the original about pictures scaled as the export does, and in the other usual ways.
 
     Args:
         source: the original.
         measured: some of these are taken; where they are drawn and have labels, more are drawn.
+        kind: what its scores are.
 
     Returns:
         What it answers; None if there are neither labels nor probabilities to judge by.
@@ -55,7 +57,8 @@ def compare(source: Source, measured: Pictures) -> Seen | None:
     scores = {way.name: _scores(source, way, pixels) for way in _ways(source)}
     if labels is None:
         return _confidence(scores)
-    right = {name: _decided(found) == labels for name, found in scores.items()}
+    classes = {name: verify.best(heads.ranked(s, kind), 1)[:, 0] for name, s in scores.items()}
+    right = {name: found == labels for name, found in classes.items()}
     _check(right)
     return Seen(len(labels), True, {name: float(each.mean()) for name, each in right.items()})
 
@@ -81,13 +84,6 @@ def _ways(source: Source) -> list[Scaling]:
 
 def _scores(source: Source, way: Scaling, pixels: NDArray[np.uint8]) -> Scores:
     return verify.keras_scores(replace(source, preprocessing=Preprocessing(way, "")), pixels)
-
-
-def _decided(scores: Scores) -> NDArray[np.int64]:
-    """The class of each picture; one score alone is a probability of the second of two."""
-    if scores.shape[1] == 1:
-        return (scores[:, 0] > 0.5).astype(np.int64)
-    return verify.best(scores, 1)[:, 0]
 
 
 def _check(right: dict[str, NDArray[np.bool_]]) -> None:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from crossrun_export import scaling
+from crossrun_export import distribution, scaling
 from crossrun_export.console import console, say
 from crossrun_export.detector import cli as detector
 from crossrun_export.errors import ExportError
 from crossrun_export.options import (
+    HeadKind,
     InputDtype,
     Limits,
+    Loading,
     Localize,
     Options,
     Resize,
@@ -40,7 +42,14 @@ Name = Annotated[str, typer.Option(help="Name of the model in the repository.")]
 Labels = Annotated[Path | None, typer.Option(help="File with one label a line.")]
 Dtype = Annotated[InputDtype, typer.Option(help="uint8 pixels, or what the Keras model takes.")]
 Images = Annotated[Path | None, typer.Option(help="Verify on these photographs.")]
-MaxDiff = Annotated[float, typer.Option(min=0, help="Largest difference of any score.")]
+MaxDiff = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Largest difference of any score; 1e-4, or 5e-3 in half precision, times the "
+        "largest logit.",
+    ),
+]
 Agreement = Annotated[float, typer.Option(min=0, max=1, help="Least share of equal top-1, top-5.")]
 ResizeOption = Annotated[Resize, typer.Option(help="What the server does to pictures.")]
 PrecisionOption = Annotated[
@@ -73,6 +82,10 @@ SkipUnknown = Annotated[
     ),
 ]
 
+ScoresOption = Annotated[
+    HeadKind | None,
+    typer.Option(help="What the scores are, where neither graph nor scores tell."),
+]
 PixelsOption = Annotated[
     str | None,
     typer.Option(help=f"What the model takes: {scaling.EXPECTED}; found out if left out."),
@@ -171,6 +184,20 @@ def keras_file(
     top_k: TopK = Localize.top_k,
     box_threshold: BoxThreshold = Localize.threshold,
     zoom: Zoom = Localize.zoom,
+    scores: ScoresOption = None,
+    scores_output: Annotated[
+        str | None, typer.Option(help="Which of several outputs has the scores.")
+    ] = None,
+    float32: Annotated[
+        bool, typer.Option("--float32", help="Compute in float32, whatever the layers say.")
+    ] = False,
+    custom: Annotated[
+        Path | None,
+        typer.Option(help="Python file, which is run, with the model's own layers and functions."),
+    ] = None,
+    trust_lambda: Annotated[
+        bool, typer.Option("--trust-lambda", help="Run the code that its Lambda layers are.")
+    ] = False,
 ) -> None:
     """Export any Keras image classifier."""
     _check(pixels)
@@ -178,7 +205,8 @@ def keras_file(
     def load() -> "Source":
         from crossrun_export import sources
 
-        return sources.keras_file(file, pixels, labels)
+        how = Loading(scores_output, trust_lambda, custom, float32)
+        return sources.keras_file(file, pixels, labels, how)
 
     _export(
         load,
@@ -194,6 +222,7 @@ def keras_file(
             _limits(max_top1_drop, min_reduced_agreement, precision),
             Localize(top_k, box_threshold, zoom) if localize else None,
             skip_unknown_folders,
+            scores,
         ),
     )
 
@@ -272,7 +301,5 @@ def main() -> None:
     except (ExportError, OSError) as error:
         raise SystemExit(f"crossrun-export: {error}") from error
     except ModuleNotFoundError as error:
-        raise SystemExit(
-            f"crossrun-export: needs {error.name}, which is not installed: "
-            "pip install 'crossrun[cpu,export]'"
-        ) from error
+        told = distribution.missing(error.name, "cpu,export")
+        raise SystemExit(f"crossrun-export: {told}") from error

@@ -36,7 +36,11 @@ def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
     Raises:
         ExportError: tf2onnx cannot convert it.
     """
-    return convert(source, input_dtype, lambda image: {OUTPUT: source.model(image, training=False)})
+
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {OUTPUT: tf.cast(source.model(image, training=False), tf.float32)}
+
+    return convert(source, input_dtype, answer)
 
 
 def convert(
@@ -61,7 +65,8 @@ def convert(
         _name_batch(model)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # tf2onnx raises many kinds
-        raise ExportError(f"tf2onnx cannot convert {source.model.name}: {error}") from error
+        why = " ".join(str(error).split())
+        raise ExportError(f"tf2onnx cannot convert {source.model.name}: {why}") from error
     return model
 
 

@@ -23,6 +23,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
         converted.topological_sort()  # the casts were put at the end
         onnx.checker.check_model(converted.model, full_check=True)
     except Exception as error:  # the conversion raises many kinds
-        raise ExportError(f"fp16: onnxruntime cannot convert the model: {error}") from error
+        why = " ".join(str(error).split())
+        raise ExportError(f"fp16: onnxruntime cannot convert the model: {why}") from error
     half: onnx.ModelProto = converted.model
     return half

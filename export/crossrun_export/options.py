@@ -11,6 +11,10 @@ InputDtype = Literal["uint8", "float32"]
 Resize = Literal["stretch", "crop"]
 Precision = Literal["fp32", "int8", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+# What scores are: probabilities that sum to 1, one for each class, one for the second of two
+# classes; or what a softmax, or a sigmoid, makes these of.
+HeadKind = Literal["softmax", "sigmoid", "binary", "logits", "sigmoid-logits", "binary-logits"]
+HEADS: tuple[HeadKind, ...] = get_args(HeadKind)
 
 
 def precisions(text: str) -> tuple[Precision, ...]:
@@ -22,10 +26,20 @@ def precisions(text: str) -> tuple[Precision, ...]:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """How a saved model is loaded, and what of it."""
+
+    output: str | None = None  # which of several outputs has the scores
+    trust_lambda: bool = False  # run the code that Lambda layers are
+    custom: Path | None = None  # a Python file that defines layers and functions of the model's own
+    float32: bool = False  # compute in float32, whatever the layers say
+
+
+@dataclass(frozen=True)
 class Tolerance:
     """How far the exported model may be from the original."""
 
-    max_diff: float = 1e-4  # of any one score
+    max_diff: float | None = None  # of any one score; None: what suits the model
     min_agreement: float = 1.0  # share of pictures, for top-1 and for top-5
 
 
@@ -87,3 +101,4 @@ class Options:
     limits: Limits = Limits()
     localize: Localize | None = None
     skip_unknown: bool = False  # pictures of folders that are no class are passed over
+    scores: HeadKind | None = None  # what the scores are; None: what is found out

@@ -16,18 +16,22 @@ from crossrun_export import (
     alternatives,
     convert,
     describe,
+    dtypes,
     half,
+    heads,
     localize,
     pictures,
     proof,
     proving,
     publish,
     runtime,
+    tolerance,
     verify,
 )
 from crossrun_export import price as prices
 from crossrun_export.alternatives import Seen
 from crossrun_export.errors import ExportError
+from crossrun_export.heads import Head
 from crossrun_export.localize import Localization, Localizer
 from crossrun_export.options import Localize, Options, Precision
 from crossrun_export.pictures import Pictures
@@ -36,12 +40,23 @@ from crossrun_export.publish import Draft
 from crossrun_export.quantize import quantize
 from crossrun_export.runtime import Scores
 from crossrun_export.sources import Source
+from crossrun_export.tolerance import Allowed
 from crossrun_export.verify import Parity
 
 KERAS = "model.keras"
-OF_CLASSES = (convert.OUTPUT, "detection_classes")  # outputs that labels.txt belongs to
+OF_CLASSES = (convert.OUTPUT, "logits", "detection_classes")  # outputs that labels.txt is of
 
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Original:
+    """What reduced precisions are made of and held against."""
+
+    model: onnx.ModelProto  # in fp32
+    head: Head
+    allowed: Allowed  # of the model in fp32
+    expected: Sequence[Scores]  # Keras's, on each view of the pictures
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,8 @@ class Made:
     precision: Precision
     model: onnx.ModelProto
     cost: Parity  # a Price where the precision is a reduced one
+    head: Head
+    allowed: Allowed  # of the model in fp32
     calibration: dict[str, Any] | None = None  # of int8: how, and on which pictures
     localization: Localization | None = None  # of a localizer whose classes can be drawn
     parts: Localizer | None = None  # of a localizer
@@ -99,11 +116,11 @@ def export(
     _check_measurable(subject)
     for note in _notes(subject):
         say(note)
-    tell("asking Keras about the pictures scaled in other ways")
-    seen = alternatives.compare(source, subject.measured)
     with publish.staging(options.output, options.name) as folder:
         tell(f"converting and verifying {source.model.name}")
         made = _made(subject, tell)
+        tell("asking Keras about the pictures scaled in other ways")
+        seen = alternatives.compare(source, subject.measured, made[0].head.kind)
         source.model.save(folder / KERAS)
         drafts = [_draft(one, subject, folder) for one in made]
         versions = publish.publish(drafts, options.output)
@@ -151,15 +168,30 @@ def _made(subject: Subject, tell: Tell) -> list[Made]:
         return [_localizer(subject, options.localize, tell)]
     original = convert.to_onnx(source, options.input_dtype)
     expected = verify.keras_scores(source, measured.stretched)
+    head = _head(subject, original, expected)
+    heads.rename(original, convert.OUTPUT, head.output)
     got = verify.onnx_scores(source, original, measured.stretched)
-    parity = verify.verify(expected, got, measured.names, options.tolerance)
-    made = [Made("fp32", original, parity)] if "fp32" in options.precisions else []
+    allowed = _allowed(subject, head, expected)
+    parity = verify.verify(expected, got, measured.names, allowed)
+    made = [Made("fp32", original, parity, head, allowed)] if "fp32" in options.precisions else []
     if reduced := [precision for precision in options.precisions if precision != "fp32"]:
         tell("asking Keras about the pictures cropped and mirrored")
         _, *others = measured.views()
         all_expected = [expected, *(verify.keras_scores(source, view) for view in others)]
-        made += [_reduced(one, original, subject, all_expected, tell) for one in reduced]
+        whole = Original(original, head, allowed, all_expected)
+        made += [_reduced(one, whole, subject, tell) for one in reduced]
     return made
+
+
+def _head(subject: Subject, model: onnx.ModelProto, expected: Scores) -> Head:
+    """What the scores are that a model of this output gives."""
+    said = heads.Said(subject.options.scores, subject.source.loss)
+    return heads.find(model, convert.OUTPUT, expected, subject.measured.names, said)
+
+
+def _allowed(subject: Subject, head: Head, expected: Scores) -> Allowed:
+    computes = dtypes.of(subject.source.model)
+    return tolerance.suiting(subject.options.tolerance, head, expected, computes)
 
 
 def _localizer(subject: Subject, asked: Localize, tell: Tell) -> Made:
@@ -167,46 +199,49 @@ def _localizer(subject: Subject, asked: Localize, tell: Tell) -> Made:
     source, measured, options = subject.source, subject.measured, subject.options
     if options.precisions != ("fp32",):
         raise ExportError("--localize is for fp32 only; leave --precision out")
+    if dtypes.of(source.model) != "float32":
+        raise ExportError("--localize: the model computes in float16; add --float32")
     parts = localize.localizer(source, asked)
     model = localize.to_onnx(source, parts, options.input_dtype)
     inputs = verify.inputs_of(source, measured.stretched, options.input_dtype)
     found = runtime.outputs(model, inputs)
     expected = verify.keras_scores(source, measured.stretched)
-    parity = verify.verify(expected, found[convert.OUTPUT], measured.names, options.tolerance)
+    head = _head(subject, model, expected)
+    if head.output != convert.OUTPUT or head.kind in heads.BINARY:
+        raise ExportError(f"--localize is for heads of softmax or sigmoid; {head.because}")
+    allowed = _allowed(subject, head, expected)
+    got = found[convert.OUTPUT]
+    parity = verify.verify(expected, got, measured.names, allowed)
     localize.check(parts, verify.inputs_of(source, measured.stretched, "float32"), found)
     tell("measuring boxes on drawn pictures")
     boxes = localize.measure(source, model, options.input_dtype)
-    return Made("fp32", model, parity, localization=boxes, parts=parts)
+    return Made("fp32", model, parity, head, allowed, localization=boxes, parts=parts)
 
 
-def _reduced(
-    precision: Precision,
-    original: onnx.ModelProto,
-    subject: Subject,
-    expected: Sequence[Scores],
-    tell: Tell,
-) -> Made:
+def _reduced(precision: Precision, original: Original, subject: Subject, tell: Tell) -> Made:
     """One reduced precision, its price measured on every view and held against the limits."""
     source, measured = subject.source, subject.measured
     calibration = None
     if precision == "int8":
         model, calibration = _int8(original, subject, tell)
     else:
-        model = half.to_fp16(original)
+        model = half.to_fp16(original.model)
     tell(f"{precision}: measuring its price")
     got = [verify.onnx_scores(source, model, view) for view in measured.views()]
-    cost = prices.price(expected, got, measured)
+    cost = prices.price(original.expected, got, measured, original.head.kind)
     prices.check(cost, subject.options.limits, precision)
-    return Made(precision, model, cost, calibration)
+    return Made(precision, model, cost, original.head, original.allowed, calibration)
 
 
 def _int8(
-    original: onnx.ModelProto, subject: Subject, tell: Tell
+    original: Original, subject: Subject, tell: Tell
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     assert subject.calibration is not None
+    if dtypes.of(subject.source.model) != "float32":
+        raise ExportError("int8: the model computes in float16; --float32 lets it be quantized")
     used = subject.calibration
     inputs = verify.inputs_of(subject.source, used.stretched, subject.options.input_dtype)
-    quantized = quantize(original, inputs, tell)
+    quantized = quantize(original.model, inputs, tell, verify.merit(original.head.kind))
     return quantized.model, {
         "method": quantized.method,
         "agreement": dict(quantized.merits),
@@ -219,6 +254,12 @@ def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
     options, source = subject.options, subject.source
     own: dict[str, Any] = {
         "precision": made.precision,
+        "compute_dtype": dtypes.of(source.model),
+        "scores": {
+            "head": made.head.kind,
+            "because": made.head.because,
+            "output": made.head.output,
+        },
         "price" if isinstance(made.cost, Price) else "parity": asdict(made.cost),
     }
     if made.calibration:
@@ -228,7 +269,7 @@ def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
     onnx.helper.set_model_props(made.model, describe.metadata(source, options.resize, own))
     name = name_of(options.name, made.precision)
     made_draft = draft(made.model, name, source.labels, OF_CLASSES, folder)
-    make = proving.classifier(source, made.model, made.precision, options.tolerance, made.parts)
+    make = proving.classifier(source, made.model, made.precision, made.allowed, made.parts)
     about = proving.about(source, made.precision, subject.measured)
     proof.write(made_draft.files, subject.measured.stretched, make, about)
     return made_draft

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crossrun_export import verify
+from crossrun_export import heads, verify
 from crossrun_export.errors import ExportError
-from crossrun_export.options import Limits
+from crossrun_export.options import HeadKind, Limits
 from crossrun_export.pictures import Pictures
 from crossrun_export.runtime import Scores
 
@@ -26,10 +26,16 @@ class Price(verify.Parity):
     unlabelled: str | None = None  # why they have none
 
 
-def price(expected: Sequence[Scores], got: Sequence[Scores], pictures: Pictures) -> Price:
+def price(
+    expected: Sequence[Scores],
+    got: Sequence[Scores],
+    pictures: Pictures,
+    kind: HeadKind = "softmax",
+) -> Price:
     """Compare scores [count, classes] of each view of some pictures."""
     one, other = np.concatenate(expected), np.concatenate(got)
-    parity, worst = verify.compare(one, other)
+    parity, worst = verify.compare(one, other, kind)
+    one, other = heads.ranked(one, kind), heads.ranked(other, kind)
     count, views = len(pictures.names), len(expected)
     labels = None if pictures.labels is None else np.tile(pictures.labels, views)
     top1, top5 = (_right(other, labels, k) for k in (1, 5))
@@ -74,7 +80,7 @@ def check(price: Price, limits: Limits, precision: str) -> None:
 
 def _right(scores: Scores, labels: NDArray[np.int64] | None, k: int) -> float | None:
     """Share of pictures whose label is among the k best classes."""
-    if labels is None:
+    if labels is None or 1 < k >= scores.shape[1]:  # the best five of five are always right
         return None
     return float((verify.best(scores, k) == labels[:, np.newaxis]).any(axis=1).mean())
 

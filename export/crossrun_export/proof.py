@@ -93,13 +93,13 @@ def reduced(max_diff: float, agreement: float, slack: float) -> tuple[float, flo
     return MARGIN * max_diff + slack, max(0.0, 1 - MARGIN * (1 - agreement) - FEWER)
 
 
-def agreement(expected: Array, got: Array, tie: float) -> float:
+def agreement(expected: Array, got: Array, tie: float, decides: float = 0.5) -> float:
     """Share of rows whose best class is one of the original's best, those within `tie` of it.
 
-    Of a single number a row, which side of one half it lies on.
+    Of a single number a row, which side of `decides` it lies on.
     """
     if expected.shape[1] == 1:
-        same = ((expected > 0.5) == (got > 0.5)) | (np.abs(expected - 0.5) <= tie)
+        same = ((expected > decides) == (got > decides)) | (np.abs(expected - decides) <= tie)
         return float(same.mean())
     chosen = np.take_along_axis(expected, got.argmax(axis=1)[:, None], axis=1)[:, 0]
     return float((chosen >= expected.max(axis=1) - tie).mean())

@@ -6,21 +6,22 @@ from typing import Any
 import numpy as np
 import onnx
 
-from crossrun_export import localize, proof, runtime, verify
+from crossrun_export import heads, localize, proof, runtime, verify
 from crossrun_export.errors import ExportError
 from crossrun_export.localize import Localizer
-from crossrun_export.options import Precision, Tolerance
+from crossrun_export.options import Precision
 from crossrun_export.pictures import Pictures, Pixels
 from crossrun_export.proof import Bounds, Origin, Proof
 from crossrun_export.runtime import Outputs, Scores
 from crossrun_export.sources import Source
+from crossrun_export.tolerance import Allowed
 
 
 def classifier(
     source: Source,
     model: onnx.ModelProto,
     precision: Precision,
-    tolerance: Tolerance,
+    allowed: Allowed,
     parts: Localizer | None = None,
 ) -> Callable[[Pixels], Proof]:
     """What makes the proof of a classifier on some pictures.
@@ -29,7 +30,7 @@ def classifier(
         source: the original.
         model: in the precision to prove.
         precision: which that is.
-        tolerance: of the model in full precision.
+        allowed: of the model in full precision.
         parts: of a classifier that says where.
 
     Returns:
@@ -43,15 +44,16 @@ def classifier(
         inputs = verify.inputs_of(source, pixels, "uint8" if is_uint8 else "float32")
         expected = verify.keras_scores(source, pixels)
         got = runtime.outputs(model, inputs)[scores]
-        max_diff, least = _bounds(expected, got, precision, tolerance)
+        max_diff, least = _bounds(expected, got, precision, allowed)
         outputs: Outputs = {scores: expected}
         bounds = {scores: max_diff}
         if parts is not None:
             floats = verify.inputs_of(source, pixels, "float32")
             maps = localize.answers(parts, floats, expected, max_diff)
             outputs |= {name: values for name, (values, _) in maps.items()}
-            bounds |= {name: allowed for name, (_, allowed) in maps.items()}
-        return Proof({image.name: inputs}, outputs, Bounds(bounds, least), {"classes": scores})
+            bounds |= {name: most for name, (_, most) in maps.items()}
+        notes = {"classes": scores, "decides": heads.deciding(allowed.kind)}
+        return Proof({image.name: inputs}, outputs, Bounds(bounds, least), notes)
 
     return make
 
@@ -63,16 +65,17 @@ def about(source: Source, precision: Precision, pictures: Pictures) -> dict[str,
 
 
 def _bounds(
-    expected: Scores, got: Scores, precision: Precision, tolerance: Tolerance
+    expected: Scores, got: Scores, precision: Precision, allowed: Allowed
 ) -> tuple[float, float]:
     """How far from the original this precision may be anywhere."""
     difference = float(np.abs(expected - got).max())
     if precision != "fp32":
-        same = proof.agreement(expected, got, proof.MARGIN * difference + tolerance.max_diff)
-        return proof.reduced(difference, same, tolerance.max_diff)
-    if not difference <= tolerance.max_diff:
+        tie, decides = proof.MARGIN * difference + allowed.max_diff, heads.deciding(allowed.kind)
+        same = proof.agreement(expected, got, tie, decides)
+        return proof.reduced(difference, same, allowed.max_diff)
+    if not difference <= allowed.max_diff:
         raise ExportError(
             f"the exported model differs by up to {difference:.2g} on the pictures of its proof, "
-            f"allowed is {tolerance.max_diff:.2g}"
+            f"allowed is {allowed.max_diff:.2g}"
         )
-    return tolerance.max_diff, tolerance.min_agreement
+    return allowed.max_diff, allowed.min_agreement

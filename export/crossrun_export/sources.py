@@ -5,7 +5,6 @@ Knows Keras; knows nothing of ONNX or of what becomes of the model.
 
 import hashlib
 import os
-import re
 import socket
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -13,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from crossrun_export import label_file, train
+from crossrun_export import label_file, loading, train
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
+from crossrun_export.options import Loading
 from crossrun_export.preprocessing import assume
 from crossrun_export.scaling import CHOICES, Preprocessing
 from crossrun_export.scenes import CLASSES
@@ -29,6 +29,8 @@ NETWORK_TIMEOUT = 30.0  # seconds; Keras would wait for an answer for ever
 # What MobileNet is trained on.
 MOBILENETS = Preprocessing(CHOICES["-1..1"], "MobileNet's own")
 
+AS_IT_IS = Loading()  # as a model is loaded if nothing is asked for
+
 
 @dataclass(frozen=True)
 class Source:
@@ -40,6 +42,7 @@ class Source:
     sha256: str
     preprocessing: Preprocessing
     wordnet_ids: tuple[str, ...] = ()  # of ImageNet's classes
+    loss: str = ""  # on logits, which it was trained with; empty where that is not known
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,32 +90,27 @@ def _mobilenet(alpha: float | None, size: int | None, weights: str, labels: Path
     return _own(alpha, size, weights, labels)
 
 
-def keras_file(path: Path, pixels: str | None, labels: Path | None) -> Source:
+def keras_file(
+    path: Path, pixels: str | None, labels: Path | None, how: Loading = AS_IT_IS
+) -> Source:
     """Load an image classifier that was saved with `model.save("FILE.keras")`.
 
     Args:
         path: the file.
         pixels: what the model takes, as --pixels says it; None finds it out.
         labels: a file with one label a line, or None.
+        how: what is asked for besides.
 
     Raises:
         ExportError: the file is no such model, needs layers of its own, does not fit labels, or
             nothing tells which pixels it takes.
     """
-    if not path.is_file():
-        raise ExportError(f"{path} is not a file; expected a model saved as .keras")
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # keras raises whatever its deserialization met
-        if unknown := re.search(r"Could not locate class '(\w+)'", str(error)):
-            raise ExportError(
-                f"{path} needs layers of its own: {unknown[1]} is no part of Keras; "
-                "only models made of Keras's layers can be exported"
-            ) from error
-        raise ExportError(f"{path} cannot be loaded: {_reason(error)}") from error
+    model = loading.load(path, how)
     _check_classifier(model, path)
     names = read_labels(labels) if labels else ()
-    source = Source(model, names, str(path.name), sha256(path), assume(model, pixels))
+    loss = loading.loss_of_logits(path)
+    taken = assume(model, pixels)
+    source = Source(model, names, str(path.name), sha256(path), taken, loss=loss)
     return _checked(source)
 
 
@@ -220,16 +218,15 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def _checked(source: Source) -> Source:
-    names_both = (source.classes, len(source.labels)) == (1, 2)  # one score for two classes
-    if source.labels and not names_both:
-        label_file.check(source.labels, source.classes)
+    if source.labels:
+        # One score is that of the second of two classes.
+        label_file.check(source.labels, max(source.classes, 2))
     return source
 
 
 def _check_classifier(model: keras.Model, path: Path) -> None:
     shapes = (model.input_shape, model.output_shape)
-    single = all(isinstance(shape, tuple) for shape in shapes)
-    if not (single and len(shapes[0]) == 4 and shapes[0][3] == 3 and len(shapes[1]) == 2):
+    if not (len(shapes[0]) == 4 and shapes[0][3] == 3 and len(shapes[1]) == 2):
         raise ExportError(
             f"{path} maps {shapes[0]} to {shapes[1]}; expected an image classifier, "
             "(None, height, width, 3) to (None, classes)"

@@ -1,8 +1,10 @@
 """What a person is told of an export, a line for each model."""
 
+from crossrun_export.heads import Head
 from crossrun_export.pipeline import Exported, Made
 from crossrun_export.price import Price
 from crossrun_export.publish import MODEL
+from crossrun_export.tolerance import Allowed
 from crossrun_export.verify import Parity
 
 BOXES = "detection_boxes"
@@ -10,12 +12,17 @@ BOXES = "detection_boxes"
 
 def told(exported: Exported) -> str:
     """How equal a model is, or what it costs."""
-    cost, calibration = exported.made.cost, exported.made.calibration
+    made = exported.made
+    cost, calibration, head = made.cost, made.calibration, _head(made.head)
     if not isinstance(cost, Price):
-        return _parity(cost) + _boxes(exported.made)
+        return _parity(cost, made.allowed) + head + _boxes(made)
     size = (exported.version / MODEL).stat().st_size / 1e6
     how = f"; calibrated by {calibration['method']}" if calibration else ""
-    return f"{size:.2f} MB, {_price(cost)}{how}"
+    return f"{size:.2f} MB, {_price(cost)}{how}{head}"
+
+
+def _head(head: Head) -> str:
+    return f"; scores are {head.kind}: {head.because}"
 
 
 def _boxes(made: Made) -> str:
@@ -30,11 +37,15 @@ def _boxes(made: Made) -> str:
     )
 
 
-def _parity(parity: Parity) -> str:
+def _parity(parity: Parity, allowed: Allowed) -> str:
+    why = ""
+    if allowed.because:
+        why = f", {allowed.because}: tolerance {allowed.max_diff:.1e}"
+    five = parity.top5_agreement
     return (
         f"equal to Keras on {parity.images} pictures "
-        f"(largest difference {parity.max_abs_diff:.1e}, "
-        f"top-1 {parity.top1_agreement:.2%}, top-5 {parity.top5_agreement:.2%})"
+        f"(largest difference {parity.max_abs_diff:.1e}{why}, "
+        f"top-1 {parity.top1_agreement:.2%}{'' if five is None else f', top-5 {five:.2%}'})"
     )
 
 

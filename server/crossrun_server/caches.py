@@ -39,9 +39,11 @@ def write(kind: str, name: str, text: str) -> None:
 
 
 def beside(model: Path) -> list[tuple[str, int, int]]:
-    """The other files in a model's folder, which may hold its weights: name, bytes, time."""
-    files = sorted(file for file in model.parent.iterdir() if file != model)
-    return [(file.name, (found := file.stat()).st_size, found.st_mtime_ns) for file in files]
+    """The other files in a model's folder, which may hold its weights: path, bytes, time."""
+    folder = model.parent
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != model)
+    traces = [(file.relative_to(folder).as_posix(), file.stat()) for file in files]
+    return [(path, found.st_size, found.st_mtime_ns) for path, found in traces]
 
 
 def key(model: Path | bytes, *circumstances: object) -> str:

@@ -24,7 +24,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "boxes": ((-1, -1, 4),),
     "scores": ((-1, -1),),
     "classes": ((-1, -1),),
-    "count": ((-1,), (-1, 1)),
+    "count": ((-1,), (-1, 1), ()),
 }
 VALUES = {  # the default first
     "box_order": ("yxyx", "xyxy"),

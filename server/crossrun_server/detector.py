@@ -118,7 +118,8 @@ class Detector:
         """Which rows of a picture's outputs are detections."""
         if self.output.count is None:
             return scores > 0
-        rows: NDArray[np.bool_] = np.arange(len(scores)) < outputs[self.output.count][row].item()
+        counts = outputs[self.output.count].reshape(-1)  # of one picture it may have no dimension
+        rows: NDArray[np.bool_] = np.arange(len(scores)) < counts[row]
         return rows
 
 

@@ -53,7 +53,7 @@ class Evidence:
     agreement: float | None = None  # share of equal answers; None where there is no such share
     allowed: float | None = None  # the largest difference that is
     precision: str = ""  # in which the model was proven
-    asked: str = ""  # in which its provider was told to compute; empty where no option says
+    asked: str = ""  # in which its provider was told to compute fp32; empty where nothing says
     rows: int = 0  # that were compared
     note: str = ""  # why nothing was compared, or is held
 
@@ -146,11 +146,11 @@ def _shaped(name: str, got: Array, expected: Array) -> Array:
 def _same(expected: Array, got: Array, proof: Proof) -> int:
     """How many rows have one of the original's best classes, ties within the tolerance aside.
 
-    Of a single number a row, how many lie on the same side of one half.
+    Of a single number a row, how many lie on the same side of the one that decides.
     """
-    tie = proof.max_diff[proof.classes]
+    tie, least = proof.max_diff[proof.classes], proof.decides
     if expected.shape[1] == 1:
-        same = ((expected > 0.5) == (got > 0.5)) | (np.abs(expected - 0.5) <= tie)
+        same = ((expected > least) == (got > least)) | (np.abs(expected - least) <= tie)
         return int(same.sum())
     chosen = np.take_along_axis(expected, got.argmax(axis=1)[:, None], axis=1)[:, 0]
     return int((chosen >= expected.max(axis=1) - tie).sum())
@@ -182,7 +182,7 @@ def _add_detections(
 def _of(found: Mapping[str, Array], picture: int, proof: Proof) -> tuple[Floats, NDArray[np.bool_]]:
     """Class, score and box of each detection, [found, 6], and whether it is sure."""
     most = found[SCORES].shape[1]
-    count = min(int(found[COUNT][picture]), most)
+    count = max(0, min(int(found[COUNT][picture]), most))
     scores = found[SCORES][picture, :count]
     least = max(proof.threshold, scores.min() if 0 < count == most else 0.0)
     columns = (found[CLASSES][picture, :count], scores, found[BOXES][picture, :count])

@@ -55,6 +55,12 @@ class ImageInput:
         """Of the input, for a picture of some size, upright."""
         return boxes.settled(Size(*self.spec.shape[1:3]), picture, self.longest)
 
+    def at_once(self, size: Size) -> int:
+        """How many pictures of a size share a run: of large ones few, for the memory they take."""
+        if not self.is_free:
+            return self.batch
+        return max(1, min(self.batch, self.longest**2 // (size.height * size.width)))
+
     def tensors(self, pictures: Sequence[Pixels], options: Mapping[str, float]) -> Tensors:
         """Make a batch of uint8 pictures, and of optional inputs with one value for all of them."""
         filled = {name: self._filled(name, len(pictures), x) for name, x in options.items()}
@@ -86,8 +92,8 @@ def describe(model: Model, longest: int = 0) -> ImageInput:
     spec = _image_spec(model)
     if not longest and -1 in spec.shape[1:3]:
         raise InvalidRequest(
-            f"{model.name!r} leaves the height and the width of its pictures free, by which its "
-            f"answers would change; fix them in config.pbtxt, as in {fixing(model, spec)}"
+            f"{model.name!r} leaves the size of its pictures free, {list(spec.shape)}, by which "
+            f"its answers would change; fix it in config.pbtxt, as in {fixing(model, spec)}"
         )
     preprocessing: dict[str, Any] = json.loads(model.metadata.get("crossrun.preprocessing", "{}"))
     if spec.datatype == "FP32" and "scale" not in preprocessing:

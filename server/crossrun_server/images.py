@@ -26,6 +26,7 @@ Pixels = NDArray[np.uint8]
 # megapixels cost 31 ms in the place of 175, and of 32 photographs none got another first class.
 ROOM = 3
 MAX_PIXELS = 100_000_000  # a few kilobytes of PNG can unfold to gigabytes
+MAX_SIDE = 65_535  # a JPEG's; of 100 million pixels a PNG of one column took 2.7 GB, a square 0.5
 GREY = (114, 114, 114)  # around a letterboxed picture, as detectors are trained
 # What sets a picture upright, by its EXIF orientation.
 UPRIGHT = {
@@ -106,6 +107,10 @@ def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise InvalidRequest(
             f"has {image.width} x {image.height} pixels, expected at most {MAX_PIXELS}"
+        )
+    if max(image.size) > MAX_SIDE:
+        raise InvalidRequest(
+            f"has {image.width} x {image.height} pixels, expected sides of at most {MAX_SIDE}"
         )
 
 

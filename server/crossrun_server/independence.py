@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import caches, config, plans, rows, warmup
+from crossrun_server import caches, config, plans, rows, symbols, warmup
 from crossrun_server.config import ROWS, ROWS_INDEPENDENT, ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.providers import CPU
@@ -117,7 +117,7 @@ def _found(served: ServedConfig, folder: Path, file: Path, sessions: Sequence[Se
             replace(finding, reason=f"{finding.reason} (on {session.assignment})")
             for session, finding in zip(sessions, findings, strict=True)
         ]
-    if named := rows.disagreement((*served.required, *served.outputs)):
+    if named := symbols.disagreement((*served.required, *served.outputs)):
         findings.append(Finding(UNKNOWN, named))
     return max(findings, key=lambda finding: (PROVEN, UNKNOWN, MIXED).index(finding.state))
 
@@ -145,13 +145,14 @@ def _asked(served: ServedConfig, folder: Path, session: Session) -> Asked:
         _ranges(session.metadata, served.required),
         tuple(warmup.requests(served, folder)),
         HALF_TOLERANCE if _may_be_reduced(session) else TOLERANCE,
+        frozenset([served.detection.classes] if served.detection else []),
     )
 
 
 def _may_be_reduced(session: Session) -> bool:
     """Whether fewer bits than fp32's may compute it; other providers choose that for themselves."""
     elsewhere = session.assignment.nodes.keys() - {CPU}
-    return bool(elsewhere) or session.metadata.get(PRECISION) in REDUCED
+    return bool(elsewhere) or session.quantized or session.metadata.get(PRECISION) in REDUCED
 
 
 def _ranges(metadata: Mapping[str, str], inputs: Iterable[TensorSpec]) -> dict[str, Range]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from crossrun_server import inventory
+from crossrun_server.distribution import the_extra
 from crossrun_server.inventory import Found
 from crossrun_server.providers import EXTRAS, short
 
@@ -25,5 +26,5 @@ def _group(title: str, members: Iterable[Found]) -> Iterator[str]:
 
 def _remark(found: Found) -> str:
     if found.origin == "none":
-        return f"install crossrun[{EXTRAS[found.name]}]" if found.name in EXTRAS else ""
+        return f"install {the_extra(EXTRAS[found.name])}" if found.name in EXTRAS else ""
     return f"{found.origin}: {', '.join(found.devices) or found.reason}".removesuffix(": ")

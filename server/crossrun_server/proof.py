@@ -38,6 +38,7 @@ class Proof:
     min_agreement: float  # share of answers that have to be the same
     classes: str = ""  # the output whose best class is compared; none where empty
     threshold: float = 0.0  # of a detector: the least score
+    decides: float = 0.5  # from which on a single number speaks for the second of two classes
 
     @property
     def rows(self) -> int:
@@ -107,6 +108,7 @@ def _proof(arrays: Mapping[str, Array]) -> Proof:
         float(about["min_agreement"]),
         str(about.get("classes", "")),
         float(detector.get("score_threshold", 0.0)),
+        float(about.get("decides", 0.5)),
     )
     _check(proof)
     return proof

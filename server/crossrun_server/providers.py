@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import onnxruntime
 
 from crossrun_server import openvino_options, plugins
+from crossrun_server.distribution import the_extra
 from crossrun_server.errors import LoadError
 from crossrun_server.overheard import overheard
 
@@ -62,7 +63,7 @@ LIBRARY_HINTS = {
     "libnvinfer": ", which comes with TensorRT",
     **dict.fromkeys(
         ("libcublas", "libcublasLt", "libcudart", "libcudnn", "libcufft", "libcurand"),
-        ", which crossrun[gpu] brings",
+        f", which {the_extra('gpu')} brings",
     ),
 }
 MISSING_LIBRARY = re.compile(r"(\S+): cannot open shared object file")
@@ -248,7 +249,7 @@ def _add_from_plugin(options: onnxruntime.SessionOptions, provider: Provider) ->
 
 
 def _not_in_build(name: str) -> str:
-    hint = f"; install crossrun[{EXTRAS[name]}]" if name in EXTRAS else ""
+    hint = f"; install {the_extra(EXTRAS[name])}" if name in EXTRAS else ""
     available = ", ".join(plugins.built_in())
     return f"this build of onnxruntime has no {name} (it has {available}){hint}"
 

@@ -76,8 +76,9 @@ def zeros(config: ServedConfig) -> dict[str, Array]:
 
 
 def _sizes(spec: TensorSpec) -> tuple[int, ...]:
-    pictures = len(spec.shape) == len("NHWC") and spec.shape[3] == 3
-    free = (1, PICTURE, PICTURE, 1) if pictures else (1,) * len(spec.shape)
+    free = [1] * len(spec.shape)
+    if len(spec.shape) == len("NHWC") and 3 in (spec.shape[1], spec.shape[3]):
+        free[slice(1, 3) if spec.shape[3] == 3 else slice(2, 4)] = PICTURE, PICTURE
     return tuple(own if size == -1 else size for size, own in zip(spec.shape, free, strict=True))
 
 

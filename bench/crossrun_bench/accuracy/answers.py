@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from crossrun_bench import heads
 from crossrun_bench.accuracy.fitting import fitted
 from crossrun_bench.accuracy.partial import Chunk, Said
+from crossrun_bench.errors import BenchError
 from crossrun_bench.prepare import decoded
 from crossrun_bench.results.accuracy import Answer
 from crossrun_bench.rounds import Child, started
-from crossrun_bench.targets import TARGETS, label
+from crossrun_bench.targets import ENCODED, TARGETS, label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from crossrun_bench.model import Model
     from crossrun_bench.progress import Step
     from crossrun_bench.runners import Task
 
@@ -83,10 +86,30 @@ def ask(
 
 
 def compared(
-    _: Sequence[Child], probabilities: Sequence[NDArray[np.float32]], __: Sequence[Path]
+    children: Sequence[Child], scores: Sequence[NDArray[np.float32]], files: Sequence[Path]
 ) -> Chunk[Answer]:
-    """Of probabilities [pictures, classes] the answers, compared with the first's."""
-    return [_answers(said, probabilities[0]) for said in probabilities]
+    """Of scores [pictures, …] the answers, compared with the first's.
+
+    BenchError where one is no number.
+    """
+    for child, said in zip(children, scores, strict=True):
+        check_numbers(child, said, files)
+    tasks = [child.task for child in children]
+    found = [_probabilities(*pair) for pair in zip(tasks, scores, strict=True)]
+    return [_answers(said, found[0], tasks[0].model) for said in found]
+
+
+def _probabilities(task: Task, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of all classes; a server that is asked with encoded pictures answers with these."""
+    return scores if task.target == ENCODED else heads.probabilities(task.model, scores)
+
+
+def check_numbers(child: Child, said: NDArray[Any], files: Sequence[Path]) -> None:
+    """BenchError where an answer [pictures, …] is no number: it compares as equal to nothing."""
+    wrong = ~np.isfinite(said).all(axis=tuple(range(1, said.ndim)))
+    if wrong.any():
+        task, first = child.task, files[int(wrong.argmax())]
+        raise BenchError(f"{task.model.name} on {label(task.target)}: no number for {first}")
 
 
 def _finish(child: Child, step: Step) -> None:
@@ -94,14 +117,24 @@ def _finish(child: Child, step: Step) -> None:
         step(f"{child.task.model.name}: {label(child.task.target)}", int(done["done"]))
 
 
-def _answers(said: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[Answer, ...]:
+def _answers(
+    said: NDArray[np.float32], reference: NDArray[np.float32], model: Model
+) -> tuple[Answer, ...]:
     """Best five classes, largest difference and divergence of each row."""
     best = np.argsort(-said, axis=1, kind="stable")[:, :5]
     scores = np.take_along_axis(said, best, axis=1)
     differences = np.abs(said - reference).max(axis=1)
-    columns = (best, scores, differences, _divergences(reference, said))
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return tuple(Answer(tuple(b), tuple(s), d, kl) for b, s, d, kl in rows)
+    alike = heads.decided_alike(model, said, reference)
+    nothing = [None] * len(said)
+    columns = (
+        best.tolist(),
+        scores.tolist(),
+        differences.tolist(),
+        _divergences(reference, said).tolist() if alike is None else nothing,
+        nothing if alike is None else alike.tolist(),
+    )
+    rows = zip(*columns, strict=True)
+    return tuple(Answer(tuple(b), tuple(s), d, kl, same) for b, s, d, kl, same in rows)
 
 
 def _divergences(p: NDArray[np.float32], q: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from crossrun_bench.codec import decode
 from crossrun_bench.decoding import loaded, upright
 from crossrun_bench.errors import BenchError
 from crossrun_bench.examples import calibrated
+from crossrun_bench.folders import hidden
 from crossrun_bench.labels import by_name, normal
 from crossrun_bench.results.detection import Truth
 
@@ -93,7 +94,8 @@ def _json(source: Path) -> Path:
     """The data set's one JSON file."""
     if not source.is_dir():
         return source
-    found = sorted([*source.glob("*.json"), *source.glob(f"{_ANNOTATIONS}/*.json")])
+    every = [*source.glob("*.json"), *source.glob(f"{_ANNOTATIONS}/*.json")]
+    found = sorted(file for file in every if not hidden(file.relative_to(source)))
     if len(found) != 1:
         names = ", ".join(str(file.relative_to(source)) for file in found) or "none"
         raise BenchError(f"{source}: expected one JSON file of boxes in COCO's form, got {names}")
@@ -113,7 +115,8 @@ def _truths(
     file: Path, document: _Document, labels: Sequence[str]
 ) -> defaultdict[int, list[Truth]]:
     """The objects of each picture, by its id."""
-    classes = {category.id: _number(category, labels) for category in document.categories}
+    known = by_name(labels)
+    classes = {one.id: known.get(normal(one.name), ()) for one in document.categories}
     names = {category.id: category.name for category in document.categories}
     images = {image.id for image in document.images}
     found: defaultdict[int, list[Truth]] = defaultdict(list)
@@ -121,16 +124,12 @@ def _truths(
         where = f"{file}: annotations[{i}]"
         if one.image_id not in images or one.category_id not in classes:
             raise BenchError(f"{where} is of an image or a category that is not listed")
-        number = classes[one.category_id]
-        if number is None:
-            name = names[one.category_id]
-            raise BenchError(f"{where} is a '{name}', which is no label of the model")
-        found[one.image_id].append(Truth(number, _box(where, one.bbox), bool(one.iscrowd)))
+        numbers, name = classes[one.category_id], names[one.category_id]
+        if len(numbers) != 1:
+            what = "several labels" if numbers else "no label"
+            raise BenchError(f"{where} is a '{name}', which is {what} of the model")
+        found[one.image_id].append(Truth(numbers[0], _box(where, one.bbox), bool(one.iscrowd)))
     return found
-
-
-def _number(category: _Category, labels: Sequence[str]) -> int | None:
-    return by_name(labels).get(normal(category.name))
 
 
 def _box(where: str, bbox: Sequence[float]) -> tuple[float, ...]:
@@ -143,7 +142,8 @@ def _box(where: str, bbox: Sequence[float]) -> tuple[float, ...]:
 def _picture(file: Path, image: _Image) -> Path:
     """Its file, below the folder of the JSON file, or of the data set in COCO's own layout."""
     root = file.parent.parent if file.parent.name == _ANNOTATIONS else file.parent
-    places = [root, *sorted(folder for folder in root.iterdir() if folder.is_dir())]
+    inside = (one for one in root.iterdir() if one.is_dir() and not hidden(one.relative_to(root)))
+    places = [root, *sorted(inside)]
     found = next((p for place in places if (p := place / image.file_name).is_file()), None)
     if found is None:
         raise BenchError(f"{file}: '{image.file_name}' is not in {root} or a folder of it")

@@ -44,7 +44,8 @@ def _measure(
     plan: Plan, model: Model, labels: tuple[str, ...], command: str, folder: Path
 ) -> AccuracyResult:
     before = machine.describe()
-    found = examples(folder_of(plan.images, folder), labels, model.calibrated_on)
+    source = folder_of(plan.images, folder)
+    found = examples(source, labels, model.calibrated_on, skip_unknown=plan.skip_unknown)
     run = Run(found.files, found.names, compared, AnswersLine)
     said = answers(plan, model, run, before, folder)
     result = AccuracyResult(

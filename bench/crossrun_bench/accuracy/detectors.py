@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from crossrun_bench import machine
+from crossrun_bench.accuracy.answers import check_numbers
 from crossrun_bench.accuracy.coco import scenes, size_of
 from crossrun_bench.accuracy.fitting import in_picture
 from crossrun_bench.accuracy.partial import Chunk, DetectionsLine
@@ -41,6 +42,8 @@ def measure(
     plan: Plan, model: Model, labels: tuple[str, ...], command: str, folder: Path
 ) -> DetectionResult:
     """Compare all targets on the same pictures; BenchError where anything cannot be read or run."""
+    if plan.skip_unknown:
+        raise BenchError(f"{model.name} is a detector: --skip-unknown-folders is for classifiers")
     if not labels:
         raise BenchError(f"{model.name}: no labels.txt says which classes it detects")
     before, asked = machine.describe(), _asked(model)
@@ -73,6 +76,8 @@ def read(
     children: Sequence[Child], found: Sequence[Objects], files: Sequence[Path]
 ) -> Chunk[tuple[Detection, ...]]:
     """Of objects [pictures, most, 6] those in each picture, with boxes in pixels of it."""
+    for child, rows in zip(children, found, strict=True):
+        check_numbers(child, rows, files)
     sizes = [size_of(file) for file in files]
     return [
         tuple(_detections(objects, size, child) for objects, size in zip(rows, sizes, strict=True))

@@ -6,7 +6,6 @@ Knows nothing of what the pictures show.
 from __future__ import annotations
 
 import hashlib
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from crossrun_bench.accuracy.answers import CHUNK, ask, chunks, joined, ready
 from crossrun_bench.accuracy.partial import Partial, Said
+from crossrun_bench.folders import say
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.tasks import Asked, subjects_of
@@ -33,6 +33,7 @@ class Plan:
     asked: Asked
     images: str
     output: Path | None  # where the result will be, beside which unfinished answers are kept
+    skip_unknown: bool = False  # whether to pass over pictures whose folder is no class
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def answers(
         step = stack.enter_context(bar(len(run.files) * steps))
         if done := sum(len(chunk[0]) for chunk in partial.chunks):
             step("going on", done * steps)
-            _say(f"going on after {done:,} of {len(run.files):,} pictures")
+            say(f"going on after {done:,} of {len(run.files):,} pictures")
         pictures = drawn(folder, 1, model.height, model.width)
         subjects = subjects_of(plan.asked, model, pictures, folder, stack)
         tasks = [replace(subject.task, every_class=True) for subject in subjects]
@@ -63,10 +64,6 @@ def answers(
         for files in list(chunks(run.files))[len(partial.chunks) :]:
             partial.append(ask(children, files, folder, step, run.read))
     return joined(partial.chunks)
-
-
-def _say(text: str) -> None:
-    print(f"crossrun-bench: {text}", file=sys.stderr)  # noqa: T201 - the command's own output
 
 
 def _same(plan: Plan, model: Model, run: Run[Said], before: Machine) -> dict[str, Any]:

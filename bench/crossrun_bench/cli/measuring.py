@@ -17,9 +17,11 @@ from crossrun_bench.cli.options import (
     Models,
     Name,
     Output,
+    ProofTolerance,
     Remote,
     RequireQuiet,
     Rounds,
+    SkipUnknown,
     Targets,
 )
 from crossrun_bench.cli.output import finish
@@ -66,6 +68,7 @@ def latency(
         ),
     ] = None,
     environment: Environments = None,
+    proof_tolerance: ProofTolerance = None,
     server: Remote = None,
     output: Output = None,
     require_quiet: RequireQuiet = False,
@@ -81,7 +84,7 @@ def latency(
     )
     backends = parsing.backends(compare, environment)
     wanted = parsing.words(targets or (ON_PROVIDERS if backends else TIMED))
-    asked = Asked(models, name, chosen(wanted, server), server, backends)
+    asked = Asked(models, name, chosen(wanted, server), server, backends, proof_tolerance)
     plan = Plan(asked, parsing.sizes(batch), Pace.of(rounds))
     finish(partial(measure, plan), output, as_json, require_quiet)
 
@@ -91,6 +94,7 @@ def accuracy(
     models: Models,
     name: Name,
     images: Annotated[str, Images],
+    skip_unknown_folders: SkipUnknown = False,
     targets: Targets = COMPARED,
     server: Remote = None,
     output: Output = None,
@@ -107,7 +111,7 @@ def accuracy(
     wanted = chosen([REFERENCE, *chosen(parsing.words(targets), server)], server)
     if wanted == (REFERENCE,):
         raise BenchError(f"--targets '{targets}': expected some to compare with {REFERENCE}")
-    plan = Plan(Asked(models, name, wanted, server), images, output)
+    plan = Plan(Asked(models, name, wanted, server), images, output, skip_unknown_folders)
     finish(partial(measure, plan), output, as_json)
     if output:
         unfinished.remove(output)
@@ -117,6 +121,7 @@ def accuracy(
 def precision(
     models: Models,
     images: Annotated[str | None, Images] = None,
+    skip_unknown_folders: SkipUnknown = False,
     names: Annotated[str, typer.Option("--model", help="Some models; all by default.")] = "",
     rounds: Rounds = None,
     provider: Annotated[str, typer.Option(help="Execution provider, such as openvino.")] = "cpu",
@@ -134,7 +139,12 @@ def precision(
 
     (backend,) = parsing.backends([[provider, *(provider_option or [])]], environment)
     plan = Plan(
-        models, tuple(dict.fromkeys(parsing.words(names))), images, backend, Pace.of(rounds)
+        models,
+        tuple(dict.fromkeys(parsing.words(names))),
+        images,
+        backend,
+        Pace.of(rounds),
+        skip_unknown_folders,
     )
     finish(partial(measure, plan), output, as_json, require_quiet)
 
@@ -220,6 +230,7 @@ def throughput(
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved; 5 for `compare`.")] = 2,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 2.0,
     environment: Environments = None,
+    proof_tolerance: ProofTolerance = None,
     output: Output = None,
     require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
@@ -228,7 +239,9 @@ def throughput(
     from crossrun_bench.throughput.command import Plan, measure
 
     wanted, folders = tuple(dict.fromkeys(parsing.words(providers))), parsing.folders(environment)
-    plan = Plan(models, name, wanted, parsing.sizes(batch), rounds, seconds, folders)
+    plan = Plan(
+        models, name, wanted, parsing.sizes(batch), rounds, seconds, folders, proof_tolerance
+    )
     finish(partial(measure, plan), output, as_json, require_quiet)
 
 
@@ -245,6 +258,7 @@ def loadgen(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long a run lasts at least.")] = 10.0,
     images: Annotated[str | None, Images] = None,
+    skip_unknown_folders: SkipUnknown = False,
     accuracy: Annotated[bool, typer.Option("--accuracy", help="Find top-1, too.")] = False,
     output: Output = None,
     require_quiet: RequireQuiet = False,
@@ -255,5 +269,16 @@ def loadgen(
     from crossrun_bench.loadgen.rules import chosen as scenarios
 
     wanted = scenarios(parsing.words(scenario))
-    plan = Plan(models, name, wanted, target, target_qps, seconds, images, accuracy, logs)
+    plan = Plan(
+        models,
+        name,
+        wanted,
+        target,
+        target_qps,
+        seconds,
+        images,
+        accuracy,
+        logs,
+        skip_unknown_folders,
+    )
     finish(partial(measure, plan), output, as_json, require_quiet)

@@ -13,6 +13,12 @@ from crossrun_bench.targets import TARGETS
 Models = Annotated[Path, typer.Argument(help="Model repository that holds the model.")]
 Name = Annotated[str, typer.Option("--model", help="Name of the model in the repository.")]
 Images = typer.Option(help="Folder of class folders of JPEG or PNG, or 'bundled' to draw some.")
+SkipUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unknown-folders", help="Pass over pictures whose folder is no class of the model."
+    ),
+]
 Rounds = Annotated[
     int | None,
     typer.Option(min=1, help="Interleaved rounds; 10, or fewer at slow sizes, by default."),
@@ -31,6 +37,14 @@ Remote = Annotated[
 ]
 Output = Annotated[
     Path | None, typer.Option(help="Write the results to this JSON file instead of showing them.")
+]
+ProofTolerance = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Measure what differs by so much from the original's answers in proof.npz, too.",
+        show_default="the proof's own",
+    ),
 ]
 RequireQuiet = Annotated[
     bool,

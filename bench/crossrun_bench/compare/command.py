@@ -15,25 +15,26 @@ from crossrun_bench.compare.bootstrap import mean_difference, percentile_ratios,
 from crossrun_bench.compare.likeness import Pair, check_kinds, differing, unlike
 from crossrun_bench.compare.placed import left_out, together
 from crossrun_bench.compare.relative import moved, relative
+from crossrun_bench.compare.rows import TIMES, comparisons, failed, rows, setting_of
 from crossrun_bench.compare.series import series
 from crossrun_bench.compare.verdicts import METRICS, Change
 from crossrun_bench.errors import BenchError
 from crossrun_bench.loadgen.rules import PERCENTILES
-from crossrun_bench.results.accuracy import AccuracyResult
+from crossrun_bench.results.accuracy import agree
 from crossrun_bench.results.loadgen import LoadGenResult
-from crossrun_bench.results.precision import PrecisionResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from crossrun_bench.compare.rows import Row
     from crossrun_bench.compare.series import Key, Series
     from crossrun_bench.compare.verdicts import Condition
     from crossrun_bench.results import Result
-    from crossrun_bench.results.accuracy import Comparison, TargetAnswers
+    from crossrun_bench.results.accuracy import Answer, Comparison
     from crossrun_bench.results.loadgen import ScenarioRun
     from crossrun_bench.stats import Ratio
 
-_POINTS = {"p50": 50, "p90": 90, "p99": 99}
+_POINTS = dict(zip(TIMES, (50, 90, 99), strict=True))
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,31 @@ class Compared:
     reference: str | None  # the target of which speeds are multiples
     apart: float  # percent that two runs of the same thing lie apart
     changes: list[Change]
+    unpaired: list[tuple[Row, str]]  # what changes do not tell of, and the file that does
 
     def broken(self, condition: Condition) -> list[Change]:
         """The changes that break a condition; BenchError where there is nothing to judge by."""
         about = [change for change in self.changes if condition.about(change)]
         if not about:
             raise BenchError(f"--fail-if '{condition.text}': these results hold nothing like it")
-        short = next((change for change in about if change.low is None), None)
-        if short:
-            where = f"{short.target}, {short.setting}"
-            raise BenchError(f"--fail-if '{condition.text}': {where}: expected at least 5 rounds")
+        if doubt := next(self._doubts(condition, about), None):
+            raise BenchError(f"--fail-if '{condition.text}': {doubt}")
         return [change for change in about if condition.broken(change)]
+
+    def _doubts(self, condition: Condition, about: Sequence[Change]) -> Iterator[str]:
+        """Why it cannot be judged whether a condition holds."""
+        for (target, setting, metric), side in self.unpaired:
+            if condition.concerns(target, metric):
+                yield f"{target}, {setting}: only {side} tells its {metric}"
+        for target, count in failed(self.after).items():
+            if condition.concerns(target, condition.metric.name):
+                yield f"{target}: {count:,} requests of B failed, and are in no figure"
+        for change in about:
+            where = f"{change.target}, {change.setting}"
+            if change.low is None or change.high is None:
+                yield f"{where}: expected at least 5 rounds"
+            elif not np.isfinite([change.value, change.low, change.high]).all():
+                yield f"{where}: the change is no number"
 
 
 def compare(
@@ -100,7 +115,23 @@ def compare(
         raise BenchError("nothing to compare: the files share no target at the same setting")
     alone = _only(*every), _only(*reversed(every))
     some = left_out(*every, used)
-    return Compared(before, after, differences, also, alone, some, reference, apart, changes)
+    unpaired = _unpaired(
+        rows(before, every[0], reference), rows(after, every[1], reference), changes
+    )
+    return Compared(
+        before, after, differences, also, alone, some, reference, apart, changes, unpaired
+    )
+
+
+def _unpaired(
+    before: set[Row], after: set[Row], changes: Sequence[Change]
+) -> list[tuple[Row, str]]:
+    """The rows that no change tells of."""
+    told = {(change.target, change.setting, change.metric.name) for change in changes}
+    sides = dict.fromkeys(before, "A") | dict.fromkeys(after, "B")
+    both = before & after  # such as those whose rounds are all unlike
+    names = ((row, "one round" if row in both else side) for row, side in sides.items())
+    return sorted((row, side) for row, side in names if row not in told)
 
 
 def _only(own: Iterable[Key], other: Iterable[Key]) -> list[str]:
@@ -146,10 +177,10 @@ def _scenarios(before: Result, after: Result) -> Iterator[Change]:
     others = {run.scenario: run for run in after.runs}
     for a in (run for run in before.runs if run.scenario in others):
         key, b = (before.target, a.scenario), others[a.scenario]
-        if a.latency_ns and b.latency_ns:
+        if a.latency_ns is not None and b.latency_ns is not None:
             pair = a.latency_ns / 1e6, b.latency_ns / 1e6
             yield _once(key, PERCENTILES[a.scenario], pair)
-        if a.per_second and b.per_second:
+        if a.per_second is not None and b.per_second is not None:
             yield _once(key, "throughput", (a.per_second, b.per_second))
         if a.classes and b.classes and before.labels and before.labels == after.labels:
             yield _share(*key, "top1", _right(a, before.labels), _right(b, before.labels))
@@ -157,7 +188,8 @@ def _scenarios(before: Result, after: Result) -> Iterator[Change]:
 
 def _once(key: Key, metric: str, values: tuple[float, float]) -> Change:
     before, after = values
-    return Change(*key, METRICS[metric], before, after, 100 * (after / before - 1), None, None)
+    change = 100 * (after / before - 1) if before else float("nan")
+    return Change(*key, METRICS[metric], before, after, change, None, None)
 
 
 def _right(run: ScenarioRun, labels: Sequence[int]) -> list[bool]:
@@ -166,40 +198,35 @@ def _right(run: ScenarioRun, labels: Sequence[int]) -> list[bool]:
 
 def _answers(before: Result, after: Result) -> list[Change]:
     """Of the targets that both files asked about the same pictures, but for the reference."""
-    a, b = _comparisons(before), _comparisons(after)
+    a, b = comparisons(before), comparisons(after)
     return [c for name in a if name in b for c in _said(name, a[name], b[name])]
-
-
-def _comparisons(result: Result) -> dict[str, Comparison]:
-    """By target; of precisions by model."""
-    if isinstance(result, AccuracyResult):
-        found: list[Comparison] = [result]
-    elif isinstance(result, PrecisionResult):
-        found = [source.answers for source in result.sources if source.answers]
-    else:
-        found = []
-    return {target.target: said for said in found for target in said.targets[1:]}
 
 
 def _said(name: str, a: Comparison, b: Comparison) -> list[Change]:
     if (a.pictures, a.labels) != (b.pictures, b.labels):
         raise BenchError(f"{name}: the files tell of different pictures, or label them differently")
-    setting = f"{len(a.pictures):,} pictures"
+    setting = setting_of(a)
     found = []
     if a.labels is not None:
         found = [_share(name, setting, "top1", *(_hits(side, name, a.labels) for side in (a, b)))]
-    agreeing = (_hits(side, name, _first(side.targets[0])) for side in (a, b))
+    agreeing = (_agreeing(side, name) for side in (a, b))
     return [*found, _share(name, setting, "agreement", *agreeing)]
 
 
 def _hits(comparison: Comparison, name: str, right: Sequence[int]) -> list[bool]:
     """For each picture whether a target's first class is the right one."""
-    own = next(target for target in comparison.targets if target.target == name)
-    return [first == other for first, other in zip(_first(own), right, strict=True)]
+    own = _answers_of(comparison, name)
+    return [answer.top5[0] == label for answer, label in zip(own, right, strict=True)]
 
 
-def _first(target: TargetAnswers) -> list[int]:
-    return [answer.top5[0] for answer in target.answers]
+def _agreeing(comparison: Comparison, name: str) -> list[bool]:
+    """For each picture whether a target decides what the reference does."""
+    pairs = zip(_answers_of(comparison, name), comparison.targets[0].answers, strict=True)
+    return [agree(own, reference) for own, reference in pairs]
+
+
+def _answers_of(comparison: Comparison, name: str) -> Sequence[Answer]:
+    return next(target.answers for target in comparison.targets if target.target == name)
 
 
 def _share(name: str, setting: str, metric: str, before: list[bool], after: list[bool]) -> Change:

@@ -50,18 +50,19 @@ def check_kinds(before: Result, after: Result) -> None:
 
 
 def unlike(before: Result, after: Result) -> list[Pair]:
-    """What has to be alike and is not; what one of the files does not tell is not counted."""
-    found = _different(_fixed(before), _fixed(after))
+    """What has to be alike and is not, or only one of the files tells."""
+    found = _different(_fixed(before), _fixed(after), "not known")
     return found + _memory(before.machine.memory_bytes, after.machine.memory_bytes)
 
 
 def differing(before: Result, after: Result) -> list[Pair]:
-    """What else differs, and may."""
+    """What else differs, and may; what one of the files does not tell is not counted."""
     return _different(_free(before), _free(after))
 
 
-def _different(before: Facts, after: Facts) -> list[Pair]:
-    pairs = [(name, before[name], after.get(name)) for name in before]
+def _different(before: Facts, after: Facts, unknown: str | None = None) -> list[Pair]:
+    """What is not the same; where it is not known, it is `unknown`, or None to leave it out."""
+    pairs = [(name, before[name] or unknown, after.get(name) or unknown) for name in before]
     return [(name, a, b) for name, a, b in pairs if a is not None and b is not None and a != b]
 
 
@@ -76,7 +77,7 @@ def _fixed(result: Result) -> Facts:
     facts: Facts = {
         "CPU": machine.cpu,
         "cores": f"{machine.cores:g} of {machine.cores_total}",
-        "instructions": None if machine.flags is None else " ".join(machine.flags),
+        "instructions": None if machine.flags is None else " ".join(machine.flags) or "none",
         "governor": machine.governor,
         "container": machine.container,
         "kernel": _kernel(machine.os),

@@ -84,7 +84,11 @@ class Condition:
 
     def about(self, change: Change) -> bool:
         """Whether it says anything of this change."""
-        return change.metric == self.metric and self.target in {None, change.target}
+        return self.concerns(change.target, change.metric.name)
+
+    def concerns(self, target: str, metric: str) -> bool:
+        """Whether it says anything of a metric of a target."""
+        return metric == self.metric.name and self.target in {None, target}
 
     def broken(self, change: Change) -> bool:
         """Whether the change is both more than noise and more than the limit."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from crossrun_bench.detect import video
 from crossrun_bench.detect.asking import Seen, ask
 from crossrun_bench.drawing import Mark, draw
 from crossrun_bench.errors import BenchError
+from crossrun_bench.folders import found, say
 from crossrun_bench.prepare import ENCODED
 from crossrun_bench.progress import bar
 from crossrun_bench.store import whole
@@ -77,17 +77,14 @@ def listed(places: Sequence[Path], save: Path | None) -> list[File]:
 
     BenchError where there is none, or where one would be kept over another or over itself.
     """
-    found: dict[Path, str] = {}
+    named: dict[Path, str] = {}
     for place in places:
-        if not place.exists():
-            raise BenchError(f"{place}: no such file or folder")
-        inside = sorted(place.rglob("*")) if place.is_dir() else [place]
-        known = [f for f in inside if f.suffix.lower() in ENCODED | video.FILES and f.is_file()]
-        found |= {f: str(f.relative_to(place)) if f != place else f.name for f in known}
-    if not found:
+        known = found(place, ENCODED | video.FILES)
+        named |= {f: str(f.relative_to(place)) if f != place else f.name for f in known}
+    if not named:
         kinds = ", ".join(sorted(ENCODED | video.FILES))
         raise BenchError(f"{', '.join(map(str, places))}: no pictures or videos ({kinds})")
-    files = [File(path, name, save / name if save else None) for path, name in found.items()]
+    files = [File(path, name, save / name if save else None) for path, name in named.items()]
     _check_kept(files)
     return files
 
@@ -142,7 +139,7 @@ def _video(file: File, asked: Ask, step: Step) -> Iterator[Seen]:
             step(file.name)
             yield seen
     if count < (told := video.length(file.path)):
-        _say(f"{file.path} tells of {told:,} frames, {count:,} could be read")
+        say(f"{file.path} tells of {told:,} frames, {count:,} could be read")
 
 
 @contextmanager
@@ -169,7 +166,3 @@ def _jpeg(frame: Image.Image) -> bytes:
     buffer = io.BytesIO()
     frame.save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
-
-
-def _say(text: str) -> None:
-    print(f"crossrun-bench: {text}", file=sys.stderr)  # noqa: T201 - the command's own output

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from crossrun_bench import machine
 from crossrun_bench.convert import converted
+from crossrun_bench.errors import BenchError
+from crossrun_bench.folders import say
 from crossrun_bench.load import slo
 from crossrun_bench.load import targets as load_targets
 from crossrun_bench.load import turns as load_turns
@@ -182,6 +184,10 @@ def _search(plan: Plan, ready: _Ready, servers: Sequence[Served], turns: Turns) 
         takes |= {name: partial(load_turns.alone, child) for name, child in ready.runtimes}
         takes |= {s.name: stack.enter_context(_started(s, ready)) for s in servers}
         answered = {name: take for name, take in takes.items() if _most(turns[name])}
+        for name in takes.keys() - answered.keys():
+            say(f"--slo: {name} answered nothing, so that no rate of it is looked for")
+        if not answered:
+            raise BenchError(f"--slo: no target answered, so that nothing holds {plan.objective}")
         searches = {n: _probes(plan, take, _most(turns[n])) for n, take in answered.items()}
         for name, turn in slo.interleaved(searches):
             step(f"{plan.objective}: {name} at {turn.rate:.0f} a second")

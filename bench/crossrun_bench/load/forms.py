@@ -12,6 +12,7 @@ from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun.tfserving import prediction_service_pb2 as serving
 from crossrun.v1 import vision_pb2 as vision
+from crossrun_bench import heads
 from crossrun_bench.model import as_input
 from crossrun_bench.runners.grpc_ import probabilities, raw_request, typed_request
 from crossrun_bench.runners.shared_memory_ import placed_request, registered
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     Answer = NDArray[np.float32]
 
+JPEG = "jpeg"  # of encoded pictures, to which the reply tells probabilities
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 _CLASSIFY = "/crossrun.v1.Vision/Classify"
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -57,7 +59,8 @@ def jpeg(request: Request, _: grpc.Channel) -> Form:
     asked = vision.ClassifyRequest(model=model.name, images=[encoded])  # its five best classes
 
     def read(reply: bytes) -> Answer:
-        answer: Answer = np.load(request.expected)  # of classes that are not told
+        # Of classes that are not told, what is expected.
+        answer: Answer = heads.probabilities(model, np.load(request.expected))
         (told,) = vision.ClassifyResponse.FromString(reply).results
         answer[0, [c.index for c in told.classes]] = [c.score for c in told.classes]
         return answer
@@ -89,7 +92,7 @@ def predict(request: Request, channel: grpc.Channel) -> Form:
 MAKERS: dict[str, Callable[[Request, grpc.Channel], Form]] = {
     "raw": raw,
     "typed": typed,
-    "jpeg": jpeg,
+    JPEG: jpeg,
     "shm": shared,
     "predict": predict,
 }

@@ -22,12 +22,13 @@ from urllib.parse import urlsplit
 import grpc
 import numpy as np
 
+from crossrun_bench import heads
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
 from crossrun_bench.errors import BenchError
 from crossrun_bench.load import loops
 from crossrun_bench.load.counting import Failed
-from crossrun_bench.load.forms import MAKERS
+from crossrun_bench.load.forms import JPEG, MAKERS
 from crossrun_bench.load.tasks import Request
 from crossrun_bench.model import as_input
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from crossrun_bench.driven import Reply
     from crossrun_bench.load.counting import Call
+    from crossrun_bench.model import Model
 
     Answer = NDArray[np.float32]
     Read = Callable[[Any], Answer]
@@ -55,11 +57,11 @@ def main() -> int:
 
 def _serve(first_line: Any, reply: Reply) -> None:
     request = decode(Request, first_line)
-    expected = np.load(request.expected)
+    expected = heads.probabilities(request.model, np.load(request.expected))
     for command in commands():
         form, clients = command.get("form", "raw"), loops.callers(command)
         with _opened(request, command["address"], form, clients) as (calls, read):
-            _check(calls[0], read, expected)
+            _check(calls[0], _probabilities(read, request.model, form), expected)
             reply(loops.taken(calls, command))
 
 
@@ -67,6 +69,13 @@ def _opened(request: Request, address: str, form: str, clients: int) -> Opened:
     if address.startswith("http://"):
         return _http(address, clients, as_input(request.model, np.load(request.pixels)).tobytes())
     return _grpc(request, address, form, clients)
+
+
+def _probabilities(read: Read, model: Model, form: str) -> Read:
+    """What reads probabilities; of encoded pictures a server tells these itself."""
+    if form == JPEG:
+        return read
+    return lambda reply: heads.probabilities(model, read(reply).reshape(1, -1))
 
 
 def _check(call: Call, read: Read, expected: Answer) -> None:

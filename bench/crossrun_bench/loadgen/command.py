@@ -51,6 +51,7 @@ class Plan:
     images: str | None  # a folder or "bundled"; None to draw some
     accuracy: bool
     logs: Path
+    skip_unknown: bool = False  # whether to pass over pictures whose folder is no class
 
     def __post_init__(self) -> None:
         """BenchError for what does not go together."""
@@ -98,7 +99,8 @@ def _examples(plan: Plan, model: Model, folder: Path) -> Examples | None:
     if plan.images is None:
         return None
     source = folder_of(plan.images, folder)
-    shown = examples(source, read_labels(plan.models, plan.name), model.calibrated_on)
+    labels = read_labels(plan.models, plan.name)
+    shown = examples(source, labels, model.calibrated_on, skip_unknown=plan.skip_unknown)
     if plan.accuracy and shown.labels is None:
         raise BenchError(f"{source}: no top-1 without labels: {shown.unlabelled}")
     return shown

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crossrun_bench import distribution, heads
 from crossrun_bench.codec import decode
 from crossrun_bench.driven import commands, driven
 from crossrun_bench.errors import BenchError
@@ -66,9 +67,7 @@ def _package() -> Any:
     try:
         import mlperf_loadgen  # noqa: PLC0415 - an extra of its own
     except ModuleNotFoundError as error:
-        raise BenchError(
-            "needs mlperf_loadgen, which is not installed: pip install 'crossrun[loadgen]'"
-        ) from error
+        raise BenchError(distribution.missing("mlperf_loadgen", "loadgen")) from error
     return mlperf_loadgen
 
 
@@ -92,7 +91,7 @@ class System:
 
     def __init__(self, task: Task, loadgen: Any) -> None:
         callers, self._size = _SERVED if TARGETS[task.target].served else _IN_PROCESS
-        self._runner = runner_for(task)
+        self._runner, self._model = runner_for(task), task.model
         self._stored = np.load(task.pictures.pixels, mmap_mode="r")
         self._loaded: dict[int, NDArray[np.uint8]] = {}
         self._pool = ThreadPoolExecutor(callers)
@@ -160,7 +159,10 @@ class System:
         """The first class of each picture."""
         pictures = [self._loaded[i] for i in indices]
         pixels = np.concatenate(pictures) if len(pictures) > 1 else pictures[0]
-        found: NDArray[np.int64] = self._runner.run(Batch(pixels, ())).argmax(axis=1)
+        scores = self._runner.run(Batch(pixels, ()))
+        if not np.isfinite(scores).all():
+            raise BenchError("the model's scores are no numbers")
+        found: NDArray[np.int64] = heads.probabilities(self._model, scores).argmax(axis=1)
         return found
 
 

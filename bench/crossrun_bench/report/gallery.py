@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from crossrun_bench.decoding import loaded
 from crossrun_bench.errors import BenchError
+from crossrun_bench.folders import found
 from crossrun_bench.prepare import ENCODED
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _SIDE = 640  # pixels of the longer side at most
 
 def gallery(folder: Path) -> Pictures:
     """All pictures of a folder, at any depth, sorted; BenchError where there is none."""
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in ENCODED and f.is_file())
+    files = found(folder, ENCODED)
     if not files:
         raise BenchError(f"{folder}: no pictures ({', '.join(sorted(ENCODED))})")
     return [(str(file.relative_to(folder)), _small(file)) for file in files]

@@ -6,6 +6,7 @@ import base64
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
 from crossrun_bench.report import (
     average_precision,
@@ -43,7 +44,7 @@ def render(results: Sequence[Result], pictures: Pictures = ()) -> str:
         from jinja2 import Environment, PackageLoader  # noqa: PLC0415 - only the page needs it
         from plotly.offline import get_plotlyjs  # noqa: PLC0415 - only the page needs it
     except ModuleNotFoundError as error:
-        raise BenchError(f"{error.name} is not installed: pip install 'crossrun[bench]'") from error
+        raise BenchError(distribution.missing(error.name, "bench")) from error
 
     loader = PackageLoader("crossrun_bench.report", "templates")
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)

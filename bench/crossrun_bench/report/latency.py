@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrun_bench.report import figures
+from crossrun_bench.report import figures, proofs
 from crossrun_bench.report.table import INTERVALS, Table, doubts
 from crossrun_bench.summary import BASELINES, batches, latency_rows
 from crossrun_bench.targets import label
@@ -29,6 +29,7 @@ def latency(result: LatencyResult) -> Table:
     """Percentiles, throughput and ratios for each batch size and target."""
     found = latency_rows(result)
     speeds = _speeds(found)
+    proven = any(row.proof and row.proof.difference is not None for row in found)
     rows = tuple(
         (
             label(row.target, row.provider),
@@ -36,6 +37,7 @@ def latency(result: LatencyResult) -> Table:
             *(figures.milliseconds(ns) for ns in (row.p50, row.p90, row.p99)),
             figures.rate(row.throughput),
             *(figures.times_with_interval(ratios[i]) for ratios in speeds.values()),
+            *([proofs.difference(row.proof)] if proven else []),
             f"{row.requests:,}",
             f"{row.outliers:,}",
         )
@@ -44,11 +46,13 @@ def latency(result: LatencyResult) -> Table:
     columns = (
         *LATENCY_COLUMNS,
         *(f"Speed, {baseline} = 1" for baseline in speeds),
+        *([proofs.COLUMN] if proven else []),
         "Requests",
         "Slow",
     )
     heading = f"Latency of {figures.model(result.model)}"
-    notes = (INTERVALS, OUTLIERS, *_versions(result))
+    told = proofs.notes(target.proof for target in result.targets)
+    notes = (INTERVALS, OUTLIERS, *_versions(result), *told)
     groups = (len(result.targets),) * len(batches(result))
     return Table(heading, columns, rows, notes, groups, warnings=doubts(result))
 

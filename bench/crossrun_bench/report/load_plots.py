@@ -72,8 +72,8 @@ def _parts(rows: Sequence[LoadRow]) -> Plot:
             "meta": part,
             "name": part,
             "y": names,
-            "x": [getattr(row.parts, part) or 0.0 for row in rows],
-            "text": [f"{getattr(row.parts, part) or 0.0:.2f}" for row in rows],
+            "x": [getattr(row.parts, part) for row in rows],
+            "text": [_told(getattr(row.parts, part)) for row in rows],
             "textposition": "inside",
             "textangle": 0,
             "insidetextanchor": "middle",
@@ -88,6 +88,11 @@ def _parts(rows: Sequence[LoadRow]) -> Plot:
         "uniformtext": {"minsize": 10, "mode": "hide"},
     }
     return Plot(TIME, traces, layout)
+
+
+def _told(ms: float | None) -> str:
+    """What is not known has no bar, and none of no length."""
+    return "" if ms is None else f"{ms:.2f}"
 
 
 def _setting(row: LoadRow) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from crossrun_bench.report import figures
+from crossrun_bench.report import figures, proofs
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.report.table import Table, noisy
 from crossrun_bench.throughput.summary import throughput_rows
@@ -45,7 +45,11 @@ def table(result: ThroughputResult) -> Table:
     groups = tuple(len(list(group)) for _, group in groupby(rows, lambda row: row.provider))
     heading = f"Throughput of {figures.model(result.model)}"
     notes = (*NOTES, *_notes(result))
-    return Table(heading, COLUMNS, tuple(map(_cells, rows)), notes, groups, warnings=noisy(result))
+    proven = any(row.proof and row.proof.difference is not None for row in rows)
+    columns = (*COLUMNS, proofs.COLUMN) if proven else COLUMNS
+    cells = tuple((*_cells(r), proofs.difference(r.proof)) if proven else _cells(r) for r in rows)
+    told = (*notes, *proofs.notes(row.proof for row in rows))
+    return Table(heading, columns, cells, told, groups, warnings=noisy(result))
 
 
 def _cells(row: ThroughputRow) -> tuple[str, ...]:

@@ -16,6 +16,15 @@ class Answer:
     scores: tuple[float, ...]
     difference: float  # the largest of any class's probability, absolute
     divergence: float | None = None  # Kullback-Leibler, from the reference, nats; see `answers`
+    # Whether the same classes are there; null where the best class decides.
+    same_classes: bool | None = None
+
+
+def agree(said: Answer, reference: Answer) -> bool:
+    """Whether an answer decides what the reference does."""
+    if said.same_classes is not None:
+        return said.same_classes
+    return said.top5[0] == reference.top5[0]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from crossrun_bench.machine import Machine
 from crossrun_bench.providers import Provider
 from crossrun_bench.results.model import ModelInfo
+from crossrun_bench.results.proof import Checked
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class TargetLatency:
     turns: tuple[Turn, ...]
     provider: Provider | None = None  # where providers are compared, and the target has one
     onnxruntime: str | None = None  # version where that provider is; with its plugin's, if any
+    proof: Checked | None = None  # null in files of before it was looked at
 
 
 @dataclass(frozen=True)

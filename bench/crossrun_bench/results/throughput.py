@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from crossrun_bench.machine import Machine
 from crossrun_bench.results.model import ModelInfo
+from crossrun_bench.results.proof import Checked
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class ProviderThroughput:
     served: tuple[ServedTurn, ...]
     failures: tuple[str, ...]  # what could not be measured, each as a sentence
     precision: str = ""  # that it was told to compute fp32 in; "" if unsaid
+    proof: Checked | None = None  # the worst way to run it; null where nothing was looked at
 
 
 @dataclass(frozen=True)

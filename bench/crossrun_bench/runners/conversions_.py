@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import keras
 import tensorflow as tf
+
+from crossrun_bench.runners.tensorflow_ import source
 
 if TYPE_CHECKING:
     from crossrun_bench.model import Model
@@ -14,10 +15,9 @@ if TYPE_CHECKING:
 
 def saved_model(model: Model, output: str) -> None:
     """A SavedModel in the folder `output`: `Model.export`, its signature taking float32."""
-    keras.models.load_model(model.keras, compile=False).export(output, verbose=False)
+    source(model).export(output, verbose=False)
 
 
 def tflite(model: Model, output: str) -> None:
     """A TFLite file `output`, float32, without optimizations that would change answers."""
-    source = keras.models.load_model(model.keras, compile=False)
-    Path(output).write_bytes(tf.lite.TFLiteConverter.from_keras_model(source).convert())
+    Path(output).write_bytes(tf.lite.TFLiteConverter.from_keras_model(source(model)).convert())

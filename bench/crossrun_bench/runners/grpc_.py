@@ -13,6 +13,7 @@ from crossrun.v1 import providers_pb2
 from crossrun.v1 import vision_pb2 as vision
 from crossrun.v1.providers_pb2_grpc import ProvidersStub
 from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_bench import heads
 from crossrun_bench.errors import BenchError
 from crossrun_bench.model import as_input
 
@@ -43,15 +44,28 @@ def answered(call: Callable[..., Any], request: object) -> Any:
         raise BenchError(f"{error.code().name}: {error.details()}") from error
 
 
+def placements(address: str, model: str) -> Sequence[providers_pb2.Placement]:
+    """What the sessions of a model run on in a server of ours, and how they were proven."""
+    with channel(address) as to_server:
+        return _placements(to_server, model)
+
+
+def _placements(to_server: grpc.Channel, model: str) -> Sequence[providers_pb2.Placement]:
+    request = providers_pb2.ListPlacementsRequest(model=model)
+    found: Sequence[providers_pb2.Placement] = answered(
+        ProvidersStub(to_server).ListPlacements, request
+    ).placements
+    return found
+
+
 def opened(task: Task) -> grpc.Channel:
     """A channel to the task's server; BenchError where that computes the model otherwise.
 
     It may be on another provider or in another precision: what config.pbtxt names comes first.
     """
     to_server = channel(task.address or "")
-    request = providers_pb2.ListPlacementsRequest(model=task.model.name)
-    placements = answered(ProvidersStub(to_server).ListPlacements, request).placements
-    running = {count.provider: count for placement in placements for count in placement.running}
+    found = _placements(to_server, task.model.name)
+    running = {count.provider: count for placement in found for count in placement.running}
     if running and task.provider.name not in running:
         told = ", ".join(sorted(running))
         raise BenchError(f"expected the server to run it on {task.provider}, it runs on {told}")
@@ -136,13 +150,14 @@ class EncodedPictures:
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
-        self._top_k = task.model.classes if task.every_class else 0  # the server's own, five
+        self._classes = heads.classes(task.model)
+        self._top_k = self._classes if task.every_class else 0  # the server's own, five
         self._stub = VisionStub(opened(task))
 
     def run(self, batch: Batch) -> Probabilities:
         """Encoded bytes out, the best classes back, or all of them; 0 for those not told."""
         results = classify(self._stub, self._model.name, batch.encoded, self._top_k)
-        return scores(results, self._model.classes)
+        return scores(results, self._classes)
 
 
 def scores(results: Sequence[vision.Classification], classes: int) -> Probabilities:

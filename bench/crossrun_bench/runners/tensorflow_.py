@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import keras
 import tensorflow as tf
 
+from crossrun_bench.errors import BenchError
 from crossrun_bench.model import scaled
 from crossrun_bench.runners import packed
 
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
     from crossrun_bench.runners import Objects, Probabilities, Task
 
 
-def _source(model: Model) -> Any:
-    return keras.models.load_model(model.keras, compile=False)
+def source(model: Model) -> Any:
+    """The source Keras model; BenchError where it needs code that its file does not bring."""
+    try:
+        return keras.models.load_model(model.keras, compile=False)
+    except (TypeError, ValueError) as error:  # of a custom layer, of a Lambda
+        raise BenchError(
+            f"{model.keras} needs code of its own, a Lambda or a custom layer, which is not run "
+            "here: leave out the targets that are TensorFlow"
+        ) from error
 
 
 def _scaled(image: Any, model: Model) -> Any:
@@ -36,7 +44,7 @@ class KerasPredict:
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
-        self._keras = _source(task.model)
+        self._keras = source(task.model)
 
     def run(self, batch: Batch) -> Probabilities:
         """Scale in numpy, then predict."""
@@ -50,7 +58,7 @@ class KerasDetector:
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
-        self._keras = _source(task.model)
+        self._keras = source(task.model)
 
     def run(self, batch: Batch) -> Objects:
         """Scale in numpy, predict, suppress."""
@@ -63,12 +71,12 @@ class DetectorFunction:
     """One `tf.function` over uint8, with non-maximum suppression in it."""
 
     def __init__(self, task: Task) -> None:
-        model, source = task.model, _source(task.model)
+        model, network = task.model, source(task.model)
         spec = tf.TensorSpec([None, model.height, model.width, 3], tf.uint8)
 
         def call(image: Any) -> Any:
             pixels = _scaled(image, model)
-            boxes, scores = source(pixels, training=False)
+            boxes, scores = network(pixels, training=False)
             return _suppressed(boxes, scores, model)
 
         self._call = tf.function(call, input_signature=[spec])
@@ -101,11 +109,11 @@ class TensorFlowFunction:
     """One `tf.function` over uint8, traced once for any batch: the fast way to call TensorFlow."""
 
     def __init__(self, task: Task) -> None:
-        model, source = task.model, _source(task.model)
+        model, network = task.model, source(task.model)
         spec = tf.TensorSpec([None, model.height, model.width, 3], tf.uint8)
 
         def call(image: Any) -> Any:
-            return source(_scaled(image, model), training=False)
+            return network(_scaled(image, model), training=False)
 
         self._call = tf.function(call, input_signature=[spec])
 

@@ -24,6 +24,7 @@ from crossrun_bench.piped import piped
 from crossrun_bench.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.providers import CPU, Provider, asked
+from crossrun_bench.proving import UNPROVEN, Judge, Refused
 from crossrun_bench.repository import read_model
 from crossrun_bench.results.model import about
 from crossrun_bench.results.throughput import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from crossrun_bench.model import Model
     from crossrun_bench.piped import Piped
     from crossrun_bench.progress import Step
+    from crossrun_bench.results.proof import Checked
     from crossrun_bench.serving import Server
 
 BUILD_S = 1800.0  # until a server is ready whose provider builds an engine
@@ -61,6 +63,7 @@ class Plan:
     rounds: int
     seconds: float  # a turn
     environments: Mapping[str, Path]  # that were named, by provider
+    proof_tolerance: float | None = None  # what may be off by so much is measured, too
 
 
 @dataclass(frozen=True)
@@ -88,21 +91,27 @@ def measure(plan: Plan, command: str) -> ThroughputResult:
     before, count = machine.describe(), len(plan.providers) * len(plan.batches)
     with tempfile.TemporaryDirectory() as folder, bar(count) as step:
         pixels = drawn(Path(folder), PICTURES, model.height, model.width).pixels
-        found = tuple(_provider(plan, model, pixels, name, step) for name in plan.providers)
+        judge = Judge.of(model, plan.proof_tolerance, Path(folder))
+        found = tuple(_provider(plan, judge, model, pixels, name, step) for name in plan.providers)
     after = machine.finished(before)
     return ThroughputResult(command, after, _cards(), about(model), found)
 
 
-def _provider(plan: Plan, model: Model, pixels: str, name: str, step: Step) -> ProviderThroughput:
+def _provider(  # noqa: PLR0913, PLR0917 - what is measured, with what, and who is told
+    plan: Plan, judge: Judge, model: Model, pixels: str, name: str, step: Step
+) -> ProviderThroughput:
     """All of one provider; the server, which tells best why one cannot run, starts first."""
     try:
         found = backend(asked(name, []), plan.environments)
         command = serve_command(plan.models, model.name, found.provider, found.python)
+        if plan.proof_tolerance is not None:
+            command += ["--proof-tolerance", str(plan.proof_tolerance)]
         with running("crossrun-serve", command, BUILD_S) as server, ExitStack() as stack:
             folder, most = Path(pixels).parent, max_batch_size(server, model.name)
             tasks = _tasks(plan, model, pixels, found.provider)
             children = [(task, stack.enter_context(_told(task, found.python))) for task in tasks]
             measured = _Measured(plan, folder, server, children, most)
+            checked = _checked(judge, measured)
             for batch in plan.batches:
                 step(f"{name}: batch {batch}")
                 _batch(measured, batch)
@@ -110,7 +119,24 @@ def _provider(plan: Plan, model: Model, pixels: str, name: str, step: Step) -> P
         return ProviderThroughput(name, _LOADING.sub("", str(error)), 0, (), (), ())
     turns = tuple(measured.alone), tuple(measured.served)
     failures, precision = tuple(measured.failures), found.provider.precision
-    return ProviderThroughput(name, None, most, *turns, failures, precision)
+    return ProviderThroughput(name, None, most, *turns, failures, precision, checked)
+
+
+def _checked(judge: Judge, measured: _Measured) -> Checked:
+    """Of all ways to run it the worst; Refused where one answers otherwise than the original."""
+    found = [UNPROVEN]
+    for task, child in list(measured.children):
+        if task.model.detector:  # one of its outputs is asked for, and says too little
+            continue
+        most = max(measured.plan.batches) if task.provider.name == TENSORRT else sys.maxsize
+        try:
+            found.append(judge.on_provider(task, child, most))
+        except Refused:
+            raise
+        except BenchError as error:
+            measured.failures.append(str(error))
+            measured.children.remove((task, child))
+    return max(found, key=lambda one: one.difference or -1.0)
 
 
 def _tasks(plan: Plan, model: Model, pixels: str, on: Provider) -> list[OnProvider]:

@@ -1,7 +1,7 @@
 """The process that runs a model in process on one execution provider, in batches of any size.
 
 python -m crossrun_bench.throughput.process < {an OnProvider}, then commands
-{"do": "answer", "batch": 8, "output": "….npy"}  → {}
+{"do": "answer", "batch": 8, "output": "….npy"}  → {}, of other "pixels" where they are named
 {"do": "turn", "batch": 8, "seconds": 2}         → {"ns": […]}, how long each run took
 """
 
@@ -43,7 +43,8 @@ def _serve(first_line: Any, reply: Reply) -> None:
     task = decode(OnProvider, first_line)
     loaded, pixels = _session(task), np.load(task.pixels)
     for command in commands():
-        batch = np.resize(pixels, (command["batch"], *pixels.shape[1:]))
+        some = np.load(command["pixels"]) if "pixels" in command else pixels
+        batch = np.resize(some, (command["batch"], *some.shape[1:]))
         call = calling(loaded, task, as_input(task.model, batch))
         if command["do"] == "answer":
             np.save(command["output"], call())

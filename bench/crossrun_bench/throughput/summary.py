@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from crossrun_bench.results.proof import Checked
     from crossrun_bench.results.throughput import (
         AloneTurn,
         ProviderThroughput,
@@ -37,6 +38,7 @@ class ThroughputRow:
     server: float | None  # the same of the server
     limit: str | None  # what kept the server from more
     errors: int
+    proof: Checked | None = None  # how far its answers are from the original's
 
 
 def throughput_rows(result: ThroughputResult) -> list[ThroughputRow]:
@@ -67,6 +69,7 @@ def _row(found: ProviderThroughput, batch: int, cores: float) -> ThroughputRow:
         server=None if server is None else server / cores,
         limit=_limit(found.provider, share, generator, server, cores),
         errors=sum(sum(turn.errors.values()) for turn in turns),
+        proof=found.proof,
     )
 
 

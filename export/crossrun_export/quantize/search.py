@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 from onnxruntime.quantization import QuantType, quantize_static
 
@@ -36,15 +35,8 @@ class Quantized:
 Merit = Callable[[Outputs, Outputs], tuple[float, float]]
 
 
-def same_class(expected: Outputs, found: Outputs) -> tuple[float, float]:
-    """Of scores [batch, classes]: share of rows with the same first class; the mean difference."""
-    (one,), (other,) = expected.values(), found.values()
-    same = one.argmax(axis=1) == other.argmax(axis=1)
-    return float(same.mean()), -float(np.abs(one - other).max(axis=1).mean())
-
-
 def quantize(
-    model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None], merit: Merit = same_class
+    model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None], merit: Merit
 ) -> Quantized:
     """Quantize a float model.
 
@@ -52,7 +44,7 @@ def quantize(
         model: of one input.
         inputs: to calibrate on, what the model takes, the first axis being the batch's.
         tell: is told what is under way.
-        merit: holds the model's outputs against the original's; a classifier's by default.
+        merit: holds the model's outputs against the original's.
 
     Raises:
         ExportError: it has no layer with weights, or onnxruntime cannot quantize it.
@@ -67,7 +59,8 @@ def quantize(
         try:
             candidates[method] = _candidate(prepared, inputs, method, wanted)
         except Exception as error:  # the quantizer raises many kinds
-            raise ExportError(f"int8: onnxruntime cannot quantize the model: {error}") from error
+            why = " ".join(str(error).split())
+            raise ExportError(f"int8: onnxruntime cannot quantize the model: {why}") from error
         merits[method] = merit(expected, runtime.outputs(candidates[method], inputs))
     best = max(METHODS, key=merits.__getitem__)
     return Quantized(candidates[best], best, {name: found for name, (found, _) in merits.items()})

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
+from crossrun_server import distribution
 from crossrun_server.errors import ModelUnavailable, UnknownModel
 from crossrun_server.repository import Repository
 from crossrun_server.scheduler import Reply
@@ -61,7 +62,7 @@ class Inference(GRPCInferenceServiceServicer):
     ) -> pb.ServerMetadataResponse:
         """Name, version and the extensions that work."""
         return pb.ServerMetadataResponse(
-            name=self._name, version=version("crossrun"), extensions=self._extensions
+            name=self._name, version=version(distribution.NAME), extensions=self._extensions
         )
 
     async def ModelMetadata(

@@ -73,7 +73,7 @@ async def ask(
     decode_ns = time.perf_counter_ns() - started
     seen: list[Seen] = []
     replies: list[Reply] = []
-    for batch in _batches(pictures, input_.batch):
+    for batch in _batches(pictures, input_):
         tensors = input_.tensors([picture.pixels for picture in batch], options)
         with _told(input_, len(seen), batch[0].view.input):
             replies.append(await input_.model.infer(tensors, outputs, deadline))
@@ -107,10 +107,10 @@ async def _decode(encoded: Sequence[bytes], input_: ImageInput, resize: Resize) 
     )
 
 
-def _batches(pictures: Sequence[Picture], most: int) -> Iterator[Sequence[Picture]]:
-    """Cut into runs: pictures that follow each other and are alike in size, `most` at once."""
-    for _, group in groupby(pictures, key=lambda picture: picture.view.input):
-        alike = list(group)
+def _batches(pictures: Sequence[Picture], input_: ImageInput) -> Iterator[Sequence[Picture]]:
+    """Cut into runs of pictures that follow each other and are alike in size."""
+    for size, group in groupby(pictures, key=lambda picture: picture.view.input):
+        alike, most = list(group), input_.at_once(size)
         yield from (alike[i : i + most] for i in range(0, len(alike), most))
 
 

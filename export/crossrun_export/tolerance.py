@@ -1,0 +1,46 @@
+"""How far the exported model may be from the original: what was asked for, or what suits it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossrun_export.heads import Head
+from crossrun_export.options import HeadKind, Tolerance
+from crossrun_export.runtime import Scores
+
+FLOAT32, FLOAT16 = 1e-4, 5e-3  # of a probability
+TIE = 1e-6  # scores closer than this have no order that a change of runtime could break
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What is allowed, and why that much."""
+
+    max_diff: float  # of any one score
+    min_agreement: float
+    tie: float = TIE  # the least difference of scores that gives them an order
+    because: str = ""
+    kind: HeadKind = "softmax"  # of the head, which says what an agreement is
+
+
+def suiting(asked: Tolerance, head: Head, expected: Scores, compute_dtype: str) -> Allowed:
+    """Choose a tolerance for an original.
+
+    In half precision two runtimes differ by more, and logits by more the larger they are.
+
+    Args:
+        asked: what was asked for; a `max_diff` of None is chosen here.
+        head: what the scores are.
+        expected: the original's, [count, classes].
+        compute_dtype: what it computes in, "float32" or "float16".
+    """
+    least, tie = (FLOAT16, FLOAT16) if compute_dtype == "float16" else (FLOAT32, TIE)
+    reasons = [f"it computes in {compute_dtype}"] if compute_dtype != "float32" else []
+    if head.kind.endswith("logits"):
+        largest = float(np.abs(expected).max())
+        if largest > 1:
+            reasons.append(f"its largest logit is {largest:.3g}")
+            least, tie = least * largest, tie * largest
+    if asked.max_diff is not None:
+        return Allowed(asked.max_diff, asked.min_agreement, tie, "as asked", head.kind)
+    return Allowed(least, asked.min_agreement, tie, ", ".join(reasons), head.kind)
