@@ -295,6 +295,17 @@ def test_one_logit_is_judged_by_its_sign_wherever_labels_are_held_against_it() -
     assert seen.shares["0..1"] == 1
 
 
+def test_without_labels_the_confidence_of_logits_is_told() -> None:
+    """The pixels' range is judged by probabilities, which logits are not yet."""
+    model = headed(layers.Dense(3))
+    source = source_of(model)
+    some = pictures.drawn(source, 5, 20)
+    seen = alternatives.compare(source, some, "logits")
+    assert seen is not None
+    expected = softmax(verify.keras_scores(source, some.stretched)).max(axis=1).mean()
+    assert seen.shares["0..1"] == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize(("name", "decides"), [("one_sigmoid", 0.5), ("one_logit", 0.0)])
 def test_the_proof_says_where_one_score_decides(
     name: str, decides: float, models: dict[str, tuple[Any, Exported]]
