@@ -77,6 +77,23 @@ def test_every_scaling_is_baked_into_the_graph(
     assert runtime.scores(model, pixels) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("mode", ["tf", "torch", "caffe"])
+def test_a_saved_model_that_preprocesses_itself_is_given_pixels(
+    mode: str, dtype: str, net: Any, pixels: pictures.Pixels, tmp_path: Path
+) -> None:
+    """Operations survive the file; nothing is scaled twice, whatever number type it takes."""
+    image = keras.Input((16, 16, 3), dtype=dtype)
+    preprocess = keras.applications.imagenet_utils.preprocess_input
+    scores = net(preprocess(keras.ops.cast(image, "float32"), mode=mode))
+    keras.Model(image, scores).save(tmp_path / "own.keras")
+    source = sources.keras_file(tmp_path / "own.keras", None, None)
+    assert source.preprocessing.scaling.name == "0..255"
+    by_hand = preprocess(pixels.astype(np.float32), mode=mode)
+    found = runtime.scores(convert.to_onnx(source, "uint8"), pixels)
+    assert found == pytest.approx(net.predict(by_hand, verbose=0), abs=1e-5)
+
+
 @pytest.fixture(scope="module")
 def repository(net: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The net with pixels of two kinds, taking bytes and taking floats."""

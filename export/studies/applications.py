@@ -1,66 +1,86 @@
-"""Which pixels the export finds for every model of keras.applications, and whether it exports it.
+"""Which pixels the export finds for every model of keras.applications, and whether it converts it.
 
     .venv/bin/python export/studies/applications.py [NAME ...]
 
 Writes the table of docs/export-assumptions.md, or the rows of the functions named. Models have
 random weights and small inputs. What is found is held against `preprocess_input` of the function's
-own module, number by number; what is exported, against Keras.
+own module, number by number; what is converted, against Keras. First the pixels of all, which is
+quick, then the conversions.
 """
 
 import gc
 import re
 import sys
-import tempfile
+from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from crossrun_export import scenes, verify
+from crossrun_export import convert, scenes, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
-from crossrun_export.options import Options, Tolerance
-from crossrun_export.pipeline import export
 from crossrun_export.preprocessing import assume
 from crossrun_export.sources import Source
 
 PAGE = Path(__file__).parents[2] / "docs" / "export-assumptions.md"
 SIZE = 75  # the least that all of them take
 CLASSES = 10
-COLUMNS = ("function", "pixels", "why", "as its preprocess_input", "exported")
-HEADER = f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
+PICTURES, LARGEST = 9, 1e-4  # to compare on, and the largest difference that is still equal
+COLUMNS = ("function", "pixels", "why", "as its `preprocess_input`", "converted")
 LAYERS = "include_preprocessing"
+NONE_YET = "not tried"
 
 
 def main(names: list[str]) -> None:
-    """Export what is named, or all, and write the table."""
+    """Find the pixels of what is named, or of all, convert it, and write the table."""
     every = sorted(name for name in dir(keras.applications) if name[0].isupper())
     for name in names or every:
-        function = getattr(keras.applications, name)
-        for options in ({}, {LAYERS: False}) if LAYERS in signature(function).parameters else ({},):
-            row = _row(name, function, options)
-            print(row, flush=True)  # noqa: T201 - what a person waits for
-            _write(row)
-            keras.backend.clear_session()
-            gc.collect()
+        for options in _options(name):
+            _write(_found(name, options))
+    for name in names or every:
+        _write(_converted(name))
 
 
-def _row(name: str, function: Any, options: dict[str, bool]) -> str:
-    words = "".join(f" {key}={value}" for key, value in options.items())
-    model = function(input_shape=(SIZE, SIZE, 3), weights=None, classes=CLASSES, **options)
-    first = f"`{name}`{words}"
+def _options(name: str) -> Iterator[dict[str, bool]]:
+    yield {}
+    if LAYERS in signature(getattr(keras.applications, name)).parameters:
+        yield {LAYERS: False}
+
+
+def _build(name: str, options: dict[str, bool]) -> keras.Model:
+    """What was built before it is let go: the largest have gigabytes of weights."""
+    keras.backend.clear_session()
+    gc.collect()
+    function = getattr(keras.applications, name)
+    return function(input_shape=(SIZE, SIZE, 3), weights=None, classes=CLASSES, **options)
+
+
+def _found(name: str, options: dict[str, bool]) -> list[str]:
+    """A row of the table, without its last column."""
+    model = _build(name, options)
+    first = f"`{name}`" + "".join(f" {key}={value}" for key, value in options.items())
     try:
         preprocessing = assume(model, None)
     except ExportError as error:
-        reason = str(error).split(";")[0].removeprefix(model.name)
-        return f"| {first} | refused | it{reason} | | |"
-    found = f"{preprocessing.scaling.name} | {preprocessing.because}"
-    if options:  # `preprocess_input` is not for it, and but for its first layers it is the same
-        return f"| {first} | {found} | | |"
-    source = Source(model, (), "random", "", preprocessing)
+        return [first, "refused", f"it{str(error).split(';')[0].removeprefix(model.name)}", "", ""]
+    found = [first, preprocessing.scaling.name, preprocessing.because]
+    if options:  # `preprocess_input` is not for it, and behind its first layers it is the same
+        return [*found, "", ""]
+    module = sys.modules[getattr(keras.applications, name).__module__]
+    pixels, _ = scenes.batch(1, 0, 2, SIZE)
+    expected = module.preprocess_input(pixels.astype(np.float32))
+    is_same = np.allclose(preprocessing.scaling.apply(pixels), expected, rtol=0, atol=1e-4)
+    return [*found, "yes" if is_same else "no", NONE_YET]
+
+
+def _converted(name: str) -> list[str]:
+    """The whole row: what was found, and how equal the graph is to Keras."""
+    model = _build(name, {})
+    row = _rows()[f"`{name}`"]
+    source = Source(model, (), "random", "", assume(model, None))
     _tell_apart(source)
-    return f"| {first} | {found} | {_as_keras(source, function)} | {_exported(source)} |"
+    return [*row[:-1], _equality(source)]
 
 
 def _tell_apart(source: Source) -> None:
@@ -72,34 +92,33 @@ def _tell_apart(source: Source) -> None:
     source.model(verify.inputs_of(source, pixels, "float32"), training=True)
 
 
-def _as_keras(source: Source, function: Any) -> str:
-    """Compare what the model would be given with what its own module would give it."""
-    pixels, _ = scenes.batch(1, 0, 2, SIZE)
-    module = sys.modules[function.__module__]
-    expected = module.preprocess_input(pixels.astype(np.float32))
-    got = verify.inputs_of(source, pixels, "float32")
-    return "yes" if np.allclose(got, expected, rtol=0, atol=1e-4) else "no"
+def _equality(source: Source) -> str:
+    pixels, _ = scenes.batch(3, 0, PICTURES, SIZE)
+    try:
+        model = convert.to_onnx(source, "uint8")
+    except ExportError as error:
+        return f"refused: {' '.join(str(error).split())}"
+    expected = verify.keras_scores(source, pixels)
+    parity, _ = verify.compare(expected, verify.onnx_scores(source, model, pixels))
+    within = parity.max_abs_diff <= LARGEST and parity.top1_agreement == 1
+    return f"{'equal' if within else 'differs'}, {parity.max_abs_diff:.0e}"
 
 
-def _exported(source: Source) -> str:
-    """Export it, to nowhere."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = Options(Path(folder), "model", "uint8", "stretch", None, Tolerance())
-        try:
-            (one,) = export(source, options)
-        except ExportError as error:
-            return f"refused: {' '.join(str(error).split())}"
-    return f"equal, {one.made.cost.max_abs_diff:.0e}"
+def _rows() -> dict[str, list[str]]:
+    """The rows that the page has, by their first column."""
+    table = re.split("<!-- (?:table|end) -->\n", PAGE.read_text())[1]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    return {row[0]: row for row in rows}
 
 
-def _write(row: str) -> None:
+def _write(row: list[str]) -> None:
     """Put a row into the table, in the place of an older one."""
-    text = PAGE.read_text()
-    before, table, after = re.split("<!-- (?:table|end) -->\n", text)
-    rows = {line.split("|")[1]: line for line in table.splitlines()[2:]}
-    rows[row.split("|")[1]] = row
-    lines = "\n".join([HEADER, *(rows[key] for key in sorted(rows))])
-    PAGE.write_text(f"{before}<!-- table -->\n{lines}\n<!-- end -->\n{after}")
+    print(*row, sep=" | ", flush=True)  # noqa: T201 - what a person waits for
+    rows = _rows() | {row[0]: row}
+    lines = [list(COLUMNS), ["---"] * len(COLUMNS), *(rows[key] for key in sorted(rows))]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    before, _, after = re.split("<!-- (?:table|end) -->\n", PAGE.read_text())
+    PAGE.write_text(f"{before}<!-- table -->\n{table}<!-- end -->\n{after}")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def assume(model: keras.Model, asked: str | None) -> Preprocessing:
         if wanted is None:
             raise ExportError(f"{model.name} {error}; say it by --pixels: {EXPECTED}") from error
         return Preprocessing(wanted, "asked for")
-    if wanted is None or wanted == found.scaling:
+    if wanted is None or replace(wanted, name=found.scaling.name) == found.scaling:
         return found
     return Preprocessing(
         wanted, f"asked for, though {found.scaling.name} is expected: {found.because}"
@@ -121,8 +121,9 @@ def _by_architecture(walk: Walk, line: Affine | None) -> Preprocessing:
 
 def _scaled(walk: Walk, line: Affine) -> str:
     """What scales pixels, and to what."""
-    changes = " and ".join(dict.fromkeys(walk.changes))
-    return f"{changes} makes {ranges.usual(line) or _ends(line)} of them"
+    changes = list(dict.fromkeys(walk.changes))
+    verb = "makes" if len(changes) == 1 else "make"
+    return f"{' and '.join(changes)} {verb} {ranges.usual(line) or _ends(line)} of them"
 
 
 def _ends(line: Affine) -> str:
