@@ -268,10 +268,15 @@ def found_on_intel(request: pytest.FixtureRequest) -> Iterator[None]:
 def test_on_intel_a_plugin_is_measured_in_what_was_proven(
     pictured: Path, tmp_path: Path, run: Command
 ) -> None:
-    """Beside what somebody asks for, and the report tells one from the other."""
+    """Beside what somebody asks for, on purpose, and the report tells one from the other."""
     out = tmp_path / "l.json"
     options: list[object] = ["--variant", "openvino", "--variant", f"openvino 'load_config={BF16}'"]
     options += ["--targets", "onnxruntime", "--batch", 1, "--rounds", 1]
+    done = run("crossrun-bench", "latency", pictured, "--model", "conv", *options)
+    assert done.returncode == 1
+    assert f"OpenVINO (load_config={BF16}) is off by " in done.stderr
+    assert "from the CPU provider" in done.stderr
+    options += ["--proof-tolerance", 1000]
     done = run("crossrun-bench", "latency", pictured, "--model", "conv", *options, "--output", out)
     assert done.returncode == 0, done.stderr
     result = store.read(out)
@@ -335,6 +340,7 @@ def test_a_server_of_another_precision_is_an_error(
     """Its config.pbtxt may ask for bf16; that would not be what the row says."""
     shutil.copytree(pictured, tmp_path / "models")
     config = "max_batch_size: 4 parameters { key: 'providers' value { string_value: 'openvino' } }"
+    config += "parameters { key: 'proof_tolerance' value { string_value: '1000' } }"
     config += f"parameters {{ key: 'openvino.load_config' value {{ string_value: '{BF16}' }} }}"
     (tmp_path / "models" / "conv" / "config.pbtxt").write_text(config)
     options = ["--model", "conv", "--providers", "openvino", "--targets", "grpc-raw"]

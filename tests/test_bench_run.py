@@ -39,7 +39,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     (folder / "labels.txt").write_text("\n".join(COLOURS) + "\n")
     keras_models.strongest().save(folder / "colours.keras")
-    options = ["--labels", folder / "labels.txt", "--output", folder / "models"]
+    options = ["--labels", folder / "labels.txt", "--pixels", "-1..1"]
+    options += ["--output", folder / "models"]
     words = map(str, ["keras", folder / "colours.keras", *options])
     done = run_here(["crossrun-export", *words])
     assert done.returncode == 0, done.stderr

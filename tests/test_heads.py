@@ -16,13 +16,16 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_export import heads, pictures, price, sources, verify
+from crossrun_bench import proof as bench_proof
+from crossrun_export import alternatives, heads, pictures, price, proof, sources, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.heads import Said
 from crossrun_export.options import HeadKind, Limits, Localize
 from crossrun_export.pipeline import Exported, export
 from crossrun_export.told import told
+from crossrun_server import evidence
+from crossrun_server.proof import Proof
 from tests.conftest import run_here, serving
 from tests.keras_models import headed, options, pixels
 
@@ -278,6 +281,48 @@ def test_top_1_of_one_score_counts_both_classes() -> None:
     cost = price.price([right], [wrong], labelled, "binary")
     assert (cost.top1, cost.top1_change, cost.top1_agreement) == (0.75, -0.25, 0.75)
     assert cost.top5 is None
+
+
+def test_one_logit_is_judged_by_its_sign_wherever_labels_are_held_against_it() -> None:
+    """The check of the pixels' range decides at 0, too: at one half it would call 0.3 the first."""
+    model = headed(layers.Dense(1))
+    source = source_of(model)
+    some = pictures.drawn(source, 5, 40)
+    logits = verify.keras_scores(source, some.stretched)
+    model.layers[-1].bias.assign(0.25 - np.median(logits, axis=0))  # many lie from 0 to 0.5
+    labels = (verify.keras_scores(source, some.stretched)[:, 0] > 0).astype(np.int64)
+    seen = alternatives.compare(source, replace(some, labels=labels), "binary-logits")
+    assert seen is not None
+    assert seen.shares["0..1"] == 1
+
+
+def test_without_labels_the_confidence_of_logits_is_told() -> None:
+    """The pixels' range is judged by probabilities, which logits are not yet."""
+    model = headed(layers.Dense(3))
+    source = source_of(model)
+    some = pictures.drawn(source, 5, 20)
+    seen = alternatives.compare(source, some, "logits")
+    assert seen is not None
+    expected = softmax(verify.keras_scores(source, some.stretched)).max(axis=1).mean()
+    assert seen.shares["0..1"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("name", "decides"), [("one_sigmoid", 0.5), ("one_logit", 0.0)])
+def test_the_proof_says_where_one_score_decides(
+    name: str, decides: float, models: dict[str, tuple[Any, Exported]]
+) -> None:
+    """Export, server and bench count the same answers as the same: those on one side of it."""
+    with np.load(models[name][1].version / proof.FILE) as arrays:
+        assert json.loads(str(arrays["about"]))["decides"] == decides
+    expected, got = np.array([[0.3], [0.7], [-0.2]]), np.array([[0.6], [0.4], [0.1]])
+    share = {0.5: 1 / 3, 0.0: 2 / 3}[decides]
+    assert proof.agreement(expected, got, 0.01, decides) == pytest.approx(share)
+    held = Proof({"x": expected}, {"y": expected}, "fp32", "drawn", {"y": 0.01}, 1.0, "y")
+    found = evidence.compare(replace(held, decides=decides), range(3), {"y": got})
+    assert found.agreement == pytest.approx(share)
+    grey = np.zeros((3, 1, 1, 3), np.uint8)
+    measured = bench_proof.Proof(grey, expected, "drawn", 0.01, 1.0, None, decides)
+    assert bench_proof.compared(measured, got, None).agreement == pytest.approx(share)
 
 
 def flipped(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -15,8 +15,9 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import config, labels, loader, tune
-from crossrun_server.errors import LoadError
+from crossrun_server import boxes, config, detector, labels, loader, tune
+from crossrun_server.detector import Wanted
+from crossrun_server.errors import LoadError, NoNumber
 from crossrun_server.loader import Source
 from crossrun_server.plan import parse
 from tests import detectors, models
@@ -208,3 +209,28 @@ def test_a_configuration_in_another_encoding_is_named(tmp_path: Path) -> None:
     file.write_bytes(models.COLOURS_CONFIG.encode("utf-16"))
     with pytest.raises(LoadError, match=f"{file} is no UTF-8 text"):
         config.read(file.parent)
+
+
+# --- What is no number -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["detection_scores", "detection_boxes"])
+def test_detections_that_are_no_numbers_are_refused(part: str, tmp_path: Path) -> None:
+    """One of those counted; past the count anything may stand."""
+    models.write(tmp_path, "finder", detectors.finder(), detectors.FINDER + detectors.OPTIONS)
+    (tmp_path / "finder" / "labels.txt").write_text("red\ngreen\nblue\n")
+    (model,) = loader.load(Source(tmp_path / "finder"), ON_CPU).models.values()
+    model.close()
+    outputs = {
+        "detection_boxes": np.tile(np.array([0, 0, 1, 1], np.float32), (1, 3, 1)),
+        "detection_scores": np.full((1, 3), 0.5, np.float32),
+        "detection_classes": np.array([[0, 1, 2]]),
+        "num_detections": np.array([2]),
+    }
+    outputs[part][0, 2] = np.nan
+    size = boxes.Size(48, 64)
+    how, view = detector.describe(model), boxes.view(size, size, "stretch")
+    assert [found.index for found in how.found(outputs, 0, view, Wanted())] == [0, 1]
+    outputs[part][0, 1] = np.nan
+    with pytest.raises(NoNumber, match="'finder' gives detections that are no numbers"):
+        how.found(outputs, 0, view, Wanted(min_score=0.1))

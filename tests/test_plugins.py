@@ -70,7 +70,7 @@ def test_on_intel_the_plugin_is_listed_as_what_it_is() -> None:
         (["openvino"], f"{OPENVINO} (3 nodes, f32)"),
         (["auto"], f"{OPENVINO} (3 nodes, f32)"),
         ([*ON, "openvino.device_type=cpu"], f"{OPENVINO} (3 nodes, f32)"),
-        ([*ON, BF16], f"{OPENVINO} (3 nodes, bf16 as asked)"),
+        ([*ON, BF16, "--proof-tolerance", "1"], f"{OPENVINO} (3 nodes, bf16 as asked)"),
     ],
 )  # fmt: skip
 def test_on_intel_the_plugin_computes_in_what_was_proven(

@@ -5,6 +5,7 @@ A server is a real one; stand-ins of sessions and of providers are what no machi
 
 import json
 import re
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,27 @@ def add(
                 answer[name] = array + np.float32(amount)
 
     return change
+
+
+Seen = tuple[int, float, float]  # class, score, where the box begins
+
+
+def outputs(*pictures: Sequence[Seen], most: int = 4) -> dict[str, np.ndarray]:
+    found: dict[str, Any] = {
+        "detection_boxes": np.zeros((len(pictures), most, 4), np.float32),
+        "detection_scores": np.zeros((len(pictures), most), np.float32),
+        "detection_classes": np.zeros((len(pictures), most), np.int64),
+        "num_detections": np.array([len(seen) for seen in pictures], np.int32),
+    }
+    for picture, seen in enumerate(pictures):
+        for place, (label, score, at) in enumerate(seen):
+            found["detection_boxes"][picture, place] = (at, at, at + 0.2, at + 0.2)
+            found["detection_scores"][picture, place] = score
+            found["detection_classes"][picture, place] = label
+    return found
+
+
+TWO: list[Seen] = [(1, 0.9, 0.1), (2, 0.8, 0.5)]
 
 
 # --- A real server ---------------------------------------------------------------------------
@@ -375,6 +397,30 @@ def test_a_damaged_proof_is_never_passed_over(tmp_path: Path, data: bytes, said:
     assert text.endswith("expected what crossrun-export writes, or no such file")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"detection_boxes": np.zeros((1, 4, 3))}, "its detection_boxes are not numbers [1, 4, 4]"),
+        ({"num_detections": np.zeros((1, 1))}, "its num_detections are not numbers [1]"),
+        ({"detection_scores": np.zeros(1)}, "its detection_boxes are not numbers"),
+        ({"detection_scores": np.full((1, 4), np.nan)}, "its detection_scores are not numbers"),
+        ({"num_detections": None}, "a detector's outputs are detection_boxes, "),
+    ],
+)
+def test_a_damaged_proof_of_a_detector_is_refused(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    """All four outputs, of one length."""
+    proofs.repository(tmp_path)
+    arrays = {f"output/{name}": array for name, array in (outputs(TWO) | change).items()}
+    kept = {name: array for name, array in arrays.items() if array is not None}
+    kept["input/image"] = GOOD["input/image"][:1]
+    proofs.write(tmp_path / "colours" / "1", kept, max_diff={"detections": 0.1})
+    text = refusal(tmp_path)
+    assert text.startswith("proof.npz is no readable proof: ")
+    assert said in text
+
+
 @pytest.mark.parametrize("text", ["much", "-1", "nan", ""])
 def test_a_tolerance_is_a_number(tmp_path: Path, text: str) -> None:
     """A parameter that is none fails the load, with a proof and without."""
@@ -458,6 +504,33 @@ def test_an_output_that_jumps_is_not_held(tmp_path: Path, monkeypatch: pytest.Mo
     assert str(found) == "no proof; its outputs cannot be compared on random inputs"
 
 
+def test_an_output_of_another_length_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts what was found may find one more on another provider; others are held."""
+    models.write(tmp_path, "conv", models.conv(), "max_batch_size: 0")
+
+    def one_more(_: Session, answer: dict[str, np.ndarray]) -> None:
+        answer["y"] = np.concatenate([answer["y"], answer["y"]])
+
+    stand_in(monkeypatch, one_more, OPENVINO)
+    (found, *_) = load(tmp_path, name="conv")
+    assert str(found) == "no proof; its outputs cannot be compared on random inputs"
+
+
+def test_what_is_no_number_is_refused_without_a_proof_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the CPU has one, also in a reduced precision."""
+    draw = np.random.default_rng(1)
+    calibration = [{"x": draw.random((1, 3, 8, 8), np.float32)} for _ in range(4)]
+    models.write(tmp_path, "conv", models.conv(), "max_batch_size: 4")
+    models.write(tmp_path, "int8", models.int8(models.conv(), calibration), "max_batch_size: 4")
+    stand_in(monkeypatch, add(np.nan), OPENVINO)
+    for name in ("conv", "int8"):
+        assert f"{OPENVINO} gives what is no number in 'y'" in refusal(tmp_path, name=name)
+
+
 def test_a_reduced_precision_without_a_proof_is_told_and_not_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -472,27 +545,6 @@ def test_a_reduced_precision_without_a_proof_is_told_and_not_held(
 
 
 # --- Detections --------------------------------------------------------------------------------
-
-
-Seen = tuple[int, float, float]  # class, score, where the box begins
-
-
-def outputs(*pictures: Sequence[Seen], most: int = 4) -> dict[str, np.ndarray]:
-    found: dict[str, Any] = {
-        "detection_boxes": np.zeros((len(pictures), most, 4), np.float32),
-        "detection_scores": np.zeros((len(pictures), most), np.float32),
-        "detection_classes": np.zeros((len(pictures), most), np.int64),
-        "num_detections": np.array([len(seen) for seen in pictures], np.int32),
-    }
-    for picture, seen in enumerate(pictures):
-        for place, (label, score, at) in enumerate(seen):
-            found["detection_boxes"][picture, place] = (at, at, at + 0.2, at + 0.2)
-            found["detection_scores"][picture, place] = score
-            found["detection_classes"][picture, place] = label
-    return found
-
-
-TWO: list[Seen] = [(1, 0.9, 0.1), (2, 0.8, 0.5)]
 
 
 @pytest.mark.parametrize(
@@ -544,6 +596,19 @@ def test_of_several_processes_the_worst_is_told() -> None:
     readings = [Reading(labels, Counters(), 0, {}, False, *one) for one in found]
     (merged,) = metrics.merged(readings)
     assert (merged.difference, merged.agreement) == (0.01, 0.9)
+
+
+def test_the_metrics_tell_in_what_a_provider_was_told_to_compute() -> None:
+    """Beside the largest difference, so that who reads one reads the other."""
+    found = Reading(("m", "1", OPENVINO), Counters(), 0, {}, False, 0.048, 1.0, "bf16 as asked")
+    with (
+        metrics.exporting("127.0.0.1", 0, lambda: [found]) as url,
+        urllib.request.urlopen(url, timeout=30) as response,
+    ):
+        text = response.read().decode()
+    labels = f'{{model="m",precision="bf16 as asked",provider="{OPENVINO}",version="1"}}'
+    assert f"crossrun_model_proof_max_difference{labels} 0.048" in text
+    assert f"crossrun_model_proof_agreement{labels} 1.0" in text
 
 
 def test_a_proof_costs_a_handful_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ class Proof:
     max_diff: float
     min_agreement: float
     threshold: float | None  # of a detector, the least score; None for a classifier
+    decides: float = 0.5  # from which on a single number speaks for the second of two classes
 
 
 def read(model: Model) -> Proof | None:
@@ -91,6 +92,7 @@ def _proof(arrays: dict[str, Array], model: Model) -> Proof:
         float(about["max_diff"][held]),
         float(about["min_agreement"]),
         threshold,
+        float(about.get("decides", 0.5)),
     )
 
 
@@ -145,11 +147,11 @@ def refusal(proof: Proof | None, found: Checked, *, told: bool) -> str | None:
 def _agreement(proof: Proof, got: Array) -> float:
     """Share of pictures whose best class is one of the original's, ties within max_diff aside.
 
-    Of a single number a picture, which side of one half it lies on.
+    Of a single number a picture, which side of the one that decides it lies on.
     """
-    expected = proof.expected
+    expected, least = proof.expected, proof.decides
     if expected.shape[1] == 1:
-        same = ((expected > 0.5) == (got > 0.5)) | (np.abs(expected - 0.5) <= proof.max_diff)
+        same = ((expected > least) == (got > least)) | (np.abs(expected - least) <= proof.max_diff)
         return float(same.mean())
     chosen = np.take_along_axis(expected, got.argmax(axis=1)[:, None], axis=1)[:, 0]
     return float((chosen >= expected.max(axis=1) - proof.max_diff).mean())

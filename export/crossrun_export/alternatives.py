@@ -56,7 +56,7 @@ def compare(source: Source, measured: Pictures, kind: HeadKind = "softmax") -> S
     pixels, labels = _chosen(source, measured)
     scores = {way.name: _scores(source, way, pixels) for way in _ways(source)}
     if labels is None:
-        return _confidence(scores)
+        return _confidence({name: heads.probabilities(s, kind) for name, s in scores.items()})
     classes = {name: verify.best(heads.ranked(s, kind), 1)[:, 0] for name, s in scores.items()}
     right = {name: found == labels for name, found in classes.items()}
     _check(right)
@@ -103,14 +103,9 @@ def _chance(gained: int, lost: int) -> float:
     return sum(comb(count, k) for k in range(gained, count + 1)) / 2.0**count
 
 
-def _confidence(scores: dict[str, Scores]) -> Seen | None:
-    every = np.stack(list(scores.values()))
+def _confidence(probabilities: dict[str, Scores]) -> Seen | None:
+    every = np.stack(list(probabilities.values()))
     if not (every.min() >= 0 and every.max() <= 1 + 1e-3):  # so that NaN is none either
         return None
-    shares = {name: _mean_confidence(found) for name, found in scores.items()}
+    shares = {name: float(found.max(axis=1).mean()) for name, found in probabilities.items()}
     return Seen(every.shape[1], False, shares)
-
-
-def _mean_confidence(scores: Scores) -> float:
-    one = scores.shape[1] == 1
-    return float((np.maximum(scores, 1 - scores) if one else scores).max(axis=1).mean())

@@ -100,6 +100,19 @@ def ranked(scores: Scores, kind: HeadKind) -> Scores:
     return np.concatenate([-scores, scores], axis=1) if kind == "binary-logits" else scores
 
 
+def probabilities(scores: Scores, kind: HeadKind) -> Scores:
+    """What scores say of each class, 0 to 1: [count, classes], of two where one stands for both."""
+    found = scores.astype(np.float64)
+    if kind == "logits":
+        powers = np.exp(found - found.max(axis=1, keepdims=True))
+        found = powers / powers.sum(axis=1, keepdims=True)
+    elif kind.endswith("logits"):
+        found = np.exp(-np.logaddexp(0, -found))
+    if kind in BINARY:
+        found = np.concatenate([1 - found, found], axis=1)
+    return found.astype(np.float32)
+
+
 def deciding(kind: HeadKind) -> float:
     """The score from which on a class that is decided on its own is said to be there."""
     return 0.0 if kind.endswith("logits") else 0.5

@@ -52,9 +52,14 @@ class Detection:
     longest_side: int = DEFAULT_LONGEST  # pixels, of a side of the input that is free
 
     @property
+    def rows(self) -> tuple[str, ...]:
+        """The outputs that have a row for each detection."""
+        return (self.boxes, self.scores, self.classes)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Its outputs."""
-        return (self.boxes, self.scores, self.classes, *([self.count] if self.count else []))
+        return (*self.rows, *([self.count] if self.count else []))
 
 
 def understands(key: str) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crossrun_server import boxes, image_input
 from crossrun_server.boxes import Box, View
 from crossrun_server.detection import Detection
-from crossrun_server.errors import InvalidRequest
+from crossrun_server.errors import InvalidRequest, NoNumber
 from crossrun_server.image_input import ImageInput
 from crossrun_server.model import Model
 from crossrun_server.tensors import Array
@@ -93,13 +93,20 @@ class Detector:
     def found(
         self, outputs: Mapping[str, Array], row: int, view: View, wanted: Wanted
     ) -> list[Found]:
-        """Read what was found in one picture, best first, with boxes in it."""
+        """Read what was found in one picture, best first, with boxes in it.
+
+        Raises:
+            NoNumber: a score, a class or a corner of a detection is none.
+        """
         read = self.output
         scores = outputs[read.scores][row].astype(np.float64)
+        counted = self._counted(scores, outputs, row)
+        if any(np.isnan(outputs[name][row][counted]).any() for name in read.rows):
+            raise NoNumber(f"{self.model.name!r} gives detections that are no numbers")
         indices = outputs[read.classes][row].astype(np.int64) - read.first_class
         raw = boxes.normalised(outputs[read.boxes][row], read.box_order, read.box_unit, view.input)
         placed = view.to_picture(raw)
-        keep = self._counted(scores, outputs, row) & (indices >= 0)
+        keep = counted & (indices >= 0)
         keep &= (placed[:, 2:] > placed[:, :2]).all(axis=1)  # all but those beside the picture
         if wanted.min_score is not None:
             keep &= scores >= wanted.min_score
@@ -117,7 +124,7 @@ class Detector:
     def _counted(self, scores: Scores, outputs: Mapping[str, Array], row: int) -> NDArray[np.bool_]:
         """Which rows of a picture's outputs are detections."""
         if self.output.count is None:
-            return scores > 0
+            return (scores > 0) | np.isnan(scores)
         counts = outputs[self.output.count].reshape(-1)  # of one picture it may have no dimension
         rows: NDArray[np.bool_] = np.arange(len(scores)) < counts[row]
         return rows

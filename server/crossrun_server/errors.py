@@ -53,5 +53,9 @@ class PollError(LoadError):
     """What a model was to be loaded from is not there or cannot be read."""
 
 
+class NoNumber(ServingError):  # noqa: N818
+    """A model gave scores or boxes that are no numbers: they are above no limit and below none."""
+
+
 class WrongLabels(ServingError):  # noqa: N818
     """A model gave a class for which its labels have no name: they are those of other classes."""

@@ -39,6 +39,7 @@ class Reading:
     cached: bool
     difference: float | None = None  # the largest that was found before it served
     agreement: float | None = None  # the least
+    asked: str = ""  # in what its provider was told to compute fp32
 
 
 # Name, help, value: what counts requests, and what sums their times in microseconds.
@@ -79,6 +80,7 @@ def read(models: Iterable[Model]) -> list[Reading]:
             model.cache is not None,
             max(_known(a.evidence.difference for a in model.assignments), default=None),
             min(_known(a.evidence.agreement for a in model.assignments), default=None),
+            model.assignments[0].asked,
         )
         for model in models
     ]
@@ -197,20 +199,24 @@ def _nodes(readings: list[Reading]) -> Metric:
 
 
 def _proofs(readings: list[Reading]) -> Iterator[Metric]:
-    """Tell what was found before a model served; nothing of one that nothing was held against."""
+    """Tell what was found before a model served; nothing of one that nothing was held against.
+
+    The label `precision` is what its provider was told to compute fp32 in.
+    """
+    labels = (*LABELS, "precision")
     difference = GaugeMetricFamily(
         "crossrun_model_proof_max_difference",
         "Largest difference from the original's answers in proof.npz; of a model without one from "
         "the CPU provider's to random inputs",
-        labels=LABELS,
+        labels=labels,
     )
     agreement = GaugeMetricFamily(
-        "crossrun_model_proof_agreement", "Share of answers that are the original's", labels=LABELS
+        "crossrun_model_proof_agreement", "Share of answers that are the original's", labels=labels
     )
     for reading in readings:
         for family, value in ((difference, reading.difference), (agreement, reading.agreement)):
             if value is not None:
-                family.add_metric(reading.labels, value)
+                family.add_metric((*reading.labels, reading.asked), value)
     yield from (difference, agreement)
 
 

@@ -132,8 +132,8 @@ def _check(proof: Proof) -> None:
     if any(array.dtype.kind not in "biuf" for array in proof.outputs.values()):
         raise ValueError("an output holds no numbers")
     held = {DETECTIONS} if DETECTIONS in proof.max_diff else set()
-    if held and not proof.outputs.keys() >= set(DETECTED):
-        raise ValueError(f"a detector's outputs are {', '.join(DETECTED)}")
+    if held:
+        _check_detections(proof)
     held |= proof.outputs.keys() - (set(DETECTED) if held else set())
     if held != proof.max_diff.keys() or not all(v >= 0 for v in proof.max_diff.values()):
         raise ValueError(f"its max_diff is not of {', '.join(sorted(held))}, each a number from 0")
@@ -148,6 +148,17 @@ def _check(proof: Proof) -> None:
     floats = [array for array in proof.outputs.values() if array.dtype.kind == "f"]
     if len(floats) == len(proof.outputs) and all(np.isnan(array).all() for array in floats):
         raise ValueError("its outputs hold no number")
+
+
+def _check_detections(proof: Proof) -> None:
+    if not proof.outputs.keys() >= set(DETECTED):
+        raise ValueError(f"a detector's outputs are {', '.join(DETECTED)}")
+    shape = proof.outputs[SCORES].shape
+    expected = {BOXES: (*shape, 4), SCORES: shape, CLASSES: shape, COUNT: shape[:1]}
+    for name, size in expected.items():
+        found = proof.outputs[name]
+        if found.shape != size or len(shape) != 2 or not np.isfinite(found).all():  # [rows, most]
+            raise ValueError(f"its {name} are not numbers {list(size)}")
 
 
 def stale() -> str:

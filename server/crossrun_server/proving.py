@@ -28,6 +28,7 @@ Rows = tuple[int, ...]
 ABSOLUTE, RELATIVE = 1e-4, 1e-3
 # A nudge moves inputs by about what providers differ in; an output that jumps then proves nothing.
 NUDGE, JUMP = 1e-6, 10.0
+INCOMPARABLE = "its outputs cannot be compared on random inputs"
 SIZES = (32, 1)  # what free sizes become, one after the other, until the model takes them
 
 
@@ -245,27 +246,23 @@ def _by_cpu(
 
 def _as_cpu(lane: _Lane, answers: _Answers, allowed: float | None, free: bool) -> Evidence:
     if not answers.allowed:
-        return Evidence(note="its outputs cannot be compared on random inputs")
+        return Evidence(note=INCOMPARABLE)
     try:
-        got = lane.run(dict(answers.inputs), list(answers.outputs))
+        got = lane.run(dict(answers.inputs), list(answers.allowed))
     except Exception as error:  # noqa: BLE001 - as above
         reason = providers.plain(str(error))
         return Evidence(note=f"{lane.provider} refuses random inputs: {reason}")
-    found = Found({name: _off(answers.outputs[name], got[name]) for name in answers.allowed})
-    bounds = answers.allowed if allowed is None else dict.fromkeys(answers.allowed, allowed)
-    worst = found.worst(bounds)
-    if free:  # int8 and fp16 differ by how each provider rounds
+    pairs = ((name, answers.outputs[name], got[name]) for name in answers.allowed)
+    # An output of another length may count what was found.
+    found = Found({n: evidence.difference(a, b) for n, a, b in pairs if a.shape == b.shape})
+    if not found.differences:
+        return Evidence(note=INCOMPARABLE)
+    worst = found.worst(answers.allowed if allowed is None else dict.fromkeys(got, allowed))
+    if free and not np.isnan(worst.difference):  # int8 and fp16 differ by how each provider rounds
         return Evidence(RANDOM, worst.difference, note="in a reduced precision, not held")
     if not worst.fits:
         raise LoadError(_too_far(lane, worst, "the CPU provider on random inputs"))
     return Evidence(RANDOM, worst.difference, None, worst.allowed)
-
-
-def _off(expected: Array, got: Array) -> float:
-    """As evidence.difference; infinity where shapes differ."""
-    if expected.shape != got.shape:
-        return np.inf
-    return evidence.difference(expected, got)
 
 
 def _answers(file: Path, served: ServedConfig) -> _Answers:
@@ -291,8 +288,9 @@ def _bounds(
 ) -> Iterator[tuple[str, float]]:
     for name, array in outputs.items():
         scale = float(np.max(np.abs(array[np.isfinite(array)]), initial=0.0))
-        allowed, jump = ABSOLUTE + RELATIVE * scale, JUMP * _off(array, moved[name])
-        if jump <= allowed:
+        allowed = ABSOLUTE + RELATIVE * scale
+        same = array.shape == moved[name].shape
+        if same and JUMP * evidence.difference(array, moved[name]) <= allowed:  # NaN is not
             yield name, allowed
 
 

@@ -5,7 +5,6 @@ What is run is a plain function. Knows no onnxruntime and no configuration.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -89,7 +88,7 @@ def probe(run: Run, asked: Asked) -> Finding:
     shown = set(asked.numbers).union(*(one.shown for one in told))
     if silent := [spec.name for spec in asked.outputs if spec.name not in shown]:
         return Finding(UNKNOWN, f"output {silent[0]!r} is nothing or zeros for all made-up rows")
-    return Finding(PROVEN, f"{counted.runs} runs of made-up rows")
+    return Finding(PROVEN, f"proven by {counted.runs} runs of made-up rows")
 
 
 class _Told(NamedTuple):
@@ -153,7 +152,7 @@ class _Trial:
             spec.name: OTHERS * max(likeness.largest(answer[spec.name]) for answer in self._alone)
             for spec in asked.outputs
         }
-        self._moved = cache(self._move)
+        self._moves: dict[int, dict[str, Array]] = {}
 
     def tell(self) -> _Told:
         """Compare all answers to the rows.
@@ -205,8 +204,13 @@ class _Trial:
                         "than alone"
                     )
 
-    def _move(self, row: int) -> dict[str, Array]:
+    def _moved(self, row: int) -> dict[str, Array]:
         """How much of the answers to a row changes where the row does, by the tolerance."""
+        if row not in self._moves:
+            self._moves[row] = self._move(row)
+        return self._moves[row]
+
+    def _move(self, row: int) -> dict[str, Array]:
         found = {name: np.zeros(1) for name in self._alone[row]}
         for seed in range(JITTERS):
             try:

@@ -27,6 +27,7 @@ STATUS = {
     errors.ControlRefused: StatusCode.UNAVAILABLE,
     errors.LoadError: StatusCode.INVALID_ARGUMENT,  # this and the next as Triton has them
     errors.PollError: StatusCode.INTERNAL,
+    errors.NoNumber: StatusCode.INTERNAL,
     errors.WrongLabels: StatusCode.INTERNAL,
 }
 # gRPC sends an error's text as metadata, of which clients take 8 KiB; a byte may take three there.
