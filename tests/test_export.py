@@ -26,7 +26,7 @@ from crossrun_export.tolerance import Allowed
 from crossrun_server import config, loader
 from crossrun_server.loader import Source
 from tests.conftest import BIN, ON_CPU, Command, serving
-from tests.keras_models import options, with_labels
+from tests.keras_models import options, pixels, with_labels
 
 SMALL = ("--alpha", "0.25", "--size", "64")
 FILES = ["1", "config.pbtxt", "labels.txt"]
@@ -129,6 +129,18 @@ def test_shapes_are_constant_before_tf2onnx_looks_at_them(
     kinds = {node.op_type for node in convert.to_onnx(small, "uint8").graph.node}
     assert "Reshape" in kinds
     assert not {"Shape", "Gather", "Slice", "Concat"} & kinds
+
+
+def test_what_convnext_is_made_of_is_converted() -> None:
+    """Grouped convolutions and a GELU answer in ONNX what they answer in Keras."""
+    image = keras.Input((16, 16, 3))
+    features = keras.layers.Conv2D(6, 3, groups=3, activation="gelu")(image)
+    means = keras.layers.GlobalAveragePooling2D()(features)
+    model = keras.Model(image, keras.layers.Dense(4, activation="softmax")(means))
+    source = sources.Source(model, (), "random", "0" * 64, pixels("-1..1"))
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
+    got = verify.onnx_scores(source, convert.to_onnx(source, "uint8"), pictures)
+    np.testing.assert_allclose(got, verify.keras_scores(source, pictures), rtol=0, atol=1e-6)
 
 
 def test_versions_count_up_and_leave_a_tuned_config_alone(

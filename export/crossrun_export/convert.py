@@ -4,7 +4,8 @@ tf2onnx folds batch norm into the convolutions and moves the layout change to th
 entrance; the pads that Keras keeps apart are fused by onnxruntime when it loads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,11 +55,12 @@ def convert(
     def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
         if input_dtype == "uint8":
             image = _scaled(image, source.preprocessing.scaling)
-        return answer(image)
+        with _inlined():
+            return answer(image)
 
     try:
         converted = tf2onnx.convert.from_function(
-            classify, signature, opset=OPSET, custom_rewriter=[_fix_shapes]
+            classify, signature, opset=OPSET, custom_rewriter=[_fix_shapes, _spell_erfc]
         )
         model: onnx.ModelProto = converted[0]
         _keep_one_input(model)
@@ -68,6 +70,20 @@ def convert(
         why = " ".join(str(error).split())
         raise ExportError(f"tf2onnx cannot convert {source.model.name}: {why}") from error
     return model
+
+
+@contextmanager
+def _inlined() -> Iterator[None]:
+    """Let functions inside the model become part of the graph.
+
+    Keras compiles grouped convolutions by XLA, in a function that tf2onnx would leave whole.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def _scaled(image: tf.Tensor, scaling: Scaling) -> tf.Tensor:
@@ -89,6 +105,21 @@ def _fix_shapes(graph: "tf2onnx.graph.Graph", nodes: list[Any]) -> list[Any]:
             constant = graph.make_const(f"{node.name}_fixed", np.array(shape, np.int32))
             graph.replace_inputs(node, [node.input[0], constant.output[0]])
     return nodes
+
+
+def _spell_erfc(graph: "tf2onnx.graph.Graph", nodes: list[Any]) -> list[Any]:
+    """Write Erfc, as a GELU has it and ONNX has not, as 1 - Erf."""
+    for node in [node for node in nodes if node.type == "Erfc"]:
+        (x,), (y,) = node.input, node.output
+        dtype = graph.get_dtype(y)
+        same = {"shapes": [graph.get_shape(y)], "dtypes": [dtype]}
+        one = np.ones((), onnx.helper.tensor_dtype_to_np_dtype(dtype))
+        one, erf = graph.make_const(f"{node.name}_one", one), graph.make_node("Erf", [x], **same)
+        rest = graph.make_node("Sub", [one.output[0], erf.output[0]], **same)
+        graph.replace_all_inputs(y, rest.output[0])
+        graph.remove_node(node.name)
+    changed: list[Any] = graph.get_nodes()
+    return changed
 
 
 def _keep_one_input(model: onnx.ModelProto) -> None:
