@@ -155,7 +155,10 @@ def test_a_detected_class_beyond_the_labels_is_refused(detecting: Server) -> Non
         ask.images[0] = plain(0, 0, 255)
         code, text = refusal(lambda: stub.Detect(ask))
     assert code == StatusCode.INTERNAL
-    assert text == "'short' gives class 2 in 'detection_classes', which has 2 labels"
+    assert text == (
+        "'short' gives class 2 in 'detection_classes', which has 2 labels; if its classes count "
+        "from 1, parameters 'detection.first_class' says so"
+    )
 
 
 def test_rows_of_detections_have_no_labels_by_their_place(detecting: Server) -> None:

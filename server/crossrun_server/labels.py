@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crossrun_server import layout
-from crossrun_server.batching import Run, Tensors
+from crossrun_server.batching import Tensors
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.tensors import TensorSpec
 
 Labels = Mapping[str, tuple[str, ...]]  # by output
-Shapes = dict[str, tuple[int, ...]]  # of answers, by output
 
 OTHER_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # those of UTF-32 begin or end like these
 
@@ -34,7 +33,7 @@ def read(folder: Path, served: ServedConfig) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def check_answers(labels: Labels, served: ServedConfig, shapes: Shapes) -> None:
+def check_answers(labels: Labels, served: ServedConfig, answers: Tensors) -> None:
     """Hold labels against the outputs of a run at load, where a shape leaves their number open.
 
     Where a size of an input is free, that of the output may follow it: then this says nothing.
@@ -47,21 +46,10 @@ def check_answers(labels: Labels, served: ServedConfig, shapes: Shapes) -> None:
         return
     files = {o.name: o.label_filename for o in served.proto.output}
     for spec in served.outputs:
-        if spec.name in labels and spec.name in shapes and _counts(spec, served) is None:
-            sizes = shapes[spec.name][batched:]
+        if spec.name in labels and spec.name in answers and _counts(spec, served) is None:
+            sizes = answers[spec.name].shape[batched:]
             counts = None if _tells_no_count(spec, served, sizes) else fitting(sizes)
             _check(spec.name, files[spec.name], labels[spec.name], counts)
-
-
-def noting(run: Run, shapes: Shapes) -> Run:
-    """The same run, which notes the shapes of what it returns."""
-
-    def noted(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        answers = run(inputs, outputs)
-        shapes.update({name: array.shape for name, array in answers.items()})
-        return answers
-
-    return noted
 
 
 def fitting(sizes: Sequence[int]) -> frozenset[int]:

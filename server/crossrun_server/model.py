@@ -145,8 +145,16 @@ class Model:
         if index >= len(labels):
             raise WrongLabels(
                 f"{self.name!r} gives class {index} in {output!r}, which has {len(labels)} labels"
+                f"{self._counting(index - len(labels))}"
             )
         return labels[index]
+
+    def _counting(self, beyond: int) -> str:
+        """What may settle a class that is the first beyond those of a detector's labels."""
+        found = self.config.detection
+        if found is None or found.first_class or beyond:
+            return ""
+        return "; if its classes count from 1, parameters 'detection.first_class' says so"
 
     def names(self, output: str, sizes: Sequence[int]) -> Sequence[str]:
         """The labels of scores of these sizes, one for each; none where an output has none.
