@@ -16,10 +16,11 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server import boxes, config, detector, labels, loader, tune
-from crossrun_server.detector import Wanted
-from crossrun_server.errors import LoadError, NoNumber
+from crossrun_server.detector import Detector, Wanted
+from crossrun_server.errors import InvalidRequest, LoadError, NoNumber
 from crossrun_server.loader import Source
 from crossrun_server.plan import parse
+from crossrun_server.tensors import Array
 from tests import detectors, models
 from tests.conftest import ON_CPU, Server
 from tests.test_classification import strings
@@ -217,23 +218,59 @@ def test_a_configuration_in_another_encoding_is_named(tmp_path: Path) -> None:
 # --- What is no number -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", ["detection_scores", "detection_boxes"])
-def test_detections_that_are_no_numbers_are_refused(part: str, tmp_path: Path) -> None:
-    """One of those counted; past the count anything may stand."""
+@pytest.fixture
+def finder(tmp_path: Path) -> Detector:
+    """A detector of three classes."""
     models.write(tmp_path, "finder", detectors.finder(), detectors.FINDER + detectors.OPTIONS)
     (tmp_path / "finder" / "labels.txt").write_text("red\ngreen\nblue\n")
     (model,) = loader.load(Source(tmp_path / "finder"), ON_CPU).models.values()
     model.close()
-    outputs = {
+    return detector.describe(model)
+
+
+def outputs_of_two() -> dict[str, Array]:
+    """What a detector gives that found two things and has room for three."""
+    return {
         "detection_boxes": np.tile(np.array([0, 0, 1, 1], np.float32), (1, 3, 1)),
         "detection_scores": np.full((1, 3), 0.5, np.float32),
         "detection_classes": np.array([[0, 1, 2]]),
-        "num_detections": np.array([2]),
+        "num_detections": np.array([2], np.float32),
     }
-    outputs[part][0, 2] = np.nan
+
+
+def read(how: Detector, outputs: dict[str, Array]) -> list[int]:
+    """The classes that are found in a picture."""
     size = boxes.Size(48, 64)
-    how, view = detector.describe(model), boxes.view(size, size, "stretch")
-    assert [found.index for found in how.found(outputs, 0, view, Wanted())] == [0, 1]
+    view = boxes.view(size, size, "stretch")
+    return [found.index for found in how.found(outputs, 0, view, Wanted(min_score=0.1))]
+
+
+@pytest.mark.parametrize("part", ["detection_scores", "detection_boxes"])
+def test_detections_that_are_no_numbers_are_refused(part: str, finder: Detector) -> None:
+    """One of those counted; past the count anything may stand."""
+    outputs = outputs_of_two()
+    outputs[part][0, 2] = np.nan
+    assert read(finder, outputs) == [0, 1]
     outputs[part][0, 1] = np.nan
     with pytest.raises(NoNumber, match="'finder' gives detections that are no numbers"):
-        how.found(outputs, 0, view, Wanted(min_score=0.1))
+        read(finder, outputs)
+
+
+def test_a_count_that_is_no_number_is_refused(finder: Detector) -> None:
+    """It does not mean that nothing was found."""
+    outputs = outputs_of_two() | {"num_detections": np.array([np.nan], np.float32)}
+    with pytest.raises(NoNumber, match="'finder' gives a number of detections that is none"):
+        read(finder, outputs)
+
+
+@pytest.mark.parametrize(("score", "seen"), [(11.26, "0.5 to 11.26"), (-3, "-3 to 0.5")])
+def test_detections_whose_scores_are_no_probabilities_are_refused(
+    score: float, seen: str, finder: Detector
+) -> None:
+    """Logits would pass any min_score, or none; past the count anything may stand."""
+    outputs = outputs_of_two()
+    outputs["detection_scores"][0, 2] = score
+    assert read(finder, outputs) == [0, 1]
+    outputs["detection_scores"][0, 1] = score
+    with pytest.raises(InvalidRequest, match=f"scores from {seen}, expected probabilities"):
+        read(finder, outputs)

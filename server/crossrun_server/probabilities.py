@@ -191,7 +191,7 @@ def _speaks(row: NDArray[np.float64]) -> bool:
 
 
 def _tells(row: NDArray[np.float64]) -> bool:
-    return bool(_in_range(row).all() and abs(row.sum() - 1) <= SUM_TOLERANCE)
+    return bool(in_range(row).all() and abs(row.sum() - 1) <= SUM_TOLERANCE)
 
 
 def _seen(row: NDArray[np.float64]) -> str:
@@ -200,7 +200,7 @@ def _seen(row: NDArray[np.float64]) -> str:
 
 def _check_range(found: NDArray[np.float64], head: str | None) -> None:
     for place, row in enumerate(found):
-        if not _in_range(row).all():  # NaN is in no range
+        if not in_range(row).all():  # NaN is in no range
             raise InvalidRequest(
                 f"images[{place}]: its scores are no {head or 'probabilities'!r}: from "
                 f"{row.min():.4g} to {row.max():.4g}, expected probabilities from 0 to 1"
@@ -217,7 +217,8 @@ def _check_sums(found: NDArray[np.float64]) -> None:
             )
 
 
-def _in_range(row: NDArray[np.float64]) -> NDArray[np.bool_]:
+def in_range(row: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which numbers may be probabilities, but for rounding; NaN may not."""
     return (row >= -RANGE_TOLERANCE) & (row <= 1 + RANGE_TOLERANCE)
 
 
