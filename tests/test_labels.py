@@ -1,5 +1,6 @@
 """Labels of a served model: how their file is read, and that their number has to fit."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,30 @@ def colours(folder: Path, text: bytes) -> dict[str, tuple[str, ...]]:
 def test_a_label_is_a_line_without_its_end(text: bytes, tmp_path: Path) -> None:
     """Whatever editor wrote the file, the labels are the same."""
     assert colours(tmp_path, text) == {"scores": ("red", "green", "blue")}
+
+
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [
+        (b"red\ngreen\nblue\n", False),
+        (b"\xef\xbb\xbfred\r\ngreen\r\nblue", False),
+        (b"background\nred\ngreen\n", True),
+        (b"rouge\nvert\nbleu\n", True),
+    ],
+)
+def test_labels_of_another_export_are_told(
+    text: bytes, others: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As many as there are classes may still be others; another editor makes none of them."""
+    model = models.colours()
+    written = hashlib.sha256(b"red\ngreen\nblue\n").hexdigest()
+    helper.set_model_props(model, {"crossrun.labels_sha256": f'"{written}"'})
+    models.write(tmp_path, "colours", model, models.COLOURS_CONFIG, labels=["to replace"])
+    (tmp_path / "colours" / "labels.txt").write_bytes(text)
+    (loaded,) = loader.load(Source(tmp_path / "colours"), ON_CPU).models.values()
+    loaded.close()
+    told = "the labels of scores are not those that the model was exported with"
+    assert (told in caplog.text) == others
 
 
 @pytest.mark.parametrize("mark", INSIDE, ids=map(repr, INSIDE))

@@ -4,6 +4,8 @@ A list of another length is another list: all of its names may be shifted. Knows
 """
 
 import codecs
+import hashlib
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +16,10 @@ from crossrun_server.config import ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.tensors import TensorSpec
 
+log = logging.getLogger(__name__)
+
 Labels = Mapping[str, tuple[str, ...]]  # by output
+EXPORTED = "crossrun.labels_sha256"  # key of the file's metadata, as JSON
 
 OTHER_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # those of UTF-32 begin or end like these
 
@@ -31,6 +36,22 @@ def read(folder: Path, served: ServedConfig) -> dict[str, tuple[str, ...]]:
         if spec.name in found:
             _check(spec.name, files[spec.name], found[spec.name], _counts(spec, served))
     return found
+
+
+def warn_of_others(labels: Labels, name: str, metadata: Mapping[str, str]) -> None:
+    """Log that labels are not those that the export wrote with the file, as far as it says.
+
+    They may be translated, or have as many lines by chance and be shifted.
+    """
+    written = metadata.get(EXPORTED, "").strip('"')
+    for output, names in labels.items():
+        text = "\n".join(names)
+        if written and written not in {_sha256(text), _sha256(f"{text}\n")}:
+            log.warning(
+                "%s: the labels of %s are not those that the model was exported with (%s): its "
+                "classes may be called by names of others",
+                name, output, EXPORTED,
+            )  # fmt: skip
 
 
 def check_answers(labels: Labels, served: ServedConfig, answers: Tensors) -> None:
@@ -98,6 +119,10 @@ def _hints(labels: Sequence[str], classes: int) -> Iterator[str]:
         yield f"; its first line, {labels[0]!r}, belongs to a model with one class more: remove it"
     elif len(labels) > classes and not labels[-1].strip():
         yield "; its last line is empty"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _lines(folder: Path, name: str) -> tuple[str, ...]:

@@ -240,6 +240,7 @@ def _load_version(
         metadata = opened.sessions[0].metadata
         served = _settled(opened.served, metadata)
         named, answers = labels.read(folder, served), Tensors()
+        labels.warn_of_others(named, folder.name, metadata)
         probabilities.check(served.scores, served.outputs, named)
         for lane in opened.lanes:
             warm_up(noting(lane.run, answers), served, folder, opened.sizes)
