@@ -134,12 +134,17 @@ def of_unknown_size() -> onnx.ModelProto:
     )
 
 
+UNBATCHED = """max_batch_size: 0
+output [{ name: "y" data_type: TYPE_FP32 dims: [-1, -1] label_filename: "labels.txt" }]"""
+
+
+@pytest.mark.parametrize("config", [models.NAMED_CONFIG, UNBATCHED], ids=["batches", "none"])
 @pytest.mark.parametrize(("names", "fits"), [("abc", True), ("abcd", False)])
 def test_a_shape_that_does_not_tell_is_seen_at_the_first_run(
-    names: str, fits: bool, tmp_path: Path
+    names: str, fits: bool, config: str, tmp_path: Path
 ) -> None:
     """Where the number of classes is free in the file, a run at load counts them."""
-    models.write(tmp_path, "open", of_unknown_size(), models.NAMED_CONFIG, labels=list(names))
+    models.write(tmp_path, "open", of_unknown_size(), config, labels=list(names))
     if fits:
         (model,) = loader.load(Source(tmp_path / "open"), ON_CPU).models.values()
         model.close()

@@ -63,7 +63,8 @@ def check_answers(labels: Labels, served: ServedConfig, answers: Tensors) -> Non
         LoadError: there are more or fewer classes than labels.
     """
     batched = served.max_batch_size > 0
-    if any(-1 in spec.shape[batched:] for spec in served.required):
+    # The first of several sizes counts rows, whether they are a batch or not.
+    if any(-1 in (spec.shape[1:] or spec.shape[batched:]) for spec in served.required):
         return
     files = {o.name: o.label_filename for o in served.proto.output}
     for spec in served.outputs:
