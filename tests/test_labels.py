@@ -212,13 +212,15 @@ def test_a_localizers_labels_are_counted_on_its_scores(tmp_path: Path) -> None:
 
 
 def test_a_whole_number_may_be_the_class_itself(tmp_path: Path) -> None:
-    """What ends in ArgMax has a label file as long as it likes."""
+    """What ends in ArgMax has a label file as long as it likes, and no scores to be ranked."""
     text = models.NAMED_CONFIG.replace("FP32", "INT64").replace("-1", "1")
     model = models.identity(Tp.INT64, ["batch", 1])
     models.write(tmp_path, "best", model, text, labels=["a", "b", "c"])
     (loaded,) = loader.load(Source(tmp_path / "best"), ON_CPU).models.values()
     loaded.close()
     assert loaded.labels == {"y": ("a", "b", "c")}
+    with pytest.raises(InvalidRequest, match="'y' of 'best' is the number of a class and no score"):
+        loaded.names("y", [1])
 
 
 def test_a_configuration_may_begin_with_a_byte_order_mark(

@@ -163,10 +163,16 @@ class Model:
 
         Raises:
             WrongLabels: they are more or fewer than the scores.
+            InvalidRequest: they name what the output holds, which is the number of a class.
         """
         labels, found = self.labels.get(output, ()), self.config.detection
         if not labels or (found and output in found.names):
             return ()
+        if math.prod(sizes) == 1 and not self.outputs[output].datatype.startswith("FP"):
+            raise InvalidRequest(
+                f"output {output!r} of {self.name!r} is the number of a class and no scores; ask "
+                "for it without classification"
+            )
         if len(labels) not in fitting(sizes):
             raise WrongLabels(
                 f"{self.name!r} gives {list(sizes)} scores in {output!r}, "
