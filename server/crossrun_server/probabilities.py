@@ -126,7 +126,9 @@ def doubts(outputs: Sequence[TensorSpec], answers: Mapping[str, Array]) -> dict[
     is zero or no number, as the shares of a black picture may be, says nothing.
     """
     named = (spec.name for spec in outputs if may_be_scores(spec) and spec.name in answers)
-    rows = [(name, row.astype(np.float64)) for name in named for row in answers[name]]
+    rows = [
+        (name, row.astype(np.float64)) for name in named for row in np.atleast_1d(answers[name])
+    ]
     return {name: _seen(row) for name, row in rows if _speaks(row) and not _tells(row)}
 
 
