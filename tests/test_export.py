@@ -218,10 +218,11 @@ def test_a_second_choice_of_weights_is_taken_aloud(tmp_path: Path, run: Command)
     arguments = ("mobilenet", "--weights", "imagenet,bundled", "--output", tmp_path / "models")
     ended = run("crossrun-export", *arguments, env=nowhere)
     assert ended.returncode == 0, ended.stderr
-    first, second, third = ended.stderr.splitlines()
+    first, second, pixels, *_, last = ended.stderr.splitlines()
     assert first.startswith("not imagenet: no ImageNet weights: ")
     assert second == "exporting mobilenet_0.25_96, bundled weights"
-    assert third.startswith(f"{tmp_path}/models/mobilenet/1: equal to Keras on 33 pictures")
+    assert pixels == "pixels -1..1: MobileNet's own"
+    assert last.startswith(f"{tmp_path}/models/mobilenet/1: equal to Keras on 33 pictures")
     found = metadata(tmp_path / "models" / "mobilenet" / "1" / "model.onnx")
     assert found["source"]["weights"] == "bundled"
 

@@ -82,7 +82,7 @@ def test_one_score_has_two_labels(tmp_path: Path) -> None:
     read = sources.keras_file(tmp_path / "binary.keras", "0..1", tmp_path / "labels.txt")
     assert read.labels == ("cat", "dog")
     (tmp_path / "labels.txt").write_text("cat\ndog\ncow\n")
-    with pytest.raises(ExportError, match="3 labels for a model of 1 classes"):
+    with pytest.raises(ExportError, match="3 labels for a model of 2 classes"):
         sources.keras_file(tmp_path / "binary.keras", "0..1", tmp_path / "labels.txt")
 
 

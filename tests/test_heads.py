@@ -16,6 +16,7 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_bench import proof as bench_proof
 from crossrun_export import alternatives, heads, pictures, price, proof, sources, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
@@ -290,7 +291,8 @@ def test_one_logit_is_judged_by_its_sign_wherever_labels_are_held_against_it() -
     logits = verify.keras_scores(source, some.stretched)
     model.layers[-1].bias.assign(0.25 - np.median(logits, axis=0))  # many lie from 0 to 0.5
     labels = (verify.keras_scores(source, some.stretched)[:, 0] > 0).astype(np.int64)
-    seen = alternatives.compare(source, replace(some, labels=labels), "binary-logits")
+    found = replace(some, labels=labels, hashes=some.names)  # as of files: drawn ones are redrawn
+    seen = alternatives.compare(source, found, "binary-logits")
     assert seen is not None
     assert seen.shares["0..1"] == 1
 
@@ -310,7 +312,7 @@ def test_without_labels_the_confidence_of_logits_is_told() -> None:
 def test_the_proof_says_where_one_score_decides(
     name: str, decides: float, models: dict[str, tuple[Any, Exported]]
 ) -> None:
-    """Export and server count the same answers as the same: those on one side of it."""
+    """Export, server and bench count the same answers as the same: those on one side of it."""
     with np.load(models[name][1].version / proof.FILE) as arrays:
         assert json.loads(str(arrays["about"]))["decides"] == decides
     expected, got = np.array([[0.3], [0.7], [-0.2]]), np.array([[0.6], [0.4], [0.1]])
@@ -319,6 +321,9 @@ def test_the_proof_says_where_one_score_decides(
     held = Proof({"x": expected}, {"y": expected}, "fp32", "drawn", {"y": 0.01}, 1.0, "y")
     found = evidence.compare(replace(held, decides=decides), range(3), {"y": got})
     assert found.agreement == pytest.approx(share)
+    grey = np.zeros((3, 1, 1, 3), np.uint8)
+    measured = bench_proof.Proof(grey, expected, "drawn", 0.01, 1.0, None, decides)
+    assert bench_proof.compared(measured, got, None).agreement == pytest.approx(share)
 
 
 def flipped(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -307,7 +307,7 @@ def test_real_weights_keep_their_answers(
         "--output", tmp_path, env={"KERAS_HOME": keras_home},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    _, fp32, int8 = ended.stderr.splitlines()
+    *_, fp32, int8 = ended.stderr.splitlines()
     assert fp32.startswith(f"{tmp_path}/mobilenet/1: equal to Keras on 150 pictures")
     assert "top-1 100.00%, top-5 100.00%" in fp32
     assert int8.startswith(f"{tmp_path}/mobilenet-int8/1: 4.3")

@@ -263,7 +263,7 @@ def test_other_answers_are_refused_though_each_number_is_near(tmp_path: Path) ->
     proofs.write(tmp_path / "same" / "1", arrays, **held)
     said = f"{placed.CPU} gives the original's answers in 50.00% of the proof, required are 100.00%"
     assert refusal(tmp_path, name="same").startswith(said)
-    (found,) = load(tmp_path, Shared(ON_CPU.default, proof_tolerance=0.1), "same")
+    (found, *_) = load(tmp_path, Shared(ON_CPU.default, proof_tolerance=0.1), "same")
     assert found.agreement == 0.5
     proofs.write(tmp_path / "same" / "1", arrays, **held, min_agreement=0.5)
     load(tmp_path, name="same")
