@@ -206,6 +206,19 @@ def colours_of_any_size(
     return model
 
 
+def zipmap() -> onnx.ModelProto:
+    """`x` FP32 [batch, 2] → `y`: a dictionary of each row, as converters of scikit-learn write."""
+    pairs = helper.make_map_type_proto(Tp.INT64, helper.make_tensor_type_proto(Tp.FLOAT, []))
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    model = _model(
+        [node],
+        [helper.make_tensor_value_info("x", Tp.FLOAT, ["batch", 2])],
+        [helper.make_value_info("y", helper.make_sequence_type_proto(pairs))],
+    )
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    return model
+
+
 def pictured_conv() -> onnx.ModelProto:
     """`image` UINT8 [batch, 8, 8, 3] → `scores` [batch, 4]: `conv` on pictures."""
     nodes = [

@@ -209,6 +209,7 @@ def test_a_localizer_classifies_and_a_detector_does_not(stub: VisionStub) -> Non
         ({"resize": 9}, "resize is 9, expected a value of crossrun.v1.Resize"),
         ({"images": []}, "images is empty"),
         ({"model": "unclear"}, "'unclear' says resize 'fit' (metadata crossrun.preprocessing)"),
+        ({"model": "damaged"}, "(metadata crossrun.preprocessing): expected a JSON object; use"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

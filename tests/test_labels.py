@@ -1,5 +1,6 @@
 """Labels of a served model: how their file is read, and that their number has to fit."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server import boxes, config, detector, labels, loader, tune
-from crossrun_server.detector import Wanted
-from crossrun_server.errors import LoadError, NoNumber
+from crossrun_server.detector import Detector, Wanted
+from crossrun_server.errors import InvalidRequest, LoadError, NoNumber
 from crossrun_server.loader import Source
 from crossrun_server.plan import parse
+from crossrun_server.tensors import Array
 from tests import detectors, models
 from tests.conftest import ON_CPU, Server
 from tests.test_classification import strings
@@ -61,6 +63,30 @@ def colours(folder: Path, text: bytes) -> dict[str, tuple[str, ...]]:
 def test_a_label_is_a_line_without_its_end(text: bytes, tmp_path: Path) -> None:
     """Whatever editor wrote the file, the labels are the same."""
     assert colours(tmp_path, text) == {"scores": ("red", "green", "blue")}
+
+
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [
+        (b"red\ngreen\nblue\n", False),
+        (b"\xef\xbb\xbfred\r\ngreen\r\nblue", False),
+        (b"background\nred\ngreen\n", True),
+        (b"rouge\nvert\nbleu\n", True),
+    ],
+)
+def test_labels_of_another_export_are_told(
+    text: bytes, others: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As many as there are classes may still be others; another editor makes none of them."""
+    model = models.colours()
+    written = hashlib.sha256(b"red\ngreen\nblue\n").hexdigest()
+    helper.set_model_props(model, {"crossrun.labels_sha256": f'"{written}"'})
+    models.write(tmp_path, "colours", model, models.COLOURS_CONFIG, labels=["to replace"])
+    (tmp_path / "colours" / "labels.txt").write_bytes(text)
+    (loaded,) = loader.load(Source(tmp_path / "colours"), ON_CPU).models.values()
+    loaded.close()
+    told = "the labels of scores are not those that the model was exported with"
+    assert (told in caplog.text) == others
 
 
 @pytest.mark.parametrize("mark", INSIDE, ids=map(repr, INSIDE))
@@ -108,12 +134,17 @@ def of_unknown_size() -> onnx.ModelProto:
     )
 
 
+UNBATCHED = """max_batch_size: 0
+output [{ name: "y" data_type: TYPE_FP32 dims: [-1, -1] label_filename: "labels.txt" }]"""
+
+
+@pytest.mark.parametrize("config", [models.NAMED_CONFIG, UNBATCHED], ids=["batches", "none"])
 @pytest.mark.parametrize(("names", "fits"), [("abc", True), ("abcd", False)])
 def test_a_shape_that_does_not_tell_is_seen_at_the_first_run(
-    names: str, fits: bool, tmp_path: Path
+    names: str, fits: bool, config: str, tmp_path: Path
 ) -> None:
     """Where the number of classes is free in the file, a run at load counts them."""
-    models.write(tmp_path, "open", of_unknown_size(), models.NAMED_CONFIG, labels=list(names))
+    models.write(tmp_path, "open", of_unknown_size(), config, labels=list(names))
     if fits:
         (model,) = loader.load(Source(tmp_path / "open"), ON_CPU).models.values()
         model.close()
@@ -155,7 +186,10 @@ def test_a_detected_class_beyond_the_labels_is_refused(detecting: Server) -> Non
         ask.images[0] = plain(0, 0, 255)
         code, text = refusal(lambda: stub.Detect(ask))
     assert code == StatusCode.INTERNAL
-    assert text == "'short' gives class 2 in 'detection_classes', which has 2 labels"
+    assert text == (
+        "'short' gives class 2 in 'detection_classes', which has 2 labels; if its classes count "
+        "from 1, parameters 'detection.first_class' says so"
+    )
 
 
 def test_rows_of_detections_have_no_labels_by_their_place(detecting: Server) -> None:
@@ -178,13 +212,15 @@ def test_a_localizers_labels_are_counted_on_its_scores(tmp_path: Path) -> None:
 
 
 def test_a_whole_number_may_be_the_class_itself(tmp_path: Path) -> None:
-    """What ends in ArgMax has a label file as long as it likes."""
+    """What ends in ArgMax has a label file as long as it likes, and no scores to be ranked."""
     text = models.NAMED_CONFIG.replace("FP32", "INT64").replace("-1", "1")
     model = models.identity(Tp.INT64, ["batch", 1])
     models.write(tmp_path, "best", model, text, labels=["a", "b", "c"])
     (loaded,) = loader.load(Source(tmp_path / "best"), ON_CPU).models.values()
     loaded.close()
     assert loaded.labels == {"y": ("a", "b", "c")}
+    with pytest.raises(InvalidRequest, match="'y' of 'best' is the number of a class and no score"):
+        loaded.names("y", [1])
 
 
 def test_a_configuration_may_begin_with_a_byte_order_mark(
@@ -214,23 +250,59 @@ def test_a_configuration_in_another_encoding_is_named(tmp_path: Path) -> None:
 # --- What is no number -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", ["detection_scores", "detection_boxes"])
-def test_detections_that_are_no_numbers_are_refused(part: str, tmp_path: Path) -> None:
-    """One of those counted; past the count anything may stand."""
+@pytest.fixture
+def finder(tmp_path: Path) -> Detector:
+    """A detector of three classes."""
     models.write(tmp_path, "finder", detectors.finder(), detectors.FINDER + detectors.OPTIONS)
     (tmp_path / "finder" / "labels.txt").write_text("red\ngreen\nblue\n")
     (model,) = loader.load(Source(tmp_path / "finder"), ON_CPU).models.values()
     model.close()
-    outputs = {
+    return detector.describe(model)
+
+
+def outputs_of_two() -> dict[str, Array]:
+    """What a detector gives that found two things and has room for three."""
+    return {
         "detection_boxes": np.tile(np.array([0, 0, 1, 1], np.float32), (1, 3, 1)),
         "detection_scores": np.full((1, 3), 0.5, np.float32),
         "detection_classes": np.array([[0, 1, 2]]),
-        "num_detections": np.array([2]),
+        "num_detections": np.array([2], np.float32),
     }
-    outputs[part][0, 2] = np.nan
+
+
+def read(how: Detector, outputs: dict[str, Array]) -> list[int]:
+    """The classes that are found in a picture."""
     size = boxes.Size(48, 64)
-    how, view = detector.describe(model), boxes.view(size, size, "stretch")
-    assert [found.index for found in how.found(outputs, 0, view, Wanted())] == [0, 1]
+    view = boxes.view(size, size, "stretch")
+    return [found.index for found in how.found(outputs, 0, view, Wanted(min_score=0.1))]
+
+
+@pytest.mark.parametrize("part", ["detection_scores", "detection_boxes"])
+def test_detections_that_are_no_numbers_are_refused(part: str, finder: Detector) -> None:
+    """One of those counted; past the count anything may stand."""
+    outputs = outputs_of_two()
+    outputs[part][0, 2] = np.nan
+    assert read(finder, outputs) == [0, 1]
     outputs[part][0, 1] = np.nan
     with pytest.raises(NoNumber, match="'finder' gives detections that are no numbers"):
-        how.found(outputs, 0, view, Wanted(min_score=0.1))
+        read(finder, outputs)
+
+
+def test_a_count_that_is_no_number_is_refused(finder: Detector) -> None:
+    """It does not mean that nothing was found."""
+    outputs = outputs_of_two() | {"num_detections": np.array([np.nan], np.float32)}
+    with pytest.raises(NoNumber, match="'finder' gives a number of detections that is none"):
+        read(finder, outputs)
+
+
+@pytest.mark.parametrize(("score", "seen"), [(11.26, "0.5 to 11.26"), (-3, "-3 to 0.5")])
+def test_detections_whose_scores_are_no_probabilities_are_refused(
+    score: float, seen: str, finder: Detector
+) -> None:
+    """Logits would pass any min_score, or none; past the count anything may stand."""
+    outputs = outputs_of_two()
+    outputs["detection_scores"][0, 2] = score
+    assert read(finder, outputs) == [0, 1]
+    outputs["detection_scores"][0, 1] = score
+    with pytest.raises(InvalidRequest, match=f"scores from {seen}, expected probabilities"):
+        read(finder, outputs)

@@ -18,7 +18,8 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server import loader
 from crossrun_server.errors import InvalidRequest, LoadError
 from crossrun_server.loader import Source
-from crossrun_server.probabilities import probabilities
+from crossrun_server.probabilities import doubts, probabilities
+from crossrun_server.tensors import TensorSpec
 from tests import models
 from tests.conftest import ON_CPU, serving
 from tests.test_vision import plain, refusal
@@ -91,6 +92,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("binary_logits", [FIRST, one_logit], [("scores", "binary-logits")], two),
         ("unsaid", [LOGITS], [], three),
         ("unsaid_sigmoid", [SIGMOID], [], three),
+        ("unsaid_sum", [node("Abs", "x")], [], three),
         ("wrong_softmax", [SIGMOID], [("scores", "softmax")], three),
         ("wrong_sigmoid", [LOGITS], [("scores", "sigmoid")], three),
     ):
@@ -171,9 +173,10 @@ def test_min_score_is_held_against_probabilities(stub: VisionStub) -> None:
     [
         (
             "unsaid",
-            "images[0]: nothing tells what its scores are: from -1 to 3.98, their sum 4.961; ",
+            "'unsaid': nothing tells what its scores are: those of its first run were from -5 to "
+            "-5, their sum -15; ",
         ),
-        ("unsaid_sigmoid", "images[0]: nothing tells what its scores are: from 0.2689 to 0.9817, "),
+        ("unsaid_sigmoid", "'unsaid_sigmoid': nothing tells what its scores are: those of its "),
         ("unsaid_one", "nothing tells what one score for a picture means; "),
         ("wrong_softmax", "images[0]: its scores are no 'softmax': they sum to 2.129, expected 1"),
         ("wrong_sigmoid", "images[0]: its scores are no 'sigmoid': from -1 to 3.98, expected"),
@@ -196,6 +199,29 @@ def test_what_cannot_be_told_is_refused_with_the_parameter_that_says_it(
             "parameters 'scores' in config.pbtxt says it: one of softmax, sigmoid, binary, logits, "
             "sigmoid-logits, binary-logits"
         )
+
+
+def test_scores_that_sum_to_1_by_chance_are_no_probabilities(stub: VisionStub) -> None:
+    """Those of the first run tell that a model gives something else, for every picture."""
+    chance = pb.ClassifyRequest(model="unsaid_sum", images=[plain(138, 135, 135)])  # 0.41, 0.29 …
+    code, details = refusal(lambda: stub.Classify(chance))
+    assert code == StatusCode.INVALID_ARGUMENT
+    assert "those of its first run were from 5 to 5, their sum 15; parameters 'scores'" in details
+
+
+def test_each_picture_has_to_tell_where_nobody_says_it() -> None:
+    """The first run may have summed to 1 by chance."""
+    expected = r"images\[1\]: nothing tells what its scores are: from -1 to 3, their sum 2; "
+    with pytest.raises(InvalidRequest, match=expected):
+        probabilities(np.array([[0.5, 0.5], [-1, 3]]), None)
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf, 0.0])
+def test_a_first_run_without_numbers_says_nothing(nothing: float) -> None:
+    """A model may divide a black picture by its sum."""
+    answers = {"scores": np.array([[nothing, 0.0]]), "logits": np.array([[2.0, 3.0]])}
+    specs = [TensorSpec(name, "FP32", (-1, 2)) for name in answers]
+    assert list(doubts(specs, answers)) == ["logits"]
 
 
 def test_of_several_outputs_the_one_that_is_named_has_the_scores(stub: VisionStub) -> None:
@@ -228,6 +254,7 @@ def _silent(_: onnx.ModelProto) -> None:
         ([], 3, _says("binary"), "output 'scores' has 3 scores, which are no 'binary'"),
         ([], 3, _says("softmax", output="y"), "the model has no output 'y' of FP16, FP32, FP64"),
         ([("scores", "binary")], 1, _silent, "for two classes; expected 2 labels, got 1"),
+        ([], 3, _says("softmax", output="y"), "reshape in config.pbtxt gives this shape to an"),
     ],
 )  # fmt: skip
 def test_what_contradicts_the_model_stops_the_load(

@@ -326,6 +326,16 @@ def test_what_is_nan_in_a_proof_is_not_held(tmp_path: Path) -> None:
 # --- A proof that cannot be used ---------------------------------------------------------------
 
 
+def test_an_output_that_a_proof_leaves_out_is_told(tmp_path: Path) -> None:
+    """What nobody compared is not said to be proven."""
+    models.write(tmp_path, "both", models.sum_and_difference(), "max_batch_size: 0")
+    ones = np.ones((2, 16), np.int32)
+    arrays = {"input/INPUT0": ones, "input/INPUT1": ones, "output/OUTPUT0": ones + ones}
+    proofs.write(tmp_path / "both" / "1", arrays)
+    (found,) = load(tmp_path, name="both")
+    assert str(found).endswith("; no proof of OUTPUT1")
+
+
 def renamed(old: str, new: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     return lambda arrays: {(new if name == old else name): a for name, a in arrays.items()}
 

@@ -270,6 +270,11 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], str]] = {
         "no.txt is missing",
     ),
     "no ONNX": ({"1/model.onnx": b"not a model"}, "onnxruntime cannot load model.onnx"),
+    "a dictionary for each row": (
+        {"1/model.onnx": models.zipmap().SerializeToString()},
+        "'y' is a seq(map(int64,tensor(float))), which cannot be served; convert the classifier "
+        "with zipmap=False",
+    ),
 }  # fmt: skip
 
 

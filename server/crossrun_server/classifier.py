@@ -12,7 +12,7 @@ from crossrun_server import image_input
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.image_input import ImageInput
 from crossrun_server.model import Model
-from crossrun_server.probabilities import DATATYPES, OUTPUT, may_be_scores
+from crossrun_server.probabilities import DATATYPES, OUTPUT, RESHAPED, may_be_scores, untold
 from crossrun_server.tensors import TensorSpec
 
 
@@ -30,10 +30,13 @@ def describe(model: Model) -> Classifier:
 
     Raises:
         InvalidRequest: it takes no pictures, gives no scores, or several outputs that may be
-            them, or does not say how pixels scale.
+            them, or does not say how pixels scale or what the scores are.
     """
     pictures, said = image_input.describe(model), model.config.scores
-    return Classifier(pictures, said.output or _scores_output(model), said.head)
+    output = said.output or _scores_output(model)
+    if said.head is None and output in said.doubts:
+        raise untold(f"{model.name!r}", f"those of its first run were {said.doubts[output]}")
+    return Classifier(pictures, output, said.head)
 
 
 def best(scores: NDArray[np.float32], top_k: int, min_score: float) -> list[int]:
@@ -62,7 +65,8 @@ def _scores_output(model: Model) -> str:
     if model.config.detection:
         raise InvalidRequest(f"{model.name!r} finds objects and classifies no pictures; use Detect")
     raise InvalidRequest(
-        f"{model.name!r} gives no scores [batch, classes] of {', '.join(DATATYPES)}; use ModelInfer"
+        f"{model.name!r} gives no scores [batch, classes] of {', '.join(DATATYPES)}; use "
+        f"ModelInfer, or {RESHAPED}"
     )
 
 

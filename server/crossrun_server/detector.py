@@ -16,6 +16,7 @@ from crossrun_server.detection import Detection
 from crossrun_server.errors import InvalidRequest, NoNumber
 from crossrun_server.image_input import ImageInput
 from crossrun_server.model import Model
+from crossrun_server.probabilities import in_range
 from crossrun_server.tensors import Array
 
 Scores = NDArray[np.float64]
@@ -96,13 +97,15 @@ class Detector:
         """Read what was found in one picture, best first, with boxes in it.
 
         Raises:
-            NoNumber: a score, a class or a corner of a detection is none.
+            NoNumber: a score, a class or a corner of a detection, or how many there are, is none.
+            InvalidRequest: a score is no probability, which a caller's min_score is.
         """
         read = self.output
         scores = outputs[read.scores][row].astype(np.float64)
         counted = self._counted(scores, outputs, row)
         if any(np.isnan(outputs[name][row][counted]).any() for name in read.rows):
             raise NoNumber(f"{self.model.name!r} gives detections that are no numbers")
+        self._check_range(scores[counted])
         indices = outputs[read.classes][row].astype(np.int64) - read.first_class
         raw = boxes.normalised(outputs[read.boxes][row], read.box_order, read.box_unit, view.input)
         placed = view.to_picture(raw)
@@ -126,8 +129,17 @@ class Detector:
         if self.output.count is None:
             return (scores > 0) | np.isnan(scores)
         counts = outputs[self.output.count].reshape(-1)  # of one picture it may have no dimension
+        if np.isnan(counts[row]):
+            raise NoNumber(f"{self.model.name!r} gives a number of detections that is none")
         rows: NDArray[np.bool_] = np.arange(len(scores)) < counts[row]
         return rows
+
+    def _check_range(self, scores: Scores) -> None:
+        if not in_range(scores).all():
+            raise InvalidRequest(
+                f"{self.model.name!r} gives detections with scores from {scores.min():.4g} to "
+                f"{scores.max():.4g}, expected probabilities from 0 to 1; use ModelInfer"
+            )
 
 
 def describe(model: Model) -> Detector:

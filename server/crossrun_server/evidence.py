@@ -56,6 +56,7 @@ class Evidence:
     asked: str = ""  # in which its provider was told to compute fp32; empty where nothing says
     rows: int = 0  # that were compared
     note: str = ""  # why nothing was compared, or is held
+    left_out: tuple[str, ...] = ()  # outputs of which a proof says nothing
 
     def __str__(self) -> str:
         asked = f", told to compute in {self.asked}" if self.asked else ""
@@ -68,7 +69,9 @@ class Evidence:
         same = "" if self.agreement is None else f", {self.agreement:.2%} of answers the same"
         kind = "photograph" if self.origin == PHOTOGRAPHS else "drawn picture"
         against = f"the original on {self.rows} {kind}{'s' * (self.rows > 1)}"
-        return f"within {self.difference:.2g} of {against} ({self.precision}, {held}){same}{asked}"
+        rest = f"; no proof of {', '.join(self.left_out)}" if self.left_out else ""
+        told = f"within {self.difference:.2g} of {against} ({self.precision}, {held}){same}"
+        return f"{told}{asked}{rest}"
 
 
 @dataclass

@@ -95,7 +95,7 @@ def describe(model: Model, longest: int = 0) -> ImageInput:
             f"{model.name!r} leaves the size of its pictures free, {list(spec.shape)}, by which "
             f"its answers would change; fix it in config.pbtxt, as in {fixing(model, spec)}"
         )
-    preprocessing: dict[str, Any] = json.loads(model.metadata.get("crossrun.preprocessing", "{}"))
+    preprocessing = _preprocessing(model)
     if spec.datatype == "FP32" and "scale" not in preprocessing:
         raise InvalidRequest(
             f"{model.name!r} takes FP32 and its file does not say how pixels are scaled "
@@ -121,6 +121,19 @@ def fixing(model: Model, spec: TensorSpec, size: Size = EXAMPLE) -> str:
         f"max_batch_size: {most} input [{{ name: {json.dumps(spec.name)} "
         f"data_type: TYPE_{spec.datatype} dims: {dims} }}]"
     )
+
+
+def _preprocessing(model: Model) -> dict[str, Any]:
+    try:
+        found = json.loads(model.metadata.get("crossrun.preprocessing", "{}"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidRequest(
+            f"{model.name!r} does not say well how pixels are scaled (metadata "
+            "crossrun.preprocessing): expected a JSON object; use ModelInfer"
+        )
+    return found
 
 
 def _scaling(model: Model, preprocessing: dict[str, Any]) -> Scaling:

@@ -4,18 +4,22 @@ A list of another length is another list: all of its names may be shifted. Knows
 """
 
 import codecs
+import hashlib
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crossrun_server import layout
-from crossrun_server.batching import Run, Tensors
+from crossrun_server.batching import Tensors
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.tensors import TensorSpec
 
+log = logging.getLogger(__name__)
+
 Labels = Mapping[str, tuple[str, ...]]  # by output
-Shapes = dict[str, tuple[int, ...]]  # of answers, by output
+EXPORTED = "crossrun.labels_sha256"  # key of the file's metadata, as JSON
 
 OTHER_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # those of UTF-32 begin or end like these
 
@@ -34,7 +38,23 @@ def read(folder: Path, served: ServedConfig) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def check_answers(labels: Labels, served: ServedConfig, shapes: Shapes) -> None:
+def warn_of_others(labels: Labels, name: str, metadata: Mapping[str, str]) -> None:
+    """Log that labels are not those that the export wrote with the file, as far as it says.
+
+    They may be translated, or have as many lines by chance and be shifted.
+    """
+    written = metadata.get(EXPORTED, "").strip('"')
+    for output, names in labels.items():
+        text = "\n".join(names)
+        if written and written not in {_sha256(text), _sha256(f"{text}\n")}:
+            log.warning(
+                "%s: the labels of %s are not those that the model was exported with (%s): its "
+                "classes may be called by names of others",
+                name, output, EXPORTED,
+            )  # fmt: skip
+
+
+def check_answers(labels: Labels, served: ServedConfig, answers: Tensors) -> None:
     """Hold labels against the outputs of a run at load, where a shape leaves their number open.
 
     Where a size of an input is free, that of the output may follow it: then this says nothing.
@@ -43,25 +63,15 @@ def check_answers(labels: Labels, served: ServedConfig, shapes: Shapes) -> None:
         LoadError: there are more or fewer classes than labels.
     """
     batched = served.max_batch_size > 0
-    if any(-1 in spec.shape[batched:] for spec in served.required):
+    # The first of several sizes counts rows, whether they are a batch or not.
+    if any(-1 in (spec.shape[1:] or spec.shape[batched:]) for spec in served.required):
         return
     files = {o.name: o.label_filename for o in served.proto.output}
     for spec in served.outputs:
-        if spec.name in labels and spec.name in shapes and _counts(spec, served) is None:
-            sizes = shapes[spec.name][batched:]
+        if spec.name in labels and spec.name in answers and _counts(spec, served) is None:
+            sizes = answers[spec.name].shape[batched:]
             counts = None if _tells_no_count(spec, served, sizes) else fitting(sizes)
             _check(spec.name, files[spec.name], labels[spec.name], counts)
-
-
-def noting(run: Run, shapes: Shapes) -> Run:
-    """The same run, which notes the shapes of what it returns."""
-
-    def noted(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
-        answers = run(inputs, outputs)
-        shapes.update({name: array.shape for name, array in answers.items()})
-        return answers
-
-    return noted
 
 
 def fitting(sizes: Sequence[int]) -> frozenset[int]:
@@ -110,6 +120,10 @@ def _hints(labels: Sequence[str], classes: int) -> Iterator[str]:
         yield f"; its first line, {labels[0]!r}, belongs to a model with one class more: remove it"
     elif len(labels) > classes and not labels[-1].strip():
         yield "; its last line is empty"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _lines(folder: Path, name: str) -> tuple[str, ...]:

@@ -33,10 +33,10 @@ from crossrun_server.lanes import Opened
 from crossrun_server.model import Instruments, Model
 from crossrun_server.providers import Request
 from crossrun_server.record import Observer
-from crossrun_server.scheduler import Scheduler
+from crossrun_server.scheduler import Scheduler, Tensors
 from crossrun_server.statistics import Statistics
 from crossrun_server.tuning import Tuned
-from crossrun_server.warmup import warm_up
+from crossrun_server.warmup import noting, warm_up
 
 log = logging.getLogger(__name__)
 
@@ -239,11 +239,13 @@ def _load_version(
         opened = lanes.open_lanes(file, placed, there, _completing(declared, folder, file))
         metadata = opened.sessions[0].metadata
         served = _settled(opened.served, metadata)
-        named, shapes = labels.read(folder, served), labels.Shapes()
+        named, answers = labels.read(folder, served), Tensors()
+        labels.warn_of_others(named, folder.name, metadata)
         probabilities.check(served.scores, served.outputs, named)
         for lane in opened.lanes:
-            warm_up(labels.noting(lane.run, shapes), served, folder, opened.sizes)
-        labels.check_answers(named, served, shapes)
+            warm_up(noting(lane.run, answers), served, folder, opened.sizes)
+        labels.check_answers(named, served, answers)
+        served = _doubted(served, answers)
         told = proving.prove(file, opened, shared.proof_tolerance)
     except LoadError as error:
         raise LoadError(f"version {version}: {error}") from error
@@ -268,6 +270,12 @@ def _completing(declared: pb.ModelConfig | None, folder: Path, file: Path) -> la
 def _settled(served: config.ServedConfig, metadata: Mapping[str, str]) -> config.ServedConfig:
     """With what the file itself says of its scores."""
     return replace(served, scores=probabilities.settle(served.scores, metadata))
+
+
+def _doubted(served: config.ServedConfig, answers: Tensors) -> config.ServedConfig:
+    """With what answers at load say against scores of which nobody says what they are."""
+    doubts = probabilities.doubts(served.outputs, answers)
+    return replace(served, scores=replace(served.scores, doubts=doubts))
 
 
 def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | None:

@@ -145,8 +145,16 @@ class Model:
         if index >= len(labels):
             raise WrongLabels(
                 f"{self.name!r} gives class {index} in {output!r}, which has {len(labels)} labels"
+                f"{self._counting(index - len(labels))}"
             )
         return labels[index]
+
+    def _counting(self, beyond: int) -> str:
+        """What may settle a class that is the first beyond those of a detector's labels."""
+        found = self.config.detection
+        if found is None or found.first_class or beyond:
+            return ""
+        return "; if its classes count from 1, parameters 'detection.first_class' says so"
 
     def names(self, output: str, sizes: Sequence[int]) -> Sequence[str]:
         """The labels of scores of these sizes, one for each; none where an output has none.
@@ -155,10 +163,16 @@ class Model:
 
         Raises:
             WrongLabels: they are more or fewer than the scores.
+            InvalidRequest: they name what the output holds, which is the number of a class.
         """
         labels, found = self.labels.get(output, ()), self.config.detection
         if not labels or (found and output in found.names):
             return ()
+        if math.prod(sizes) == 1 and not self.outputs[output].datatype.startswith("FP"):
+            raise InvalidRequest(
+                f"output {output!r} of {self.name!r} is the number of a class and no scores; ask "
+                "for it without classification"
+            )
         if len(labels) not in fitting(sizes):
             raise WrongLabels(
                 f"{self.name!r} gives {list(sizes)} scores in {output!r}, "

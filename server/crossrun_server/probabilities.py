@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,11 @@ METADATA = "crossrun.scores"
 DATATYPES = ("FP16", "FP32", "FP64")
 HEADS = ("softmax", "sigmoid", "binary", "logits", "sigmoid-logits", "binary-logits")
 BINARY = ("binary", "binary-logits")  # one score, which speaks for the second of two classes
+SAYS = f"parameters {SCORES!r} in config.pbtxt says it: one of {', '.join(HEADS)}"
+RESHAPED = (
+    "reshape in config.pbtxt gives this shape to an output of another, such as "
+    "dims: [ 10 ] reshape { shape: [ 1, 1, 10 ] }"
+)
 # How far rounding, in half precision at worst, may bring a sum of probabilities from 1.
 SUM_TOLERANCE, RANGE_TOLERANCE = 0.01, 0.001
 
@@ -32,6 +37,7 @@ class Scores:
 
     head: str | None = None  # one of HEADS; None where nobody says it
     output: str | None = None  # which output they are; None where nobody says it
+    doubts: Mapping[str, str] = field(default_factory=dict)  # output → what is no `softmax`
 
 
 UNTOLD = Scores()
@@ -93,7 +99,7 @@ def check(
         name = f"{scores.output!r} " if scores.output else ""
         raise LoadError(
             f"the scores are said to be {scores.head!r}, but the model has no output "
-            f"{name}of {', '.join(DATATYPES)} [batch, classes]"
+            f"{name}of {', '.join(DATATYPES)} [batch, classes]; {RESHAPED}"
         )
     if scores.head is None or len(found) > 1:
         return
@@ -111,6 +117,24 @@ def check(
 def may_be_scores(spec: TensorSpec) -> bool:
     """Whether an output may be scores of classes: floats [batch, classes]."""
     return spec.datatype in DATATYPES and len(spec.shape) == 2
+
+
+def doubts(outputs: Sequence[TensorSpec], answers: Mapping[str, Array]) -> dict[str, str]:
+    """Say of outputs what was seen in answers that are no probabilities which sum to 1.
+
+    Logits of one picture may sum to 1 by chance: those of another tell that they are logits. What
+    is zero or no number, as the shares of a black picture may be, says nothing.
+    """
+    named = (spec.name for spec in outputs if may_be_scores(spec) and spec.name in answers)
+    rows = [
+        (name, row.astype(np.float64)) for name in named for row in np.atleast_1d(answers[name])
+    ]
+    return {name: _seen(row) for name, row in rows if _speaks(row) and not _tells(row)}
+
+
+def untold(where: str, seen: str) -> InvalidRequest:
+    """The error of scores that nobody says what they are."""
+    return InvalidRequest(f"{where}: nothing tells what its scores are: {seen}; {SAYS}")
 
 
 def probabilities(scores: Array, head: str | None) -> Probabilities:
@@ -157,20 +181,28 @@ def _of_file(metadata: Mapping[str, str]) -> Scores:
 
 def _check_telling(scores: NDArray[np.float64]) -> None:
     """Without a word on what they are, only probabilities that sum to 1 speak for themselves."""
-    says = f"parameters {SCORES!r} in config.pbtxt says it: one of {', '.join(HEADS)}"
     if scores.shape[1] == 1:
-        raise InvalidRequest(f"nothing tells what one score for a picture means; {says}")
+        raise InvalidRequest(f"nothing tells what one score for a picture means; {SAYS}")
     for place, row in enumerate(scores):
-        if not (_in_range(row).all() and abs(row.sum() - 1) <= SUM_TOLERANCE):
-            raise InvalidRequest(
-                f"images[{place}]: nothing tells what its scores are: from {row.min():.4g} to "
-                f"{row.max():.4g}, their sum {row.sum():.4g}; {says}"
-            )
+        if not _tells(row):
+            raise untold(f"images[{place}]", _seen(row))
+
+
+def _speaks(row: NDArray[np.float64]) -> bool:
+    return row.size > 1 and bool(np.isfinite(row).all() and row.any())
+
+
+def _tells(row: NDArray[np.float64]) -> bool:
+    return bool(in_range(row).all() and abs(row.sum() - 1) <= SUM_TOLERANCE)
+
+
+def _seen(row: NDArray[np.float64]) -> str:
+    return f"from {row.min():.4g} to {row.max():.4g}, their sum {row.sum():.4g}"
 
 
 def _check_range(found: NDArray[np.float64], head: str | None) -> None:
     for place, row in enumerate(found):
-        if not _in_range(row).all():  # NaN is in no range
+        if not in_range(row).all():  # NaN is in no range
             raise InvalidRequest(
                 f"images[{place}]: its scores are no {head or 'probabilities'!r}: from "
                 f"{row.min():.4g} to {row.max():.4g}, expected probabilities from 0 to 1"
@@ -187,7 +219,8 @@ def _check_sums(found: NDArray[np.float64]) -> None:
             )
 
 
-def _in_range(row: NDArray[np.float64]) -> NDArray[np.bool_]:
+def in_range(row: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which numbers may be probabilities, but for rounding; NaN may not."""
     return (row >= -RANGE_TOLERANCE) & (row <= 1 + RANGE_TOLERANCE)
 
 

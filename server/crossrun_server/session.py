@@ -304,7 +304,8 @@ def _nodes(session: onnxruntime.InferenceSession) -> dict[str, int]:
 
 def _spec(node: onnxruntime.NodeArg) -> TensorSpec:
     if node.type not in DATATYPES:
-        raise LoadError(f"{node.name!r} is a {node.type}, which cannot be served")
+        hint = "; convert the classifier with zipmap=False" if "map(" in node.type else ""
+        raise LoadError(f"{node.name!r} is a {node.type}, which cannot be served{hint}")
     shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
     symbol = next((size for size in node.shape[:1] if isinstance(size, str)), "")
     return TensorSpec(node.name, DATATYPES[node.type], shape, symbol=symbol)
