@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
 
+from crossrun_server.assignment import Assignment
 from crossrun_server.cache import ModelCache
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import InvalidRequest, WrongLabels
 from crossrun_server.labels import fitting
 from crossrun_server.record import Observer, Record
 from crossrun_server.scheduler import Reply, Scheduler
-from crossrun_server.session import Assignment
 from crossrun_server.statistics import Statistics
 from crossrun_server.tensors import Array, TensorSpec
 

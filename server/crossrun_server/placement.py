@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import kinds, providers
+from crossrun_server.assignment import Assignment
 from crossrun_server.errors import LoadError
 from crossrun_server.plan import AUTO, Plan
 from crossrun_server.providers import DEVICE_ID, GRAPHS, Provider, Request
-from crossrun_server.session import Assignment, Threads
+from crossrun_server.session import Threads
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from crossrun_server import defaults, evidence, placement, proof, providers, samples
+from crossrun_server.assignment import Assignment
 from crossrun_server.config import ServedConfig
 from crossrun_server.errors import LoadError
 from crossrun_server.evidence import RANDOM, Evidence, Found, Worst
@@ -18,7 +19,7 @@ from crossrun_server.lanes import Opened
 from crossrun_server.proof import Proof
 from crossrun_server.providers import CPU
 from crossrun_server.scheduler import Run
-from crossrun_server.session import Assignment, Session
+from crossrun_server.session import Session
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
 
 Rows = tuple[int, ...]

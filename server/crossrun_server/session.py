@@ -4,16 +4,16 @@ import ctypes
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
 from crossrun_server import cores, defaults, plugins, providers
+from crossrun_server.assignment import assigned
 from crossrun_server.binding import Bound
 from crossrun_server.errors import LoadError, NotSupported
-from crossrun_server.evidence import Evidence
 from crossrun_server.providers import CPU, DEVICE_ID, Provider, ProviderUnavailable, Request
 from crossrun_server.saturation import saturates
 from crossrun_server.tensors import DTYPES, Array, TensorSpec
@@ -56,35 +56,6 @@ class Threads:
     spin: int = SPIN  # microseconds that they stay awake for the next work
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """What a session was asked to run on and what really computes it."""
-
-    requested: str
-    nodes: Mapping[str, int]  # of the graph, by provider, as onnxruntime assigned them
-    skipped: Mapping[str, str]  # provider → why it does not run
-    precisions: Mapping[str, str] = field(default_factory=dict)  # provider → see defaults.told
-    on_card: bool = False  # whether a graphics card computes any node
-    evidence: Evidence = field(default_factory=Evidence)  # of how far its answers are off
-
-    @property
-    def provider(self) -> str:
-        """The provider that computes most nodes; the CPU for a model without any."""
-        return max(self.nodes, key=self.nodes.__getitem__, default=CPU)
-
-    @property
-    def asked(self) -> str:
-        """In what the provider that is not the CPU's was told to compute; empty if nothing says."""
-        return next((told for name, told in self.precisions.items() if name != CPU), "")
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} ({self._remark(name)})" for name in self.nodes) or CPU
-
-    def _remark(self, name: str) -> str:
-        """As `3 nodes, f32`; the precision is left out where nothing says it."""
-        return ", ".join(filter(None, (_counted(self.nodes[name]), self.precisions.get(name))))
-
-
 def _bound(
     session: onnxruntime.InferenceSession, running: Iterable[Provider], datatypes: set[str]
 ) -> Bound | None:
@@ -100,17 +71,6 @@ def _bound(
 def _device(provider: Provider) -> tuple[str, int]:
     """Where the buffers of a provider that captures graphs lie, as OrtValue names it."""
     return "cuda", int(provider.options.get(DEVICE_ID, "0"))
-
-
-def _assigned(request: Request, nodes: dict[str, int], skipped: dict[str, str]) -> Assignment:
-    running = [provider for provider in request.providers if provider.name in nodes]
-    precisions = {provider.name: defaults.told(provider) for provider in running}
-    on_card = any("GPU" in providers.device(provider) for provider in running)
-    return Assignment(str(request), nodes, skipped, precisions, on_card)
-
-
-def _counted(nodes: int) -> str:
-    return f"{nodes} node" if nodes == 1 else f"{nodes} nodes"
 
 
 class Session:
@@ -130,7 +90,7 @@ class Session:
     ) -> None:
         self.request = request
         self._session, skipped = _open(model, request, threads or Threads())
-        self.assignment = _assigned(request, _nodes(self._session), skipped)
+        self.assignment = assigned(request, _nodes(self._session), skipped)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self.overridable = tuple(_overridable(self._session))
