@@ -19,7 +19,7 @@ import onnx
 import pytest
 
 from crossrun_server import providers
-from crossrun_server.loader import Shared
+from crossrun_server.opening import Shared
 from tests import detectors, models
 from tests.conformance import options
 

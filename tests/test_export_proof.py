@@ -13,7 +13,8 @@ from crossrun_export.pipeline import export
 from crossrun_export.proof import Bounds, Proof
 from crossrun_server import loader
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Shared, Source
+from crossrun_server.loader import Source
+from crossrun_server.opening import Shared
 from tests import proofs
 from tests.conftest import ON_CPU
 from tests.keras_models import options

@@ -16,7 +16,8 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server import caches, cores, lanes, plan, plans, providers, spinning, tuning
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Shared, Source, load
+from crossrun_server.loader import Source, load
+from crossrun_server.opening import Shared
 from crossrun_server.plan import Lane, Plan
 from crossrun_server.scheduler import Tensors
 from crossrun_server.session import Session

@@ -21,8 +21,9 @@ from crossrun.v1 import providers_pb2
 from crossrun_server import evidence, loader, metrics, proving
 from crossrun_server.errors import LoadError
 from crossrun_server.evidence import Evidence
-from crossrun_server.loader import Shared, Source
+from crossrun_server.loader import Source
 from crossrun_server.metrics import Reading
+from crossrun_server.opening import Shared
 from crossrun_server.proof import Proof
 from crossrun_server.session import Session
 from crossrun_server.statistics import Counters

@@ -20,8 +20,8 @@ from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
 from crossrun_server import cache, logs, metrics, modes, providers, trace_settings
 from crossrun_server.errors import ServingError
-from crossrun_server.loader import Shared
 from crossrun_server.modes import Control
+from crossrun_server.opening import Shared
 from crossrun_server.record import Observer
 from crossrun_server.repository import Agree, Repository
 from crossrun_server.services import reflection

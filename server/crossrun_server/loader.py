@@ -1,4 +1,4 @@
-"""One model from its files: reads, completes, loads, warms up, proves the versions wanted.
+"""One model from its files: finds the versions that are wanted, and loads all of them or none.
 
 The files are a folder, or bytes given in its place; a configuration may be given in place of
 config.pbtxt. Knows no other models and nothing of requests.
@@ -7,36 +7,18 @@ config.pbtxt. Knows no other models and nothing of requests.
 import ctypes
 import logging
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import (
-    config,
-    cores,
-    independence,
-    labels,
-    lanes,
-    layout,
-    placement,
-    probabilities,
-    proving,
-)
-from crossrun_server.cache import Cache, ModelCache
+from crossrun_server import config, cores, lanes, layout, opening, placement
 from crossrun_server.errors import LoadError, PollError, ServingError
-from crossrun_server.lanes import Opened
-from crossrun_server.model import Instruments, Model
-from crossrun_server.providers import Request
-from crossrun_server.record import Observer
-from crossrun_server.scheduler import Scheduler, Tensors
-from crossrun_server.statistics import Statistics
+from crossrun_server.model import Model
+from crossrun_server.opening import Shared
 from crossrun_server.tuning import Tuned
-from crossrun_server.warmup import noting, warm_up
 
 log = logging.getLogger(__name__)
 
@@ -53,17 +35,6 @@ class Source:
     def name(self) -> str:
         """The model's name."""
         return self.folder.name
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What the models of a server have in common."""
-
-    default: Request  # the execution providers of models that name none
-    cache: Cache | None = None  # of the answers of models that ask for it
-    observers: tuple[Observer, ...] = ()  # are told of each request once it is over
-    cores: int = 0  # threads of sessions that ask for no number; 0: one for each core
-    proof_tolerance: float | None = None  # of models that name none; None: the proof's own
 
 
 @dataclass(frozen=True)
@@ -122,7 +93,9 @@ def measure(source: Source, shared: Shared) -> Tuned:
         placed = placement.place(declared or pb.ModelConfig(), shared.default)
         if not placed.plan:
             raise LoadError(f"{source.name}: config.pbtxt gives instances or threads, not a plan")
-        return lanes.measure(file, placed, cores.available(), _completing(declared, folder, file))
+        return lanes.measure(
+            file, placed, cores.available(), opening.completing(declared, folder, file)
+        )
 
 
 @contextmanager
@@ -206,7 +179,7 @@ def _load_versions(
     try:
         for version, file in files.items():
             if version not in kept:
-                built[version] = _load_version(folder, version, file, declared, shared)
+                built[version] = opening.open_version(folder, version, file, declared, shared)
     except BaseException as error:
         for model in built.values():
             model.close()
@@ -227,75 +200,3 @@ def _let_go(error: BaseException | None) -> None:
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
-
-
-def _load_version(
-    folder: Path, version: int, file: Path, declared: pb.ModelConfig | None, shared: Shared
-) -> Model:
-    started = time.perf_counter()
-    try:
-        placed = placement.place(declared or pb.ModelConfig(), shared.default)
-        there = shared.cores or cores.available()
-        opened = lanes.open_lanes(file, placed, there, _completing(declared, folder, file))
-        metadata = opened.sessions[0].metadata
-        served = _settled(opened.served, metadata)
-        named, answers = labels.read(folder, served), Tensors()
-        labels.warn_of_others(named, folder.name, metadata)
-        probabilities.check(served.scores, served.outputs, named)
-        for lane in opened.lanes:
-            warm_up(noting(lane.run, answers), served, folder, opened.sizes)
-        labels.check_answers(named, served, answers)
-        served = _doubted(served, answers)
-        told = proving.prove(file, opened, shared.proof_tolerance)
-    except LoadError as error:
-        raise LoadError(f"version {version}: {error}") from error
-    pairs = zip(opened.sessions, told, strict=True)
-    assignments = tuple(replace(session.assignment, evidence=one) for session, one in pairs)
-    placement.write(served.proto, assignments, opened.plan)
-    title = f"{folder.name} version {version}"
-    _tell(title, opened, time.perf_counter() - started)
-    log.info("%s: %s", title, served.proto.parameters[placement.PROVEN].string_value)
-    instruments = Instruments(Statistics(), _part_of(shared.cache, served), shared.observers)
-    policy = served.policy
-    if opened.plan and policy.merges_freely:
-        policy = replace(policy, merge_rows=opened.plan.batch)
-    scheduler = Scheduler(opened.lanes, policy, instruments.statistics.executed, opened.cores)
-    return Model(str(version), served, named, metadata, scheduler, assignments, instruments)
-
-
-def _completing(declared: pb.ModelConfig | None, folder: Path, file: Path) -> lanes.Complete:
-    return partial(independence.complete, declared, folder, file)
-
-
-def _settled(served: config.ServedConfig, metadata: Mapping[str, str]) -> config.ServedConfig:
-    """With what the file itself says of its scores."""
-    return replace(served, scores=probabilities.settle(served.scores, metadata))
-
-
-def _doubted(served: config.ServedConfig, answers: Tensors) -> config.ServedConfig:
-    """With what answers at load say against scores of which nobody says what they are."""
-    doubts = probabilities.doubts(served.outputs, answers)
-    return replace(served, scores=replace(served.scores, doubts=doubts))
-
-
-def _part_of(cache: Cache | None, served: config.ServedConfig) -> ModelCache | None:
-    if not served.proto.response_cache.enable:
-        return None
-    if cache is None:
-        text = "%s: response_cache in config.pbtxt has no effect without --cache-config"
-        log.warning(text, served.proto.name)
-        return None
-    return ModelCache(cache)
-
-
-def _tell(title: str, opened: Opened, seconds: float) -> None:
-    assignments = [session.assignment for session in opened.sessions]
-    for reason in {why: None for one in assignments for why in one.skipped.values()}:
-        log.warning("%s was asked to run on %s: %s", title, assignments[0].requested, reason)
-    if opened.sizes:
-        log.info("%s runs batches of %s", title, ", ".join(map(str, opened.sizes)))
-    if opened.plan:
-        log.info("loaded %s on %s, plan %s, in %.2f s", title, assignments[0], opened.plan, seconds)
-        return
-    for assignment in assignments:
-        log.info("loaded %s on %s in %.2f s", title, assignment, seconds)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from crossrun_server import layout, loader
 from crossrun_server.errors import ModelUnavailable, UnknownModel
-from crossrun_server.loader import Loaded, Shared, Source
+from crossrun_server.loader import Loaded, Source
 from crossrun_server.model import Model
+from crossrun_server.opening import Shared
 from crossrun_server.states import UNKNOWN, Entry, Retired
 
 Listener = Callable[[str, bool], None]

@@ -6,7 +6,8 @@ from pathlib import Path
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import config, loader, placement, providers
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Shared, Source
+from crossrun_server.loader import Source
+from crossrun_server.opening import Shared
 from crossrun_server.plan import Plan
 from crossrun_server.tuning import Tuned
 
