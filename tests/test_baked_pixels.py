@@ -94,6 +94,18 @@ def test_a_saved_model_that_preprocesses_itself_is_given_pixels(
     assert found == pytest.approx(net.predict(by_hand, verbose=0), abs=1e-5)
 
 
+def test_constants_that_are_tensors_stay_constants(net: Any, pixels: pictures.Pixels) -> None:
+    """As those of a second Normalization: the exported model has one input, and their values."""
+    image = keras.Input((16, 16, 3))
+    twice = layers.Normalization(mean=[0.5, 0.4, 0.3], variance=[0.06] * 3)
+    value = twice(layers.Normalization(axis=None, mean=0.0, variance=255.0**2)(image))
+    half = keras.ops.convert_to_tensor(0.5)
+    own = keras.Model(image, keras.ops.multiply(net(value), half), name="own")
+    expected = own.predict(pixels.astype(np.float32), verbose=0)
+    model = convert.to_onnx(Source(own, LABELS, "random", "0" * 64, assume(own, None)), "uint8")
+    assert runtime.scores(model, pixels) == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.fixture(scope="module")
 def repository(net: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The net with pixels of two kinds, taking bytes and taking floats."""

@@ -61,7 +61,7 @@ def convert(
             classify, signature, opset=OPSET, custom_rewriter=[_fix_shapes]
         )
         model: onnx.ModelProto = converted[0]
-        _keep_one_input(model)
+        _keep_one_input(model, classify.get_concrete_function(*signature))
         _name_batch(model)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # tf2onnx raises many kinds
@@ -91,9 +91,18 @@ def _fix_shapes(graph: "tf2onnx.graph.Graph", nodes: list[Any]) -> list[Any]:
     return nodes
 
 
-def _keep_one_input(model: onnx.ModelProto) -> None:
-    """Of constants that a Normalization captured, tf2onnx leaves inputs that no node takes."""
+def _keep_one_input(model: onnx.ModelProto, function: Any) -> None:
+    """Of tensors that a function captured, as a Normalization's, tf2onnx makes inputs.
+
+    Those that a node takes become constants.
+    """
+    captured = {inside.name: value for value, inside in function.graph.captures}
+    taken = {name for node in model.graph.node for name in node.input}
     (image,) = [value for value in model.graph.input if value.name == INPUT]
+    for value in model.graph.input:
+        if value.name != INPUT and value.name in taken:
+            constant = captured[value.name].numpy()
+            model.graph.initializer.append(onnx.numpy_helper.from_array(constant, value.name))
     del model.graph.input[:]
     model.graph.input.append(image)
 
