@@ -257,7 +257,8 @@ def test_pixels_can_be_said_in_numbers() -> None:
 @pytest.mark.parametrize(
     "text",
     ["0-255", "", "scale=1", "scale=1,offset=0/1", "scale=0,offset=0", "scale=nan,offset=0",
-     "scale=1,offset=x", "scale=1,offset=0,gamma=2", "scale=1,offset=0,color=GBR"],
+     "scale=1,scale=2,offset=0", "scale=1,offset=x", "scale=1,offset=0,gamma=2",
+     "scale=1,offset=0,color=GBR"],
 )  # fmt: skip
 def test_pixels_that_make_no_sense_are_refused(text: str) -> None:
     """With what was said, and with all that can be."""
