@@ -32,7 +32,7 @@ def suiting(asked: Tolerance, head: Head, expected: Scores, compute_dtype: str) 
         asked: what was asked for; a `max_diff` of None is chosen here.
         head: what the scores are.
         expected: the original's, [count, classes].
-        compute_dtype: what it computes in, "float32" or "float16".
+        compute_dtype: the coarsest that it computes or answers in, "float32" or "float16".
     """
     least, tie = (FLOAT16, FLOAT16) if compute_dtype == "float16" else (FLOAT32, TIE)
     reasons = [f"it computes in {compute_dtype}"] if compute_dtype != "float32" else []
