@@ -3,7 +3,10 @@
 import importlib
 import io
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_export import convert, pictures, sources, verify
+from crossrun_export import convert, pictures, publish, sources, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.options import Tolerance
@@ -25,7 +28,7 @@ from crossrun_export.pipeline import export
 from crossrun_export.tolerance import Allowed
 from crossrun_server import config, loader
 from crossrun_server.loader import Source
-from tests.conftest import BIN, ON_CPU, Command, serving
+from tests.conftest import BIN, ON_CPU, Command, run_here, serving
 from tests.keras_models import options, with_labels
 
 SMALL = ("--alpha", "0.25", "--size", "64")
@@ -228,12 +231,28 @@ def test_a_second_choice_of_weights_is_taken_aloud(tmp_path: Path, run: Command)
 
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, small: sources.Source) -> None:
-    """A file where the repository should be, or a name that is no folder's."""
+    """A file where the repository should be, or a name that is no folder's or no config's."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match=r"cannot write to .*file"):
         export(small, options(tmp_path / "file" / "models"))
-    with pytest.raises(ExportError, match=r"'../up' is no name for a model"):
-        export(small, options(tmp_path / "models", name="../up"))
+    for name in ("../up", 'a"b', "a\\b", "a\n", ""):
+        with pytest.raises(ExportError, match=f"{re.escape(repr(name))} is no name for a model"):
+            export(small, options(tmp_path / "models", name=name))
+
+
+def test_an_end_by_a_signal_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service manager's SIGTERM in the midst of writing: no scrap of a version remains."""
+
+    def write_and_end() -> None:
+        with publish.staging(tmp_path, "model") as folder:
+            (folder / "half").write_text("")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("crossrun_export.cli.app", write_and_end)
+    assert run_here(["crossrun-export"]).returncode == 128 + signal.SIGTERM
+    assert names(tmp_path) == []
 
 
 def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path) -> None:

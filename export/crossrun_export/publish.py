@@ -26,8 +26,11 @@ def staging(repository: Path, name: str) -> Iterator[Path]:
     Raises:
         ExportError: the repository or the files cannot be written, or `name` is no folder name.
     """
-    if not name or name.startswith(".") or Path(name).name != name:
-        raise ExportError(f"{name!r} is no name for a model; expected that of a folder")
+    is_text = name.isprintable() and not {'"', "\\"}.intersection(name)  # in config.pbtxt
+    if not name or name.startswith(".") or Path(name).name != name or not is_text:
+        raise ExportError(
+            f"{name!r} is no name for a model; expected that of a folder, without quotes (--name)"
+        )
     try:
         repository.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".export-", dir=repository))
