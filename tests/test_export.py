@@ -29,7 +29,7 @@ from crossrun_export.tolerance import Allowed
 from crossrun_server import config, loader
 from crossrun_server.loader import Source
 from tests.conftest import BIN, ON_CPU, Command, run_here, serving
-from tests.keras_models import options, with_labels
+from tests.keras_models import options, pixels, strongest, with_labels
 
 SMALL = ("--alpha", "0.25", "--size", "64")
 FILES = ["1", "config.pbtxt", "labels.txt"]
@@ -156,6 +156,19 @@ def test_another_model_of_the_same_name_is_refused(copy: Path, small: sources.So
         export(small, options(copy, input_dtype="float32"))
     assert names(copy) == ["mobilenet"]
     assert names(copy / "mobilenet") == FILES
+
+
+def test_floats_of_another_range_need_another_name(tmp_path: Path) -> None:
+    """Clients scale them as the versions before took them; bytes are scaled by each version."""
+    one, other = (
+        sources.Source(strongest(), (), "random", "0" * 64, pixels(name))
+        for name in ("0..1", "-1..1")
+    )
+    export(one, options(tmp_path, input_dtype="float32"))
+    with pytest.raises(ExportError, match="takes pixels that are scaled in another way"):
+        export(other, options(tmp_path, input_dtype="float32"))
+    export(one, options(tmp_path, name="bytes"))
+    assert export(other, options(tmp_path, name="bytes"))[0].version.name == "2"
 
 
 def test_out_of_tolerance_writes_nothing(small: sources.Source, tmp_path: Path) -> None:

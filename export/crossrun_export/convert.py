@@ -4,6 +4,7 @@ tf2onnx folds batch norm into the convolutions and moves the layout change to th
 entrance; the pads that Keras keeps apart are fused by onnxruntime when it loads.
 """
 
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from crossrun_export.scaling import Scaling
 from crossrun_export.sources import Source
 
 OPSET = 17
+MOST_WORDS = 400  # characters of another library's error
 INPUT, OUTPUT = "image", "probabilities"
 
 
@@ -65,7 +67,7 @@ def convert(
         _name_batch(model)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # tf2onnx raises many kinds
-        why = " ".join(str(error).split())
+        why = textwrap.shorten(str(error), MOST_WORDS)  # some hold a whole stack
         raise ExportError(f"tf2onnx cannot convert {source.model.name}: {why}") from error
     return model
 

@@ -25,7 +25,7 @@ def of(model: keras.Model) -> str:
 def coarsest(model: keras.Model) -> str:
     """What its answers' precision comes from: what it computes in, or casts its output to."""
     found = of(model)
-    return "float16" if model.output.dtype == "float16" else found
+    return "float16" if model.outputs[0].dtype == "float16" else found
 
 
 def in_float32(model: keras.Model) -> keras.Model:
