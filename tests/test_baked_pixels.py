@@ -18,15 +18,16 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.model import scaled
 from crossrun_bench.repository import read_model
 from crossrun_bench.runners import Task
-from crossrun_export import convert, pictures, runtime, sources, verify
+from crossrun_export import alternatives, convert, pictures, runtime, sources, verify
 from crossrun_export.backend import keras
+from crossrun_export.errors import ExportError
 from crossrun_export.options import Limits
 from crossrun_export.pipeline import export
 from crossrun_export.preprocessing import assume
 from crossrun_export.sources import Source
 from tests import models
 from tests.conftest import Command, run_here, serving
-from tests.keras_models import options
+from tests.keras_models import options, strongest
 
 layers = keras.layers
 LABELS = ("a", "b", "c", "d")
@@ -92,6 +93,18 @@ def test_a_saved_model_that_preprocesses_itself_is_given_pixels(
     by_hand = preprocess(pixels.astype(np.float32), mode=mode)
     found = runtime.scores(convert.to_onnx(source, "uint8"), pixels)
     assert found == pytest.approx(net.predict(by_hand, verbose=0), abs=1e-5)
+
+
+def test_constants_that_are_tensors_stay_constants(net: Any, pixels: pictures.Pixels) -> None:
+    """As those of a second Normalization: the exported model has one input, and their values."""
+    image = keras.Input((16, 16, 3))
+    twice = layers.Normalization(mean=[0.5, 0.4, 0.3], variance=[0.06] * 3)
+    value = twice(layers.Normalization(axis=None, mean=0.0, variance=255.0**2)(image))
+    half = keras.ops.convert_to_tensor(0.5)
+    own = keras.Model(image, keras.ops.multiply(net(value), half), name="own")
+    expected = own.predict(pixels.astype(np.float32), verbose=0)
+    model = convert.to_onnx(Source(own, LABELS, "random", "0" * 64, assume(own, None)), "uint8")
+    assert runtime.scores(model, pixels) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +228,17 @@ def test_a_range_that_answers_clearly_worse_is_refused(saved: Path, tmp_path: Pa
     assert "with pixels 0..1 " in line
     assert line.endswith("say what the model takes, --pixels -1..1")
     assert not list(tmp_path.rglob("model.onnx"))
+
+
+def test_all_ranges_that_answer_best_are_named() -> None:
+    """Nobody is told to take the first of several that a measurement does not tell apart."""
+    colours = np.eye(3, dtype=np.uint8).repeat(12, axis=0)[:, None, None] * 200
+    some = colours.repeat(8, axis=1).repeat(8, axis=2)
+    names = tuple(f"{place}.png" for place in range(len(some)))
+    seen = pictures.Pictures(some, some, names, names, np.arange(3).repeat(12))
+    source = Source(strongest(), LABELS[:3], "random", "0" * 64, assume(strongest(), "caffe"))
+    with pytest.raises(ExportError, match=r"--pixels 0\.\.255 or 0\.\.1 or -1\.\.1 or torch$"):
+        alternatives.compare(source, seen)
 
 
 def test_the_right_range_is_told_with_what_others_would_answer(saved: Path, tmp_path: Path) -> None:

@@ -73,6 +73,23 @@ def test_hidden_files_are_no_pictures(
     assert capsys.readouterr().err == f"crossrun-bench: passed over 1 hidden file in {folder}\n"
 
 
+def test_no_picture_is_passed_over_in_silence(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of a linked folder are found, an unsupported one is told, a lost one is an error."""
+    before = listed([folder])
+    (folder / NAMES[0]).rename(tmp_path / "elsewhere")
+    (folder / NAMES[0]).symlink_to(tmp_path / "elsewhere")
+    (folder / NAMES[1] / "around").symlink_to(folder)
+    Image.new("RGB", (8, 8)).save(folder / NAMES[1] / "b.bmp")
+    assert listed([folder]) == before
+    told = f"crossrun-bench: passed over 1 unsupported file in {folder}, as b.bmp\n"
+    assert capsys.readouterr().err == told
+    (folder / "gone.png").symlink_to(folder / "nowhere")
+    with pytest.raises(BenchError, match=r"gone\.png"):
+        [loaded(file) for file in listed([folder])]
+
+
 def test_a_hidden_file_that_is_named_is_taken(folder: Path) -> None:
     """Who names it wants it."""
     hide(folder, ".a.png")

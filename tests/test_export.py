@@ -3,7 +3,10 @@
 import importlib
 import io
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_export import convert, pictures, sources, verify
+from crossrun_export import convert, pictures, publish, sources, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.options import Tolerance
@@ -25,8 +28,8 @@ from crossrun_export.pipeline import export
 from crossrun_export.tolerance import Allowed
 from crossrun_server import config, loader
 from crossrun_server.loader import Source
-from tests.conftest import BIN, ON_CPU, Command, serving
-from tests.keras_models import options, pixels, with_labels
+from tests.conftest import BIN, ON_CPU, Command, run_here, serving
+from tests.keras_models import options, pixels, strongest, with_labels
 
 SMALL = ("--alpha", "0.25", "--size", "64")
 FILES = ["1", "config.pbtxt", "labels.txt"]
@@ -167,6 +170,19 @@ def test_another_model_of_the_same_name_is_refused(copy: Path, small: sources.So
     assert names(copy / "mobilenet") == FILES
 
 
+def test_floats_of_another_range_need_another_name(tmp_path: Path) -> None:
+    """Clients scale them as the versions before took them; bytes are scaled by each version."""
+    one, other = (
+        sources.Source(strongest(), (), "random", "0" * 64, pixels(name))
+        for name in ("0..1", "-1..1")
+    )
+    export(one, options(tmp_path, input_dtype="float32"))
+    with pytest.raises(ExportError, match="takes pixels that are scaled in another way"):
+        export(other, options(tmp_path, input_dtype="float32"))
+    export(one, options(tmp_path, name="bytes"))
+    assert export(other, options(tmp_path, name="bytes"))[0].version.name == "2"
+
+
 def test_out_of_tolerance_writes_nothing(small: sources.Source, tmp_path: Path) -> None:
     """A difference over the limit names the worst picture, and leaves no trace."""
     with pytest.raises(ExportError, match=r"differs by up to .*; the worst is drawn picture \d+"):
@@ -240,12 +256,28 @@ def test_a_second_choice_of_weights_is_taken_aloud(tmp_path: Path, run: Command)
 
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path, small: sources.Source) -> None:
-    """A file where the repository should be, or a name that is no folder's."""
+    """A file where the repository should be, or a name that is no folder's or no config's."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match=r"cannot write to .*file"):
         export(small, options(tmp_path / "file" / "models"))
-    with pytest.raises(ExportError, match=r"'../up' is no name for a model"):
-        export(small, options(tmp_path / "models", name="../up"))
+    for name in ("../up", 'a"b', "a\\b", "a\n", ""):
+        with pytest.raises(ExportError, match=f"{re.escape(repr(name))} is no name for a model"):
+            export(small, options(tmp_path / "models", name=name))
+
+
+def test_an_end_by_a_signal_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service manager's SIGTERM in the midst of writing: no scrap of a version remains."""
+
+    def write_and_end() -> None:
+        with publish.staging(tmp_path, "model") as folder:
+            (folder / "half").write_text("")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("crossrun_export.cli.app", write_and_end)
+    assert run_here(["crossrun-export"]).returncode == 128 + signal.SIGTERM
+    assert names(tmp_path) == []
 
 
 def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path) -> None:

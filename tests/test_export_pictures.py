@@ -79,6 +79,26 @@ def test_hidden_files_are_no_pictures(
     assert (before.notes, after.notes) == ((), (f"passed over 1 hidden file in {folder}",))
 
 
+def test_a_linked_folder_is_what_it_leads_to(folder: Path, small: Source, tmp_path: Path) -> None:
+    """Its pictures count like all others, though a link leads around in a circle."""
+    before = pictures.for_measuring(small, folder, 0)
+    (folder / "label 1").rename(tmp_path / "elsewhere")
+    (folder / "label 1").symlink_to(tmp_path / "elsewhere")
+    (folder / "label 0" / "around").symlink_to(folder)
+    assert pictures.for_measuring(small, folder, 0).names == before.names
+
+
+def test_no_picture_is_passed_over_in_silence(folder: Path) -> None:
+    """One of a format that the server does not take is told, one that is gone is an error."""
+    image = next(folder.rglob("*.png"))
+    Image.open(image).save(image.with_suffix(".webp"))
+    (found,) = listed(folder).notes
+    assert found == f"passed over 1 unsupported file in {folder}, as {image.stem}.webp"
+    image.with_name("gone.png").symlink_to(folder / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"gone\.png"):
+        [pictures.read(file) for file in listed(folder).files]
+
+
 def test_a_folder_of_nothing_but_hidden_files_holds_no_picture(folder: Path) -> None:
     """The error says how many there were; of no folder at all, that it is none."""
     for file in sorted(folder.rglob("*.png")):

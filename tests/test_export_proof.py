@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from crossrun_export import convert, proof, sources, verify
+from crossrun_export import convert, proof, proving, sources, tolerance, verify
 from crossrun_export.errors import ExportError
 from crossrun_export.pipeline import export
 from crossrun_export.proof import Bounds, Proof
@@ -70,6 +70,17 @@ def test_the_server_holds_the_model_to_it(exported: Path, tmp_path: Path) -> Non
     (model,) = loader.load(sent, raised).models.values()
     assert model.assignments[0].evidence.difference == pytest.approx(0.01, abs=1e-4)
     model.close()
+
+
+def test_fp16_may_be_off_by_what_half_precision_comes_to(
+    exported: Path, small: sources.Source
+) -> None:
+    """The CPU that exports computes it in fp32; a provider that does not is no other model."""
+    model = onnx.load(exported / "mobilenet" / "1" / "model.onnx")
+    allowed = tolerance.Allowed(max_diff=1e-4, min_agreement=1.0)
+    made = proving.classifier(small, model, "fp16", allowed)(pictures(2, 64))
+    (bound,) = made.bounds.max_diff.values()
+    assert 5e-3 <= bound < 6e-3
 
 
 def test_a_graph_that_differs_there_is_not_written(

@@ -160,6 +160,8 @@ CERTAIN = [[0.2, 0.3, 0.5], [0.9, 0.05, 0.05]]
         ("logits", LINEAR, None, "are from -2 to 11.3 on 2 pictures and are no probabilities; "
          "--scores says it: logits (a softmax is missing) or sigmoid-logits"),
         ("logits", BETWEEN, None, "and do not sum to 1; --scores says it: sigmoid (a prob"),
+        ("logits", CERTAIN[1:] * 2, None, "on 2 pictures and the same for all; --scores says it: "
+         "softmax (probabilities that sum to 1) or sigmoid (a probability for each class)"),
         ("one_logit", [[2.0], [-1.0]], None, "one score means cannot be told: from -1 to 2 on 2 "
          "pictures; --scores says it: binary-logits (of the second of two classes"),
         ("one_logit", [[0.2], [0.9]], None, "--scores says it: binary (the probability of"),
@@ -190,6 +192,15 @@ def test_what_cannot_be_told_or_is_contradicted_is_refused(
         heads.find(made.model, made.head.output, np.array(scores, np.float32), NAMES, Said(asked))
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_sigmoids_that_happen_to_sum_to_1_are_taken_for_what_is_said(
+    models: dict[str, tuple[Any, Exported]],
+) -> None:
+    """The scores of some pictures speak for a softmax, but not against sigmoids."""
+    made, scores = models["logits"][1].made, np.array(CERTAIN, np.float32)
+    found = heads.find(made.model, made.head.output, scores, NAMES, Said("sigmoid"))
+    assert found == heads.Head("sigmoid", "--scores says so")
 
 
 def test_a_refused_head_writes_nothing(tmp_path: Path) -> None:

@@ -229,8 +229,31 @@ def test_half_precision_inside_comes_out_as_fp32(tmp_path: Path) -> None:
 def test_a_tolerance_that_was_asked_for_holds_in_half_precision(tmp_path: Path) -> None:
     """What suits the model is only the default."""
     path = saved(with_policy("mixed_float16", softmax), tmp_path)
-    with pytest.raises(ExportError, match=r"differs by up to .*, allowed is 1e-09 \(as asked\)"):
+    with pytest.raises(ExportError, match=r"allowed is 1e-09 \(as asked\).* --max-diff sets"):
         exported(path, PLAIN, tmp_path, tolerance=Tolerance(max_diff=1e-9))
+
+
+def test_scores_of_one_place_are_those_of_a_picture(tmp_path: Path) -> None:
+    """A network of convolutions alone gives [batch, 1, 1, classes]."""
+
+    def place(features: Any) -> Any:
+        return layers.Conv2D(3, 1, activation="softmax")(layers.Reshape((1, 1, 12))(features))
+
+    model = headed(place)
+    one = exported(saved(model, tmp_path), PLAIN, tmp_path)
+    got, expected = answers(one, model)
+    assert got == pytest.approx(expected.reshape(got.shape), abs=1e-5)
+
+
+def test_answers_that_are_cast_to_half_precision_have_its_tolerance(tmp_path: Path) -> None:
+    """Rounded in Keras and not in between by the exported model: they differ by what that is."""
+
+    def halved(features: Any) -> Any:
+        return keras.ops.cast(softmax(features), "float16")
+
+    one = exported(saved(with_policy("float32", halved), tmp_path), PLAIN, tmp_path)
+    assert one.made.allowed.max_diff == 5e-3
+    assert metadata(one)["compute_dtype"] == "float32"
 
 
 def test_bfloat16_is_refused_with_the_option_that_exports_it(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_price_is_held_against_its_limits() -> None:
     with pytest.raises(
         ExportError,
         match=r"^int8 loses 1.01 points of top-1, allowed are 1.00, on 100 pictures in 4 views; "
-        r"the worst is cat.jpg$",
+        r"the worst is cat.jpg; --max-top1-drop sets another limit$",
     ):
         price.check(_price(top1_change=-0.0101), Limits(), "int8")
     unlabelled = {"top1": None, "top1_change": None, "top5": None, "top5_change": None}

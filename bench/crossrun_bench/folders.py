@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from crossrun_bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
+# Pictures too, which the server does not take.
+_OTHERS = {".avif", ".bmp", ".gif", ".heic", ".jfif", ".jpe", ".tif", ".tiff", ".webp"}
 # What a Mac puts into an archive beside the files: ._NAME, which is no picture.
 _ARCHIVED = "__MACOSX"
 
@@ -18,17 +20,40 @@ _ARCHIVED = "__MACOSX"
 def found(place: Path, endings: Collection[str]) -> list[Path]:
     """A file that was named; of a folder all with such endings, sorted, at any depth.
 
-    Those in it whose name or folder begins with a dot are passed over, counted and told. BenchError
-    where there is no such file or folder.
+    Those in it whose name or folder begins with a dot, and pictures of other endings, are passed
+    over, counted and told. A link is what it leads to. BenchError where there is no such file or
+    folder, or one in it cannot be read.
     """
     if not place.exists():
         raise BenchError(f"{place}: no such file or folder")
-    inside = sorted(place.rglob("*")) if place.is_dir() else [place]
-    files = [file for file in inside if file.suffix.lower() in endings and file.is_file()]
-    shown = [file for file in files if not hidden(file.relative_to(place))]
-    if count := len(files) - len(shown):
-        say(f"passed over {count} hidden file{'s' * (count > 1)} in {place}")
-    return shown
+    try:
+        inside = sorted(_below(place)) if place.is_dir() else [place]
+    except OSError as error:
+        raise BenchError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    below = [file for file in inside if not file.is_dir()]
+    shown = [file for file in below if not hidden(file.relative_to(place))]
+    files = [file for file in shown if file.suffix.lower() in endings]
+    count = sum(file.suffix.lower() in endings for file in below) - len(files)
+    _passed_over(count, "hidden", f"in {place}")
+    others = [f.name for f in shown if f.suffix.lower() in _OTHERS.difference(endings)]
+    _passed_over(len(others), "unsupported", f"in {place}, as {', '.join(others[:1])}")
+    return files
+
+
+def _below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """All that a folder holds at any depth, in linked folders too, but not around in a circle."""
+    here = folder.resolve()
+    if here in above:
+        return
+    for path in folder.iterdir():
+        yield path
+        if path.is_dir():
+            yield from _below(path, above | {here})
+
+
+def _passed_over(count: int, kind: str, where: str) -> None:
+    if count:
+        say(f"passed over {count} {kind} file{'s' * (count > 1)} {where}")
 
 
 def hidden(inside: Path) -> bool:

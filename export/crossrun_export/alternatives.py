@@ -89,11 +89,13 @@ def _scores(source: Source, way: Scaling, pixels: NDArray[np.uint8]) -> Scores:
 def _check(right: dict[str, NDArray[np.bool_]]) -> None:
     """Raise if another way than the first is clearly better."""
     (own, ours), *others = right.items()
-    name, theirs = max(others, key=lambda other: int(other[1].sum()))
+    theirs = max((found for _, found in others), key=np.count_nonzero)
+    names = [name for name, found in others if found.sum() == theirs.sum()]
     if _chance(int((theirs & ~ours).sum()), int((ours & ~theirs).sum())) < SURE:
         raise ExportError(
             f"with pixels {own} {ours.mean():.2%} of {len(ours)} pictures are classified right, "
-            f"with pixels {name} {theirs.mean():.2%}: say what the model takes, --pixels {name}"
+            f"with pixels {names[0]} {theirs.mean():.2%}: say what the model takes, "
+            f"--pixels {' or '.join(names)}"
         )
 
 

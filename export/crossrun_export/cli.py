@@ -1,5 +1,7 @@
 """crossrun-export: reads the command line, shows progress, turns errors into one line."""
 
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -296,6 +298,8 @@ def _export(load: "Callable[[], Source]", options: Options) -> None:
 
 def main() -> None:
     """Run the command; what goes wrong is one line and exit code 1."""
+    # An end by SIGTERM leaves every `with` too, so that nothing half-written stays.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except (ExportError, OSError) as error:

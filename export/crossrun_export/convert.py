@@ -4,6 +4,7 @@ tf2onnx folds batch norm into the convolutions and moves the layout change to th
 entrance; the pads that Keras keeps apart are fused by onnxruntime when it loads.
 """
 
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from crossrun_export.scaling import Scaling
 from crossrun_export.sources import Source
 
 OPSET = 17
+MOST_WORDS = 400  # characters of another library's error
 INPUT, OUTPUT = "image", "probabilities"
 
 
@@ -63,11 +65,11 @@ def convert(
             classify, signature, opset=OPSET, custom_rewriter=[_fix_shapes, _spell_erfc]
         )
         model: onnx.ModelProto = converted[0]
-        _keep_one_input(model)
+        _keep_one_input(model, classify.get_concrete_function(*signature))
         _name_batch(model)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # tf2onnx raises many kinds
-        why = " ".join(str(error).split())
+        why = textwrap.shorten(str(error), MOST_WORDS)  # some hold a whole stack
         raise ExportError(f"tf2onnx cannot convert {source.model.name}: {why}") from error
     return model
 
@@ -122,9 +124,18 @@ def _spell_erfc(graph: "tf2onnx.graph.Graph", nodes: list[Any]) -> list[Any]:
     return changed
 
 
-def _keep_one_input(model: onnx.ModelProto) -> None:
-    """Of constants that a Normalization captured, tf2onnx leaves inputs that no node takes."""
+def _keep_one_input(model: onnx.ModelProto, function: Any) -> None:
+    """Of tensors that a function captured, as a Normalization's, tf2onnx makes inputs.
+
+    Those that a node takes become constants.
+    """
+    captured = {inside.name: value for value, inside in function.graph.captures}
+    taken = {name for node in model.graph.node for name in node.input}
     (image,) = [value for value in model.graph.input if value.name == INPUT]
+    for value in model.graph.input:
+        if value.name != INPUT and value.name in taken:
+            constant = captured[value.name].numpy()
+            model.graph.initializer.append(onnx.numpy_helper.from_array(constant, value.name))
     del model.graph.input[:]
     model.graph.input.append(image)
 

@@ -22,6 +22,12 @@ def of(model: keras.Model) -> str:
     return "float16" if "float16" in found else "float32"
 
 
+def coarsest(model: keras.Model) -> str:
+    """What its answers' precision comes from: what it computes in, or casts its output to."""
+    found = of(model)
+    return "float16" if model.outputs[0].dtype == "float16" else found
+
+
 def in_float32(model: keras.Model) -> keras.Model:
     """The same layers with the same weights, computing in float32.
 

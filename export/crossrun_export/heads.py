@@ -23,6 +23,7 @@ BINARY: tuple[HeadKind, ...] = ("binary", "binary-logits")
 BY_CLASS: tuple[HeadKind, ...] = ("sigmoid", "sigmoid-logits")  # each class is decided on its own
 SUM_TOLERANCE = 5e-3  # of probabilities that are to sum to 1, in half precision at worst
 RANGE_TOLERANCE = 1e-3
+LEAST_CHANGE = 1e-5  # of scores from picture to picture; less is none
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def find(
     _check_numbers(scores, names)
     told = _told_by_graph(model, output, scores)
     if told is None or _wrong(told.kind, scores).any():  # as of a softmax along another axis
-        told = _told_by_scores(scores)
+        told = _told_by_scores(scores, asked)
     if asked and told and asked != told.kind:
         raise ExportError(f"--scores {asked}, but {told.because}: expected {told.kind}")
     head = told or _told_by_caller(asked) or _told_by_loss(said.loss, scores)
@@ -136,8 +137,11 @@ def _last_operation(model: onnx.ModelProto, output: str) -> str:
     return node.op_type if node else ""
 
 
-def _told_by_scores(scores: Scores) -> Head | None:
-    if scores.shape[1] > 1 and not _wrong("softmax", scores).any():
+def _told_by_scores(scores: Scores, asked: HeadKind | None) -> Head | None:
+    """Nothing, where the same scores come for all pictures: by chance they may sum to 1."""
+    if asked == "sigmoid" or scores.shape[1] == 1 or _are_alike(scores):
+        return None
+    if not _wrong("softmax", scores).any():
         return Head("softmax", f"its scores sum to 1 on each of {len(scores)} pictures")
     return None
 
@@ -172,9 +176,16 @@ def _untold(scores: Scores) -> str:
         else "logits (a softmax is missing) or sigmoid-logits (a sigmoid for each class is missing)"
     )
     why = "and do not sum to 1" if between else "and are no probabilities"
+    if not _wrong("softmax", scores).any():  # then they are alike
+        why = "and the same for all"
+        expected = f"softmax (probabilities that sum to 1) or {expected}"
     return (
         f"what its scores mean cannot be told: they are {seen} {why}; --scores says it: {expected}"
     )
+
+
+def _are_alike(scores: Scores) -> bool:
+    return bool(np.ptp(scores, axis=0).max() <= LEAST_CHANGE)
 
 
 def _check_numbers(scores: Scores, names: Sequence[str]) -> None:

@@ -112,9 +112,11 @@ def _single(model: keras.Model, wanted: str | None, path: Path) -> keras.Model:
         )
     if wanted is not None and wanted not in outputs:
         raise ExportError(f"{path} has no output {wanted!r}; it has {', '.join(outputs)}")
-    if isinstance(model, keras.Sequential) or _is_plain(model.input, model.output):
-        return model
     chosen = outputs[wanted] if wanted is not None else next(iter(outputs.values()))
+    if len(chosen.shape) == 4 and tuple(chosen.shape[1:3]) == (1, 1):  # of a convolution
+        chosen = keras.layers.Flatten()(chosen)
+    elif isinstance(model, keras.Sequential) or _is_plain(model.input, model.output):
+        return model
     return keras.Model(inputs[0], chosen, name=model.name)
 
 

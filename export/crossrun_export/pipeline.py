@@ -190,7 +190,7 @@ def _head(subject: Subject, model: onnx.ModelProto, expected: Scores) -> Head:
 
 
 def _allowed(subject: Subject, head: Head, expected: Scores) -> Allowed:
-    computes = dtypes.of(subject.source.model)
+    computes = dtypes.coarsest(subject.source.model)
     return tolerance.suiting(subject.options.tolerance, head, expected, computes)
 
 

@@ -69,12 +69,13 @@ def check(price: Price, limits: Limits, precision: str) -> None:
     if drop is not None and not drop <= limits.max_top1_drop:  # so that NaN fails too
         raise ExportError(
             f"{precision} loses {drop:.2f} points of top-1, "
-            f"allowed are {limits.max_top1_drop:.2f}, {seen}"
+            f"allowed are {limits.max_top1_drop:.2f}, {seen}; --max-top1-drop sets another limit"
         )
     if not price.top1_agreement >= limits.min_agreement:
         raise ExportError(
             f"{precision} agrees with the original on {price.top1_agreement:.2%}, "
-            f"required are {limits.min_agreement:.2%}, {seen}"
+            f"required are {limits.min_agreement:.2%}, {seen}; "
+            "--min-reduced-agreement sets another limit"
         )
 
 

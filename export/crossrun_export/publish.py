@@ -3,12 +3,14 @@
 Knows Triton's layout; knows nothing of how the files come about.
 """
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -26,8 +28,11 @@ def staging(repository: Path, name: str) -> Iterator[Path]:
     Raises:
         ExportError: the repository or the files cannot be written, or `name` is no folder name.
     """
-    if not name or name.startswith(".") or Path(name).name != name:
-        raise ExportError(f"{name!r} is no name for a model; expected that of a folder")
+    is_text = name.isprintable() and not {'"', "\\"}.intersection(name)  # in config.pbtxt
+    if not name or name.startswith(".") or Path(name).name != name or not is_text:
+        raise ExportError(
+            f"{name!r} is no name for a model; expected that of a folder, without quotes (--name)"
+        )
     try:
         repository.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".export-", dir=repository))
@@ -60,7 +65,8 @@ def publish(drafts: Sequence[Draft], repository: Path) -> list[Path]:
     """Make each draft the next version of its model: all of them, or none.
 
     A model that is there already keeps its config.pbtxt, which may have been tuned since;
-    the new version has to have the same labels and the same inputs and outputs.
+    the new version has to have the same labels, the same inputs and outputs, and to take pixels
+    that clients scale in the same way.
 
     Returns:
         The folders of the new versions.
@@ -103,13 +109,31 @@ def _check_same(model: Path, draft: Draft) -> None:
     if there != draft.labels:
         raise ExportError(f"{model} is a model with other labels; choose another --name")
     newest = model / str(_newest(model)) / MODEL
-    if newest.exists() and _signature(newest) != _signature(draft.files / MODEL):
+    if not newest.exists():
+        return
+    old, new = (onnx.load(f, load_external_data=False) for f in (newest, draft.files / MODEL))
+    if _signature(old) != _signature(new):
         raise ExportError(f"{model} has other inputs or outputs; choose another --name")
+    before, after = _scaling_of_floats(old), _scaling_of_floats(new)
+    if before and after and before != after:
+        raise ExportError(
+            f"{model} takes pixels that are scaled in another way, as its clients do; "
+            "choose another --name"
+        )
 
 
-def _signature(file: Path) -> list[onnx.ValueInfoProto]:
-    graph = onnx.load(file, load_external_data=False).graph
-    return [*graph.input, *graph.output]
+def _signature(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    return [*model.graph.input, *model.graph.output]
+
+
+def _scaling_of_floats(model: onnx.ModelProto) -> list[Any]:
+    """How clients have to scale pixels; empty where the graph does it, or nothing tells."""
+    kinds = {value.type.tensor_type.elem_type for value in model.graph.input}
+    texts = [p.value for p in model.metadata_props if p.key == "crossrun.preprocessing"]
+    if onnx.TensorProto.UINT8 in kinds or not texts:
+        return []
+    said = json.loads(texts[0])
+    return [said.get("scale"), said.get("offset"), said.get("color", "RGB")]
 
 
 def _newest(model: Path) -> int:

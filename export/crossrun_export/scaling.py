@@ -93,12 +93,13 @@ def parse(text: str) -> Scaling:
     if text in CHOICES:
         return CHOICES[text]
     try:
-        words = dict(word.split("=") for word in text.split(","))
+        pairs = [word.split("=") for word in text.split(",")]
+        words = dict(pairs)
         color: Any = words.pop("color", "RGB")
         scale, offset = (_three(words.pop(key)) for key in ("scale", "offset"))
     except (KeyError, ValueError) as error:
         raise ExportError(f"--pixels {text!r}: expected {EXPECTED}") from error
-    if words or color not in ("RGB", "BGR") or 0 in scale:
+    if len(pairs) > len(dict(pairs)) or words or color not in ("RGB", "BGR") or 0 in scale:
         raise ExportError(f"--pixels {text!r}: expected {EXPECTED}")
     return Scaling(text, scale, offset, color)
 

@@ -21,6 +21,7 @@ class Allowed:
     tie: float = TIE  # the least difference of scores that gives them an order
     because: str = ""
     kind: HeadKind = "softmax"  # of the head, which says what an agreement is
+    half: float = FLOAT16  # of any one score, of the same model in half precision
 
 
 def suiting(asked: Tolerance, head: Head, expected: Scores, compute_dtype: str) -> Allowed:
@@ -32,15 +33,15 @@ def suiting(asked: Tolerance, head: Head, expected: Scores, compute_dtype: str) 
         asked: what was asked for; a `max_diff` of None is chosen here.
         head: what the scores are.
         expected: the original's, [count, classes].
-        compute_dtype: what it computes in, "float32" or "float16".
+        compute_dtype: the coarsest that it computes or answers in, "float32" or "float16".
     """
     least, tie = (FLOAT16, FLOAT16) if compute_dtype == "float16" else (FLOAT32, TIE)
     reasons = [f"it computes in {compute_dtype}"] if compute_dtype != "float32" else []
-    if head.kind.endswith("logits"):
-        largest = float(np.abs(expected).max())
-        if largest > 1:
-            reasons.append(f"its largest logit is {largest:.3g}")
-            least, tie = least * largest, tie * largest
-    if asked.max_diff is not None:
-        return Allowed(asked.max_diff, asked.min_agreement, tie, "as asked", head.kind)
-    return Allowed(least, asked.min_agreement, tie, ", ".join(reasons), head.kind)
+    largest = float(np.abs(expected).max()) if head.kind.endswith("logits") else 1.0
+    if largest > 1:
+        reasons.append(f"its largest logit is {largest:.3g}")
+    scale = max(largest, 1.0)
+    because = ", ".join(reasons) if asked.max_diff is None else "as asked"
+    max_diff = least * scale if asked.max_diff is None else asked.max_diff
+    half = FLOAT16 * scale
+    return Allowed(max_diff, asked.min_agreement, tie * scale, because, head.kind, half)

@@ -41,14 +41,14 @@ def verify(expected: Scores, got: Scores, names: Sequence[str], allowed: Allowed
         why = f" ({allowed.because})" if allowed.because else ""
         raise ExportError(
             f"the exported model differs by up to {parity.max_abs_diff:.2g}, "
-            f"allowed is {allowed.max_diff:.2g}{why}{where}"
+            f"allowed is {allowed.max_diff:.2g}{why}{where}; --max-diff sets another limit"
         )
     agreements = (parity.top1_agreement, parity.top5_agreement)
     agreement = min(share for share in agreements if share is not None)
     if not agreement >= allowed.min_agreement:
         raise ExportError(
             f"the exported model agrees on {agreement:.2%} of {len(names)} pictures, "
-            f"required are {allowed.min_agreement:.2%}{where}"
+            f"required are {allowed.min_agreement:.2%}{where}; --min-agreement sets another limit"
         )
     return parity
 

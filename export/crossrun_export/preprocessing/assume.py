@@ -1,6 +1,6 @@
 """What the export assumes of a model's pixels, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,9 +44,11 @@ def _found(model: keras.Model) -> Preprocessing:
     if "int" in dtype:
         return Preprocessing(CHOICES["0..255"], f"its input is {dtype}")
     walks = _walks(model)
+    if several := _told_by_each(walks):
+        return several
     lines = _lines(walks)
     if told := ranges.told(lines):
-        return Preprocessing(CHOICES[told], _scaled(walks[told], lines[told]))
+        return Preprocessing(CHOICES[told], _scaled(walks[told], [lines[told]]))
     if told := ranges.told(_lines({key: _normed(walk) for key, walk in walks.items()})):
         return Preprocessing(CHOICES[told], "by mean and variance of its first BatchNormalization")
     return _by_architecture(walks["0..255"], lines.get("0..255"))
@@ -63,6 +65,18 @@ def _walks(model: keras.Model) -> dict[str, Walk]:
         if not walk.arrivals:
             raise ExportError("has no weights")
     return walks
+
+
+def _told_by_each(walks: Mapping[str, Walk]) -> Preprocessing | None:
+    """The range that every one of several first layers tells, each in its own way, if they do."""
+    count = len(walks["0..255"].arrivals)
+    apart = [{key: Walk([walk.arrivals[i]]) for key, walk in walks.items()} for i in range(count)]
+    told = {ranges.told(_lines(one)) for one in apart}
+    if count == 1 or len(told) > 1 or None in told:
+        return None
+    (name,) = told
+    lines = [affine.fit(arrival.values) for arrival in walks[str(name)].arrivals]
+    return Preprocessing(CHOICES[str(name)], _scaled(walks[str(name)], list(filter(None, lines))))
 
 
 def _lines(walks: Mapping[str, Walk]) -> dict[str, Affine]:
@@ -119,11 +133,12 @@ def _by_architecture(walk: Walk, line: Affine | None) -> Preprocessing:
     return Preprocessing(CHOICES[application.pixels], f"{application.name}'s own, by architecture")
 
 
-def _scaled(walk: Walk, line: Affine) -> str:
+def _scaled(walk: Walk, lines: Sequence[Affine]) -> str:
     """What scales pixels, and to what."""
     changes = list(dict.fromkeys(walk.changes))
     verb = "makes" if len(changes) == 1 else "make"
-    return f"{' and '.join(changes)} {verb} {ranges.usual(line) or _ends(line)} of them"
+    made = dict.fromkeys(ranges.usual(line) or _ends(line) for line in lines)
+    return f"{' and '.join(changes)} {verb} {' and '.join(made)} of them"
 
 
 def _ends(line: Affine) -> str:
