@@ -25,6 +25,7 @@ from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.options import Tolerance
 from crossrun_export.pipeline import export
+from crossrun_export.told import told
 from crossrun_export.tolerance import Allowed
 from crossrun_server import config, loader
 from crossrun_server.loader import Source
@@ -132,6 +133,18 @@ def test_shapes_are_constant_before_tf2onnx_looks_at_them(
     kinds = {node.op_type for node in convert.to_onnx(small, "uint8").graph.node}
     assert "Reshape" in kinds
     assert not {"Shape", "Gather", "Slice", "Concat"} & kinds
+
+
+def test_equality_on_answers_that_are_all_the_same_is_told_for_what_it_is(tmp_path: Path) -> None:
+    """A network that answers every picture alike is equal to anything that does so, too."""
+    image = keras.Input((8, 8, 3))
+    means = keras.layers.GlobalAveragePooling2D()(image)
+    same = keras.layers.Dense(3, "softmax", kernel_initializer="zeros")(means)
+    for name, answer in (("same", same), ("other", keras.layers.Softmax()(means))):
+        model = keras.Model(image, answer)
+        source = sources.Source(model, (), "random", "0" * 64, pixels("0..1"))
+        (one,) = export(source, options(tmp_path, name=name))
+        assert ("says little: it answers all of them the same" in told(one)) is (name == "same")
 
 
 def test_what_convnext_is_made_of_is_converted() -> None:

@@ -331,6 +331,7 @@ def test_what_is_no_number_breaks_every_limit() -> None:
         "max_abs_diff": 0.0,
         "top1_agreement": 1.0,
         "top5_agreement": 1.0,
+        "alike": False,
     }
     whole |= {"views": 1, "worst": "a", "top1": 1.0, "top1_change": 0.0}
     for broken in ("top1_change", "top1_agreement", "max_abs_diff"):

@@ -89,7 +89,7 @@ def test_a_graph_that_differs_there_is_not_written(
     """Whatever the verification said: a proof that its own export fails is none."""
     to_onnx = convert.to_onnx
     monkeypatch.setattr(convert, "to_onnx", lambda *given: proofs.off_by(to_onnx(*given), 0.01))
-    monkeypatch.setattr(verify, "verify", lambda *_: verify.Parity(1, 0.0, 1.0, 1.0))
+    monkeypatch.setattr(verify, "verify", lambda *_: verify.Parity(1, 0.0, 1.0, 1.0, False))
     with pytest.raises(ExportError, match=r"differs by up to 0.01 on the pictures of its proof"):
         export(small, options(tmp_path / "models"))
     assert list((tmp_path / "models").iterdir()) == []

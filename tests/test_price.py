@@ -83,6 +83,7 @@ def _price(**changes: Any) -> Price:
         "max_abs_diff": 0.1,
         "top1_agreement": 0.9,
         "top5_agreement": 0.9,
+        "alike": False,
     }
     return Price(**(parity | {"views": 4, "worst": "cat.jpg"} | labelled | changes))
 

@@ -139,7 +139,7 @@ def _last_operation(model: onnx.ModelProto, output: str) -> str:
 
 def _told_by_scores(scores: Scores, asked: HeadKind | None) -> Head | None:
     """Nothing, where the same scores come for all pictures: by chance they may sum to 1."""
-    if asked == "sigmoid" or scores.shape[1] == 1 or _are_alike(scores):
+    if asked == "sigmoid" or scores.shape[1] == 1 or are_alike(scores):
         return None
     if not _wrong("softmax", scores).any():
         return Head("softmax", f"its scores sum to 1 on each of {len(scores)} pictures")
@@ -184,7 +184,8 @@ def _untold(scores: Scores) -> str:
     )
 
 
-def _are_alike(scores: Scores) -> bool:
+def are_alike(scores: Scores) -> bool:
+    """Whether all pictures have the same scores, so that these say little of the model."""
     return bool(np.ptp(scores, axis=0).max() <= LEAST_CHANGE)
 
 

@@ -44,6 +44,7 @@ def price(
         max_abs_diff=parity.max_abs_diff,
         top1_agreement=parity.top1_agreement,
         top5_agreement=parity.top5_agreement,
+        alike=parity.alike,
         views=views,
         worst=pictures.names[worst % count],
         top1=top1,

@@ -10,6 +10,9 @@ from crossrun_export.verify import Parity
 BOXES = "detection_boxes"
 
 
+ALIKE = ", which says little: it answers all of them the same"
+
+
 def told(exported: Exported) -> str:
     """How equal a model is, or what it costs."""
     made = exported.made
@@ -46,6 +49,7 @@ def _parity(parity: Parity, allowed: Allowed) -> str:
         f"equal to Keras on {parity.images} pictures "
         f"(largest difference {parity.max_abs_diff:.1e}{why}, "
         f"top-1 {parity.top1_agreement:.2%}{'' if five is None else f', top-5 {five:.2%}'})"
+        f"{ALIKE if parity.alike else ''}"
     )
 
 

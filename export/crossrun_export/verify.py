@@ -27,6 +27,7 @@ class Parity:
     max_abs_diff: float
     top1_agreement: float  # the best class; of sigmoids and one score, what is over a half
     top5_agreement: float | None  # None where there are no more than five classes
+    alike: bool  # the original answers all pictures the same: then equality says little
 
 
 def verify(expected: Scores, got: Scores, names: Sequence[str], allowed: Allowed) -> Parity:
@@ -65,6 +66,7 @@ def compare(
         top5_agreement=(
             float(_same_best(expected, got, MANY, tie).mean()) if expected.shape[1] > MANY else None
         ),
+        alike=heads.are_alike(expected),
     )
     return parity, int(difference.argmax())
 
