@@ -34,7 +34,7 @@ from tests.test_placement import parameter
 
 OPENVINO = "OpenVINOExecutionProvider"
 SENTENCE = (
-    "CPUExecutionProvider is off by 0.01 in 'scores' from the original, as was proven in fp32, "
+    "CPUExecutionProvider is off by 0.01 in 'scores' from the original, proven in fp32, "
     "allowed is 0.0001; for bf16, TF32 or fp16 on purpose allow more by parameters "
     "'proof_tolerance' in config.pbtxt or by --proof-tolerance"
 )
@@ -191,7 +191,7 @@ def test_a_session_that_is_off_is_noticed(tmp_path: Path, monkeypatch: pytest.Mo
     proofs.repository(tmp_path)
     stand_in(monkeypatch, add(0.01), OPENVINO, asked="bf16")
     said = refusal(tmp_path)
-    assert said.startswith(f"{OPENVINO}, told to compute in bf16, is off by 0.01 in 'scores' ")
+    assert said.startswith(f"{OPENVINO} in bf16 is off by 0.01 in 'scores' ")
     assert said.endswith('give openvino.load_config={"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}')
     (found, *_) = load(tmp_path, Shared(ON_CPU.default, proof_tolerance=0.02))
     assert (found.allowed, found.asked) == (0.02, "bf16")

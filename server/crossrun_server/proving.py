@@ -110,7 +110,7 @@ def _judged(lane: _Lane, held: Proof, found: Found, allowed: float | None) -> Ev
     bounds = held.max_diff if allowed is None else dict.fromkeys(held.max_diff, allowed)
     worst = found.worst(bounds)
     if not worst.fits:
-        raise LoadError(_too_far(lane, worst, f"the original, as was proven in {held.precision}"))
+        raise LoadError(_too_far(lane, worst, f"the original, proven in {held.precision}"))
     agreement = found.agreement
     if allowed is None and agreement is not None and agreement < held.min_agreement:
         raise LoadError(
@@ -133,7 +133,7 @@ def _too_far(lane: _Lane, worst: Worst, against: str) -> str:
 
 def _who(lane: _Lane) -> str:
     asked = lane.assignment.asked
-    return f"{lane.provider}, told to compute in {asked}," if asked else lane.provider
+    return f"{lane.provider} in {asked}" if asked else lane.provider
 
 
 def _how(lane: _Lane) -> str:
