@@ -94,10 +94,8 @@ def _by_proof(
     names = (spec.name for spec in opened.served.outputs)
     left_out = tuple(name for name in names if name not in held.outputs)
     told = []
-    for position, lane in enumerate(lanes):
-        # Every lane is tried with all rows, those after the first together where that can be.
-        alone = one_by_one if position == 0 or not together else one_by_one[:1]
-        found = _found(lane.run, held, inputs, [*alone, *together], opened.served)
+    for lane in lanes:
+        found = _found(lane.run, held, inputs, [*one_by_one, *together], opened.served)
         told.append(replace(_judged(lane, held, found, allowed), left_out=left_out))
     return told
 
