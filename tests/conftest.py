@@ -18,8 +18,8 @@ import grpc
 import onnx
 import pytest
 
-from crossrun_server import providers
-from crossrun_server.opening import Shared
+from crossrun_server.models.opening import Shared
+from crossrun_server.runtime import providers
 from tests import detectors, models
 from tests.conformance import options
 

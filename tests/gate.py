@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
-from crossrun_server.scheduler import Execution, Lane, Policy, Reply, Scheduler, Tensors
+from crossrun_server.scheduling.scheduler import Execution, Lane, Policy, Reply, Scheduler, Tensors
 
 
 class Gate:

@@ -16,10 +16,11 @@ from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.errors import BenchError
 from crossrun_bench.repository import read_model
-from crossrun_server import boxes, loader
-from crossrun_server.boxes import Size
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
+from crossrun_server.vision import boxes
+from crossrun_server.vision.boxes import Size
 from tests import detectors, models
 from tests.conftest import ON_CPU, serving
 from tests.test_detect import HOW, RED, corners, detect, labels, scene

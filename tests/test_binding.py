@@ -7,12 +7,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from crossrun_server import binding, providers, session
-from crossrun_server.binding import Bound
 from crossrun_server.errors import LoadError
-from crossrun_server.providers import Provider
-from crossrun_server.session import Session
-from crossrun_server.tensors import Array
+from crossrun_server.runtime import binding, providers, session
+from crossrun_server.runtime.binding import Bound
+from crossrun_server.runtime.providers import Provider
+from crossrun_server.runtime.session import Session
+from crossrun_server.tensors.tensors import Array
 from tests import models
 
 CPU = ["CPUExecutionProvider"]

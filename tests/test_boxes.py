@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from crossrun_server import boxes, images
-from crossrun_server.boxes import RESIZES, Resize, Size
+from crossrun_server.vision import boxes, images
+from crossrun_server.vision.boxes import RESIZES, Resize, Size
 from tests.test_vision import ORIENTATION, encoded
 
 EXTREMES = [Size(1, 1), Size(10, 20_000), Size(20_000, 10), Size(1, 999), Size(333, 1)]

@@ -10,8 +10,8 @@ import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server.cache import ENTRY, Cache, ModelCache
-from crossrun_server.scheduler import Reply, Tensors
+from crossrun_server.models.response_cache import ENTRY, Cache, ModelCache
+from crossrun_server.scheduling.scheduler import Reply, Tensors
 from tests import models
 from tests.conftest import Command, Server, serving
 from tests.test_metrics import samples

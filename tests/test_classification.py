@@ -7,8 +7,8 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server.classification import MAX_CLASSES, classify
 from crossrun_server.errors import InvalidRequest
+from crossrun_server.tensors.classification import MAX_CLASSES, classify
 from tests.test_infer import refusal
 
 SCORES = {"red": [255, 0, 51], "blue": [0, 102, 255]}

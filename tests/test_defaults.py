@@ -6,11 +6,11 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from crossrun_server import plugins
-from crossrun_server.defaults import completed, precision, told
 from crossrun_server.errors import LoadError
-from crossrun_server.providers import CPU, CUDA, OPENVINO, QNN, TENSORRT, Provider, Request
-from crossrun_server.session import Session
+from crossrun_server.runtime import plugins
+from crossrun_server.runtime.defaults import completed, precision, told
+from crossrun_server.runtime.providers import CPU, CUDA, OPENVINO, QNN, TENSORRT, Provider, Request
+from crossrun_server.runtime.session import Session
 from tests import models
 
 HINT = "INFERENCE_PRECISION_HINT"

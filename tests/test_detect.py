@@ -12,10 +12,11 @@ from PIL import Image
 from crossrun.oip import model_config_pb2 as pb_config
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import detection, loader
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source
-from crossrun_server.tensors import TensorSpec
+from crossrun_server.model_config import detection_outputs
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
+from crossrun_server.tensors.tensors import TensorSpec
 from tests import detectors, models
 from tests.conftest import ON_CPU, Server
 from tests.test_stock_client import run_client
@@ -267,4 +268,4 @@ def test_outputs_of_unlike_length_stop_the_load() -> None:
     for part, spec in (("boxes", boxes), ("scores", scores), ("classes", classes)):
         proto.parameters[f"detection.{part}"].string_value = spec.name
     with pytest.raises(LoadError, match="different numbers of rows: 'b' 10, 's' 100, 'c' -1"):
-        detection.read(proto, [boxes, scores, classes])
+        detection_outputs.read(proto, [boxes, scores, classes])

@@ -27,8 +27,9 @@ from crossrun_export.options import Tolerance
 from crossrun_export.pipeline import export
 from crossrun_export.told import told
 from crossrun_export.tolerance import Allowed
-from crossrun_server import config, loader
-from crossrun_server.loader import Source
+from crossrun_server.model_config import config
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
 from tests.conftest import BIN, ON_CPU, Command, run_here, serving
 from tests.keras_models import options, pixels, strongest, with_labels
 

@@ -11,10 +11,10 @@ from crossrun_export import convert, proof, proving, sources, tolerance, verify
 from crossrun_export.errors import ExportError
 from crossrun_export.pipeline import export
 from crossrun_export.proof import Bounds, Proof
-from crossrun_server import loader
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source
-from crossrun_server.opening import Shared
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
+from crossrun_server.models.opening import Shared
 from tests import proofs
 from tests.conftest import ON_CPU
 from tests.keras_models import options

@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 
 from crossrun.oip import grpc_service_pb2
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config, fields
 from crossrun_server.errors import LoadError
+from crossrun_server.model_config import config, fields
 from tests.conftest import ROOT
 
 README = ROOT / "server" / "README.md"

@@ -24,8 +24,8 @@ from crossrun_export.heads import Said
 from crossrun_export.options import HeadKind, Limits, Localize
 from crossrun_export.pipeline import Exported, export
 from crossrun_export.told import told
-from crossrun_server import evidence
-from crossrun_server.proof import Proof
+from crossrun_server.proofs import evidence
+from crossrun_server.proofs.proof import Proof
 from tests.conftest import run_here, serving
 from tests.keras_models import headed, options, pixels
 

@@ -18,9 +18,9 @@ from PIL import Image
 from crossrun_bench import decoding
 from crossrun_bench.errors import BenchError
 from crossrun_export.errors import ExportError
-from crossrun_server import images
-from crossrun_server.boxes import Size
 from crossrun_server.errors import InvalidRequest
+from crossrun_server.vision import images
+from crossrun_server.vision.boxes import Size
 from tests import models
 from tests.conftest import serving
 from tests.test_vision import ORIENTATION, classify, encoded

@@ -10,7 +10,7 @@ from grpc import StatusCode
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.reshape import Reshapes
+from crossrun_server.model_config.reshape import Reshapes
 
 VALUES: dict[str, list[object]] = {
     "BOOL": [True, False],

@@ -21,7 +21,7 @@ import crossrun_export.distribution
 import crossrun_server.distribution
 from crossrun_bench import environments
 from crossrun_bench.targets import TARGETS
-from crossrun_server import providers
+from crossrun_server.runtime import providers
 from tests.conftest import ROOT, Command
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -10,9 +10,10 @@ from google.protobuf import json_format, text_format
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip import model_config_pb2 as config_pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import placement, providers
-from crossrun_server.assignment import Assignment
 from crossrun_server.errors import LoadError
+from crossrun_server.model_config import placement
+from crossrun_server.runtime import providers
+from crossrun_server.runtime.assignment import Assignment
 from tests.conftest import Server, serving
 from tests.placed import CPU, CUDA, OPENVINO, config_of, placements, running
 

@@ -16,12 +16,15 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import boxes, config, detector, labels, loader, tune
-from crossrun_server.detector import Detector, Wanted
+from crossrun_server import tune
 from crossrun_server.errors import InvalidRequest, LoadError, NoNumber
-from crossrun_server.loader import Source
-from crossrun_server.plan import parse
-from crossrun_server.tensors import Array
+from crossrun_server.model_config import config
+from crossrun_server.models import labels, loader
+from crossrun_server.models.loader import Source
+from crossrun_server.plans.plan import parse
+from crossrun_server.tensors.tensors import Array
+from crossrun_server.vision import boxes, detector
+from crossrun_server.vision.detector import Detector, Wanted
 from tests import detectors, models
 from tests.conftest import ON_CPU, Server
 from tests.test_classification import strings

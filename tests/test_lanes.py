@@ -4,8 +4,8 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-from crossrun_server.scheduler import Lane as RunLane
-from crossrun_server.scheduler import Policy, Scheduler, Tensors
+from crossrun_server.scheduling.scheduler import Lane as RunLane
+from crossrun_server.scheduling.scheduler import Policy, Scheduler, Tensors
 from tests.gate import Gate, rows, send, settle
 
 

@@ -13,7 +13,7 @@ from crossrun_export.errors import ExportError
 from crossrun_export.options import Loading, Tolerance
 from crossrun_export.pipeline import Exported, export
 from crossrun_export.told import told
-from crossrun_server import loader
+from crossrun_server.models import loader
 from tests.conftest import ON_CPU, run_here
 from tests.keras_models import headed, options, pixels
 from tests.test_heads import metadata

@@ -25,8 +25,8 @@ from crossrun_export.localize.corloc import overlap
 from crossrun_export.localize.dilate import dilated
 from crossrun_export.options import InputDtype, Localize
 from crossrun_export.pipeline import export
-from crossrun_server import loader
-from crossrun_server.loader import Source
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
 from tests.conftest import ON_CPU, serving
 from tests.keras_models import options, pixels
 from tests.test_export import metadata

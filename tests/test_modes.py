@@ -9,8 +9,8 @@ import pytest
 
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import ServingError
-from crossrun_server.modes import Control, Mode, Policy
-from crossrun_server.repository import Repository
+from crossrun_server.models.modes import Control, Mode, Policy
+from crossrun_server.models.repository import Repository
 from tests import models
 from tests.conftest import ON_CPU, serving
 from tests.test_control import (

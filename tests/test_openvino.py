@@ -9,8 +9,8 @@ from google.protobuf import json_format
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import providers
-from crossrun_server.session import Session
+from crossrun_server.runtime import providers
+from crossrun_server.runtime.session import Session
 from tests import models
 from tests.conftest import build, serving
 from tests.placed import (

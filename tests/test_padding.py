@@ -9,11 +9,12 @@ import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import loader, padding
-from crossrun_server.batching import Tensors
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source
-from crossrun_server.session import Session
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
+from crossrun_server.runtime.session import Session
+from crossrun_server.scheduling import padding
+from crossrun_server.scheduling.batching import Tensors
 from tests import models
 from tests.conftest import ON_CPU, serving
 

@@ -4,8 +4,9 @@ import pytest
 from google.protobuf import text_format
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import placement, providers
 from crossrun_server.errors import LoadError
+from crossrun_server.model_config import placement
+from crossrun_server.runtime import providers
 
 ACCELERATORS = "optimization { execution_accelerators { %s { name: '%s' %s } } }"
 OPTION = "parameters { key: 'device_type' value: 'GPU' }"

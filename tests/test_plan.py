@@ -14,15 +14,18 @@ import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import caches, cores, lanes, plan, plans, providers, spinning, tuning
+from crossrun_server import cores, disk_cache
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source, load
-from crossrun_server.opening import Shared
-from crossrun_server.plan import Lane, Plan
-from crossrun_server.scheduler import Tensors
-from crossrun_server.session import Session
-from crossrun_server.spinning import Spin
-from crossrun_server.tuning import Point
+from crossrun_server.models import lanes
+from crossrun_server.models.loader import Source, load
+from crossrun_server.models.opening import Shared
+from crossrun_server.plans import kept, plan, search, spinning
+from crossrun_server.plans.plan import Lane, Plan
+from crossrun_server.plans.search import Point
+from crossrun_server.plans.spinning import Spin
+from crossrun_server.runtime import providers
+from crossrun_server.runtime.session import Session
+from crossrun_server.scheduling.scheduler import Tensors
 from tests import models
 from tests.conftest import Command, serving
 
@@ -77,7 +80,7 @@ def curve(*points: tuple[int, int, float, float]) -> list[Point]:
 )
 def test_the_soonest_answers_and_the_most(points: list[Point], expected: str) -> None:
     """A plan has the lane with the lowest latency and that with the highest rate."""
-    assert str(tuning.choose(points)) == expected
+    assert str(search.choose(points)) == expected
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_the_soonest_answers_and_the_most(points: list[Point], expected: str) ->
 )
 def test_a_batch_only_where_it_pays(batches: list[tuple[int, float]], expected: int) -> None:
     """The smallest that is as good as the best, if that is better than none."""
-    assert tuning.choose(curve((1, 1, 1.0, 1000)), batches).batch == expected
+    assert search.choose(curve((1, 1, 1.0, 1000)), batches).batch == expected
 
 
 def test_every_lane_is_measured_on_its_own_session() -> None:
@@ -105,7 +108,7 @@ def test_every_lane_is_measured_on_its_own_session() -> None:
 
         return run
 
-    tuned = tuning.tune(open_lane, 6, (0,), {"x": np.zeros((1, 2))}, ["y"], 8)
+    tuned = search.tune(open_lane, 6, (0,), {"x": np.zeros((1, 2))}, ["y"], 8)
     assert [str(point.lane) for point in tuned.curve] == ["1x6", "2x3", "6x1"]
     assert {size for sizes in seen.values() for size in sizes} == {1, 4, 8}
     assert set(seen) == {6, 3, 1}
@@ -127,7 +130,7 @@ def test_lanes_whose_threads_wait_for_each_other_spin_as_long_as_pays() -> None:
 
         return run
 
-    tuned = tuning.tune(open_lane, 2, (0, 10, 1000), {"x": np.zeros((1, 2))}, ["y"], 0)
+    tuned = search.tune(open_lane, 2, (0, 10, 1000), {"x": np.zeros((1, 2))}, ["y"], 0)
     assert str(tuned.plan) == "1x2@10us,2x1"
     assert asked == {(1, None), (2, None), (2, 0), (2, 10), (2, 1000)}
     assert [spin.duration for spin in tuned.spins[Lane(1, 2)]] == [0, 10, 1000]
@@ -156,14 +159,14 @@ def test_a_plan_is_kept_for_the_next_load(tmp_path: Path) -> None:
     """For the same file and circumstances; what cannot be read is as good as none."""
     file = tmp_path / "model.onnx"
     file.write_bytes(b"one")
-    key = plans.key(file, "cpu", 2)
-    plans.write(key, Plan((Lane(1, 2), Lane(2, 1))))
-    assert plans.read(key) == Plan((Lane(1, 2), Lane(2, 1)))
-    assert plans.read(plans.key(file, "cpu", 4)) is None
+    key = kept.key(file, "cpu", 2)
+    kept.write(key, Plan((Lane(1, 2), Lane(2, 1))))
+    assert kept.read(key) == Plan((Lane(1, 2), Lane(2, 1)))
+    assert kept.read(kept.key(file, "cpu", 4)) is None
     file.write_bytes(b"two")
-    assert plans.key(file, "cpu", 2) != key
-    (caches.folder("plans") / key).write_text("nonsense")
-    assert plans.read(key) is None
+    assert kept.key(file, "cpu", 2) != key
+    (disk_cache.folder("plans") / key).write_text("nonsense")
+    assert kept.read(key) is None
 
 
 def test_a_plan_that_cannot_be_kept_harms_nobody(
@@ -172,7 +175,7 @@ def test_a_plan_that_cannot_be_kept_harms_nobody(
     """Where there is no room for it, a line in the log says so."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    plans.write("key", Plan((Lane(1, 1),)))
+    kept.write("key", Plan((Lane(1, 1),)))
     assert "plans/key cannot be kept for the next start" in caplog.text
 
 
@@ -180,13 +183,13 @@ def test_who_starts_together_measures_once(tmp_path: Path, monkeypatch: pytest.M
     """One process measures a plan while the others wait for it, and then take it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     models.write(tmp_path, "simple", models.sum_and_difference(), "max_batch_size: 8")
-    measured, tune = [], tuning.tune
+    measured, tune = [], search.tune
 
-    def counted(*arguments: Any) -> tuning.Tuned:
+    def counted(*arguments: Any) -> search.Tuned:
         measured.append(arguments)
         return tune(*arguments)
 
-    monkeypatch.setattr(tuning, "tune", counted)
+    monkeypatch.setattr(search, "tune", counted)
     monkeypatch.setattr(cores, "waited", lambda: 0.0)
     source, shared = Source(tmp_path / "simple"), Shared(providers.parse("cpu"))
     with ThreadPoolExecutor(4) as threads:
@@ -206,10 +209,10 @@ def test_no_other_model_opens_while_one_is_measured(
     sources = [Source(tmp_path / name) for name in ("a", "b", "c")]
     for number, source in enumerate(sources, 2):
         models.write(tmp_path, source.name, models.scale(number), "max_batch_size: 8")
-    tune, measuring = tuning.tune, list[int]()
+    tune, measuring = search.tune, list[int]()
     seen: list[set[int]] = []
 
-    def watched(*arguments: Any) -> tuning.Tuned:
+    def watched(*arguments: Any) -> search.Tuned:
         measuring.append(threading.get_ident())
         time.sleep(0.3)  # the others would open theirs now
         found = tune(*arguments)
@@ -221,7 +224,7 @@ def test_no_other_model_opens_while_one_is_measured(
         seen.append(set(measuring) - {threading.get_ident()})
         return Session(*arguments)
 
-    monkeypatch.setattr(tuning, "tune", watched)
+    monkeypatch.setattr(search, "tune", watched)
     monkeypatch.setattr(lanes, "Session", opened)
     with ThreadPoolExecutor(3) as threads:
         loaded = threads.map(lambda one: load(one, Shared(providers.parse("cpu"))), sources)
@@ -267,7 +270,7 @@ def test_a_plan_that_others_disturbed_is_not_kept(
     for expected, granted in ((0, 2.0), (1, 0.0)):
         monkeypatch.setattr(cores, "granted", lambda granted=granted: granted)
         monkeypatch.setattr(cores, "available", lambda: 2)
-        monkeypatch.setattr(tuning.Tuned, "disturbed", property(lambda _: 0.6))
+        monkeypatch.setattr(search.Tuned, "disturbed", property(lambda _: 0.6))
         loaded = load(Source(tmp_path / "simple"), Shared(providers.parse("cpu")))
         loaded.models[1].close()
         kept = [*(tmp_path / "cache/crossrun/plans").iterdir()]

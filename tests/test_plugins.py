@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from crossrun_server import plugins, providers
 from crossrun_server.errors import LoadError
-from crossrun_server.providers import Provider, Request
-from crossrun_server.session import Session
+from crossrun_server.runtime import plugins, providers
+from crossrun_server.runtime.providers import Provider, Request
+from crossrun_server.runtime.session import Session
 from tests.conftest import BIN, build, serving
 from tests.placed import (
     CPU,

@@ -22,8 +22,8 @@ from crossrun_export.options import Limits
 from crossrun_export.pipeline import export
 from crossrun_export.publish import Draft
 from crossrun_export.quantize import quantize
-from crossrun_server import providers
-from crossrun_server.session import Session
+from crossrun_server.runtime import providers
+from crossrun_server.runtime.session import Session
 from tests.conftest import Command, serving
 from tests.keras_models import options, tell_apart, with_labels
 from tests.test_proof import load

@@ -15,11 +15,11 @@ from onnx import helper
 
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import loader
 from crossrun_server.errors import InvalidRequest, LoadError
-from crossrun_server.loader import Source
-from crossrun_server.probabilities import doubts, probabilities
-from crossrun_server.tensors import TensorSpec
+from crossrun_server.model_config.probabilities import doubts, probabilities
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
+from crossrun_server.tensors.tensors import TensorSpec
 from tests import models
 from tests.conftest import ON_CPU, serving
 from tests.test_vision import plain, refusal

@@ -18,15 +18,17 @@ import pytest
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import providers_pb2
-from crossrun_server import evidence, loader, metrics, proving
 from crossrun_server.errors import LoadError
-from crossrun_server.evidence import Evidence
-from crossrun_server.loader import Source
-from crossrun_server.metrics import Reading
-from crossrun_server.opening import Shared
-from crossrun_server.proof import Proof
-from crossrun_server.session import Session
-from crossrun_server.statistics import Counters
+from crossrun_server.models import loader, proving
+from crossrun_server.models.loader import Source
+from crossrun_server.models.opening import Shared
+from crossrun_server.proofs import evidence
+from crossrun_server.proofs.evidence import Evidence
+from crossrun_server.proofs.proof import Proof
+from crossrun_server.runtime.session import Session
+from crossrun_server.telemetry import metrics
+from crossrun_server.telemetry.readings import Reading, merged
+from crossrun_server.telemetry.statistics import Counters
 from tests import models, placed, proofs
 from tests.conftest import ON_CPU, serving
 from tests.test_metrics import samples
@@ -79,7 +81,7 @@ def stand_in(
             change(self, answer)
             return answer
 
-    monkeypatch.setattr("crossrun_server.lanes.Session", Other)
+    monkeypatch.setattr("crossrun_server.models.lanes.Session", Other)
 
 
 def add(
@@ -605,8 +607,8 @@ def test_of_several_processes_the_worst_is_told() -> None:
     labels = ("m", "1", "CPUExecutionProvider")
     found = [(1e-6, 1.0), (0.01, 0.9), (None, None)]
     readings = [Reading(labels, Counters(), 0, {}, False, *one) for one in found]
-    (merged,) = metrics.merged(readings)
-    assert (merged.difference, merged.agreement) == (0.01, 0.9)
+    (total,) = merged(readings)
+    assert (total.difference, total.agreement) == (0.01, 0.9)
 
 
 def test_the_metrics_tell_in_what_a_provider_was_told_to_compute() -> None:

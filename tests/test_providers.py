@@ -14,9 +14,9 @@ import pytest
 
 from crossrun.v1 import providers_pb2
 from crossrun.v1.providers_pb2_grpc import ProvidersStub
-from crossrun_server import plugins, providers
 from crossrun_server.errors import LoadError
-from crossrun_server.session import Session
+from crossrun_server.runtime import plugins, providers
+from crossrun_server.runtime.session import Session
 from tests import models
 from tests.conftest import BIN, serving
 from tests.placed import (
@@ -177,7 +177,7 @@ def test_what_others_write_meanwhile_is_not_lost() -> None:
     """Only onnxruntime's own lines are taken; the rest reaches stderr after the block."""
     script = (
         "import os\n"
-        "from crossrun_server.overheard import overheard\n"
+        "from crossrun_server.runtime.overheard import overheard\n"
         "with overheard() as errors:\n"
         "    os.write(2, b'2026 [E:onnxruntime:Default, x.cc:1 f] no such device\\n')\n"
         "    os.write(2, b'somebody else\\n')\n"

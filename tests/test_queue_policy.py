@@ -7,10 +7,10 @@ import pytest
 from google.protobuf import text_format
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config
 from crossrun_server.errors import DeadlineExceeded, LoadError, QueueFull
-from crossrun_server.scheduler import Policy, QueuePolicy, Scheduler
-from crossrun_server.tensors import TensorSpec
+from crossrun_server.model_config import config
+from crossrun_server.scheduling.scheduler import Policy, QueuePolicy, Scheduler
+from crossrun_server.tensors.tensors import TensorSpec
 from tests.gate import Gate, doubled, play, send, settle
 
 FOR_EVER = 3600  # seconds: a delay that no test waits for

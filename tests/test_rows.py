@@ -17,17 +17,20 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2 as vision
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import caches, independence, loader, rows, spinning, symbols, tuning
-from crossrun_server.batching import Tensors
-from crossrun_server.config import ROWS
+from crossrun_server import disk_cache
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source
-from crossrun_server.model import Model
-from crossrun_server.placement import LANES
-from crossrun_server.rows import MIXED, PROVEN, UNKNOWN, Asked, Finding
-from crossrun_server.samples import Range
-from crossrun_server.session import Session
-from crossrun_server.tensors import Array, TensorSpec
+from crossrun_server.model_config.config import ROWS
+from crossrun_server.model_config.placement import LANES
+from crossrun_server.models import independence, loader
+from crossrun_server.models.loader import Source
+from crossrun_server.models.model import Model
+from crossrun_server.plans import search, spinning
+from crossrun_server.proofs import rows, symbols
+from crossrun_server.proofs.rows import MIXED, PROVEN, UNKNOWN, Asked, Finding
+from crossrun_server.proofs.samples import Range
+from crossrun_server.runtime.session import Session
+from crossrun_server.scheduling.batching import Tensors
+from crossrun_server.tensors.tensors import Array, TensorSpec
 from tests import detectors, mixing, models, test_optional
 from tests.conftest import ON_CPU, Server, serving
 
@@ -341,7 +344,7 @@ def test_tune_measures_no_batches_that_nobody_gets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of rows that are not proven; and what does not load it refuses to tune."""
-    monkeypatch.setattr(tuning, "SECONDS", 0)
+    monkeypatch.setattr(search, "SECONDS", 0)
     monkeypatch.setattr(spinning, "measure", lambda *_: [spinning.Spin(0, 1, 1)])
     models.write(tmp_path, "silent", mixing.silent(), BATCHES)
     assert loader.measure(Source(tmp_path / "silent"), ON_CPU).batches == ()
@@ -403,7 +406,7 @@ def test_what_was_found_is_kept_for_the_next_load(
     with monkeypatch.context() as patch:
         patch.setattr(rows, "probe", lambda *_: pytest.fail("it was tried again"))
         assert told(load()) == before
-    kept = caches.folder("rows")
+    kept = disk_cache.folder("rows")
     (file,) = kept.iterdir()
     file.write_text("nonsense")
     assert told(load()) == before

@@ -15,10 +15,10 @@ from grpc import StatusCode
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import loader
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source
-from crossrun_server.scheduler import Tensors
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
+from crossrun_server.scheduling.scheduler import Tensors
 from tests import detectors, models
 from tests.conftest import ON_CPU, serving
 from tests.test_detect import detect, labels, scene

@@ -11,8 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable, QueueFull
-from crossrun_server.scheduler import Lane, Policy, QueuePolicy, Reply, Scheduler, Tensors
-from crossrun_server.tensors import Array
+from crossrun_server.scheduling.scheduler import (
+    Lane,
+    Policy,
+    QueuePolicy,
+    Reply,
+    Scheduler,
+    Tensors,
+)
+from crossrun_server.tensors.tensors import Array
 from tests.gate import Gate, doubled, play, rows, send, settle
 
 

@@ -19,11 +19,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import loader
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source
-from crossrun_server.modes import Control, Policy
-from crossrun_server.repository import Repository
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
+from crossrun_server.models.modes import Control, Policy
+from crossrun_server.models.repository import Repository
 from tests import models
 from tests.conftest import BIN, ON_CPU, Command, Server, serving
 

@@ -13,9 +13,9 @@ from onnx import helper
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import loader
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
 from tests import models
 from tests.conftest import ON_CPU, serving
 from tests.test_vision import encoded, halves, refusal

@@ -18,8 +18,8 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import providers_pb2, vision_pb2
 from crossrun.v1.providers_pb2_grpc import ProvidersStub
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import providers
-from crossrun_server.session import Session
+from crossrun_server.runtime import providers
+from crossrun_server.runtime.session import Session
 from tests import models
 from tests.conftest import build, serving
 from tests.test_vision import plain

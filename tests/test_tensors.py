@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from crossrun_server.tensors import DTYPES, TensorSpec, as_strings, from_bytes, to_bytes, write
+from crossrun_server.tensors.tensors import (
+    DTYPES,
+    TensorSpec,
+    as_strings,
+    from_bytes,
+    to_bytes,
+    write,
+)
 
 NUMERIC = sorted(DTYPES.keys() - {"BYTES"})
 

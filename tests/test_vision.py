@@ -12,10 +12,10 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import images
-from crossrun_server.boxes import Size
-from crossrun_server.classifier import best
 from crossrun_server.errors import InvalidRequest
+from crossrun_server.vision import images
+from crossrun_server.vision.boxes import Size
+from crossrun_server.vision.classifier import best
 from tests.conftest import MATERIAL
 
 ORIENTATION = 0x0112  # EXIF tag

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossrun_server import loader
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source
-from crossrun_server.session import Session
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
+from crossrun_server.runtime.session import Session
 from tests import models
 from tests.conftest import ON_CPU
 

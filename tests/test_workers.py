@@ -22,11 +22,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server import logs, supervisor
 from crossrun_server.app import Config
 from crossrun_server.errors import ServingError
-from crossrun_server.link import Lost, Peer, answering
-from crossrun_server.supervisor import Crew
+from crossrun_server.telemetry import logs
+from crossrun_server.workers import supervisor
+from crossrun_server.workers.link import Lost, Peer, answering
+from crossrun_server.workers.supervisor import Crew
 from tests import models
 from tests.conftest import Command, Server, serving
 from tests.test_control import index, load, multiply, product, ready, unload

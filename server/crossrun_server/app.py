@@ -18,12 +18,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
-from crossrun_server import cache, logs, metrics, modes, providers, trace_settings
 from crossrun_server.errors import ServingError
-from crossrun_server.modes import Control
-from crossrun_server.opening import Shared
-from crossrun_server.record import Observer
-from crossrun_server.repository import Agree, Repository
+from crossrun_server.models import modes, response_cache
+from crossrun_server.models.modes import Control
+from crossrun_server.models.opening import Shared
+from crossrun_server.models.repository import Agree, Repository
+from crossrun_server.runtime import providers
 from crossrun_server.services import reflection
 from crossrun_server.services.edge import Edge
 from crossrun_server.services.health import Health
@@ -31,8 +31,11 @@ from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.services.providers import ProvidersService
 from crossrun_server.services.statistics import Count, count
 from crossrun_server.services.vision import VisionService
-from crossrun_server.shared_memory import Regions
-from crossrun_server.tracing import Tracer
+from crossrun_server.telemetry import logs, metrics, trace_settings
+from crossrun_server.telemetry.readings import Reading
+from crossrun_server.telemetry.record import Observer
+from crossrun_server.telemetry.tracing import Tracer
+from crossrun_server.tensors.shared_memory import Regions
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +93,9 @@ class Parts:
     protocol: ProtocolService
     company: Company
 
-    def readings(self) -> list[metrics.Reading]:
+    def readings(self) -> list[Reading]:
         """Read the counters of all models; to be called on the event loop."""
-        return metrics.read(self.control.repository)
+        return [model.reading() for model in self.control.repository]
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
@@ -166,7 +169,11 @@ async def _cancelled_calls_ended() -> None:
 
 def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> Shared:
     options = providers.parse_options(config.provider_options)
-    kept = cache.Cache(cache.parse(config.cache_config)) if config.cache_config else None
+    kept = (
+        response_cache.Cache(response_cache.parse(config.cache_config))
+        if config.cache_config
+        else None
+    )
     default = providers.parse(config.provider, options)
     return Shared(default, kept, observers, cores, config.proof_tolerance)
 
@@ -194,9 +201,7 @@ async def listening(parts: Parts, options: Sequence[tuple[str, int]]) -> AsyncIt
 
 
 @contextmanager
-def exporting(
-    config: Config, read: Callable[[], Awaitable[list[metrics.Reading]]]
-) -> Iterator[None]:
+def exporting(config: Config, read: Callable[[], Awaitable[list[Reading]]]) -> Iterator[None]:
     """Serve the metrics, where they are wanted, until the block ends.
 
     Raises:

@@ -8,10 +8,13 @@ from typing import Annotated
 
 import typer
 
-from crossrun_server import listing, logs, supervisor, tune
+from crossrun_server import tune
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
-from crossrun_server.modes import Mode, Policy
+from crossrun_server.models.modes import Mode, Policy
+from crossrun_server.runtime import listing
+from crossrun_server.telemetry import logs
+from crossrun_server.workers import supervisor
 
 
 def _list_providers(wanted: bool) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import config, loader, placement, providers
 from crossrun_server.errors import LoadError
-from crossrun_server.loader import Source
-from crossrun_server.opening import Shared
-from crossrun_server.plan import Plan
-from crossrun_server.tuning import Tuned
+from crossrun_server.model_config import config, placement
+from crossrun_server.models import loader
+from crossrun_server.models.loader import Source
+from crossrun_server.models.opening import Shared
+from crossrun_server.plans.plan import Plan
+from crossrun_server.plans.search import Tuned
+from crossrun_server.runtime import providers
 
 CONFIG = "config.pbtxt"
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.modes import Control
+from crossrun_server.models.modes import Control
+from crossrun_server.models.states import State
 from crossrun_server.services.edge import Context
-from crossrun_server.states import State
 
 CONFIG = "config"
 FILE = "file:"

@@ -1,11 +1,11 @@
 """crossrun.v1.Vision/Detect: what a request wants to be told of, and what was found as messages."""
 
 from crossrun.v1 import vision_pb2 as pb
-from crossrun_server import detector
-from crossrun_server.detector import Detector, Found, Wanted
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.model import Model
+from crossrun_server.models.model import Model
 from crossrun_server.services.pictures import Answer, ask
+from crossrun_server.vision import detector
+from crossrun_server.vision.detector import Detector, Found, Wanted
 
 
 async def detect(

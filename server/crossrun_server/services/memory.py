@@ -8,7 +8,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server.errors import InvalidRequest, UnknownRegion
 from crossrun_server.services.edge import Context
-from crossrun_server.shared_memory import Regions
+from crossrun_server.tensors.shared_memory import Regions
 
 
 class SharedMemory(GRPCInferenceServiceServicer):

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as pb
-from crossrun_server.classification import classify
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.model import Model
+from crossrun_server.models.model import Model
 from crossrun_server.services import parameters
 from crossrun_server.services.wire import Request
-from crossrun_server.shared_memory import Regions
-from crossrun_server.tensors import (
+from crossrun_server.tensors.classification import classify
+from crossrun_server.tensors.shared_memory import Regions
+from crossrun_server.tensors.tensors import (
     DTYPES,
     Array,
     TensorSpec,

@@ -12,12 +12,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from crossrun.v1 import vision_pb2 as pb
-from crossrun_server import cores, images
-from crossrun_server.boxes import Resize, Size, View
+from crossrun_server import cores
 from crossrun_server.errors import InvalidRequest, ServingError
-from crossrun_server.image_input import ImageInput, fixing
-from crossrun_server.images import Picture
-from crossrun_server.scheduler import Reply, Tensors
+from crossrun_server.scheduling.scheduler import Reply, Tensors
+from crossrun_server.vision import images
+from crossrun_server.vision.boxes import Resize, Size, View
+from crossrun_server.vision.image_input import ImageInput, fixing
+from crossrun_server.vision.images import Picture
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """inference.GRPCInferenceService, put together from its parts."""
 
-from crossrun_server.logs import Log
-from crossrun_server.modes import Control
+from crossrun_server.models.modes import Control
 from crossrun_server.services.control import ModelControl
 from crossrun_server.services.edge import InFlight
 from crossrun_server.services.inference import Inference
@@ -9,8 +8,9 @@ from crossrun_server.services.memory import SharedMemory
 from crossrun_server.services.settings import Settings
 from crossrun_server.services.statistics import Count, Statistics
 from crossrun_server.services.stream import Stream
-from crossrun_server.shared_memory import Regions
-from crossrun_server.tracing import Tracer
+from crossrun_server.telemetry.logs import Log
+from crossrun_server.telemetry.tracing import Tracer
+from crossrun_server.tensors.shared_memory import Regions
 
 # What works, under Triton's names; shared memory only where the server was started with it.
 EXTENSIONS = (

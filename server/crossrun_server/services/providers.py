@@ -5,12 +5,13 @@ from collections.abc import Iterable
 
 from crossrun.v1 import providers_pb2 as pb
 from crossrun.v1.providers_pb2_grpc import ProvidersServicer
-from crossrun_server import evidence, inventory, proof
-from crossrun_server.evidence import Evidence
-from crossrun_server.inventory import Found, Origin
-from crossrun_server.model import Model
-from crossrun_server.providers import short
-from crossrun_server.repository import Repository
+from crossrun_server.models.model import Model
+from crossrun_server.models.repository import Repository
+from crossrun_server.proofs import evidence, proof
+from crossrun_server.proofs.evidence import Evidence
+from crossrun_server.runtime import inventory
+from crossrun_server.runtime.inventory import Found, Origin
+from crossrun_server.runtime.providers import short
 from crossrun_server.services.edge import Context
 
 ORIGINS: dict[Origin, pb.Origin] = {

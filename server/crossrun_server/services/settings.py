@@ -2,10 +2,10 @@
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
-from crossrun_server.logs import Log, Value
-from crossrun_server.repository import Repository
+from crossrun_server.models.repository import Repository
 from crossrun_server.services.edge import Context
-from crossrun_server.tracing import Tracer
+from crossrun_server.telemetry.logs import Log, Value
+from crossrun_server.telemetry.tracing import Tracer
 
 
 class Settings(GRPCInferenceServiceServicer):

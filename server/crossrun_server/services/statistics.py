@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
-from crossrun_server.model import Model
-from crossrun_server.repository import Repository
+from crossrun_server.models.model import Model
+from crossrun_server.models.repository import Repository
 from crossrun_server.services.edge import Context
-from crossrun_server.statistics import Batches, Counters, Duration
+from crossrun_server.telemetry.statistics import Batches, Counters, Duration
 
 Count = Callable[[list[Model]], Awaitable[list[Counters]]]
 

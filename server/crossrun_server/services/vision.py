@@ -4,14 +4,15 @@ import numpy as np
 
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionServicer
-from crossrun_server import classifier, probabilities
-from crossrun_server.classifier import Classifier
-from crossrun_server.model import Model
-from crossrun_server.repository import Repository
+from crossrun_server.model_config import probabilities
+from crossrun_server.models.model import Model
+from crossrun_server.models.repository import Repository
 from crossrun_server.services import detecting
 from crossrun_server.services.edge import Context
 from crossrun_server.services.inference import deadline_of
 from crossrun_server.services.pictures import Answer, ask
+from crossrun_server.vision import classifier
+from crossrun_server.vision.classifier import Classifier
 
 DEFAULT_TOP_K = 5
 

@@ -1,0 +1,1 @@
+"""What config.pbtxt says of a model."""

@@ -1,0 +1,155 @@
+"""Names of classes: reads the label files of a model, and holds their number against its classes.
+
+A list of another length is another list: all of its names may be shifted. Knows no requests.
+"""
+
+import codecs
+import hashlib
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from crossrun_server.errors import LoadError
+from crossrun_server.model_config.config import ServedConfig
+from crossrun_server.models import layout
+from crossrun_server.scheduling.batching import Tensors
+from crossrun_server.tensors.tensors import TensorSpec
+
+log = logging.getLogger(__name__)
+
+Labels = Mapping[str, tuple[str, ...]]  # by output
+EXPORTED = "crossrun.labels_sha256"  # key of the file's metadata, as JSON
+
+OTHER_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # those of UTF-32 begin or end like these
+
+
+def read(folder: Path, served: ServedConfig) -> dict[str, tuple[str, ...]]:
+    """Read the labels of each output that has a file of them.
+
+    Raises:
+        LoadError: a file is missing or no UTF-8, or has not as many lines as there are classes.
+    """
+    files = {o.name: o.label_filename for o in served.proto.output if o.label_filename}
+    found = {output: _lines(folder, name) for output, name in files.items()}
+    for spec in served.outputs:
+        if spec.name in found:
+            _check(spec.name, files[spec.name], found[spec.name], _counts(spec, served))
+    return found
+
+
+def warn_of_others(labels: Labels, name: str, metadata: Mapping[str, str]) -> None:
+    """Log that labels are not those that the export wrote with the file, as far as it says.
+
+    They may be translated, or have as many lines by chance and be shifted.
+    """
+    written = metadata.get(EXPORTED, "").strip('"')
+    for output, names in labels.items():
+        text = "\n".join(names)
+        if written and written not in {_sha256(text), _sha256(f"{text}\n")}:
+            log.warning(
+                "%s: the labels of %s are not those that the model was exported with (%s): its "
+                "classes may be called by names of others",
+                name, output, EXPORTED,
+            )  # fmt: skip
+
+
+def check_answers(labels: Labels, served: ServedConfig, answers: Tensors) -> None:
+    """Hold labels against the outputs of a run at load, where a shape leaves their number open.
+
+    Where a size of an input is free, that of the output may follow it: then this says nothing.
+
+    Raises:
+        LoadError: there are more or fewer classes than labels.
+    """
+    batched = served.max_batch_size > 0
+    # The first of several sizes counts rows, whether they are a batch or not.
+    if any(-1 in (spec.shape[1:] or spec.shape[batched:]) for spec in served.required):
+        return
+    files = {o.name: o.label_filename for o in served.proto.output}
+    for spec in served.outputs:
+        if spec.name in labels and spec.name in answers and _counts(spec, served) is None:
+            sizes = answers[spec.name].shape[batched:]
+            counts = None if _tells_no_count(spec, served, sizes) else fitting(sizes)
+            _check(spec.name, files[spec.name], labels[spec.name], counts)
+
+
+def fitting(sizes: Sequence[int]) -> frozenset[int]:
+    """How many labels fit scores of these sizes, the batch not among them.
+
+    One for each score, or one for each place in the last dimension where others stand before it;
+    a single score may be that of the second of two classes.
+    """
+    scores = math.prod(sizes)
+    rows = {sizes[-1]} if sizes and sizes[-1] > 1 else set()
+    return frozenset({scores} | rows | ({2} if scores == 1 else set()))
+
+
+def _counts(spec: TensorSpec, served: ServedConfig) -> frozenset[int] | None:
+    """How many labels fit an output; None where its shape does not tell."""
+    sizes = spec.shape[served.max_batch_size > 0 :]
+    if _tells_no_count(spec, served, sizes):
+        return None
+    if -1 not in sizes:
+        return fitting(sizes)
+    return frozenset({sizes[-1]}) if sizes[-1] > 1 else None
+
+
+def _tells_no_count(spec: TensorSpec, served: ServedConfig, sizes: Sequence[int]) -> bool:
+    """Whether the values are classes: a detector's, or a single whole number."""
+    is_found = served.detection is not None and spec.name in served.detection.names
+    is_whole = not spec.datatype.startswith(("FP", "BF"))
+    return is_found or (is_whole and -1 not in sizes and math.prod(sizes) == 1)
+
+
+def _check(output: str, file: str, labels: Sequence[str], counts: frozenset[int] | None) -> None:
+    if not labels:
+        raise LoadError(f"{file} holds no label; leave label_filename out for none")
+    if counts is None or len(labels) in counts:
+        return
+    expected = " or ".join(map(str, sorted(counts)))
+    raise LoadError(
+        f"{file} has {len(labels)} labels, but output {output!r} has {expected} classes"
+        + "".join(_hints(labels, max(counts)))
+    )
+
+
+def _hints(labels: Sequence[str], classes: int) -> Iterator[str]:
+    """Say what is often wrong with a list that is one too long."""
+    if len(labels) == classes + 1 and labels[0].strip().lower() in ("background", "dummy"):
+        yield f"; its first line, {labels[0]!r}, belongs to a model with one class more: remove it"
+    elif len(labels) > classes and not labels[-1].strip():
+        yield "; its last line is empty"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _lines(folder: Path, name: str) -> tuple[str, ...]:
+    path = layout.inside(folder, name)
+    if not path.is_file():
+        raise LoadError(f"{name} is missing; the configuration names it as label_filename")
+    return _split(_text(path.read_bytes(), name))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    r"""Lines, which end at \n or \r\n and nowhere else: a label may hold what splitlines cuts at.
+
+    The end of the last one begins no other.
+    """
+    lines = text.replace("\r\n", "\n").removesuffix("\n")
+    return tuple(lines.split("\n")) if text else ()
+
+
+def _text(data: bytes, name: str) -> str:
+    """UTF-8, with a byte order mark or without."""
+    if data.startswith(OTHER_TEXT) or b"\0" in data:
+        raise LoadError(f"{name} is no UTF-8 text: it looks like UTF-16; save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LoadError(
+            f"{name} is no UTF-8 text: line {line} holds the byte 0x{data[error.start]:02x}"
+        ) from error

@@ -1,0 +1,204 @@
+"""One model from its files: finds the versions that are wanted, and loads all of them or none.
+
+The files are a folder, or bytes given in its place; a configuration may be given in place of
+config.pbtxt. Knows no other models and nothing of requests.
+"""
+
+import ctypes
+import logging
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crossrun.oip import model_config_pb2 as pb
+from crossrun_server import cores
+from crossrun_server.errors import LoadError, PollError, ServingError
+from crossrun_server.model_config import config, placement
+from crossrun_server.models import lanes, layout, opening
+from crossrun_server.models.model import Model
+from crossrun_server.models.opening import Shared
+from crossrun_server.plans.search import Tuned
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one model is loaded from."""
+
+    folder: Path  # its name is the model's
+    config: str | None = None  # a ModelConfig as JSON, used in place of config.pbtxt
+    files: Mapping[str, bytes] | None = None  # by path in the folder, used in its place
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.folder.name
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The versions of one model that are loaded together."""
+
+    models: Mapping[int, Model] = field(default_factory=dict)
+    stamp: layout.Stamp = field(default_factory=layout.Stamp)
+
+
+def load(
+    source: Source,
+    shared: Shared,
+    previous: Loaded | None = None,
+    announce: Callable[[list[int]], None] = lambda _: None,
+) -> Loaded:
+    """Load and warm up the versions that the model's version policy asks for: all or none.
+
+    Args:
+        source: the model's files.
+        shared: what it has in common with other models.
+        previous: versions of it whose files have not changed since are taken over.
+        announce: is told which versions are about to be loaded.
+
+    Raises:
+        PollError: there is no such folder, or what was given in its place cannot be used.
+        LoadError: a version cannot be loaded; the message names the model and the reason.
+    """
+    failed = f"failed to load {source.name!r}"
+    try:
+        with _opened(source) as folder:
+            stamp = layout.stamp(folder)
+            declared = _declared(source)
+            files = _wanted(declared, _versions(folder, declared), folder)
+            announce(list(files))
+            kept = _unchanged(previous or Loaded(), stamp)
+            loaded = Loaded(_load_versions(folder, files, declared, shared, kept), stamp)
+            _give_back()
+            return loaded
+    except PollError as error:
+        text = f"{failed}, failed to poll from model repository: {error}"
+        raise PollError(text) from error
+    except (ServingError, UnicodeError, OSError) as error:
+        raise LoadError(f"{failed}: {error}") from error
+
+
+def measure(source: Source, shared: Shared) -> Tuned:
+    """Measure the lanes of the newest version that the version policy asks for.
+
+    Raises:
+        LoadError: it cannot be loaded, or does not run on the CPU.
+    """
+    with _opened(source) as folder:
+        declared = _declared(source)
+        *_, file = _wanted(declared, _versions(folder, declared), folder).values()
+        placed = placement.place(declared or pb.ModelConfig(), shared.default)
+        if not placed.plan:
+            raise LoadError(f"{source.name}: config.pbtxt gives instances or threads, not a plan")
+        return lanes.measure(
+            file, placed, cores.available(), opening.completing(declared, folder, file)
+        )
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[Path]:
+    """Give the model's folder; files that were given as bytes lie in one until they are loaded."""
+    if source.files is None:
+        if not layout.has_model(source.folder.parent, source.name):
+            raise PollError(f"there is no folder {source.folder}")
+        yield source.folder
+        return
+    if source.config is None:
+        raise PollError("files were given without 'config', which has to describe them")
+    with tempfile.TemporaryDirectory(prefix="crossrun-") as room:
+        folder = Path(room) / source.name
+        for name, data in source.files.items():
+            _write(folder, name, data)
+        yield folder
+
+
+def _write(folder: Path, name: str, data: bytes) -> None:
+    try:
+        path = layout.inside(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except LoadError as error:
+        raise PollError(f"file: {error}") from error
+    except OSError as error:
+        raise PollError(f"file {name!r}: {error.strerror}") from error
+
+
+def _declared(source: Source) -> pb.ModelConfig | None:
+    if source.config is None:
+        return config.read(source.folder)
+    return config.from_json(source.config, source.name)
+
+
+def _versions(folder: Path, declared: pb.ModelConfig | None) -> dict[int, Path]:
+    """Find the file of each version, oldest first."""
+    name = (declared.default_model_filename if declared else "") or "model.onnx"
+    files = {v: layout.inside(path, name) for v, path in layout.versions(folder).items()}
+    found = {version: file for version, file in files.items() if file.is_file()}
+    if not found:
+        raise LoadError(f"{folder.name} has no version; expected {folder.name}/1/{name}")
+    return found
+
+
+def _wanted(
+    declared: pb.ModelConfig | None, found: dict[int, Path], folder: Path
+) -> dict[int, Path]:
+    policy = declared.version_policy if declared else pb.ModelVersionPolicy()
+    if policy.HasField("all"):
+        return found
+    if policy.HasField("specific"):
+        wanted = sorted(set(policy.specific.versions))
+        if not wanted:
+            raise LoadError("version_policy.specific names no version")
+        if missing := set(wanted) - set(found):
+            names = ", ".join(map(str, sorted(missing)))
+            raise LoadError(f"{folder.name} has no version {names}")
+    else:
+        wanted = list(found)[-(policy.latest.num_versions or 1) :]
+    return {version: found[version] for version in wanted}
+
+
+def _unchanged(previous: Loaded, stamp: layout.Stamp) -> dict[int, Model]:
+    if previous.stamp.shared != stamp.shared:
+        return {}
+    before = previous.stamp.versions
+    same = {v for v, traces in stamp.versions.items() if before.get(v) == traces}
+    return {version: model for version, model in previous.models.items() if version in same}
+
+
+def _load_versions(
+    folder: Path,
+    files: Mapping[int, Path],
+    declared: pb.ModelConfig | None,
+    shared: Shared,
+    kept: Mapping[int, Model],
+) -> dict[int, Model]:
+    built: dict[int, Model] = {}
+    try:
+        for version, file in files.items():
+            if version not in kept:
+                built[version] = opening.open_version(folder, version, file, declared, shared)
+    except BaseException as error:
+        for model in built.values():
+            model.close()
+        built.clear()
+        _let_go(error)
+        raise
+    return {version: built.get(version) or kept[version] for version in files}
+
+
+def _give_back() -> None:
+    """Let the system have again what loading needed and running does not; glibc keeps it else."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Release what the frames of a failure hold: sessions, and these hold memory and threads."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,253 @@
+"""One version of one model: what it takes, what it gives, what it makes of a request.
+
+Whoever keeps a model across an `await` does so in `with model:`, so that a model which is
+replaced meanwhile is not closed under a request.
+Knows arrays, not messages; how the session runs and how requests wait is not its business.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter_ns
+
+from crossrun_server.errors import InvalidRequest, WrongLabels
+from crossrun_server.model_config.config import ServedConfig
+from crossrun_server.models.labels import fitting
+from crossrun_server.models.response_cache import ModelCache
+from crossrun_server.runtime.assignment import Assignment
+from crossrun_server.scheduling.scheduler import Reply, Scheduler
+from crossrun_server.telemetry.readings import Reading, known
+from crossrun_server.telemetry.record import Observer, Record
+from crossrun_server.telemetry.statistics import Statistics
+from crossrun_server.tensors.tensors import Array, TensorSpec
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What counts a model's requests, what remembers their answers, and who else is told of them.
+
+    The observers are told of each request once it is over, after the statistics.
+    """
+
+    statistics: Statistics
+    cache: ModelCache | None = None  # None computes every answer
+    observers: tuple[Observer, ...] = ()
+
+
+class Model:
+    """A loaded model that answers requests.
+
+    Args:
+        version: the number of its folder.
+        config: its completed configuration.
+        labels: names of the classes, of each output that has any.
+        metadata: the ONNX file's own.
+        scheduler: what runs it, telling the statistics of each run.
+        assignments: what computes it, one of each session.
+        instruments: what watches it.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a model has that many parts
+        self,
+        version: str,
+        config: ServedConfig,
+        labels: Mapping[str, tuple[str, ...]],
+        metadata: Mapping[str, str],
+        scheduler: Scheduler,
+        assignments: tuple[Assignment, ...],
+        instruments: Instruments,
+    ) -> None:
+        self.name = config.proto.name
+        self.version = version
+        self.config = config
+        self.labels = labels
+        self.metadata = metadata
+        self.inputs = {spec.name: spec for spec in config.inputs}
+        self.outputs = {spec.name: spec for spec in config.outputs}
+        self._required = {spec.name for spec in config.required}
+        self.assignments = assignments
+        self.statistics = instruments.statistics
+        self.cache = instruments.cache
+        self._observers = (self.statistics.finished, *instruments.observers)
+        self._scheduler = scheduler
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+
+    def __enter__(self) -> "Model":
+        self._users += 1
+        self._unused.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if self._users == 0:
+            self._unused.set()
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that computes most of it, by onnxruntime's name."""
+        return self.assignments[0].provider
+
+    @property
+    def pending(self) -> int:
+        """How many requests wait to be run."""
+        return self._scheduler.pending
+
+    def reading(self) -> Reading:
+        """Read its counters and what was found of it, at one moment."""
+        evidence = [assignment.evidence for assignment in self.assignments]
+        first = self.assignments[0]
+        return Reading(
+            labels=(self.name, self.version, self.provider),
+            counters=self.statistics.read(),
+            pending=self.pending,
+            nodes=dict(first.nodes),
+            cached=self.cache is not None,
+            difference=max(known(it.difference for it in evidence), default=None),
+            agreement=min(known(it.agreement for it in evidence), default=None),
+            asked=first.asked,
+        )
+
+    async def infer(  # noqa: PLR0913, PLR0917 - on what terms a request waits
+        self,
+        inputs: dict[str, Array],
+        outputs: Sequence[str] = (),
+        deadline: float | None = None,
+        priority: int = 0,
+        timeout: int = 0,
+        request_id: str = "",
+    ) -> Reply:
+        """Answer one request; without `outputs`, all of them.
+
+        The deadline, the priority and the timeout are those of Scheduler.submit.
+
+        Raises:
+            InvalidRequest: an input or output is missing, unknown or of the wrong shape.
+            QueueFull, DeadlineExceeded, ModelUnavailable: see Scheduler.submit.
+        """
+        with self, self._recorded(request_id) as record:
+            self._check(inputs)
+            for name in outputs:
+                self.output(name)
+            wanted = tuple(outputs) or tuple(self.outputs)
+            submit = partial(self._scheduler.submit, inputs, wanted, deadline, priority, timeout)
+            record.rows, record.queued_ns = self._rows(inputs), perf_counter_ns()
+            record.reply = await (
+                self.cache.answer(inputs, wanted, submit) if self.cache else submit()
+            )
+            return record.reply
+
+    def input(self, name: str) -> TensorSpec:
+        """Find an input by name, or raise InvalidRequest."""
+        return _find(name, self.inputs, f"{self.name!r} has no input {name!r}; its inputs are")
+
+    def output(self, name: str) -> TensorSpec:
+        """Find an output by name, or raise InvalidRequest."""
+        return _find(name, self.outputs, f"{self.name!r} has no output {name!r}; its outputs are")
+
+    def label(self, output: str, index: int) -> str:
+        """Name a class of an output; the index itself where the output has no labels.
+
+        Raises:
+            WrongLabels: it has labels, but none for this class: the others are shifted as well.
+        """
+        labels = self.labels.get(output, ())
+        if not labels:
+            return str(index)
+        if index >= len(labels):
+            raise WrongLabels(
+                f"{self.name!r} gives class {index} in {output!r}, which has {len(labels)} labels"
+                f"{self._counting(index - len(labels))}"
+            )
+        return labels[index]
+
+    def _counting(self, beyond: int) -> str:
+        """What may settle a class that is the first beyond those of a detector's labels."""
+        found = self.config.detection
+        if found is None or found.first_class or beyond:
+            return ""
+        return "; if its classes count from 1, parameters 'detection.first_class' says so"
+
+    def names(self, output: str, sizes: Sequence[int]) -> Sequence[str]:
+        """The labels of scores of these sizes, one for each; none where an output has none.
+
+        Nor where rows are detections, or one score stands for two classes.
+
+        Raises:
+            WrongLabels: they are more or fewer than the scores.
+            InvalidRequest: they name what the output holds, which is the number of a class.
+        """
+        labels, found = self.labels.get(output, ()), self.config.detection
+        if not labels or (found and output in found.names):
+            return ()
+        if math.prod(sizes) == 1 and not self.outputs[output].datatype.startswith("FP"):
+            raise InvalidRequest(
+                f"output {output!r} of {self.name!r} is the number of a class and no scores; ask "
+                "for it without classification"
+            )
+        if len(labels) not in fitting(sizes):
+            raise WrongLabels(
+                f"{self.name!r} gives {list(sizes)} scores in {output!r}, "
+                f"which has {len(labels)} labels"
+            )
+        return labels * (math.prod(sizes) // len(labels))
+
+    async def drain(self) -> None:
+        """Wait until nobody uses it and nothing of it runs, not even for a caller who left."""
+        await self._unused.wait()
+        await self._scheduler.drain()
+
+    def close(self) -> None:
+        """Release the model's threads and what was kept of its answers."""
+        self._scheduler.close()
+        if self.cache is not None:
+            self.cache.close()
+
+    @contextmanager
+    def _recorded(self, request_id: str) -> Iterator[Record]:
+        """Tell the observers of a request once it is over, however it ends."""
+        record = Record(self.name, self.version, request_id)
+        try:
+            yield record
+        except BaseException as error:  # a caller who leaves counts as a failure
+            record.error = type(error)
+            raise
+        finally:
+            record.ended_ns = perf_counter_ns()
+            for observe in self._observers:
+                observe(record)
+
+    def _rows(self, inputs: Mapping[str, Array]) -> int:
+        return next((len(x) for x in inputs.values()), 1) if self.config.max_batch_size else 1
+
+    def _check(self, inputs: Mapping[str, Array]) -> None:
+        for name, array in inputs.items():
+            spec = self.input(name)
+            if not spec.accepts(array.shape):
+                raise InvalidRequest(
+                    f"input {name!r} has shape {list(array.shape)}, expected {list(spec.shape)}"
+                )
+        if missing := self._required - inputs.keys():
+            raise InvalidRequest(f"{self.name!r} needs the input {', '.join(sorted(missing))} too")
+        if self.config.max_batch_size:
+            self._check_batch({name: len(array) for name, array in inputs.items()})
+
+    def _check_batch(self, rows: Mapping[str, int]) -> None:
+        limit = self.config.max_batch_size
+        if len(set(rows.values())) > 1:
+            raise InvalidRequest(f"inputs of a request must agree in batch size, got {dict(rows)}")
+        for name, count in rows.items():
+            if not 1 <= count <= limit:
+                raise InvalidRequest(
+                    f"input {name!r} has a batch of {count}, {self.name!r} takes 1 to {limit}"
+                )
+
+
+def _find(name: str, specs: Mapping[str, TensorSpec], otherwise: str) -> TensorSpec:
+    if name not in specs:
+        raise InvalidRequest(f"{otherwise} {', '.join(specs)}")
+    return specs[name]

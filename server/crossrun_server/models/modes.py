@@ -1,0 +1,164 @@
+"""When models are loaded: at the start, when the disk changes, or when somebody asks.
+
+The three modes are Triton's. Knows no gRPC.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from crossrun_server.errors import (
+    ControlRefused,
+    InvalidRequest,
+    LoadError,
+    ModelUnavailable,
+    ServingError,
+    UnknownModel,
+)
+from crossrun_server.models import layout
+from crossrun_server.models.loader import Source
+from crossrun_server.models.repository import Agree, Repository
+
+log = logging.getLogger(__name__)
+
+ALL = "*"
+
+
+class Mode(StrEnum):
+    """Triton's model control modes."""
+
+    NONE = "none"  # what is there at the start
+    POLL = "poll"  # what is there, and what changes
+    EXPLICIT = "explicit"  # what is asked for
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which models are loaded, and when."""
+
+    mode: Mode = Mode.NONE
+    at_start: tuple[str, ...] = ()  # names, or "*" alone; with Mode.EXPLICIT only
+    poll_seconds: int = 15
+    exit_on_error: bool = True
+    among: frozenset[str] | None = None  # of those that are to be there, these alone; None: all
+
+
+class Control:
+    """Has a repository load and unload models as one of the modes says."""
+
+    def __init__(self, repository: Repository, policy: Policy, agree: Agree | None = None) -> None:
+        """Store what is controlled and how; `agree` has the last word on loads asked for."""
+        self.repository = repository
+        self._policy = policy
+        self._agree = agree
+        self._seen: dict[str, layout.Stamp] = {}
+
+    async def start(self) -> None:
+        """Load what is to be there from the start.
+
+        Raises:
+            ServingError: the options contradict each other.
+            LoadError: there is no repository; or a model cannot be loaded and that is to be fatal.
+        """
+        root = self.repository.root
+        found = layout.models(root)
+        if not found and self._policy.mode == Mode.NONE:
+            raise LoadError(f"{root} holds no model; expected NAME/1/model.onnx")
+        self.repository.expect(found)
+        self._seen = self._look(found)
+        among = self._policy.among
+        for name in self._wanted(found):
+            if among is None or name in among:
+                await self._load(name, fatal=self._policy.exit_on_error)
+
+    async def watch(self) -> None:
+        """Follow the disk until cancelled; returns at once in modes that do not."""
+        while self._policy.mode == Mode.POLL:
+            await asyncio.sleep(self._policy.poll_seconds)
+            try:
+                await self._poll()
+            except Exception:  # such as a folder that goes while we look; the next look tells
+                log.exception("failed to poll model repository %s", self.repository.root)
+
+    async def load(
+        self, name: str, config: str | None = None, files: dict[str, bytes] | None = None
+    ) -> None:
+        """Load a model because somebody asked; see Source for the arguments.
+
+        Raises:
+            ControlRefused: the mode does not allow it.
+            InvalidRequest: the name is none.
+            ModelUnavailable: the server is draining.
+            LoadError: it cannot be loaded.
+        """
+        self._allow(name)
+        try:
+            source = self._source(name, config, files)
+            await self.repository.load(source, agree=self._agree)
+        except LoadError as error:
+            log.error("%s", error)
+            raise
+
+    async def unload(self, name: str) -> None:
+        """Unload a model because somebody asked.
+
+        Raises:
+            ControlRefused: the mode does not allow it.
+            ModelUnavailable: the server is draining.
+            UnknownModel: nobody knows it.
+        """
+        self._allow(name)
+        await self.repository.unload(name)
+        log.info("unloaded %s", name)
+
+    def _allow(self, name: str) -> None:
+        if self._policy.mode != Mode.EXPLICIT:
+            raise ControlRefused(
+                "explicit model load / unload is not allowed if polling is enabled, and needs "
+                f"--model-control-mode explicit (it is {self._policy.mode})"
+            )
+        if self.repository.draining:
+            raise ModelUnavailable(f"{name!r} stays as it is: the server is draining")
+
+    def _source(
+        self, name: str, config: str | None = None, files: dict[str, bytes] | None = None
+    ) -> Source:
+        if not layout.is_model_name(name):
+            raise InvalidRequest(f"failed to load {name!r}: that cannot be a model's name")
+        return Source(self.repository.root / name, config, files)
+
+    def _wanted(self, found: list[str]) -> list[str]:
+        names = list(dict.fromkeys(self._policy.at_start))
+        if self._policy.mode != Mode.EXPLICIT:
+            if names:
+                raise ServingError("--load-model needs --model-control-mode explicit")
+            return found
+        if ALL in names and len(names) > 1:
+            raise ServingError("--load-model '*' stands for every model, expected no other name")
+        return found if ALL in names else names
+
+    def _look(self, names: Iterable[str]) -> dict[str, layout.Stamp]:
+        return {name: layout.stamp(self.repository.root / name) for name in names}
+
+    async def _poll(self) -> None:
+        before = self._seen
+        found = await asyncio.to_thread(layout.models, self.repository.root)
+        self._seen = await asyncio.to_thread(self._look, found)
+        for name in before.keys() - self._seen.keys():
+            with suppress(UnknownModel):  # gone before it could be loaded
+                await self.repository.unload(name)
+            log.info("unloaded %s: its folder is gone", name)
+        for name, stamp in self._seen.items():
+            if before.get(name) != stamp:
+                await self._load(name)
+
+    async def _load(self, name: str, *, fatal: bool = False) -> None:
+        try:
+            await self.repository.load(self._source(name), keep_unchanged=True)
+        except Exception as error:
+            if fatal:
+                raise
+            log.error("%s", error, exc_info=not isinstance(error, ServingError))

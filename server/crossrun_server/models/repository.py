@@ -1,0 +1,224 @@
+"""The models by name: loads, swaps, unloads and lists them, and hands them out.
+
+A model is replaced by one assignment once its successor is warm; whoever had got the one
+before finishes on it. Knows nothing of requests, and not why a model is loaded.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossrun_server.errors import ModelUnavailable, UnknownModel
+from crossrun_server.models import layout, loader
+from crossrun_server.models.loader import Loaded, Source
+from crossrun_server.models.model import Model
+from crossrun_server.models.opening import Shared
+from crossrun_server.models.states import UNKNOWN, Entry, Retired
+
+Listener = Callable[[str, bool], None]
+Agree = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A line of the index; version and state are empty for a model that was never loaded."""
+
+    name: str
+    version: str = ""
+    state: str = ""
+    reason: str = ""
+
+
+class Repository:
+    """The models of one folder, and those that were sent over the wire."""
+
+    def __init__(
+        self, root: Path, shared: Shared, listener: Listener = lambda _name, _ready: None
+    ) -> None:
+        """Store where models are and who listens.
+
+        Args:
+            root: the folder of the models' folders.
+            shared: what the models have in common.
+            listener: is told a model's name and whether it is ready, at every change.
+        """
+        self.root = root
+        self.draining = False
+        self._shared = shared
+        self._listener = listener
+        self._entries: dict[str, Entry] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Model]:
+        return (m for entry in self._entries.values() for m in entry.loaded.models.values())
+
+    def get(self, name: str, version: str = "") -> Model:
+        """Find a model that takes requests; without a version the newest loaded.
+
+        Raises:
+            UnknownModel: no such name or version.
+            ModelUnavailable: it is not loaded, or the server is draining.
+        """
+        model = self.find(name, version)
+        if self.draining:
+            raise ModelUnavailable(f"{name!r} takes no more requests: the server is draining")
+        return model
+
+    def find(self, name: str, version: str = "") -> Model:
+        """Find a loaded model as `get` does, whether the server is draining or not."""
+        if name in self._entries:
+            return self._entries[name].find(version)
+        if layout.has_model(self.root, name):
+            raise ModelUnavailable(f"{UNKNOWN} {name!r} has no available versions: not loaded")
+        raise UnknownModel(f"{UNKNOWN} {name!r} is not found")
+
+    def versions(self, name: str) -> list[str]:
+        """Name the loaded versions of a model, oldest first."""
+        return [str(version) for version in sorted(self._entries[name].loaded.models)]
+
+    def select(self, name: str = "", version: str = "") -> list[Model]:
+        """Find every loaded version of every model, or of one, or one version of it or of all.
+
+        Raises:
+            UnknownModel, ModelUnavailable: a name or version was given and is not loaded.
+        """
+        if not name:
+            return [model for model in self if version in ("", model.version)]
+        if version:
+            return [self.find(name, version)]
+        return [self.find(name, version) for version in self.versions(self.find(name).name)]
+
+    def only(self) -> str:
+        """Name the one model that is loaded.
+
+        Raises:
+            UnknownModel: there are several, or none.
+        """
+        ready = [name for name, entry in self._entries.items() if entry.ready]
+        if len(ready) != 1:
+            there = f"there are several: {', '.join(ready)}" if ready else "none is loaded"
+            raise UnknownModel(f"the request names no model and {there}")
+        return ready[0]
+
+    def index(self) -> list[Indexed]:
+        """List every version that was ever loaded or tried, and every model on disk."""
+        names = {*layout.models(self.root), *self._entries}
+        return [line for name in sorted(names) for line in self._indexed(name)]
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Tell the listener of models that are known and not ready."""
+        for name in names:
+            self._listener(name, False)
+
+    async def load(
+        self, source: Source, *, keep_unchanged: bool = False, agree: Agree | None = None
+    ) -> None:
+        """Load a model beside the one that serves, then let it take over.
+
+        Whoever awaits this may leave: it goes on.
+
+        Args:
+            source: what to load it from.
+            keep_unchanged: leave versions alone whose files are those that were loaded.
+            agree: is awaited once it is warm; where this raises, it does not take over.
+
+        Raises:
+            LoadError: it cannot be loaded; what was loaded before goes on serving.
+        """
+        await self._to_its_end(self._load(source, keep_unchanged, agree))
+
+    async def unload(self, name: str) -> None:
+        """Let a model take no more requests; it is released once those it has are answered.
+
+        Raises:
+            UnknownModel: no such name.
+        """
+        if name in self._entries:
+            await self._to_its_end(self._unload(self._entries[name]))
+        elif not layout.has_model(self.root, name):
+            raise UnknownModel(f"{UNKNOWN} {name!r} is not found")
+
+    async def close(self) -> None:
+        """Finish what is under way, then release every model."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for model in self:
+            model.close()
+
+    def _indexed(self, name: str) -> Iterator[Indexed]:
+        statuses = list(self._entries.get(name, ()))
+        for version, status in statuses:
+            yield Indexed(name, str(version or ""), status.state, status.reason)
+        if not statuses:
+            yield Indexed(name)
+
+    def _entry(self, source: Source) -> Entry:
+        """Find or make the entry of a model; one that stands for nothing is not kept."""
+        entry = self._entries.get(source.name) or Entry(source.name)
+        if source.files is not None or layout.has_model(self.root, source.name):
+            self._entries[source.name] = entry
+        return entry
+
+    async def _load(self, source: Source, keep_unchanged: bool, agree: Agree | None) -> None:
+        entry = self._entry(source)
+        async with entry.changing:
+            previous = entry.loaded if keep_unchanged else None
+            try:
+                loaded = await self._on_a_thread(source, previous, entry)
+                if agree is not None:
+                    await _agreed(agree, loaded, previous or Loaded())
+            except Exception as error:
+                entry.failed(str(error))
+                self._tell(entry)
+                raise
+            self._switch(entry, loaded)
+
+    async def _on_a_thread(self, source: Source, previous: Loaded | None, entry: Entry) -> Loaded:
+        loop = asyncio.get_running_loop()
+
+        def announce(versions: list[int]) -> None:
+            loop.call_soon_threadsafe(entry.loading, versions)
+
+        return await asyncio.to_thread(loader.load, source, self._shared, previous, announce)
+
+    async def _unload(self, entry: Entry) -> None:
+        async with entry.changing:
+            self._switch(entry, Loaded())
+
+    def _switch(self, entry: Entry, loaded: Loaded) -> None:
+        retired = entry.switch(loaded)
+        self._tell(entry)
+        for one in retired:
+            self._spawn(_retire(entry, one))
+
+    def _tell(self, entry: Entry) -> None:
+        if self._entries.get(entry.name) is entry:
+            self._listener(entry.name, entry.ready)
+
+    async def _to_its_end(self, change: Coroutine[None, None, None]) -> None:
+        await asyncio.shield(self._spawn(change))
+
+    def _spawn(self, change: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(change)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _agreed(agree: Agree, loaded: Loaded, previous: Loaded) -> None:
+    """Release what was loaded in vain where it is not agreed to."""
+    try:
+        await agree()
+    except BaseException:
+        for version, model in loaded.models.items():
+            if previous.models.get(version) is not model:
+                model.close()
+        raise
+
+
+async def _retire(entry: Entry, retired: Retired) -> None:
+    """Release a version once its last request is answered."""
+    await retired.model.drain()
+    retired.model.close()
+    entry.released(retired.version, retired.status)

@@ -1,0 +1,1 @@
+"""Which sessions run a model: found by measurement, kept for the next start."""

@@ -1,0 +1,168 @@
+"""Finds a model's plan by measurement: latency against throughput, for a few widths of lanes.
+
+Knows runs as plain functions; what a lane of so many threads is, the caller knows.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from crossrun_server import cores
+from crossrun_server.plans import spinning
+from crossrun_server.plans.plan import Lane, Plan
+from crossrun_server.plans.spinning import Spin
+from crossrun_server.scheduling.batching import Run, Tensors
+
+RUNS, LEAST = 15, 3  # of one request, for each figure
+SECONDS = 0.25  # for each figure: LEAST where one run takes longer
+# What is worth having: sooner answers for more threads, more answers for wider lanes or batches.
+SOONER, MORE = 0.95, 1.05
+BATCHES = (4, 8, 16)
+
+OpenLane = Callable[[int, int | None], Run]
+
+
+class Point(NamedTuple):
+    """A lane alone on the machine: one request at a time, and all its places at once."""
+
+    lane: Lane
+    latency: float  # seconds, median
+    rate: float  # rows per second
+    waited: float = 0.0  # share of the time for which the callers of the places had no core
+
+
+class _Timing(NamedTuple):
+    """Some runs on one thread."""
+
+    seconds: list[float]  # of each
+    waited: float  # seconds without a core, of all
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A plan, and the figures that it was chosen by."""
+
+    plan: Plan
+    curve: tuple[Point, ...]  # the widest first
+    batches: tuple[tuple[int, float], ...]  # rows of a batch, rows per second of one place
+    spins: Mapping[Lane, tuple[Spin, ...]]  # of each lane of the plan with threads to wait
+
+    @property
+    def disturbed(self) -> float:
+        """The share of the time for which others had the cores, where no thread waits for ours."""
+        return self.curve[-1].waited
+
+
+def tune(  # noqa: PLR0913, PLR0917 - a machine, a model, and one request
+    open_lane: OpenLane,
+    there: int,
+    durations: Sequence[int],
+    inputs: Tensors,
+    outputs: Sequence[str],
+    most: int,
+) -> Tuned:
+    """Measure lanes of all cores, of half of them, and so on down to one thread.
+
+    Args:
+        open_lane: gives what runs with so many threads that spin for so many microseconds, or as
+            is usual, from as many places as are wanted.
+        there: how many cores there are.
+        durations: for which threads may spin, microseconds.
+        inputs: one request of one row.
+        outputs: the outputs to ask for.
+        most: rows that a batch may have; 0 where there are no batches.
+    """
+    curve = []
+    for threads in widths(there):
+        lane, run = Lane(there // threads, threads), open_lane(threads, None)
+        curve.append(_point(lane, partial(run, inputs, outputs)))
+    narrow = narrowest_that_pays(curve)
+    batches = _batches(open_lane(narrow.lane.threads, None), inputs, outputs, most)
+    chosen = choose(curve, batches)
+    spins = {}
+    for lane in (lane for lane in chosen.lanes if lane.threads > 1):
+        runs = {us: partial(open_lane(lane.threads, us), inputs, outputs) for us in durations}
+        spins[lane] = spinning.measure(runs, lane.places)
+    lanes = (
+        lane._replace(spin=spinning.best(spins[lane])) if lane in spins else lane
+        for lane in chosen.lanes
+    )
+    return Tuned(replace(chosen, lanes=tuple(lanes)), tuple(curve), tuple(batches), spins)
+
+
+def widths(there: int) -> list[int]:
+    """Threads of the lanes to try."""
+    found = [there]
+    while found[-1] > 1:
+        found.append(found[-1] // 2)
+    return found
+
+
+def choose(curve: Sequence[Point], batches: Sequence[tuple[int, float]] = ()) -> Plan:
+    """Take the lane with the soonest answers and the one with the most; they may be the same."""
+    wide, narrow = _soonest(curve), narrowest_that_pays(curve)
+    lanes = [wide.lane] if wide.lane.threads > narrow.lane.threads else []
+    return Plan((*lanes, narrow.lane), _smallest_that_pays(batches))
+
+
+def narrowest_that_pays(curve: Sequence[Point]) -> Point:
+    """The narrowest lane whose rate is as good as the best; others' threads wait for each other."""
+    best = max(point.rate for point in curve)
+    return min(
+        (point for point in curve if point.rate * MORE >= best),
+        key=lambda point: point.lane.threads,
+    )
+
+
+def _soonest(curve: Sequence[Point]) -> Point:
+    """The narrowest lane whose latency is as good as the best."""
+    best = min(point.latency for point in curve)
+    good = [point for point in curve if point.latency * SOONER <= best]
+    return min(good, key=lambda point: point.lane.threads)
+
+
+def _smallest_that_pays(batches: Sequence[tuple[int, float]]) -> int:
+    """Rows of the smallest batch as good as the best, if that is better than no batch."""
+    if not batches or max(rate for _, rate in batches) < MORE * batches[0][1]:
+        return 1
+    best = max(rate for _, rate in batches)
+    return next(rows for rows, rate in batches if rate * MORE >= best)
+
+
+def _point(lane: Lane, run: Callable[[], object]) -> Point:
+    alone = _timed(run)
+    latency = median(alone.seconds)
+    if lane.places == 1:
+        return Point(lane, latency, 1 / latency, alone.waited / sum(alone.seconds))
+    with ThreadPoolExecutor(lane.places) as threads:
+        all_places = list(threads.map(lambda _: _timed(run), range(lane.places)))
+    rate = sum(len(seconds) / sum(seconds) for seconds, _ in all_places)
+    waited = sum(timing.waited for timing in all_places)
+    return Point(lane, latency, rate, waited / sum(sum(seconds) for seconds, _ in all_places))
+
+
+def _timed(run: Callable[[], object]) -> _Timing:
+    """Time some runs, after one that is not counted."""
+    run()
+    waited, end, found = cores.waited(), time.perf_counter() + SECONDS, list[float]()
+    while len(found) < LEAST or (len(found) < RUNS and time.perf_counter() < end):
+        begin = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - begin)
+    return _Timing(found, cores.waited() - waited)
+
+
+def _batches(
+    run: Run, inputs: Tensors, outputs: Sequence[str], most: int
+) -> list[tuple[int, float]]:
+    found = []
+    for rows in (1, *(rows for rows in BATCHES if rows <= most)) if most else ():
+        batch = {name: np.repeat(array, rows, axis=0) for name, array in inputs.items()}
+        found.append((rows, rows / median(_timed(partial(run, batch, outputs)).seconds)))
+    return found

@@ -1,0 +1,132 @@
+"""Of what the rows are made that a model is tried with: of given requests, or of which sizes and
+ranges, those first that tell most.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from crossrun_server.proofs import samples
+from crossrun_server.proofs.samples import Range
+from crossrun_server.scheduling.batching import Tensors
+from crossrun_server.tensors.tensors import DTYPES, Array, TensorSpec
+
+Draw = Callable[[], Sequence[Tensors]]  # three requests of one row
+
+FREE = (32, 224, 3, 1)  # sizes to try where they are free, until the model takes them
+MOST_ELEMENTS = 1 << 24  # of one row with such sizes
+# Floats and integers that rows are made of, the former of any magnitude at last. Few models take
+# indices or lengths from all of 32 or 64 bits, so integers are small; those of 8 or 16 are not.
+FEW, BITS = Range(0, 9), Range(0, 1)
+RANGES: tuple[tuple[Range | None, Range], ...] = (
+    (Range(-1, 1), Range(-99, 99)),
+    (Range(0, 1), Range(0, 99)),
+    (Range(0, 255), FEW),
+    (None, BITS),
+    (Range(-1, 1), FEW),
+    (Range(0, 1), BITS),
+)
+DRAWS, ELEMENTS = 2, 16  # at least, and of one row of each together: few may be equal by chance
+
+
+def given(specs: Sequence[TensorSpec], requests: Sequence[Tensors]) -> Iterator[Draw]:
+    """Take rows from requests that give these inputs, where two of them fit together."""
+    names = {spec.name for spec in specs}
+    like = [row for row in requests if row.keys() == names and _alike(row, requests[0])]
+    if len(like) > 1:
+        yield lambda: [like[i % len(like)] for i in range(3)]
+
+
+def kinds(
+    specs: Sequence[TensorSpec], known: Mapping[str, Range], requests: Sequence[Tensors]
+) -> Iterator[list[Draw]]:
+    """Ways to make up rows, one after the other until the model takes them.
+
+    Args:
+        specs: the inputs.
+        known: the ranges of some of them.
+        requests: that the model takes; free sizes are those of the first.
+    """
+    sized = _sized(specs, requests)
+    free = _free(sized)
+    narrow = any(_is_whole(spec) and _is_narrow(spec) for spec in specs)
+    for whole in (True, False) if narrow else (True,):
+        for size in free:
+            yield _draws(sized, known, size, whole)
+
+
+def jittered(row: Tensors, share: float, seed: int) -> Tensors:
+    """Change numbers by no more than nobody minds; what is no such number stays."""
+    draw = np.random.default_rng(seed)
+
+    def moved(array: Array) -> Array:
+        if array.dtype.kind == "f":
+            low, high = array.min(initial=0), array.max(initial=0)
+            by = share * (high - low) * draw.uniform(-1, 1, array.shape)
+            return np.asarray(np.clip(array + by, low, high), array.dtype)
+        if array.dtype.kind in "iu" and array.dtype.itemsize == 1:
+            limits = np.iinfo(array.dtype)
+            by = draw.integers(-1, 2, array.shape)
+            return np.asarray(np.clip(array + by, limits.min, limits.max), array.dtype)
+        return array
+
+    return {name: moved(array) for name, array in row.items()}
+
+
+def _alike(one: Tensors, other: Tensors) -> bool:
+    return all(name in other and one[name].shape == other[name].shape for name in one)
+
+
+def _sized(specs: Sequence[TensorSpec], requests: Sequence[Tensors]) -> list[TensorSpec]:
+    shapes = {name: array.shape for row in requests[:1] for name, array in row.items()}
+    return [
+        replace(spec, shape=(-1, *shapes[spec.name][1:])) if spec.name in shapes else spec
+        for spec in specs
+    ]
+
+
+def _free(specs: Sequence[TensorSpec]) -> Sequence[int]:
+    """What free sizes may become; anything where there are none."""
+    if all(-1 not in spec.shape[1:] for spec in specs):
+        return FREE[:1]
+    return [size for size in FREE if _elements(specs, size) <= MOST_ELEMENTS] or FREE[-1:]
+
+
+def _draws(
+    specs: Sequence[TensorSpec], known: Mapping[str, Range], free: int, whole: bool
+) -> list[Draw]:
+    kinds: list[dict[str, Range | None]] = []
+    for floats, integers in RANGES:
+        ranges = {spec.name: _range(spec, floats, integers, whole) for spec in specs}
+        ranges |= known
+        if ranges not in kinds:
+            kinds.append(ranges)
+    elements = max(1, _elements(specs, free))
+    turns = max(DRAWS, ELEMENTS // elements, len(kinds))
+    return [
+        partial(samples.contrasting, specs, kinds[turn % len(kinds)], free, turn)
+        for turn in range(turns)
+    ]
+
+
+def _range(spec: TensorSpec, floats: Range | None, integers: Range, whole: bool) -> Range | None:
+    if spec.datatype in ("BOOL", "BYTES"):
+        return BITS
+    if not _is_whole(spec):
+        return floats
+    return None if whole and _is_narrow(spec) else integers
+
+
+def _is_whole(spec: TensorSpec) -> bool:
+    return spec.datatype != "BF16" and DTYPES[spec.datatype].kind in "iu"
+
+
+def _is_narrow(spec: TensorSpec) -> bool:
+    return DTYPES[spec.datatype].itemsize < 4
+
+
+def _elements(specs: Sequence[TensorSpec], free: int) -> int:
+    return sum(math.prod(free if n == -1 else n for n in spec.shape[1:]) for spec in specs)

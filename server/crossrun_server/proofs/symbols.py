@@ -1,0 +1,37 @@
+"""What a model's file calls the first sizes of its tensors, and whether these are one size."""
+
+import re
+from collections.abc import Sequence
+
+from crossrun_server.tensors.tensors import TensorSpec
+
+# What exporters call sizes that they know nothing of.
+MADE_UP = re.compile(
+    r"|\?|-1|none|unk(nown)?_*\d*"  # tf2onnx and others
+    r"|s\d+|.*_dim_\d+|.*_dynamic_axes_\d+"  # PyTorch
+    r"|.*__d\d+|.*dynamicdimension\.\d+",  # onnxruntime, Paddle
+    re.IGNORECASE,
+)
+
+
+def disagreement(specs: Sequence[TensorSpec]) -> str:
+    """Say which tensor's first size the model's file calls otherwise than another's.
+
+    Names that exporters make up for sizes they know nothing of say nothing. Empty where all agree.
+    """
+    named = [(spec, meaning) for spec in specs if (meaning := _meaning(spec.symbol))]
+    for spec, meaning in named[1:]:
+        first, expected = named[0]
+        if meaning != expected:
+            return (
+                f"the first dimension of {spec.name!r} is {spec.symbol!r} and that of "
+                f"{first.name!r} {first.symbol!r}"
+            )
+    return ""
+
+
+def _meaning(symbol: str) -> str:
+    """A size's name, if it says anything, in one of its spellings."""
+    if MADE_UP.fullmatch(symbol):
+        return ""
+    return re.sub(r"[_ ]?size$", "", symbol.casefold())

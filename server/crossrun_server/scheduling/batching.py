@@ -1,0 +1,156 @@
+"""Requests that share a run: what one is, how several become one batch, what each is told of it.
+
+Runs on an instance's thread. Knows nothing of waiting, of priorities or of the event loop.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from crossrun_server.tensors.tensors import Array
+
+Tensors = dict[str, Array]
+Run = Callable[[Tensors, Sequence[str]], Tensors]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The outputs of one request, with the time it waited and the times its batch took."""
+
+    outputs: Tensors
+    queue_ns: int
+    input_ns: int  # joining the inputs of the batch
+    compute_ns: int
+    output_ns: int  # taking the outputs apart
+    batch: int  # requests that shared the run; 0 where the response cache answered
+    cache_ns: int = 0  # looking into the response cache and keeping the answer; 0 without one
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What one run of a batch took; where it failed, the phases after the failure took 0.
+
+    A failed batch of several requests is followed by the runs of each of them alone.
+    """
+
+    rows: int  # a request to a model whose first dimension is no batch counts as one
+    requests: int
+    input_ns: int  # joining the inputs
+    infer_ns: int
+    output_ns: int  # taking the outputs apart
+    failed: bool
+
+
+@dataclass(eq=False)
+class Request:
+    """One caller's request, from its arrival to its answer; times on the event loop's clock."""
+
+    inputs: Tensors
+    outputs: tuple[str, ...]
+    rows: int
+    answer: asyncio.Future[Reply]
+    arrived: float
+    deadline: float | None = None  # the caller's, for the answer
+    level: int = 0  # of priority, the lowest number first
+    expires: float | None = None  # when it has waited longer than its queue allows
+    alarm: asyncio.TimerHandle | None = None  # rings at `expires` where that means refusal
+    arrived_ns: int = field(default_factory=time.perf_counter_ns)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where its caller waits."""
+        return self.answer.get_loop()
+
+    def expired(self, now: float) -> bool:
+        """Whether it has waited longer than its queue allows."""
+        return self.expires is not None and self.expires <= now
+
+    def fits(self, other: "Request") -> bool:
+        """Whether both can share a batch: same tensors, same shapes past the first dimension."""
+        return (
+            self.outputs == other.outputs
+            and self.inputs.keys() == other.inputs.keys()
+            and all(a.shape[1:] == other.inputs[name].shape[1:] for name, a in self.inputs.items())
+        )
+
+
+Result = Reply | Exception
+
+
+def execute(run: Run, batch: list[Request]) -> tuple[list[Result], list[Execution]]:
+    """Run a batch; where it fails, run each request of it alone.
+
+    So one request that makes the model fail harms none of its neighbours.
+
+    Returns:
+        A result for each request, in order, and what was run, in order.
+    """
+    results, execution = _attempt(run, batch)
+    if not execution.failed or len(batch) == 1:
+        return results, [execution]
+    alone = [_attempt(run, [request]) for request in batch]
+    return (
+        [result for results, _ in alone for result in results],
+        [execution, *(execution for _, execution in alone)],
+    )
+
+
+def check_rows(outputs: Tensors, rows: int) -> None:
+    """Let no output pass whose first dimension is not the batch, with a ValueError."""
+    for name, array in outputs.items():
+        if array.ndim == 0 or len(array) != rows:
+            raise ValueError(f"output {name!r} has shape {array.shape} for a batch of {rows}")
+
+
+def _attempt(run: Run, batch: list[Request]) -> tuple[list[Result], Execution]:
+    clock = time.perf_counter_ns
+    times = [clock()]
+    parts: list[Tensors] | Exception
+    try:
+        inputs = _merge(batch)
+        times.append(clock())
+        outputs = run(inputs, batch[0].outputs)
+        times.append(clock())
+        parts = _split(batch, outputs)
+    except Exception as error:  # noqa: BLE001 - handed to the caller, whatever it is
+        parts = error
+    times.append(clock())
+    return _report(batch, parts, times)
+
+
+def _report(
+    batch: list[Request], parts: list[Tensors] | Exception, times: list[int]
+) -> tuple[list[Result], Execution]:
+    failed = isinstance(parts, Exception)
+    durations = [end - start for start, end in pairwise(times)]
+    input_ns, infer_ns, output_ns = (*durations, 0, 0)[:3]
+    rows = sum(request.rows for request in batch)
+    execution = Execution(rows, len(batch), input_ns, infer_ns, output_ns, failed)
+    if isinstance(parts, Exception):
+        return [parts] * len(batch), execution
+    return [
+        Reply(part, times[0] - request.arrived_ns, input_ns, infer_ns, output_ns, len(batch))
+        for request, part in zip(batch, parts, strict=True)
+    ], execution
+
+
+def _merge(batch: list[Request]) -> Tensors:
+    if len(batch) == 1:
+        return batch[0].inputs
+    return {
+        name: np.concatenate([request.inputs[name] for request in batch])
+        for name in batch[0].inputs
+    }
+
+
+def _split(batch: list[Request], outputs: Tensors) -> list[Tensors]:
+    if len(batch) == 1:
+        return [outputs]
+    ends = np.cumsum([request.rows for request in batch])
+    check_rows(outputs, ends[-1])
+    parts = {name: np.split(array, ends[:-1]) for name, array in outputs.items()}
+    return [{name: arrays[i] for name, arrays in parts.items()} for i in range(len(batch))]

@@ -1,0 +1,155 @@
+"""Requests that wait: who may, for how long, and who goes next together with whom.
+
+The rules are those of Triton's dynamic batcher. Knows time only as an argument.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate, chain, islice
+
+from crossrun_server.errors import QueueFull
+from crossrun_server.scheduling.batching import Request
+
+
+@dataclass(frozen=True)
+class QueuePolicy:
+    """How the requests of one priority level wait."""
+
+    size: int = 256  # requests
+    timeout: int = 0  # microseconds that a request may wait; 0 is for ever
+    allow_timeout_override: bool = False  # a request may ask for less than `timeout`
+    delay_expired: bool = False  # put behind the others of its level, rather than refused
+
+    def timeout_for(self, asked: int) -> int:
+        """How long a request that asks for a timeout may wait, in microseconds; 0 is for ever."""
+        return asked if self.allow_timeout_override and 0 < asked < self.timeout else self.timeout
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How requests wait and merge; `max_batch_size` 0 says that the first dimension is no batch."""
+
+    max_batch_size: int = 0  # rows
+    max_queue_delay: float = 0.0  # seconds that the oldest request waits for company
+    merge: bool = True  # whether requests share runs at all
+    merge_rows: int = 0  # rows up to which they do; 0 is up to `max_batch_size`
+    preferred_batch_sizes: frozenset[int] = frozenset()  # rows; these go without a delay
+    preserve_ordering: bool = False
+    priority_levels: int = 0
+    default_priority: int = 0
+    queue: QueuePolicy = QueuePolicy()
+    queues: Mapping[int, QueuePolicy] = field(default_factory=dict)  # by level, where not `queue`
+
+    @property
+    def merges_freely(self) -> bool:
+        """Whether it says nothing of how large batches should be, or how long to wait for them."""
+        return self.merge and not (self.preferred_batch_sizes or self.max_queue_delay)
+
+    def level(self, priority: int) -> int:
+        """The level of a request's priority; the default one where there is no such level."""
+        return priority if 1 <= priority <= self.priority_levels else self.default_priority
+
+    def queue_of(self, level: int) -> QueuePolicy:
+        """How the requests of a level wait."""
+        return self.queues.get(level, self.queue)
+
+
+class WaitingRoom:
+    """The requests that wait, by level and in order of arrival, cheap to leave."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._levels: dict[int, dict[Request, None]] = {}  # those where somebody waits
+
+    def __iter__(self) -> Iterator[Request]:
+        return chain.from_iterable(self._levels.values())
+
+    def __contains__(self, request: Request) -> bool:
+        return request in self._levels.get(request.level, ())
+
+    def __bool__(self) -> bool:
+        return bool(self._levels)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._levels.values()))
+
+    def enter(self, request: Request) -> None:
+        """Let a request wait.
+
+        Raises:
+            QueueFull: as many requests of its level wait as may.
+        """
+        size = self._policy.queue_of(request.level).size
+        if len(self._levels.get(request.level, ())) >= size:
+            where = f" of priority {request.level}" if self._policy.priority_levels else ""
+            raise QueueFull(f"the queue{where} is full ({size} requests wait)")
+        self._levels.setdefault(request.level, {})[request] = None
+
+    def leave(self, request: Request) -> None:
+        """Forget a request, whether it waits or not."""
+        if request in self:
+            del self._levels[request.level][request]
+            if not self._levels[request.level]:
+                del self._levels[request.level]
+
+    def next_batch(self, now: float, shares: int = 1) -> tuple[list[Request], float]:
+        """Choose who goes next, and when that is; nobody has left the room yet.
+
+        Those who wait are divided among as many batches as there are `shares`.
+
+        A batch of a preferred size goes at once, as does one that cannot grow because it is full
+        or because somebody waits whom it cannot take. Any other goes once its oldest request
+        has waited for the queue delay, as large as it can be.
+        """
+        if not (self._policy.merge and self._policy.max_batch_size):
+            return list(islice(self._live(now), 1)), now
+        batch, can_grow = self._gather(now, self._most(shares))
+        delay = self._policy.max_queue_delay
+        ready_at = min((request.arrived for request in batch), default=now) + delay
+        if delay and ready_at <= now:
+            return batch, now
+        if preferred := self._preferred(batch):
+            return preferred, now
+        return batch, ready_at if can_grow else now
+
+    def _most(self, shares: int) -> int:
+        """Rows of a batch at most."""
+        most = self._policy.merge_rows or self._policy.max_batch_size
+        waiting = sum(request.rows for request in self) if shares > 1 else most
+        return max(1, min(most, -(-waiting // shares)))
+
+    def _gather(self, now: float, most: int) -> tuple[list[Request], bool]:
+        """Take the first live request and those behind it that fit; tell whether more could."""
+        batch: list[Request] = []
+        rows, can_grow = 0, True
+        for request in self._live(now):
+            too_many = rows + request.rows > most
+            if batch and (too_many or not batch[0].fits(request)):
+                can_grow = False
+                continue
+            batch.append(request)
+            rows += request.rows
+            if rows >= most:
+                return batch, False
+        return batch, can_grow
+
+    def _preferred(self, batch: list[Request]) -> list[Request]:
+        """The longest beginning of a batch that has a preferred size; empty where none has."""
+        sizes = accumulate(request.rows for request in batch)
+        ends = [i for i, rows in enumerate(sizes, 1) if rows in self._policy.preferred_batch_sizes]
+        return batch[: ends[-1]] if ends else []
+
+    def _live(self, now: float) -> Iterator[Request]:
+        """Those who still want an answer and can still have one, in the order of their turns."""
+        for level in sorted(self._levels):
+            for request in self._by_turn(level, now):
+                late = request.deadline is not None and request.deadline <= now
+                if not late and not request.answer.done():
+                    yield request
+
+    def _by_turn(self, level: int, now: float) -> Iterable[Request]:
+        """Those of a level who may still wait; or all, those who waited too long behind."""
+        waiting = self._levels[level]
+        if self._policy.queue_of(level).delay_expired:
+            return sorted(waiting, key=lambda request: request.expired(now))
+        return (request for request in waiting if not request.expired(now))

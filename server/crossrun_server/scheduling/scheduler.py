@@ -1,0 +1,280 @@
+"""The road to a model's sessions: admission, deadlines, cancellation, dynamic batching.
+
+Knows no gRPC and no onnxruntime: what it runs are plain functions. A request that
+meets an idle lane goes straight to it; whoever left or ran out of time while
+waiting is dropped before it costs a place in a batch.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import RLock
+
+from crossrun_server.errors import DeadlineExceeded, ModelUnavailable
+from crossrun_server.scheduling.batching import (
+    Execution,
+    Reply,
+    Request,
+    Result,
+    Run,
+    Tensors,
+    execute,
+)
+from crossrun_server.scheduling.queueing import Policy, QueuePolicy, WaitingRoom
+
+__all__ = [
+    "Execution", "Lane", "Policy", "QueuePolicy", "Reply", "Run", "Scheduler", "Tensors",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What runs batches, how many at once, and how many cores each run takes."""
+
+    run: Run
+    places: int = 1
+    cores: int = 1
+
+
+@dataclass(eq=False)
+class _Place:
+    """Where one batch at a time runs: a thread of its own."""
+
+    run: Run
+    cores: int
+    thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="session")
+    )
+
+
+class Scheduler:
+    """Runs requests in batches, side by side as far as there are lanes and cores.
+
+    A request that waits alone gets the widest lane; several get narrow ones, side by side.
+    What waits and what runs is known under one lock: the thread that ends a batch starts the next
+    itself, so that no core idles until the event loop has heard of it. All else is the loop's.
+
+    Args:
+        lanes: what runs a batch.
+        policy: how requests wait and merge.
+        observe: is told of each executed batch, on the event loop, before its callers go on.
+        cores: how many all runs together may take; 0 is as many as all lanes have.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        policy: Policy,
+        observe: Callable[[Execution], None] = lambda _: None,
+        cores: int = 0,
+    ) -> None:
+        self._places = [_Place(lane.run, lane.cores) for lane in lanes for _ in range(lane.places)]
+        self._idle = list(self._places)
+        self._cores = cores or sum(place.cores for place in self._places)
+        # Who waits is divided among lanes that share the cores, where the policy says no sizes.
+        self._divides = bool(cores) and policy.merges_freely
+        self._policy = policy
+        self._observe = observe
+        self._waiting = WaitingRoom(policy)
+        self._line: dict[Request, Result | None] = {}  # by arrival, where the order is preserved
+        self._timer: asyncio.TimerHandle | None = None
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._closed = False
+        self._lock = RLock()
+
+    async def submit(
+        self,
+        inputs: Tensors,
+        outputs: Sequence[str],
+        deadline: float | None = None,
+        priority: int = 0,
+        timeout: int = 0,
+    ) -> Reply:
+        """Wait for the answer to one request.
+
+        Where the model's first dimension is a batch, all inputs share its size.
+
+        Args:
+            inputs: arrays by input name; not to be changed until the answer is there.
+            outputs: names of the outputs wanted.
+            deadline: on the running event loop's clock, in seconds; None waits for ever.
+            priority: 1 is the highest; the default level for 0 and for a level there is not.
+            timeout: microseconds in the queue; counts where it may override the queue's own
+                and is less than that.
+
+        Raises:
+            QueueFull: as many requests wait as may; this one was not taken.
+            DeadlineExceeded: the deadline passed first, or the queue's timeout.
+            ModelUnavailable: the scheduler is closed.
+        """
+        if self._closed:
+            raise ModelUnavailable("the model takes no more requests: it is being unloaded")
+        request = self._request(inputs, tuple(outputs), deadline, self._policy.level(priority))
+        self._admit(request, timeout)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await request.answer
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed before the answer was there") from None
+        finally:
+            self._forget(request)
+
+    async def drain(self) -> None:
+        """Wait until nothing is queued and nothing runs."""
+        await self._quiet.wait()
+
+    @property
+    def pending(self) -> int:
+        """How many requests wait to be run."""
+        with self._lock:
+            return len(self._waiting)
+
+    def close(self) -> None:
+        """Refuse whoever still waits; let each thread go once what it runs has ended."""
+        with self._lock:
+            self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None  # it knows this scheduler, which would keep the sessions alive
+        for request in list(self._waiting):
+            _answer(request, ModelUnavailable("the model was unloaded while the request waited"))
+        for place in self._places:
+            place.thread.shutdown(wait=False)
+
+    def _request(
+        self, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None, level: int
+    ) -> Request:
+        loop = asyncio.get_running_loop()
+        rows = next((len(x) for x in inputs.values()), 1) if self._policy.max_batch_size else 1
+        answer: asyncio.Future[Reply] = loop.create_future()
+        return Request(inputs, outputs, rows, answer, loop.time(), deadline, level)
+
+    def _admit(self, request: Request, asked: int) -> None:
+        """Let a request wait, and go at once if it can."""
+        queue = self._policy.queue_of(request.level)
+        timeout = queue.timeout_for(asked)
+        if timeout:
+            request.expires = request.arrived + timeout / 1e6
+        with self._lock:
+            self._waiting.enter(request)
+            self._quiet.clear()
+            if self._policy.preserve_ordering:
+                self._line[request] = None
+            self._pump()
+        if request.expires is not None and not queue.delay_expired:
+            loop = asyncio.get_running_loop()
+            request.alarm = loop.call_at(request.expires, self._reject, request, timeout)
+
+    def _reject(self, request: Request, timeout: int) -> None:
+        with self._lock:
+            if request not in self._waiting:  # it runs
+                return
+            self._waiting.leave(request)
+        late = f"the request waited longer than the queue's timeout of {timeout} microseconds"
+        _answer(request, DeadlineExceeded(late))
+
+    def _forget(self, request: Request) -> None:
+        """Do without a request that has its answer or whose caller has left."""
+        with self._lock:
+            self._waiting.leave(request)
+        if request.alarm is not None:
+            request.alarm.cancel()
+        self._line.pop(request, None)
+        self._hand_out()
+        self._rest()
+
+    def _rest(self) -> None:
+        with self._lock:
+            if not self._waiting and len(self._idle) == len(self._places):
+                self._quiet.set()
+
+    def _pump(self) -> None:
+        """Start batches while a place is idle and the requests need not wait for company."""
+        now = time.monotonic()  # the event loop's clock
+        while not self._closed and self._waiting and (place := self._next_place()):
+            batch, ready_at = self._waiting.next_batch(now, self._shares(place))
+            if not batch:
+                return
+            if now < ready_at:
+                batch[0].loop.call_soon_threadsafe(self._wake_at, ready_at)
+                return
+            self._start(place, batch)
+
+    def _next_place(self) -> _Place | None:
+        """The widest idle place that leaves cores for all who wait; else the narrowest there is."""
+        fitting = [place for place in reversed(self._idle) if place.cores <= self._cores]
+        wanted = len(self._waiting)
+        roomy = [place for place in fitting if place.cores * wanted <= self._cores]
+        if roomy:
+            return max(roomy, key=lambda place: place.cores)
+        return min(fitting, key=lambda place: place.cores, default=None)
+
+    def _shares(self, place: _Place) -> int:
+        """Among how many places those who wait are divided."""
+        return self._cores // place.cores if self._divides else 1
+
+    def _wake_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._closed:
+            self._timer = asyncio.get_running_loop().call_at(when, self._wake)
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._pump()
+
+    def _start(self, place: _Place, batch: list[Request]) -> None:
+        self._idle.remove(place)
+        self._cores -= place.cores
+        for request in batch:
+            self._waiting.leave(request)
+        # A mistake in here would be lost in the future; so its logger gets it.
+        place.thread.submit(self._work, place, batch).add_done_callback(Future.result)
+
+    def _work(self, place: _Place, batch: list[Request]) -> None:
+        """Run a batch, on the place's thread, and start what is next."""
+        results, executions = execute(place.run, batch)
+        with self._lock:
+            self._idle.append(place)  # taken again first, while its caches are warm
+            self._cores += place.cores
+            self._pump()
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            batch[0].loop.call_soon_threadsafe(self._finish, batch, results, executions)
+
+    def _finish(
+        self, batch: list[Request], results: list[Result], executions: list[Execution]
+    ) -> None:
+        for request, result in zip(batch, results, strict=True):
+            self._settle(request, result)
+        self._hand_out()
+        self._rest()
+        for execution in executions:
+            self._observe(execution)
+
+    def _settle(self, request: Request, result: Result) -> None:
+        if not self._policy.preserve_ordering:
+            _answer(request, result)
+        elif request in self._line:  # otherwise its caller has left
+            self._line[request] = result
+
+    def _hand_out(self) -> None:
+        """Answer those in line whose predecessors all have their answers."""
+        while self._line:
+            request, result = next(iter(self._line.items()))
+            if result is None:
+                return
+            del self._line[request]
+            _answer(request, result)
+
+
+def _answer(request: Request, result: Result) -> None:
+    if request.answer.done():  # its caller has left
+        return
+    if isinstance(result, Exception):
+        request.answer.set_exception(result)
+    else:
+        request.answer.set_result(result)

@@ -1,0 +1,153 @@
+"""What the log says and how it looks: Triton's settings, applied to Python's logging.
+
+Levels beyond INFO: 1 logs each request in one line, 2 and above whatever the libraries say.
+Source: https://github.com/triton-inference-server/server (docs/protocol/extension_logging.md).
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+from crossrun_server.errors import InvalidRequest, NotSupported, ServingError
+from crossrun_server.telemetry.record import Record
+
+log = logging.getLogger(__name__)
+
+Value = bool | int | str
+PREFIX = "log_"
+KINDS: dict[type, str] = {bool: "a boolean", int: "a whole number", str: "a string"}
+# Format → the line and its time, in UTC; {} takes the microseconds.
+FORMATS = {
+    "default": ("%(letter)s%(asctime)s %(process)d %(where)s] %(message)s", "%m%d %H:%M:%S.{}"),
+    "ISO8601": ("%(asctime)s %(letter)s %(process)d %(where)s] %(message)s", "%Y-%m-%dT%H:%M:%SZ"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Named as on the wire, without `log_`."""
+
+    file: str = ""  # none: stderr
+    info: bool = True
+    warning: bool = True
+    error: bool = True
+    verbose_level: int = 0
+    format: str = "default"
+
+
+def start(settings: Settings) -> "Log":
+    """Take over all logging of the process.
+
+    Raises:
+        ServingError: there is no such format, or the file cannot be written.
+    """
+    _check_format(settings.format)
+    handler = _handler(settings.file)
+    logging.basicConfig(handlers=[handler], force=True)
+    started = Log(settings, handler)
+    started.change({})
+    return started
+
+
+class Log:
+    """The log of this process."""
+
+    def __init__(self, settings: Settings, handler: logging.Handler) -> None:
+        self._settings = settings
+        self._handler = handler
+
+    def settings(self) -> dict[str, Value]:
+        """Tell the settings by their names on the wire."""
+        return {f"{PREFIX}{name}": value for name, value in asdict(self._settings).items()}
+
+    def change(self, changes: Mapping[str, Value | None]) -> None:
+        """Change settings, by their names on the wire: all of them or none.
+
+        Raises:
+            InvalidRequest: there is no such setting, or it cannot have that value.
+            NotSupported: the file, which is chosen at the start.
+        """
+        told = self.settings()
+        for name, value in changes.items():
+            _check(name, value, told)
+        changed = {name.removeprefix(PREFIX): value for name, value in changes.items()}
+        self._settings = replace(self._settings, **changed)  # type: ignore[arg-type]
+        _apply(self._settings, self._handler)
+
+    def finished(self, record: Record) -> None:
+        """Log a request that is over, where every request is to be logged."""
+        if self._settings.verbose_level:
+            log.debug("%s", _line(record))
+
+
+def _apply(settings: Settings, handler: logging.Handler) -> None:
+    handler.setFormatter(_Formatter(*FORMATS[settings.format]))
+    handler.filters = [lambda record: _lets_through(record, settings)]
+    libraries = logging.DEBUG if settings.verbose_level > 1 else logging.INFO
+    logging.getLogger().setLevel(libraries)
+    own = logging.DEBUG if settings.verbose_level else logging.INFO
+    logging.getLogger("crossrun_server").setLevel(own)
+
+
+def _lets_through(record: logging.LogRecord, settings: Settings) -> bool:
+    if record.levelno >= logging.ERROR:
+        return settings.error
+    if record.levelno >= logging.WARNING:
+        return settings.warning
+    return settings.info or record.levelno < logging.INFO
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        record.letter = record.levelname[0]
+        record.where = f"{record.filename}:{record.lineno}"
+        return super().format(record)
+
+    def formatTime(  # noqa: N802 - logging's name
+        self, record: logging.LogRecord, datefmt: str | None = None
+    ) -> str:
+        assert datefmt
+        microseconds = f"{int(record.created % 1 * 1e6):06d}"
+        return time.strftime(datefmt, time.gmtime(record.created)).replace("{}", microseconds)
+
+
+def _handler(file: str) -> logging.Handler:
+    if not file:
+        return logging.StreamHandler(sys.stderr)
+    try:
+        return logging.FileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise ServingError(f"cannot write the log file: {error}") from error
+
+
+def _check(name: str, value: Value | None, settings: Mapping[str, Value]) -> None:
+    if name not in settings:
+        raise InvalidRequest(f"there is no setting {name!r}; expected {', '.join(settings)}")
+    if name == "log_file":
+        raise NotSupported("log file location can not be updated through network protocol")
+    expected = type(settings[name])
+    if type(value) is not expected:
+        raise InvalidRequest(f"{name} is {value!r}, expected {KINDS[expected]}")
+    if name == "log_format":
+        _check_format(str(value))
+
+
+def _check_format(name: str) -> None:
+    if name not in FORMATS:
+        raise InvalidRequest(f"log_format is {name!r}, expected {' or '.join(FORMATS)}")
+
+
+def _line(record: Record) -> str:
+    """Say in one line what became of a request; its id, which is the caller's, is quoted."""
+    head = f"{record.model} version {record.version}, request {record.request_id!r}"
+    if record.reply is None:
+        assert record.error
+        return f"{head}: {record.error.__name__} after {record.duration_ns / 1e6:.3f} ms"
+    reply = record.reply
+    source = "run" if reply.batch else "cache"
+    return (
+        f"{head}: batch of {record.rows} from the {source} in {record.duration_ns / 1e6:.3f} ms, "
+        f"queue {reply.queue_ns / 1e6:.3f}, compute {reply.compute_ns / 1e6:.3f}"
+    )

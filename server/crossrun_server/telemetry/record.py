@@ -1,0 +1,33 @@
+"""What is known of one request once it is over. Knows neither who counts nor who traces it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+
+from crossrun_server.scheduling.scheduler import Reply
+
+
+@dataclass(slots=True)
+class Record:
+    """One request to one version of a model; times are those of time.perf_counter_ns().
+
+    `reply` is None and `error` is set where it failed, be it that its caller left.
+    """
+
+    model: str
+    version: str
+    request_id: str
+    started_ns: int = field(default_factory=perf_counter_ns)
+    queued_ns: int = 0  # 0: refused before it could wait
+    ended_ns: int = 0
+    rows: int = 0
+    reply: Reply | None = None
+    error: type[BaseException] | None = None  # not the error itself: it holds on to the request
+
+    @property
+    def duration_ns(self) -> int:
+        """From arrival to answer."""
+        return self.ended_ns - self.started_ns
+
+
+Observer = Callable[[Record], None]

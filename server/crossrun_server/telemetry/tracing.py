@@ -1,0 +1,213 @@
+"""When each sampled request arrived, waited, ran and ended, in Triton's JSON files.
+
+Knows records, not messages. All of it runs on the event loop.
+Source: https://github.com/triton-inference-server/server (docs/protocol/extension_trace.md,
+docs/user_guide/trace.md).
+"""
+
+import itertools
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from crossrun_server.errors import InvalidRequest
+from crossrun_server.telemetry.record import Record
+from crossrun_server.telemetry.trace_settings import (
+    FIELDS,
+    FILE_NEEDED,
+    MODE,
+    OFF,
+    Config,
+    Settings,
+    changed,
+)
+
+log = logging.getLogger(__name__)
+
+# How many traces are held before they are written, where no setting says when.
+CHUNK = 256
+
+Entry = dict[str, Any]
+
+
+class Tracer:
+    """Samples requests and writes what became of them."""
+
+    def __init__(self, config: Config, suffix: str = "") -> None:
+        """Store how tracing starts; the suffix tells apart the files of several processes."""
+        self.file = config.file
+        self._start = config.settings
+        self._ids = itertools.count(1)
+        self._output = _Output(config.file + suffix)
+        self._everywhere = _Scope(config.settings, self._output)
+        self._models: dict[str, _Scope] = {}
+
+    def finished(self, record: Record) -> None:
+        """Trace a request that is over, if it is its turn."""
+        scope = self._models.get(record.model, self._everywhere)
+        if scope.samples():
+            scope.keep(list(_entries(next(self._ids), record)))
+
+    def settings(self, model: str = "") -> dict[str, list[str]]:
+        """Tell the settings in force, by their names on the wire; for a model or for all."""
+        settings = self._models.get(model, self._everywhere).settings
+        told = {name: [str(getattr(settings, field))] for name, (field, _) in FIELDS.items()}
+        return told | {"trace_file": [self.file], "trace_mode": [MODE]}
+
+    def change(self, changes: Mapping[str, Sequence[str]], model: str = "") -> None:
+        """Change settings, for a model or for all models without their own.
+
+        A setting without a value goes back: a model's to that of all models, that of all
+        models to the one that the server was started with. Either all change or none.
+
+        Raises:
+            InvalidRequest: there is no such setting, or it cannot have that value.
+            NotSupported: it cannot change while the server runs.
+        """
+        if model:
+            was = self._models[model].own if model in self._models else {}
+            self._set_model(model, changed(was, changes))
+        else:
+            self._set_all(changed(self._everywhere.own, changes))
+
+    def close(self) -> None:
+        """Write what is left; the files are complete then."""
+        for scope in (self._everywhere, *self._models.values()):
+            scope.close()
+        self._output.close()
+
+    def _set_model(self, model: str, own: dict[str, Any]) -> None:
+        scope = _Scope(self._valid(self._everywhere.settings, own), self._output, own)
+        if model in self._models:
+            self._models.pop(model).close()
+        if own:
+            self._models[model] = scope
+
+    def _set_all(self, own: dict[str, Any]) -> None:
+        scope = _Scope(self._valid(self._start, own), self._output, own)
+        models = {name: self._valid(scope.settings, was.own) for name, was in self._models.items()}
+        self._everywhere.close()
+        self._everywhere = scope
+        for name, settings in models.items():
+            was = self._models[name]
+            was.close()
+            self._models[name] = _Scope(settings, self._output, was.own)
+
+    def _valid(self, base: Settings, own: dict[str, Any]) -> Settings:
+        settings = replace(base, **own)
+        if settings.level != OFF and not self.file:
+            raise InvalidRequest(f"trace_level is {settings.level}, but {FILE_NEEDED}")
+        return settings
+
+
+class _Scope:
+    """The settings of one model, or of all the others, and the traces made under them."""
+
+    def __init__(
+        self, settings: Settings, output: "_Output", own: dict[str, Any] | None = None
+    ) -> None:
+        self.settings = settings
+        self.own = own or {}  # the settings given to this scope, by field
+        self._output = output
+        self._most = CHUNK if settings.count < 0 else settings.count
+        self._seen = 0
+        self._traces: list[list[Entry]] = []
+
+    def samples(self) -> bool:
+        """Whether it is the turn of one more request."""
+        if self.settings.level == OFF or self.settings.count == 0:
+            return False
+        self._seen += 1
+        if self._seen % self.settings.rate:
+            return False
+        self._count_down()
+        return True
+
+    def keep(self, trace: list[Entry]) -> None:
+        """Hold a trace, and write those held when they are enough."""
+        self._traces.append(trace)
+        if self.settings.count == 0 or len(self._traces) == self.settings.log_frequency:
+            self._write(apart=True)
+        elif self.settings.log_frequency == 0 and len(self._traces) >= self._most:
+            self._write(apart=False)
+
+    def close(self) -> None:
+        """Write what is held."""
+        if self._traces:
+            self._write(apart=self.settings.log_frequency > 0)
+
+    def _count_down(self) -> None:
+        if self.settings.count > 0:
+            self.settings = replace(self.settings, count=self.settings.count - 1)
+            if "count" in self.own:
+                self.own["count"] = self.settings.count
+
+    def _write(self, *, apart: bool) -> None:
+        entries = [entry for trace in self._traces for entry in trace]
+        self._traces = []
+        self._output.write(entries, apart=apart)
+
+
+class _Output:
+    """The trace file, an array that closes at the end, and the numbered files beside it.
+
+    A file that cannot be written loses its traces, aloud, and fails no request.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._numbers = itertools.count()
+        self._begun = False
+
+    def write(self, entries: Iterable[Entry], *, apart: bool) -> None:
+        """Write traces, to a numbered file of their own or to the one file."""
+        text = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in entries)
+        if apart:
+            _write(f"{self._path}.{next(self._numbers)}", "w", f"[\n{text}\n]\n")
+        elif self._begun:
+            _write(self._path, "a", f",\n{text}")
+        else:
+            self._begun = _write(self._path, "w", f"[\n{text}")
+
+    def close(self) -> None:
+        """End the array."""
+        if self._begun:
+            _write(self._path, "a", "\n]\n")
+
+
+def _write(path: str, mode: str, text: str) -> bool:
+    try:
+        with Path(path).open(mode, encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        log.error("traces are lost: %s", error)
+        return False
+    return True
+
+
+def _entries(number: int, record: Record) -> Iterator[Entry]:
+    """Write a record as Triton does: who it was, then one entry per moment."""
+    head = {"id": number, "model_name": record.model, "model_version": int(record.version)}
+    yield head | ({"request_id": record.request_id} if record.request_id else {})
+    for name, ns in _moments(record):
+        yield {"id": number, "timestamps": [{"name": name, "ns": ns}]}
+
+
+def _moments(record: Record) -> Iterator[tuple[str, int]]:
+    yield "REQUEST_START", record.started_ns
+    if record.queued_ns:
+        yield "QUEUE_START", record.queued_ns
+    if record.reply is not None and record.reply.batch:
+        durations = (
+            record.reply.queue_ns,
+            record.reply.input_ns,
+            record.reply.compute_ns,
+            record.reply.output_ns,
+        )
+        names = ("COMPUTE_START", "COMPUTE_INPUT_END", "COMPUTE_OUTPUT_START", "COMPUTE_END")
+        ends = itertools.accumulate(durations, initial=record.queued_ns)
+        yield from zip(names, itertools.islice(ends, 1, None), strict=True)
+    yield "REQUEST_END", record.ended_ns

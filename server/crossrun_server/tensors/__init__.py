@@ -1,0 +1,1 @@
+"""Tensors as the Open Inference Protocol knows them."""

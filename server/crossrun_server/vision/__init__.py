@@ -1,0 +1,1 @@
+"""Encoded pictures in, labels and boxes out. Knows no gRPC."""

@@ -1,0 +1,70 @@
+"""Control calls that reach all workers of a port, whichever of them a client happens to call.
+
+A worker hands such a call on instead of following it, and follows those that are handed to it.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from crossrun_server.services.edge import Context, explain
+from crossrun_server.services.protocol import ProtocolService
+from crossrun_server.workers.changes import LOAD, LOG, REGISTER, TRACE, UNLOAD, UNREGISTER, Change
+
+SHARED = {
+    f"/inference.GRPCInferenceService/{method}": method
+    for method in (LOAD, UNLOAD, REGISTER, UNREGISTER, TRACE, LOG)
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a call: its response, or a status and its details."""
+
+    response: Any = None
+    code: grpc.StatusCode | None = None
+    details: str = ""
+    lost: bool = False  # the worker ended meanwhile
+
+
+Forward = Callable[[str, Change], Awaitable[Outcome]]
+
+
+async def follow(protocol: ProtocolService, method: str, request: Change) -> Outcome:
+    """Do in this process what a call asks for."""
+    try:
+        return Outcome(await getattr(protocol, method)(request, None))
+    except Exception as error:  # noqa: BLE001 - as on the edge: it ends this call only
+        return Outcome(None, *explain(error, method))
+
+
+class Sharing(grpc.aio.ServerInterceptor):
+    """Hands control calls on; those that only ask for settings are answered here."""
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Replace the handlers of control calls."""
+        handler = await continuation(handler_call_details)
+        method = SHARED.get(handler_call_details.method)
+        if handler is None or method is None:
+            return handler
+
+        async def call(request: Change, context: Context) -> Any:
+            if method in (TRACE, LOG) and not request.settings:  # type: ignore[union-attr]
+                return await handler.unary_unary(request, context)
+            outcome = await self._forward(method, request)
+            if outcome.code is not None:
+                await context.abort(outcome.code, outcome.details)
+            return outcome.response
+
+        return grpc.unary_unary_rpc_method_handler(
+            call, handler.request_deserializer, handler.response_serializer
+        )

@@ -1,0 +1,143 @@
+"""One of several server processes on a port; started by the supervisor, with its job on stdin.
+
+It loads the models, waits until it may serve, and serves until it is told to stop. It ends with
+the supervisor, however that ends: stdin is closed then.
+"""
+
+import asyncio
+import os
+import pickle
+import shutil
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crossrun_server import app
+from crossrun_server.app import Company, Config, Parts
+from crossrun_server.errors import LoadError, ServingError
+from crossrun_server.models.model import Model
+from crossrun_server.telemetry import logs
+from crossrun_server.telemetry.readings import Reading
+from crossrun_server.telemetry.statistics import Counters, added
+from crossrun_server.workers.changes import Change
+from crossrun_server.workers.link import Peer, answering
+from crossrun_server.workers.sharing import Outcome, Sharing, follow
+
+OPTIONS = (*((name, value) for name, value in app.OPTIONS if name != "grpc.so_reuseport"),
+           ("grpc.so_reuseport", 1))  # fmt: skip
+SUPERVISOR = "supervisor"  # its socket's name; a worker's is its number
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is told at its start."""
+
+    number: int  # no two workers of a supervisor ever have the same
+    config: Config
+    cores: int  # its share of the machine
+    folder: Path  # of the sockets
+
+
+class Worker:
+    """What the supervisor may ask of this process."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.admitted, self.serving, self.stop = (asyncio.Event() for _ in range(3))
+
+    async def open(self) -> frozenset[str]:
+        """Take requests; gives the names of the models that were to be there at the start."""
+        self.admitted.set()
+        await self.serving.wait()
+        index = self._parts.control.repository.index()
+        return frozenset(line.name for line in index if line.state)
+
+    async def change(self, method: str, request: Change) -> Outcome:
+        """Follow a control call; the stop waits for it, as for any other request."""
+        with self._parts.edge.in_flight:
+            return await follow(self._parts.protocol, method, request)
+
+    async def read(self) -> list[Reading]:
+        """Tell what this process has counted."""
+        return self._parts.readings()
+
+    async def end(self) -> None:
+        """Begin to stop."""
+        self.stop.set()
+
+
+async def serve(job: Job, supervisor: Peer) -> None:
+    """Do a job until told to stop.
+
+    Raises:
+        LoadError: a model cannot be loaded, and that is to be fatal.
+        ServingError: an option cannot be followed, or the port cannot be bound.
+    """
+    parts = app.assemble(job.config, logs.start(job.config.log), _company(job, supervisor))
+    worker = Worker(parts)
+    await parts.control.start()
+    functions = {f.__name__: f for f in (worker.open, worker.change, worker.read, worker.end)}
+    async with answering(job.folder / str(job.number), functions):
+        await supervisor.call("loaded", job.number)
+        await worker.admitted.wait()
+        async with app.listening(parts, OPTIONS):
+            await app.work(parts, worker.stop, worker.serving.set)
+    await app.close(parts)
+
+
+def _company(job: Job, supervisor: Peer) -> Company:
+    async def agree() -> None:
+        if refusal := await supervisor.call("agree", job.number):
+            raise LoadError(refusal)
+
+    async def count(models: list[Model]) -> list[Counters]:
+        readings: list[Reading] = await supervisor.call("read")
+        return [_of(model, readings) for model in models]
+
+    async def forward(method: str, request: Change) -> Outcome:
+        outcome: Outcome = await supervisor.call("change", method, request)
+        return outcome
+
+    return Company(f".worker{job.number}", job.cores, agree, count, (Sharing(forward),))
+
+
+def _of(model: Model, readings: list[Reading]) -> Counters:
+    total = Counters()
+    for reading in readings:
+        if reading.labels[:2] == (model.name, model.version):
+            total = added(total, reading.counters)
+    return total
+
+
+async def _run(job: Job) -> int:
+    """Serve, and tell the supervisor why if that cannot be; gives the exit code."""
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _orphaned, job.folder)
+    supervisor = Peer(job.folder / SUPERVISOR)
+    try:
+        await serve(job, supervisor)
+    except ServingError as error:
+        await supervisor.call("failed", job.number, str(error))
+        return 1
+    finally:
+        await supervisor.close()
+    return 0
+
+
+def _orphaned(folder: Path) -> None:
+    """End at once: nobody could stop or replace this process, and the port is anybody's."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
+
+
+def _ignore(*_: Any) -> None:
+    """Leave signals that a whole group is sent, by a terminal or systemd, to the supervisor."""
+
+
+def main() -> None:
+    """Read the job and do it."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)
+    job: Job = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own supervisor wrote it
+    raise SystemExit(asyncio.run(_run(job)))
