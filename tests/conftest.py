@@ -1,16 +1,9 @@
 """What several tests use: tiny models, a real server in a child process, real material."""
 
-import io
 import json
 import os
-import re
-import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,65 +11,17 @@ import grpc
 import onnx
 import pytest
 
-from crossrun_server.models.opening import Shared
-from crossrun_server.runtime import providers
-from tests import detectors, models
 from tests.conformance import options
+from tests.support import detectors, models
+from tests.support.running import BIN, MATERIAL, ROOT, Command, Server, run_here, serving
 
 if TYPE_CHECKING:
     from crossrun_export.sources import Source
-
-ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
-MATERIAL = ROOT.parent / "shared"
-ON_CPU = Shared(providers.parse("cpu"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the conformance suite's options, which a plain `pytest` has to know as well."""
     options.add(parser)
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running crossrun-serve."""
-
-    address: str
-    process: subprocess.Popen[str]
-    log: Path
-
-    @property
-    def metrics(self) -> str:
-        """The URL of its metrics."""
-        found = re.search(r"metrics on (\S+)", self.log.read_text())
-        assert found, "it serves no metrics"
-        return found[1]
-
-    def stop(self) -> int:
-        """End it as an operator would; gives the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
-
-
-@contextmanager
-def serving(
-    repository: Path, log: Path, *options: str, environment: Path = BIN
-) -> Iterator[Server]:
-    """Run crossrun-serve on a port of its choice until the block ends."""
-    command = [str(environment / "crossrun-serve"), str(repository), "--port", "0"]
-    command += ["--metrics-port", "0", *options]
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
-    ):
-        try:
-            assert process.stdout
-            line = process.stdout.readline()
-            found = re.fullmatch(r"crossrun: serving on (\S+)\n", line)
-            assert found, f"the server said {line!r} and logged: {log.read_text()}"
-            yield Server(found[1], process, log)
-        finally:
-            process.kill()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,14 +30,6 @@ def plans_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def build(name: str) -> Path:
-    """The commands of an environment with another build of onnxruntime: `make test` makes it."""
-    found = ROOT / f".venv-{name}" / "bin"
-    if not (found / "crossrun-serve").exists():
-        pytest.skip(f"no environment in {found.parent}; make .venv-{name}/ready makes it")
-    return found
 
 
 @pytest.fixture
@@ -104,7 +41,7 @@ def on_intel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (info / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: onnxruntime-ep-openvino\nVersion: 9.9\n"
     )
-    source = ROOT / "tests" / "intel_plugin.py"
+    source = ROOT / "tests" / "support" / "intel_plugin.py"
     (site / "onnxruntime_ep_openvino.py").write_bytes(source.read_bytes())
     monkeypatch.setenv("PYTHONPATH", str(site))
 
@@ -166,7 +103,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small() -> "Source":
     """A Keras MobileNet of four classes with random weights, to export."""
-    from tests import keras_models  # takes seconds: TensorFlow
+    from tests.support import keras_models  # takes seconds: TensorFlow
 
     return keras_models.small()
 
@@ -193,12 +130,9 @@ def placeable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def drawings(small: "Source", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures for it, LABEL/N.png, 34 of each label."""
-    from tests import keras_models
+    from tests.support import keras_models
 
     return keras_models.draw(small, tmp_path_factory.mktemp("drawings"))
-
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -220,27 +154,6 @@ def run() -> Command:
         )
 
     return run_command
-
-
-def run_here(words: list[str]) -> subprocess.CompletedProcess[str]:
-    """crossrun-bench or crossrun-export in this process."""
-    package = Path(words[0]).name.replace("-", "_")
-    main = import_module(f"{package}.cli").main
-    out, err, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
-    status: object = 0
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", words)
-        try:
-            main()
-        except SystemExit as ended:
-            status = ended.code or 0
-            if isinstance(status, str):  # what Python itself does with a text
-                print(status, file=err)
-                status = 1
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-    assert isinstance(status, int)
-    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def target(
         yield _connect(pytestconfig, address, complete=False)
         return
     from tests.conformance import models
-    from tests.conftest import serving
+    from tests.support.running import serving
 
     repository = models.write_all(tmp_path_factory.mktemp("conformance"))
     log = tmp_path_factory.mktemp("log") / "server.log"

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto as Tp
 from onnx import helper
 
-from tests import models
+from tests.support import models
 
 MAX_BATCH_SIZE = 8
 LABELS = ["ant", "bee", "cat", "dog"]

@@ -1,0 +1,218 @@
+"""`crossrun-bench detect` with a real server: pictures, folders and videos, and what goes wrong."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from crossrun_bench.detect import command, video
+from crossrun_bench.detect.asking import Seen, Thing
+from crossrun_bench.errors import BenchError
+from tests.support import detectors
+from tests.support.running import Command, Server, serving
+
+RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (90, 90, 90)
+ORIENTATION = 0x0112  # EXIF tag
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def finder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that finds coloured rectangles."""
+    root = detectors.write_all(tmp_path_factory.mktemp("detectors"))
+    names = ("--model-control-mode", "explicit", "--load-model", "finder")
+    with serving(root, tmp_path_factory.mktemp("log") / "log", *names) as running:
+        yield running
+
+
+def rectangle(box: tuple[int, int, int, int] | None, colour: tuple[int, int, int]) -> Image.Image:
+    """128 x 96 pixels, grey, with a rectangle (left, top, right, bottom)."""
+    image = Image.new("RGB", (128, 96), GREY)
+    if box:
+        ImageDraw.Draw(image).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), colour)
+    return image
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures and one below, which is turned."""
+    inside = tmp_path / "in"
+    (inside / "sub").mkdir(parents=True)
+    rectangle((20, 10, 60, 50), RED).save(inside / "a.png")
+    rectangle(None, RED).save(inside / "b.png")
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # to be turned clockwise
+    turned = rectangle((20, 10, 60, 50), BLUE)
+    turned.save(inside / "sub" / "c.jpg", exif=exif, quality=100, subsampling=0)
+    return inside
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Path:
+    """A video of a red rectangle that moves right."""
+    file = tmp_path / "moving.mp4"
+    with video.writer(file, 10) as write:
+        for i in range(FRAMES):
+            write(rectangle((4 * i, 20, 4 * i + 40, 60), RED))
+    return file
+
+
+def found(done: Any) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    return {one["name"]: one for one in json.loads(done.stdout)}
+
+
+def test_pictures_of_a_folder_are_shown_and_kept(
+    finder: Server, folder: Path, tmp_path: Path, run: Command
+) -> None:
+    """Each with its boxes under its own name, upright; where nothing is, that is said."""
+    options = ["--target", finder.address, "--save", tmp_path / "out"]
+    done = run("crossrun-bench", "detect", folder, *options)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["a.png", "red", "1.000", "10.0", "20.0", "50.0", "60.0"] in rows
+    assert ["b.png", "nothing", "found", *"–––––"] in rows  # noqa: RUF001 - as tables write it
+    kept = [str(f.relative_to(tmp_path / "out")) for f in (tmp_path / "out").rglob("*.*")]
+    assert sorted(kept) == ["a.png", "b.png", "sub/c.jpg"]
+    with Image.open(tmp_path / "out" / "a.png") as drawn, Image.open(folder / "a.png") as plain:
+        changed = np.any(np.asarray(drawn) != np.asarray(plain), axis=2)
+    assert changed[30, 20]
+    assert not changed[30, 40]
+    with Image.open(tmp_path / "out" / "sub" / "c.jpg") as turned:
+        assert turned.size == (96, 128)
+        assert not turned.getexif().get(ORIENTATION)
+
+
+def test_json_has_boxes_in_pixels_of_the_picture(
+    finder: Server, folder: Path, run: Command
+) -> None:
+    """The turned picture's own box is 128 high, and what was left above is right above."""
+    options = ["--target", finder.address, "--json"]
+    answers = found(run("crossrun-bench", "detect", folder, *options))
+    (seen,) = answers["sub/c.jpg"]["frames"]
+    assert (seen["width"], seen["height"]) == (96, 128)
+    (thing,) = seen["detections"]
+    assert thing["label"] == "blue"
+    assert thing["box"] == pytest.approx([20, 46, 60, 86], abs=3)
+    assert answers["b.png"]["frames"][0]["detections"] == []
+
+
+def test_thresholds_and_labels_reach_the_server(
+    finder: Server, tmp_path: Path, run: Command
+) -> None:
+    """What is asked for is found, and nothing else."""
+    image = rectangle((20, 10, 60, 50), RED)
+    image.paste((0, 200, 0), (70, 50, 110, 90))
+    image.save(tmp_path / "two.png")
+    start = ["crossrun-bench", "detect", tmp_path / "two.png", "--target", finder.address, "--json"]
+
+    def labels(*options: object) -> list[str]:
+        (one,) = found(run(*map(str, start), *options)).values()
+        return [thing["label"] for thing in one["frames"][0]["detections"]]
+
+    assert labels() == ["red", "green"]
+    assert labels("--model", "finder", "--label", "green") == ["green"]
+    assert labels("--max-detections", 1) == ["red"]
+    assert labels("--min-score", 0.9, "--iou-threshold", 0.5) == ["red"]
+
+
+def test_a_video_is_asked_about_frame_by_frame(
+    finder: Server, moving: Path, tmp_path: Path, run: Command
+) -> None:
+    """The box moves with the frames, and the kept video has as many, with boxes."""
+    options = ["--target", finder.address, "--save", tmp_path / "out", "--json"]
+    answers = found(run("crossrun-bench", "detect", moving, *options))
+    frames = answers["moving.mp4"]["frames"]
+    lefts = [frame["detections"][0]["box"][1] for frame in frames]
+    assert lefts == pytest.approx([4 * i for i in range(FRAMES)], abs=3)
+    kept = tmp_path / "out" / "moving.mp4"
+    assert [f.name for f in kept.parent.iterdir()] == ["moving.mp4"]
+    assert len(list(video.frames(kept))) == FRAMES
+    assert video.rate(kept) == 10
+    pairs = zip(video.frames(moving), video.frames(kept), strict=True)
+    plain, drawn = list(pairs)[FRAMES - 1]
+    difference = np.abs(np.asarray(plain, np.int16) - np.asarray(drawn, np.int16)).max(axis=2)
+    assert difference[5, 100] < 60 < difference[18:62, 40:90].max()
+
+
+def test_a_video_is_summed_up_by_label(finder: Server, moving: Path, run: Command) -> None:
+    """In how many frames, how many at once, and the best score."""
+    done = run("crossrun-bench", "detect", moving, "--target", finder.address)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert any(row[:6] == ["moving.mp4", "red", "12", "of", "12", "1"] for row in rows)
+
+
+def test_a_video_that_ends_early_is_told(
+    finder: Server, moving: Path, tmp_path: Path, run: Command
+) -> None:
+    """What could be read is answered, and stderr says that there should be more."""
+    long = tmp_path / "cut.mkv"
+    with video.writer(long, 10) as write:
+        for frame in list(video.frames(moving)) * 5:
+            write(frame)
+    long.write_bytes(long.read_bytes()[: long.stat().st_size // 2])
+    done = run("crossrun-bench", "detect", long, "--target", finder.address, "--json")
+    count = len(found(done)["cut.mkv"]["frames"])
+    assert 0 < count < 5 * FRAMES
+    assert f"cut.mkv tells of {5 * FRAMES} frames, {count} could be read" in done.stderr
+
+
+def test_a_video_that_cannot_be_finished_is_not_kept(moving: Path, tmp_path: Path) -> None:
+    """An error in its middle leaves no file, and names the video."""
+    asked: list[bytes] = []
+
+    def ask(image: bytes) -> Seen:
+        asked.append(image)
+        if len(asked) > FRAMES // 2:
+            raise BenchError("UNAVAILABLE: gone")
+        return Seen(128, 96, (Thing(0, "red", 0.9, (1.0, 2.0, 30.0, 40.0)),))
+
+    out = tmp_path / "out"
+    file = command.File(moving, moving.name, out / moving.name)
+    with pytest.raises(BenchError, match=r"moving.mp4: 127.0.0.1:1: UNAVAILABLE: gone"):
+        command.found_in(file, ask, "127.0.0.1:1", lambda *_: None)
+    assert list(out.iterdir()) == []
+
+
+def test_what_cannot_be_read_is_told(finder: Server, tmp_path: Path, run: Command) -> None:
+    """Each in one line that names the file, and nothing is kept of it."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    rectangle(None, RED).save(tmp_path / "good.png")
+    expected = {
+        "missing.png": "missing.png: no such file or folder",
+        "empty": "empty: no pictures or videos (.avi, .jpeg, .jpg, ",
+        "bad.mp4": "bad.mp4: no readable video",
+        "bad.jpg": "INVALID_ARGUMENT",
+    }
+    for name, text in expected.items():
+        options = ["--target", finder.address, "--save", tmp_path / "out"]
+        done = run("crossrun-bench", "detect", tmp_path / name, *options)
+        assert done.returncode == 1, name
+        assert text in done.stderr
+        assert name in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+    done = run(
+        "crossrun-bench", "detect", tmp_path / "good.png", "--target", finder.address,
+        "--label", "purple",
+    )  # fmt: skip
+    assert "no label 'purple'" in done.stderr
+
+
+def test_nothing_is_kept_over_what_is_asked_about(folder: Path, tmp_path: Path) -> None:
+    """Not in its own folder, and not two files under one name."""
+    with pytest.raises(BenchError, match=r"a.png would be kept over .*a.png; expected another"):
+        command.listed([folder], folder)
+    other = tmp_path / "other"
+    other.mkdir()
+    rectangle(None, RED).save(other / "a.png")
+    with pytest.raises(BenchError, match=r"other/a.png would be kept over .*in/a.png"):
+        command.listed([folder, other], tmp_path / "out")
+    assert len(command.listed([folder, other], None)) == 4

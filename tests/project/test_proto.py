@@ -1,0 +1,220 @@
+"""The wire: committed stubs, Triton's numbers, and a comment for everything."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from google.protobuf.descriptor_pb2 import (
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+)
+from google.protobuf.message import Message
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTO = ROOT / "proto"
+
+# tritonclient's descriptors as data, from a process that has nothing of ours.
+PRINT_TRITONS_DESCRIPTORS = """
+import sys
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from tritonclient.grpc import model_config_pb2, service_pb2
+
+files = FileDescriptorSet()
+for module in (model_config_pb2, service_pb2):
+    module.DESCRIPTOR.CopyToProto(files.file.add())
+sys.stdout.buffer.write(files.SerializeToString())
+"""
+
+# TensorFlow's generated modules, without loading TensorFlow, which takes seconds.
+PRINT_TENSORFLOWS_DESCRIPTORS = """
+import importlib.util, sys, types
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+found = importlib.util.find_spec("tensorflow")
+package = sys.modules["tensorflow"] = types.ModuleType("tensorflow")
+package.__path__ = found.submodule_search_locations
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+files = FileDescriptorSet()
+for module in (tensor_pb2, tensor_shape_pb2, types_pb2, meta_graph_pb2):
+    module.DESCRIPTOR.CopyToProto(files.file.add())
+sys.stdout.buffer.write(files.SerializeToString())
+"""
+# What tensorflow/serving/apis/*.proto defines, field by field, and TensorFlow does not.
+SERVINGS_OWN = {
+    "ModelSpec": {"name": 1, "signature_name": 3},
+    "PredictRequest": {"model_spec": 1, "inputs": 2},
+    "PredictResponse": {"outputs": 1},
+    "GetModelMetadataRequest": {"model_spec": 1, "metadata_field": 2},
+    "GetModelMetadataResponse": {"metadata": 2},
+    "SignatureDefMap": {"signature_def": 1},
+    "Any": {"type_url": 1, "value": 2},
+}
+
+# Lists of named things in a file, a message, an enum and a service, as descriptor.proto calls them.
+FILE_PARTS = ("message_type", "enum_type", "service")
+MESSAGE_PARTS = ("nested_type", "enum_type", "oneof_decl", "field")
+NAMED_PARTS = {*FILE_PARTS, *MESSAGE_PARTS, "value", "method"}
+
+FIELD_FACTS = ("number", "type", "label", "type_name")
+RPC_FACTS = ("input_type", "output_type", "client_streaming", "server_streaming")
+
+
+class Element(NamedTuple):
+    """A message, field, oneof, enum, enum value, service or RPC."""
+
+    name: str  # with its scope: .inference.ModelConfig.platform
+    path: tuple[int, ...]  # as in SourceCodeInfo.Location
+    parent: Any
+    node: Any
+
+
+def elements(parent: Message, scope: str, path: tuple[int, ...] = ()) -> Iterator[Element]:
+    """Walk everything below `parent` that has a name."""
+    for part, nodes in parent.ListFields():
+        if part.name not in NAMED_PARTS:
+            continue
+        for index, node in enumerate(nodes):
+            element = Element(f"{scope}.{node.name}", (*path, part.number, index), parent, node)
+            yield element
+            yield from elements(node, element.name, element.path)
+
+
+def wire(files: FileDescriptorSet) -> dict[str, tuple[object, ...]]:
+    """Say by name what matters on the wire: numbers, types, labels, oneofs, streams."""
+    return {
+        element.name: (
+            *(getattr(element.node, fact, None) for fact in FIELD_FACTS + RPC_FACTS),
+            oneof(element),
+        )
+        for file in files.file
+        if file.package == "inference"
+        for element in elements(file, f".{file.package}")
+    }
+
+
+def oneof(element: Element) -> str | None:
+    """Name the oneof that a field belongs to."""
+    node = element.node
+    if not (isinstance(node, FieldDescriptorProto) and node.HasField("oneof_index")):
+        return None
+    return str(element.parent.oneof_decl[node.oneof_index].name)
+
+
+def uncommented(file: FileDescriptorProto) -> list[str]:
+    """Name the elements of `file` without a comment above them."""
+    comments = {
+        tuple(location.path): location.leading_comments.strip()
+        for location in file.source_code_info.location
+    }
+    # What protoc adds by itself, such as the entries of a map, stands nowhere in the file.
+    written = [
+        element for element in elements(file, f".{file.package}") if element.path in comments
+    ]
+    return [element.name for element in written if not comments[element.path]]
+
+
+def stubs(folder: Path) -> dict[str, bytes]:
+    """Read every generated file below `folder`."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*_pb2*")
+        if path.suffix in {".py", ".pyi"}
+    }
+
+
+def floor(package: str) -> Version:
+    """Read the lowest version of `package` that pyproject.toml allows."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = {(it := Requirement(line)).name: it for line in project["dependencies"]}
+    return min(Version(it.version) for it in requirements[package].specifier)
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> FileDescriptorSet:
+    output = tmp_path_factory.mktemp("descriptors") / "all.binpb"
+    options = [f"--proto_path={PROTO}", "--include_source_info", f"--descriptor_set_out={output}"]
+    # A process of its own: protoc and TensorFlow in one process end in a segmentation fault.
+    protos = map(str, PROTO.rglob("*.proto"))
+    protoc = [sys.executable, "-m", "grpc_tools.protoc", *options, *protos]
+    subprocess.run(protoc, check=True)
+    return FileDescriptorSet.FromString(output.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def tritons() -> FileDescriptorSet:
+    command = [sys.executable, "-c", PRINT_TRITONS_DESCRIPTORS]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    return FileDescriptorSet.FromString(output)
+
+
+def test_committed_stubs_are_what_the_protos_generate(tmp_path: Path) -> None:
+    """The generated files, all of them and no others, are committed byte for byte."""
+    subprocess.run([sys.executable, PROTO / "generate.py", tmp_path], check=True)
+
+    assert stubs(PROTO) == stubs(tmp_path)
+
+
+def test_inference_service_has_everything_that_tritonclient_has(
+    ours: FileDescriptorSet, tritons: FileDescriptorSet
+) -> None:
+    """Every field, oneof, enum value and RPC of tritonclient is ours, equal on the wire."""
+    assert dict(wire(tritons).items() - wire(ours).items()) == {}
+
+
+def test_tensorflow_servings_fields_have_its_numbers(ours: FileDescriptorSet) -> None:
+    """Each field and enum value is TensorFlow's of the same name, equal on the wire."""
+    command = [sys.executable, "-c", PRINT_TENSORFLOWS_DESCRIPTORS]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    theirs = numbers(FileDescriptorSet.FromString(output), "tensorflow")
+    own = numbers(ours, "tensorflow.serving")
+    listed = {f"{m}.{f}": n for m, fields in SERVINGS_OWN.items() for f, n in fields.items()}
+    assert {name: number for name, (number, *_) in own.items() if name in listed} == listed
+    assert {name: facts for name, facts in own.items() if name not in listed}.items() <= (
+        theirs.items()
+    )
+
+
+def numbers(files: FileDescriptorSet, package: str) -> dict[str, tuple[int, ...]]:
+    """Number, type and label of each field and enum value, by a name without the package."""
+    return {
+        element.name.removeprefix(f".{package}."): tuple(
+            getattr(element.node, fact, 0) for fact in FIELD_FACTS[:3]
+        )
+        for file in files.file
+        if file.package == package
+        for element in elements(file, f".{package}")
+        if hasattr(element.node, "number") and "Entry." not in element.name
+    }
+
+
+def test_everything_on_the_wire_is_commented(ours: FileDescriptorSet) -> None:
+    """Every message, field, oneof, enum, enum value, service and RPC has a comment above it."""
+    assert [name for file in ours.file for name in uncommented(file)] == []
+
+
+@pytest.mark.parametrize(
+    ("package", "pattern", "generated"),
+    [
+        ("protobuf", "*_pb2.py", r"^# Protobuf Python Version: (\S+)$"),
+        ("grpcio", "*_pb2_grpc.py", r"^GRPC_GENERATED_VERSION = '(\S+)'$"),
+    ],
+)
+def test_stubs_run_on_the_lowest_version_allowed(
+    package: str, pattern: str, generated: str
+) -> None:
+    """No stub was generated for a newer runtime than the project's declared floor."""
+    texts = [path.read_text() for path in PROTO.rglob(pattern)]
+    needed = [Version(version) for text in texts for version in re.findall(generated, text, re.M)]
+
+    assert len(needed) == len(texts) > 0
+    assert max(needed) <= floor(package)

@@ -1,0 +1,199 @@
+"""The Prometheus endpoint of a real server, scraped as Prometheus does."""
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc import StatusCode
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as read_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from crossrun.oip import grpc_service_pb2 as pb
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from tests.server.services.test_infer import simple
+from tests.server.services.test_serving import code_of, slow
+from tests.server.telemetry.test_statistics import gather, statistics
+from tests.support import models
+from tests.support.running import Command, Server, serving
+
+# Metric → how the number in ModelStatistics that it must equal is reached.
+SAME = {
+    "nv_inference_request_success": "success.count",
+    "nv_inference_request_duration_us": "success.us",
+    "nv_inference_queue_duration_us": "queue.us",
+    "nv_inference_compute_input_duration_us": "compute_input.us",
+    "nv_inference_compute_infer_duration_us": "compute_infer.us",
+    "nv_inference_compute_output_duration_us": "compute_output.us",
+}
+
+
+def scrape(server: Server, accept: str = "") -> str:
+    request = urllib.request.Request(server.metrics, headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        text: str = response.read().decode()
+    return text
+
+
+def samples(server: Server, name: str, **labels: str) -> list[float]:
+    """The values of a metric whose labels include those given."""
+    return [
+        sample.value
+        for family in read_text(scrape(server))
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("measured")
+    models.write(root / "m", "simple", models.sum_and_difference(), "max_batch_size: 8")
+    models.write(root / "m", "gather", models.gather(), "max_batch_size: 8")
+    models.write(root / "m", "slow", models.slow(), models.SLOW_CONFIG)
+    with serving(root / "m", root / "log") as running:
+        yield running
+
+
+@pytest.fixture
+def stub(measured: Server) -> Iterator[Stub]:
+    with grpc.insecure_channel(measured.address) as channel:
+        yield Stub(channel)
+
+
+def test_metrics_and_statistics_are_the_same_numbers(measured: Server, stub: Stub) -> None:
+    """A scrape shows what ModelStatistics shows, under Triton's names and labels."""
+    for rows in (1, 3):
+        stub.ModelInfer(simple(*range(rows)))
+    found = statistics(stub, "simple")
+    labels = {"model": "simple", "version": "1", "provider": "CPUExecutionProvider"}
+    for name, path in SAME.items():
+        field, _, unit = path.partition(".")
+        duration = getattr(found.inference_stats, field)
+        expected = duration.count if unit == "count" else duration.ns / 1000
+        assert samples(measured, name, **labels) == [pytest.approx(expected)], name
+    assert samples(measured, "nv_inference_count", **labels) == [4]
+    assert samples(measured, "nv_inference_exec_count", **labels) == [2]
+    assert samples(measured, "crossrun_request_duration_seconds_count", **labels) == [2]
+    assert samples(measured, "crossrun_request_duration_seconds_bucket", le="+Inf", **labels) == [2]
+    assert samples(measured, "crossrun_request_duration_seconds_sum", **labels) == [
+        pytest.approx(found.inference_stats.success.ns / 1e9)
+    ]
+
+
+def test_the_provider_that_computes_a_model_is_told(measured: Server) -> None:
+    """Every metric of a model carries its provider, and its nodes are counted by provider."""
+    cpu = "CPUExecutionProvider"
+    assert samples(measured, "crossrun_model_nodes", model="simple", provider=cpu) == [2]
+    assert len(samples(measured, "nv_inference_count", model="simple", provider=cpu)) == 1
+
+
+def test_a_reader_of_openmetrics_is_answered_in_kind(measured: Server) -> None:
+    """Prometheus asks for OpenMetrics first; the names are the same there."""
+    text = scrape(measured, "application/openmetrics-text; version=1.0.0")
+    names = {f.name for f in read_openmetrics(text)}  # type: ignore[no-untyped-call]
+    assert {*SAME, "nv_inference_pending_request_count", "crossrun_model_nodes"} <= names
+
+
+def test_failures_are_told_apart_by_reason(measured: Server, stub: Stub) -> None:
+    """The model's failures, refused requests, callers who left, and all else, each by its name."""
+
+    def count(model: str, reason: str) -> float:
+        (value,) = samples(
+            measured, "nv_inference_request_failure", model=model, version="1", reason=reason
+        )
+        return value
+
+    for message in (gather(99), pb.ModelInferRequest(model_name="gather")):
+        with pytest.raises(grpc.RpcError):
+            stub.ModelInfer(message)
+    assert [count("gather", reason) for reason in ("BACKEND", "OTHER")] == [1, 1]
+    running_and_waiting = [stub.ModelInfer.future(slow()) for _ in range(2)]
+    while samples(measured, "nv_inference_pending_request_count", model="slow") != [1]:
+        assert not any(call.done() for call in running_and_waiting)
+    assert code_of(stub.ModelInfer.future(slow())) == StatusCode.RESOURCE_EXHAUSTED
+    for call in running_and_waiting:
+        call.cancel()
+    while (canceled := count("slow", "CANCELED")) < 2:
+        assert canceled in (0, 1)
+    assert count("slow", "REJECTED") == 1
+    assert samples(measured, "nv_inference_pending_request_count", model="slow") == [0]
+
+
+def test_models_without_a_cache_have_no_metrics_of_one(measured: Server) -> None:
+    """As with Triton, the cache's counters exist only where there is a cache."""
+    assert samples(measured, "nv_cache_num_hits_per_model") == []
+
+
+def test_a_metrics_port_in_use_is_one_line(tmp_path: Path, run: Command) -> None:
+    """The server does not start without the metrics that it was asked for, and says why."""
+    models.write(tmp_path, "gather", models.gather())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("crossrun-serve", tmp_path, "--port", 0, "--metrics-port", port)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines()[-1] == (
+        f"crossrun-serve: cannot listen on 127.0.0.1:{port} for metrics: is the port in use? "
+        "--metrics-port chooses another, --no-metrics none"
+    )
+
+
+def test_metrics_can_be_left_out(tmp_path: Path) -> None:
+    """With --no-metrics no port is opened."""
+    models.write(tmp_path / "m", "gather", models.gather())
+    with serving(tmp_path / "m", tmp_path / "log", "--no-metrics") as running:
+        assert "metrics on" not in running.log.read_text()
+
+
+def test_metrics_end_with_the_server(tmp_path: Path) -> None:
+    """A stopped server has exited, and its metrics port is closed."""
+    models.write(tmp_path / "m", "gather", models.gather())
+    with serving(tmp_path / "m", tmp_path / "log") as running:
+        assert "nv_inference_count" in scrape(running)
+        assert running.stop() == 0
+        with pytest.raises(urllib.error.URLError):
+            scrape(running)
+
+
+def http(server: Server, path: str, method: str = "GET") -> tuple[int, str, str]:
+    """Status, body and Allow of one request to the metrics port."""
+    request = urllib.request.Request(server.metrics.removesuffix("/metrics") + path, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read().decode(), response.headers.get("Allow", "")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(), error.headers.get("Allow", "")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v2/health/ready", "/v2/health/live", "/metrics/", "/favicon.ico"]
+)
+def test_the_metrics_port_has_metrics_alone(path: str, measured: Server) -> None:
+    """Whoever asks there for anything else, a probe for one, is told that it is not there."""
+    for method in ("GET", "POST"):
+        status, body, _ = http(measured, path, method)
+        assert status == 404
+        assert body == f"{path} is nothing here; /metrics has metrics\n"
+    assert http(measured, path, "HEAD")[:2] == (404, "")
+
+
+def test_metrics_are_read_and_never_written(measured: Server) -> None:
+    """HEAD is GET without its body; other methods are none, and the answer names those that are."""
+    query = "/metrics?name[]=nv_inference_count"
+    status, body, _ = http(measured, query)
+    assert status == 200
+    assert "nv_inference_count" in body
+    assert "nv_inference_exec_count" not in body
+    assert http(measured, query, "HEAD") == (200, "", "")
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        assert http(measured, "/metrics", method) == (
+            405,
+            "/metrics takes GET, HEAD\n",
+            "GET, HEAD",
+        )

@@ -1,0 +1,1 @@
+"""What tests are made of: models, servers, clients, made-up results."""

@@ -1,0 +1,92 @@
+"""Proofs beside models that were made by hand, and models whose answers are off."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+from tests.support import models
+
+ROWS = 5
+
+
+def held(model: onnx.ModelProto, seed: int = 3, rows: int = ROWS) -> dict[str, np.ndarray]:
+    """Random pictures for `colours` or `conv`, and what the model says of them."""
+    (node,) = model.graph.input
+    sizes = [dim.dim_value for dim in node.type.tensor_type.shape.dim]
+    draw, shape = np.random.default_rng(seed), (rows, *sizes[1:])
+    uint8 = node.type.tensor_type.elem_type == TensorProto.UINT8
+    x = draw.integers(0, 256, shape, np.uint8) if uint8 else draw.random(shape, np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    outputs = zip(session.get_outputs(), session.run(None, {node.name: x}), strict=True)
+    return {f"input/{node.name}": x} | {f"output/{one.name}": array for one, array in outputs}
+
+
+def about(arrays: Mapping[str, np.ndarray], **changes: Any) -> str:
+    """What a proof says of itself, as JSON."""
+    outputs = [name.removeprefix("output/") for name in arrays if name.startswith("output/")]
+    told: dict[str, Any] = {
+        "precision": "fp32",
+        "origin": "drawn",
+        "source_sha256": "0" * 64,
+        "max_diff": dict.fromkeys(outputs, 1e-4),
+        "min_agreement": 1.0,
+    }
+    return json.dumps({key: value for key, value in (told | changes).items() if value is not None})
+
+
+def encoded(arrays: Mapping[str, np.ndarray], **changes: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=True, about=np.array(about(arrays, **changes)), **arrays)
+    return file.getvalue()
+
+
+def write(version: Path, arrays: Mapping[str, np.ndarray], **changes: Any) -> Path:
+    """Write proof.npz into the folder of a version."""
+    file = version / "proof.npz"
+    file.write_bytes(encoded(arrays, **changes))
+    return file
+
+
+def off_by(model: onnx.ModelProto, amount: float) -> onnx.ModelProto:
+    """The same model, so much added to each answer."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    (output,) = changed.graph.output
+    maker = next(node for node in changed.graph.node if output.name in node.output)
+    maker.output[0] = "as_it_was"
+    changed.graph.initializer.append(helper.make_tensor("amount", TensorProto.FLOAT, [], [amount]))
+    changed.graph.node.append(helper.make_node("Add", ["as_it_was", "amount"], [output.name]))
+    return changed
+
+
+def repository(root: Path, off: float = 0.0, config: str = models.COLOURS_CONFIG) -> Path:
+    """A repository of `colours` with its proof; its answers are off by so much."""
+    original = models.colours()
+    model = off_by(original, off) if off else original
+    models.write(root, "colours", model, config, labels=["red", "green", "blue"])
+    write(root / "colours" / "1", held(original), classes="scores")
+    return root
+
+
+def bomb() -> bytes:
+    """A small file whose arrays are large."""
+    file = io.BytesIO()
+    arrays: dict[str, Any] = {"about": np.array("{}"), "input/x": np.zeros(70_000_000, np.uint8)}
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def tampered(data: bytes) -> bytes:
+    """A proof of which bytes in the midst are others: its checksum tells."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        start = max(entry.header_offset for entry in archive.infolist())
+    middle = start + (len(data) - start) // 3
+    return data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]

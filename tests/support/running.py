@@ -1,0 +1,96 @@
+"""The project's own commands, run as users run them: a real server, and the rest."""
+
+import io
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from crossrun_server.models.opening import Shared
+from crossrun_server.runtime import providers
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+MATERIAL = ROOT.parent / "shared"
+ON_CPU = Shared(providers.parse("cpu"))
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running crossrun-serve."""
+
+    address: str
+    process: subprocess.Popen[str]
+    log: Path
+
+    @property
+    def metrics(self) -> str:
+        """The URL of its metrics."""
+        found = re.search(r"metrics on (\S+)", self.log.read_text())
+        assert found, "it serves no metrics"
+        return found[1]
+
+    def stop(self) -> int:
+        """End it as an operator would; gives the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@contextmanager
+def serving(
+    repository: Path, log: Path, *options: str, environment: Path = BIN
+) -> Iterator[Server]:
+    """Run crossrun-serve on a port of its choice until the block ends."""
+    command = [str(environment / "crossrun-serve"), str(repository), "--port", "0"]
+    command += ["--metrics-port", "0", *options]
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
+    ):
+        try:
+            assert process.stdout
+            line = process.stdout.readline()
+            found = re.fullmatch(r"crossrun: serving on (\S+)\n", line)
+            assert found, f"the server said {line!r} and logged: {log.read_text()}"
+            yield Server(found[1], process, log)
+        finally:
+            process.kill()
+
+
+def build(name: str) -> Path:
+    """The commands of an environment with another build of onnxruntime: `make test` makes it."""
+    found = ROOT / f".venv-{name}" / "bin"
+    if not (found / "crossrun-serve").exists():
+        pytest.skip(f"no environment in {found.parent}; make .venv-{name}/ready makes it")
+    return found
+
+
+def run_here(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """crossrun-bench or crossrun-export in this process."""
+    package = Path(words[0]).name.replace("-", "_")
+    main = import_module(f"{package}.cli").main
+    out, err, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    status: object = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", words)
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code or 0
+            if isinstance(status, str):  # what Python itself does with a text
+                print(status, file=err)
+                status = 1
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+    assert isinstance(status, int)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
