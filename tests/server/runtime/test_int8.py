@@ -17,7 +17,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import numpy as np
-from crossrun_server import providers
+from crossrun_server.runtime import providers
 from crossrun_server.runtime.session import Session
 session = Session(Path(sys.argv[1]), providers.parse("cpu"))
 y = session.run({"x": np.full((2, 64), 255, np.uint8)}, ["y"])["y"]
