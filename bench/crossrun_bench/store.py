@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results import KINDS, kind
+from crossrun_bench.measurements.kinds import KINDS, kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from crossrun_bench.results import Result
+    from crossrun_bench.measurements.kinds import Result
 
 FORMAT = "crossrun-bench/1"
 _STUDY = "study"  # a document of several results

@@ -30,13 +30,13 @@ from typing import TYPE_CHECKING, Any
 
 from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.serving import sibling
+from crossrun_bench.processes.serving import sibling
 from crossrun_bench.store import Study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from crossrun_bench.results import Result
+    from crossrun_bench.measurements.kinds import Result
 
 _SHIPPED = resources.files("crossrun_bench") / "suites"
 _COPY, _MODELS, _STUDY = "suite.toml", "models", "study.json"

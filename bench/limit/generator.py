@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as oip
-from crossrun_bench.load.plan import Load, Time
-from crossrun_bench.load.tasks import Request
-from crossrun_bench.load.turns import Running, taken
-from crossrun_bench.piped import piped
-from crossrun_bench.prepare import drawn
-from crossrun_bench.repository import read_model
+from crossrun_bench.measurements.load.plan import Load, Time
+from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.load.turns import Running, taken
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.pictures.prepare import drawn
+from crossrun_bench.processes.piped import piped
 from instant import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from crossrun_bench.model import Model
-    from crossrun_bench.results.load import LoadTurn
+    from crossrun_bench.measurements.load.result import LoadTurn
+    from crossrun_bench.models.model import Model
 
 CLIENTS = (1, 16, 64)
 RATES = (100.0, 500.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0)
@@ -59,7 +59,7 @@ def _measured(model: Model) -> dict[Load, list[LoadTurn]]:
         request, message = _request(model, Path(folder))
         server = stack.enter_context(_instant(servers, message))
         os.sched_setaffinity(0, {ours})
-        generator = stack.enter_context(piped("load.generator", "generator"))
+        generator = stack.enter_context(piped("measurements.load.generator.process", "generator"))
         generator.say(**asdict(request))
         for number in range(ROUNDS):
             for load in loads:

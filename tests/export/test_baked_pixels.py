@@ -15,9 +15,9 @@ from PIL import Image
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.errors import BenchError
-from crossrun_bench.model import scaled
-from crossrun_bench.repository import read_model
-from crossrun_bench.runners import Task
+from crossrun_bench.models.model import scaled
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.targets.runners import Task
 from crossrun_export import alternatives, convert, pictures, runtime, sources, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
@@ -146,8 +146,8 @@ def test_the_bench_gives_the_source_the_same_numbers(
     repository: Path, pixels: pictures.Pixels, net: Any
 ) -> None:
     """To the last bit what the export verified with; TensorFlow's graph answers as Keras does."""
-    from crossrun_bench.pictures import Batch, Pictures
-    from crossrun_bench.runners.tensorflow_ import TensorFlowFunction
+    from crossrun_bench.pictures.pictures import Batch, Pictures
+    from crossrun_bench.targets.runners.tensorflow_ import TensorFlowFunction
 
     for name, asked in (("torch", "torch"), ("caffe", "caffe"), ("own", OWN)):
         model = read_model(repository, f"{name}-float32")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_bench import proof as bench_proof
+from crossrun_bench.models import proof as bench_proof
 from crossrun_export import alternatives, heads, pictures, price, proof, sources, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError

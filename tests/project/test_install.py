@@ -19,8 +19,8 @@ from packaging.requirements import Requirement
 import crossrun_bench.distribution
 import crossrun_export.distribution
 import crossrun_server.distribution
-from crossrun_bench import environments
-from crossrun_bench.targets import TARGETS
+from crossrun_bench.targets import environments
+from crossrun_bench.targets.targets import TARGETS
 from crossrun_server.runtime import providers
 from tests.support.running import ROOT, Command
 

@@ -12,12 +12,12 @@ import numpy as np
 import onnxruntime
 
 from crossrun.oip import grpc_service_pb2 as oip
-from crossrun_bench.load.tasks import Request
-from crossrun_bench.model import Model
-from crossrun_bench.pictures import Batch
-from crossrun_bench.piped import Piped, piped
-from crossrun_bench.prepare import drawn
-from crossrun_bench.repository import read_model
+from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.models.model import Model
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.pictures.pictures import Batch
+from crossrun_bench.pictures.prepare import drawn
+from crossrun_bench.processes.piped import Piped, piped
 
 Answer = Callable[[bytes, grpc.ServicerContext], bytes]
 Method = Callable[[Any, grpc.ServicerContext], Any]
@@ -28,7 +28,7 @@ def request(repository: Path, folder: Path) -> Request:
     model = read_model(repository, "colours")
     pixels = drawn(folder, 1, model.height, model.width).pixels
     session = {"model": asdict(model), "pixels": pixels, "threads": 1, "callers": 1}
-    with piped("load.inprocess", "in process") as child:
+    with piped("measurements.load.generator.inprocess", "in process") as child:
         child.say(**session, spin_us=None)
         child.ask(do="answer", output=str(folder / "expected.npy"))
     return Request(model, pixels, str(folder / "expected.npy"))
@@ -47,7 +47,7 @@ def right(request: Request) -> bytes:
 @contextmanager
 def generator(request: Request) -> Iterator[Piped]:
     """A generator that is told what to ask."""
-    with piped("load.generator", "generator") as child:
+    with piped("measurements.load.generator.process", "generator") as child:
         child.say(**asdict(request))
         yield child
 

@@ -6,16 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from crossrun_bench import machine
 from crossrun_bench.compare.command import Compared, compare
 from crossrun_bench.compare.verdicts import APART
+from crossrun_bench.machine import machine
+from crossrun_bench.measurements.accuracy.result import (
+    AccuracyResult,
+    Answer,
+    Comparison,
+    TargetAnswers,
+)
+from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
+from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
+from crossrun_bench.measurements.precision.result import MeasuredModel, PrecisionResult, Precisions
+from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.providers import CPU
-from crossrun_bench.results import Result
-from crossrun_bench.results.accuracy import AccuracyResult, Answer, Comparison, TargetAnswers
-from crossrun_bench.results.latency import LatencyResult, TargetLatency, Turn
-from crossrun_bench.results.load import LoadResult, LoadTarget, LoadTurn
-from crossrun_bench.results.model import ModelInfo
-from crossrun_bench.results.precision import MeasuredModel, PrecisionResult, Precisions
 
 MACHINE = dataclasses.replace(machine.describe(), usage_before=None)
 INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny", "sha256": "1"}, 8, 8, 10)

@@ -6,8 +6,8 @@ import grpc
 import numpy as np
 
 from crossrun.tfserving import prediction_service_pb2 as tfs
-from crossrun_bench.model import Model
-from crossrun_bench.pictures import Batch
+from crossrun_bench.models.model import Model
+from crossrun_bench.pictures.pictures import Batch
 from tests.support import fakes
 from tests.support.fakes import Method
 

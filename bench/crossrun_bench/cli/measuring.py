@@ -26,8 +26,8 @@ from crossrun_bench.cli.options import (
 )
 from crossrun_bench.cli.output import finish
 from crossrun_bench.errors import BenchError
-from crossrun_bench.load.tasks import FORMS
-from crossrun_bench.targets import (
+from crossrun_bench.measurements.load.tasks import FORMS
+from crossrun_bench.targets.targets import (
     COMPARED,
     IN_PROCESS,
     ON_PROVIDERS,
@@ -75,9 +75,9 @@ def latency(
     as_json: AsJson = False,
 ) -> None:
     """Time each target on the same pictures, in interleaved rounds, each in its own process."""
-    from crossrun_bench.latency import Plan, measure
-    from crossrun_bench.rounds import Pace
-    from crossrun_bench.tasks import Asked
+    from crossrun_bench.measurements.latency.measure import Plan, measure
+    from crossrun_bench.measurements.rounds import Pace
+    from crossrun_bench.targets.tasks import Asked
 
     compare = [[word] for word in parsing.words(compared)] + list(
         map(parsing.shell_words, variant or [])
@@ -104,9 +104,9 @@ def accuracy(
 
     Interrupted, and called again with the same --output, it goes on from OUTPUT.partial.
     """
-    from crossrun_bench.accuracy import partial as unfinished
-    from crossrun_bench.accuracy.command import Plan, measure
-    from crossrun_bench.tasks import Asked
+    from crossrun_bench.measurements.accuracy import partial as unfinished
+    from crossrun_bench.measurements.accuracy.measure import Plan, measure
+    from crossrun_bench.targets.tasks import Asked
 
     wanted = chosen([REFERENCE, *chosen(parsing.words(targets), server)], server)
     if wanted == (REFERENCE,):
@@ -134,8 +134,8 @@ def precision(
     as_json: AsJson = False,
 ) -> None:
     """Compare the precisions of each model: size, speed and, with pictures, answers."""
-    from crossrun_bench.precision import Plan, measure
-    from crossrun_bench.rounds import Pace
+    from crossrun_bench.measurements.precision.measure import Plan, measure
+    from crossrun_bench.measurements.rounds import Pace
 
     (backend,) = parsing.backends([[provider, *(provider_option or [])]], environment)
     plan = Plan(
@@ -190,11 +190,11 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Load servers, ours and others, and runtimes in process, all the time or at some rates."""
-    from crossrun_bench.load import peers
-    from crossrun_bench.load.arrivals import checked, rates
-    from crossrun_bench.load.command import measure
-    from crossrun_bench.load.plan import Plan
-    from crossrun_bench.load.slo import objective
+    from crossrun_bench.measurements.load import peers
+    from crossrun_bench.measurements.load.arrivals import checked, rates
+    from crossrun_bench.measurements.load.measure import measure
+    from crossrun_bench.measurements.load.plan import Plan
+    from crossrun_bench.measurements.load.slo import objective
 
     if require_quiet and server:
         raise BenchError("--require-quiet: a --server that runs already looks like noise")
@@ -236,7 +236,7 @@ def throughput(
     as_json: AsJson = False,
 ) -> None:
     """Count rows a second by batch size on each provider, in process and through our server."""
-    from crossrun_bench.throughput.command import Plan, measure
+    from crossrun_bench.measurements.throughput.measure import Plan, measure
 
     wanted, folders = tuple(dict.fromkeys(parsing.words(providers))), parsing.folders(environment)
     plan = Plan(
@@ -265,8 +265,8 @@ def loadgen(
     as_json: AsJson = False,
 ) -> None:
     """Let MLPerf LoadGen drive the model: its scenarios, its measuring, its verdict."""
-    from crossrun_bench.loadgen.command import Plan, measure
-    from crossrun_bench.loadgen.rules import chosen as scenarios
+    from crossrun_bench.measurements.loadgen.measure import Plan, measure
+    from crossrun_bench.measurements.loadgen.rules import chosen as scenarios
 
     wanted = scenarios(parsing.words(scenario))
     plan = Plan(

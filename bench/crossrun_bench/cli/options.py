@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from crossrun_bench import noise
-from crossrun_bench.targets import TARGETS
+from crossrun_bench.machine import noise
+from crossrun_bench.targets.targets import TARGETS
 
 Models = Annotated[Path, typer.Argument(help="Model repository that holds the model.")]
 Name = Annotated[str, typer.Option("--model", help="Name of the model in the repository.")]

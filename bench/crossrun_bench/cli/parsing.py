@@ -6,13 +6,14 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossrun_bench import environments, providers
+from crossrun_bench import providers
 from crossrun_bench.errors import BenchError
+from crossrun_bench.targets import environments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.environments import Backend
+    from crossrun_bench.targets.environments import Backend
 
 
 def words(text: str) -> list[str]:

@@ -150,7 +150,7 @@ def classify(
     as_json: AsJson = False,
 ) -> None:
     """Ask a running server what pictures show."""
-    from crossrun_bench.classify import named
+    from crossrun_bench.client.classify import named
     from crossrun_bench.report import terminal
 
     answers = named(images, target, name, top_k)
@@ -188,8 +188,8 @@ def detect(
     """Ask a running server where in pictures and videos which objects are."""
     from dataclasses import asdict
 
-    from crossrun_bench.detect.asking import Question
-    from crossrun_bench.detect.command import detect as detect_
+    from crossrun_bench.client.asking import Question
+    from crossrun_bench.client.detect import detect as detect_
     from crossrun_bench.report import terminal
     from crossrun_bench.report.detections import of_pictures, of_videos
 

@@ -19,9 +19,9 @@ from crossrun_bench.compare.rows import TIMES, comparisons, failed, rows, settin
 from crossrun_bench.compare.series import series
 from crossrun_bench.compare.verdicts import METRICS, Change
 from crossrun_bench.errors import BenchError
-from crossrun_bench.loadgen.rules import PERCENTILES
-from crossrun_bench.results.accuracy import agree
-from crossrun_bench.results.loadgen import LoadGenResult
+from crossrun_bench.measurements.accuracy.result import agree
+from crossrun_bench.measurements.loadgen.result import LoadGenResult
+from crossrun_bench.measurements.loadgen.rules import PERCENTILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from crossrun_bench.compare.rows import Row
     from crossrun_bench.compare.series import Key, Series
     from crossrun_bench.compare.verdicts import Condition
-    from crossrun_bench.results import Result
-    from crossrun_bench.results.accuracy import Answer, Comparison
-    from crossrun_bench.results.loadgen import ScenarioRun
+    from crossrun_bench.measurements.accuracy.result import Answer, Comparison
+    from crossrun_bench.measurements.kinds import Result
+    from crossrun_bench.measurements.loadgen.result import ScenarioRun
     from crossrun_bench.stats import Ratio
 
 _POINTS = dict(zip(TIMES, (50, 90, 99), strict=True))

@@ -10,21 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.exactness import has_choice
-from crossrun_bench.results import kind
-from crossrun_bench.results.accuracy import AccuracyResult
-from crossrun_bench.results.latency import LatencyResult
-from crossrun_bench.results.load import LoadResult
-from crossrun_bench.results.loadgen import LoadGenResult
-from crossrun_bench.results.precision import PrecisionResult
-from crossrun_bench.results.throughput import ThroughputResult
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.kinds import kind
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.load.result import LoadResult
+from crossrun_bench.measurements.loadgen.result import LoadGenResult
+from crossrun_bench.measurements.precision.result import PrecisionResult
+from crossrun_bench.measurements.throughput.result import ThroughputResult
+from crossrun_bench.targets.exactness import has_choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from crossrun_bench.measurements.kinds import Result
+    from crossrun_bench.models.info import ModelInfo
     from crossrun_bench.providers import Provider
-    from crossrun_bench.results import Result
-    from crossrun_bench.results.model import ModelInfo
 
     Facts = dict[str, str | None]  # None: not known
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.placement import near
+from crossrun_bench.measurements.placement import near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

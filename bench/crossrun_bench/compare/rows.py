@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrun_bench.loadgen.rules import PERCENTILES
-from crossrun_bench.results.accuracy import AccuracyResult
-from crossrun_bench.results.load import LoadResult
-from crossrun_bench.results.loadgen import LoadGenResult
-from crossrun_bench.results.precision import PrecisionResult
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.load.result import LoadResult
+from crossrun_bench.measurements.loadgen.result import LoadGenResult
+from crossrun_bench.measurements.loadgen.rules import PERCENTILES
+from crossrun_bench.measurements.precision.result import PrecisionResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from crossrun_bench.compare.series import Key, Series
-    from crossrun_bench.results import Result
-    from crossrun_bench.results.accuracy import Comparison
-    from crossrun_bench.results.loadgen import ScenarioRun
+    from crossrun_bench.measurements.accuracy.result import Comparison
+    from crossrun_bench.measurements.kinds import Result
+    from crossrun_bench.measurements.loadgen.result import ScenarioRun
 
 TIMES = ("p50", "p90", "p99")
 Row = tuple[str, str, str]  # target, setting, metric

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossrun_bench.results.latency import LatencyResult
-from crossrun_bench.results.load import LoadResult
-from crossrun_bench.results.precision import PrecisionResult
-from crossrun_bench.results.throughput import ThroughputResult
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.load.result import LoadResult
+from crossrun_bench.measurements.precision.result import PrecisionResult
+from crossrun_bench.measurements.throughput.result import ThroughputResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from crossrun_bench.results import Result
-    from crossrun_bench.results.latency import TargetLatency, Turn
-    from crossrun_bench.results.load import LoadTarget, LoadTurn
-    from crossrun_bench.results.throughput import AloneTurn, ProviderThroughput
+    from crossrun_bench.measurements.kinds import Result
+    from crossrun_bench.measurements.latency.result import TargetLatency, Turn
+    from crossrun_bench.measurements.load.result import LoadTarget, LoadTurn
+    from crossrun_bench.measurements.throughput.result import AloneTurn, ProviderThroughput
 
     Key = tuple[str, str]  # target and setting
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrun_bench.report import figures
-from crossrun_bench.report.table import Table
+from crossrun_bench.view import figures
+from crossrun_bench.view.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crossrun_bench.detect.asking import Thing
-    from crossrun_bench.detect.command import Found
-    from crossrun_bench.report.table import Row
+    from crossrun_bench.client.asking import Thing
+    from crossrun_bench.client.detect import Found
+    from crossrun_bench.view.table import Row
 
 PICTURES = ("Picture", "Label", "Score", "ymin", "xmin", "ymax", "xmax")
 VIDEOS = ("Video", "Label", "Frames", "Most at once", "Best score")

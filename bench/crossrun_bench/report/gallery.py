@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from crossrun_bench.decoding import loaded
 from crossrun_bench.errors import BenchError
-from crossrun_bench.folders import found
-from crossrun_bench.prepare import ENCODED
+from crossrun_bench.pictures.decoding import loaded
+from crossrun_bench.pictures.folders import found
+from crossrun_bench.pictures.prepare import ENCODED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

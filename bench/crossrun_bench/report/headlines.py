@@ -5,20 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crossrun_bench.report import figures
-from crossrun_bench.results.accuracy import AccuracyResult
-from crossrun_bench.results.detection import DetectionResult
-from crossrun_bench.results.latency import LatencyResult
-from crossrun_bench.results.load import LoadResult
-from crossrun_bench.results.precision import PrecisionResult
-from crossrun_bench.results.throughput import ThroughputResult
-from crossrun_bench.summary import accuracy_rows, first_of_each, latency_rows, precision_rows
-from crossrun_bench.targets import ENCODED, label
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.detection.result import DetectionResult
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.load.result import LoadResult
+from crossrun_bench.measurements.precision.result import PrecisionResult
+from crossrun_bench.measurements.summary import (
+    accuracy_rows,
+    first_of_each,
+    latency_rows,
+    precision_rows,
+)
+from crossrun_bench.measurements.throughput.result import ThroughputResult
+from crossrun_bench.targets.targets import ENCODED, label
+from crossrun_bench.view import figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crossrun_bench.results import Result
+    from crossrun_bench.measurements.kinds import Result
     from crossrun_bench.stats import Ratio
 
 _SUBJECT = "onnxruntime"
@@ -36,11 +41,9 @@ class Headline:
 
 def headlines(results: Sequence[Result]) -> list[Headline]:
     """Speed against each baseline, agreement, start-up: what the results hold of them."""
-    from crossrun_bench.report import (  # noqa: PLC0415 - they make headlines
-        average_precision,
-        load,
-        throughput,
-    )
+    from crossrun_bench.measurements.detection import tables as average_precision  # noqa: PLC0415
+    from crossrun_bench.measurements.load import tables as load  # noqa: PLC0415
+    from crossrun_bench.measurements.throughput import tables as throughput  # noqa: PLC0415
 
     found: list[Headline] = []
     for result in results:

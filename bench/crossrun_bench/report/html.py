@@ -8,32 +8,28 @@ from typing import TYPE_CHECKING
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
-from crossrun_bench.report import (
-    average_precision,
-    differences,
-    figures,
-    gallery,
-    latency,
-    load,
-    load_plots,
-    machines,
-    pareto,
-    plots,
-    tables,
-)
+from crossrun_bench.measurements.accuracy import differences_tables
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.detection import tables as average_precision
+from crossrun_bench.measurements.detection.result import DetectionResult
+from crossrun_bench.measurements.latency import plots
+from crossrun_bench.measurements.latency import tables as latency
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.load import plots as load_plots
+from crossrun_bench.measurements.load import tables as load
+from crossrun_bench.measurements.load.result import LoadResult
+from crossrun_bench.measurements.precision import plots as pareto
+from crossrun_bench.measurements.precision.result import PrecisionResult
+from crossrun_bench.report import gallery, machines, tables
 from crossrun_bench.report.headlines import Headline, headlines
-from crossrun_bench.results.accuracy import AccuracyResult
-from crossrun_bench.results.detection import DetectionResult
-from crossrun_bench.results.latency import LatencyResult
-from crossrun_bench.results.load import LoadResult
-from crossrun_bench.results.precision import PrecisionResult
+from crossrun_bench.view import figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from crossrun_bench.measurements.kinds import Result
     from crossrun_bench.report.gallery import Pictures
-    from crossrun_bench.results import Result
 
 _PLOTTED = (LatencyResult, LoadResult, PrecisionResult)
 
@@ -91,7 +87,7 @@ def _accuracy(result: AccuracyResult) -> dict[str, Any]:
     return {
         "kind": "accuracy",
         "tables": tables.tables([result]),
-        "thumbnails": differences.thumbnails(result),
+        "thumbnails": differences_tables.thumbnails(result),
     }
 
 

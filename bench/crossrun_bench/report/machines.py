@@ -5,17 +5,17 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from crossrun_bench import placement
-from crossrun_bench.report import figures
-from crossrun_bench.report.table import Table
-from crossrun_bench.results import kind
+from crossrun_bench.measurements import placement
+from crossrun_bench.measurements.kinds import kind
 from crossrun_bench.stats import percentiles
+from crossrun_bench.view import figures
+from crossrun_bench.view.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.noise import Noise
-    from crossrun_bench.results import Result
+    from crossrun_bench.machine.noise import Noise
+    from crossrun_bench.measurements.kinds import Result
 
 
 def machines(results: Sequence[Result]) -> Table:

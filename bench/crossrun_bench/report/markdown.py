@@ -8,20 +8,21 @@ from urllib.parse import quote
 
 from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.report import average_precision, gallery
+from crossrun_bench.measurements.detection import tables as average_precision
+from crossrun_bench.measurements.detection.result import DetectionResult
+from crossrun_bench.measurements.kinds import kind as kind_of
+from crossrun_bench.report import gallery
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.report.machines import machines
-from crossrun_bench.report.table import Table
 from crossrun_bench.report.tables import tables
-from crossrun_bench.results import kind as kind_of
-from crossrun_bench.results.detection import DetectionResult
+from crossrun_bench.view.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from crossrun_bench.measurements.kinds import Result
     from crossrun_bench.report.gallery import Pictures
-    from crossrun_bench.results import Result
 
 
 # <!-- crossrun-bench: load 2.1 -->, whatever stands there now, <!-- end -->

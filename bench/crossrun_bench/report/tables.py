@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrun_bench.report import (
-    accuracy,
-    average_precision,
-    differences,
-    latency,
-    load,
-    loadgen,
-    throughput,
-)
-from crossrun_bench.results.accuracy import AccuracyResult
-from crossrun_bench.results.detection import DetectionResult
-from crossrun_bench.results.latency import LatencyResult
-from crossrun_bench.results.loadgen import LoadGenResult
-from crossrun_bench.results.precision import PrecisionResult
-from crossrun_bench.results.throughput import ThroughputResult
+from crossrun_bench.measurements.accuracy import differences_tables
+from crossrun_bench.measurements.accuracy import tables as accuracy
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.detection import tables as average_precision
+from crossrun_bench.measurements.detection.result import DetectionResult
+from crossrun_bench.measurements.latency import tables as latency
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.load import tables as load
+from crossrun_bench.measurements.loadgen import tables as loadgen
+from crossrun_bench.measurements.loadgen.result import LoadGenResult
+from crossrun_bench.measurements.precision.result import PrecisionResult
+from crossrun_bench.measurements.throughput import tables as throughput
+from crossrun_bench.measurements.throughput.result import ThroughputResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.report.table import Table
-    from crossrun_bench.results import Result
+    from crossrun_bench.measurements.kinds import Result
+    from crossrun_bench.view.table import Table
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
@@ -34,7 +32,7 @@ def tables(results: Sequence[Result]) -> list[Table]:
         if isinstance(result, LatencyResult):
             found += [latency.latency(result), latency.resources(result)]
         elif isinstance(result, AccuracyResult):
-            found += [accuracy.accuracy(result), *differences.tables(result)]
+            found += [accuracy.accuracy(result), *differences_tables.tables(result)]
         elif isinstance(result, DetectionResult):
             found += average_precision.tables(result)
         elif isinstance(result, PrecisionResult):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from crossrun_bench.detect import command, video
-from crossrun_bench.detect.asking import Seen, Thing
+from crossrun_bench.client import detect, video
+from crossrun_bench.client.asking import Seen, Thing
 from crossrun_bench.errors import BenchError
 from tests.support import detectors
 from tests.support.running import Command, Server, serving
@@ -173,9 +173,9 @@ def test_a_video_that_cannot_be_finished_is_not_kept(moving: Path, tmp_path: Pat
         return Seen(128, 96, (Thing(0, "red", 0.9, (1.0, 2.0, 30.0, 40.0)),))
 
     out = tmp_path / "out"
-    file = command.File(moving, moving.name, out / moving.name)
+    file = detect.File(moving, moving.name, out / moving.name)
     with pytest.raises(BenchError, match=r"moving.mp4: 127.0.0.1:1: UNAVAILABLE: gone"):
-        command.found_in(file, ask, "127.0.0.1:1", lambda *_: None)
+        detect.found_in(file, ask, "127.0.0.1:1", lambda *_: None)
     assert list(out.iterdir()) == []
 
 
@@ -209,10 +209,10 @@ def test_what_cannot_be_read_is_told(finder: Server, tmp_path: Path, run: Comman
 def test_nothing_is_kept_over_what_is_asked_about(folder: Path, tmp_path: Path) -> None:
     """Not in its own folder, and not two files under one name."""
     with pytest.raises(BenchError, match=r"a.png would be kept over .*a.png; expected another"):
-        command.listed([folder], folder)
+        detect.listed([folder], folder)
     other = tmp_path / "other"
     other.mkdir()
     rectangle(None, RED).save(other / "a.png")
     with pytest.raises(BenchError, match=r"other/a.png would be kept over .*in/a.png"):
-        command.listed([folder, other], tmp_path / "out")
-    assert len(command.listed([folder, other], None)) == 4
+        detect.listed([folder, other], tmp_path / "out")
+    assert len(detect.listed([folder, other], None)) == 4

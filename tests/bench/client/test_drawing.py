@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossrun_bench.drawing import BLACK, Edges, Mark, Plate, colour, contrast, draw, ink, plates
+from crossrun_bench.client.drawing import (
+    BLACK,
+    Edges,
+    Mark,
+    Plate,
+    colour,
+    contrast,
+    draw,
+    ink,
+    plates,
+)
 
 
 def marks(size: tuple[int, int], count: int) -> list[Mark]:

@@ -10,7 +10,7 @@ import pytest
 from crossrun_bench.compare.command import compare
 from crossrun_bench.compare.verdicts import APART, condition
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results.latency import LatencyResult
+from crossrun_bench.measurements.latency.result import LatencyResult
 from tests.support.measured import MACHINE, compared, latency, load, of, on, verdicts
 
 # How far two runs lie apart if 95 % of pairs are within the default: of one run's logarithm.

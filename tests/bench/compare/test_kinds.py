@@ -9,14 +9,14 @@ import pytest
 from crossrun_bench.compare.command import compare
 from crossrun_bench.compare.verdicts import APART, condition
 from crossrun_bench.errors import BenchError
-from crossrun_bench.report import comparison
-from crossrun_bench.results.loadgen import LoadGenResult, ScenarioRun
-from crossrun_bench.results.throughput import (
+from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
+from crossrun_bench.measurements.throughput.result import (
     AloneTurn,
     ProviderThroughput,
     ServedTurn,
     ThroughputResult,
 )
+from crossrun_bench.report import comparison
 from tests.support.measured import (
     INFO,
     MACHINE,

@@ -11,8 +11,8 @@ import pytest
 from crossrun_bench import store
 from crossrun_bench.compare.command import compare
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results.latency import LatencyResult, TargetLatency, Turn
-from crossrun_bench.results.load import LoadResult
+from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
+from crossrun_bench.measurements.load.result import LoadResult
 from tests.support.measured import latency, load, turns
 from tests.support.running import Command
 

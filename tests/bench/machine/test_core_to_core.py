@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from crossrun_bench import placement
 from crossrun_bench.compare.command import Compared, compare
-from crossrun_bench.core_to_core import core_to_core
 from crossrun_bench.errors import BenchError
+from crossrun_bench.machine.core_to_core import core_to_core
+from crossrun_bench.measurements import placement
+from crossrun_bench.measurements.latency.result import LatencyResult, Turn
 from crossrun_bench.report import comparison, html, markdown
-from crossrun_bench.results.latency import LatencyResult, Turn
 from tests.support.measured import latency
 
 NEAR, FAR = 220, 460  # nanoseconds
@@ -31,7 +31,7 @@ def test_a_byte_takes_some_time_from_core_to_core() -> None:
 
 def test_one_core_has_no_other() -> None:
     """Then there is nothing to measure."""
-    code = "import os; from crossrun_bench.core_to_core import core_to_core as c\n"
+    code = "import os; from crossrun_bench.machine.core_to_core import core_to_core as c\n"
     code += "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(c())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "None\n"

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from crossrun_bench import cli, machine, noise, store
-from crossrun_bench.container import container
+from crossrun_bench import cli, store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.noise import LIMIT, Usage
+from crossrun_bench.machine import machine, noise
+from crossrun_bench.machine.container import container
+from crossrun_bench.machine.noise import LIMIT, Usage
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.summary import latency_rows
 from crossrun_bench.report import html, markdown, terminal
-from crossrun_bench.results.latency import LatencyResult
-from crossrun_bench.summary import latency_rows
 from tests.bench.report.test_report import latency
 from tests.support.running import Command
 

@@ -18,20 +18,21 @@ import pytest
 from PIL import Image
 from scipy.stats import entropy
 
-from crossrun_bench import machine, store
-from crossrun_bench.accuracy.answers import CHUNK, asked, ready
-from crossrun_bench.accuracy.command import Plan, measure
-from crossrun_bench.accuracy.differences import by_class, flips
-from crossrun_bench.accuracy.partial import Partial
+from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.prepare import drawn
+from crossrun_bench.machine import machine
+from crossrun_bench.measurements.accuracy.answers import CHUNK, asked, ready
+from crossrun_bench.measurements.accuracy.differences import by_class, flips
+from crossrun_bench.measurements.accuracy.measure import Plan, measure
+from crossrun_bench.measurements.accuracy.partial import Partial
+from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer, TargetAnswers
+from crossrun_bench.measurements.summary import accuracy_rows
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.report import html, markdown
-from crossrun_bench.repository import read_model
-from crossrun_bench.results.accuracy import AccuracyResult, Answer, TargetAnswers
-from crossrun_bench.runners import Task
-from crossrun_bench.summary import accuracy_rows
-from crossrun_bench.tasks import Asked
+from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.tasks import Asked
 from tests.bench.measurements.test_run import COLOURS, scale_scores
 from tests.bench.report.test_report import Fetched, accuracy
 
@@ -39,8 +40,8 @@ MACHINE = machine.describe()
 MEASURE = """
 import sys
 from pathlib import Path
-from crossrun_bench.accuracy.command import Plan, measure
-from crossrun_bench.tasks import Asked
+from crossrun_bench.measurements.accuracy.measure import Plan, measure
+from crossrun_bench.targets.tasks import Asked
 
 models, images, output = sys.argv[1:]
 asked = Asked(Path(models), "colours", ("onnxruntime", "openvino"))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossrun_bench.accuracy.average_precision import average_precision
-from crossrun_bench.accuracy.coco import scenes
 from crossrun_bench.errors import BenchError
-from crossrun_bench.results.detection import Detection, Truth
+from crossrun_bench.measurements.detection.average_precision import average_precision
+from crossrun_bench.measurements.detection.coco import scenes
+from crossrun_bench.measurements.detection.result import Detection, Truth
 
 BOX = (0.0, 0.0, 100.0, 100.0)
 OTHER = (200.0, 200.0, 300.0, 300.0)

@@ -13,23 +13,23 @@ import pytest
 from PIL import Image
 
 from crossrun_bench import store
-from crossrun_bench.accuracy.average_precision import average_precision
-from crossrun_bench.accuracy.command import Plan, measure
-from crossrun_bench.accuracy.fitting import fitted, in_picture, place
-from crossrun_bench.accuracy.partial import DetectionsLine, Partial
 from crossrun_bench.errors import BenchError
-from crossrun_bench.model import Detector, Model
-from crossrun_bench.prepare import thumbnail
-from crossrun_bench.report import html, markdown
-from crossrun_bench.repository import read_model
-from crossrun_bench.results.detection import (
+from crossrun_bench.measurements.accuracy.measure import Plan, measure
+from crossrun_bench.measurements.accuracy.partial import DetectionsLine, Partial
+from crossrun_bench.measurements.detection.average_precision import average_precision
+from crossrun_bench.measurements.detection.result import (
     Detection,
     DetectionResult,
     ShownPicture,
     TargetDetections,
     Truth,
 )
-from crossrun_bench.tasks import Asked
+from crossrun_bench.models.fitting import fitted, in_picture, place
+from crossrun_bench.models.model import Detector, Model
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.pictures.prepare import thumbnail
+from crossrun_bench.report import html, markdown
+from crossrun_bench.targets.tasks import Asked
 from tests.bench.measurements.test_coco import BOX, OTHER, data_set
 from tests.bench.report.test_report import INFO, MACHINE
 from tests.support import detectors

@@ -10,17 +10,17 @@ import onnx
 import pytest
 from PIL import Image
 
-from crossrun_bench import heads
-from crossrun_bench.accuracy.answers import asked, ready
-from crossrun_bench.accuracy.command import Plan, measure
 from crossrun_bench.errors import BenchError
-from crossrun_bench.prepare import drawn
+from crossrun_bench.measurements.accuracy.answers import asked, ready
+from crossrun_bench.measurements.accuracy.measure import Plan, measure
+from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer, agree
+from crossrun_bench.measurements.summary import accuracy_rows
+from crossrun_bench.models import heads
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import bar
-from crossrun_bench.repository import read_model
-from crossrun_bench.results.accuracy import AccuracyResult, Answer, agree
-from crossrun_bench.runners import Task
-from crossrun_bench.summary import accuracy_rows
-from crossrun_bench.tasks import Asked
+from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.tasks import Asked
 from tests.server.model_config.test_probabilities import FIRST, LOGITS, classifier, config, node
 from tests.support import models
 from tests.support.running import Command

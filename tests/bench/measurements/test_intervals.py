@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from crossrun_bench.load import intervals
-from crossrun_bench.results.load import LoadTurn
+from crossrun_bench.measurements.load import intervals
+from crossrun_bench.measurements.load.result import LoadTurn
 from crossrun_bench.stats import Ratio
 
 CORES, ROUNDS = 2.0, 3

@@ -13,16 +13,19 @@ import grpc
 import numpy as np
 import pytest
 
-from crossrun_bench import machine, shared_memory, store
+from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.load import closed_loop, counting, peers
-from crossrun_bench.load.summary import load_rows
-from crossrun_bench.load.tasks import Request
+from crossrun_bench.machine import machine
+from crossrun_bench.measurements.load import peers
+from crossrun_bench.measurements.load.generator import closed_loop, counting
+from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
+from crossrun_bench.measurements.load.summary import load_rows
+from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.models.info import ModelInfo
+from crossrun_bench.processes import shared_memory
+from crossrun_bench.processes.serving import running
 from crossrun_bench.report import html, markdown
-from crossrun_bench.report.figures import NONE
-from crossrun_bench.results.load import LoadResult, LoadTarget, LoadTurn
-from crossrun_bench.results.model import ModelInfo
-from crossrun_bench.serving import running
+from crossrun_bench.view.figures import NONE
 from tests.support import fakes
 from tests.support.fakes import fake
 from tests.support.running import Command, Server

@@ -9,15 +9,16 @@ from pathlib import Path
 import grpc
 import pytest
 
-from crossrun_bench import machine, store
-from crossrun_bench.load import slo
-from crossrun_bench.load.command import measure
-from crossrun_bench.load.plan import Plan
-from crossrun_bench.load.runtime import InTurn
-from crossrun_bench.load.tasks import Request
+from crossrun_bench import store
+from crossrun_bench.machine import machine
+from crossrun_bench.measurements.load import slo
+from crossrun_bench.measurements.load.generator.runtime import InTurn
+from crossrun_bench.measurements.load.measure import measure
+from crossrun_bench.measurements.load.plan import Plan
+from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn, Objective
+from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.report import markdown
-from crossrun_bench.results.load import LoadResult, LoadTarget, LoadTurn, Objective
-from crossrun_bench.results.model import ModelInfo
 from tests.support import fakes
 from tests.support.running import Command
 from tests.support.tfserving import predict, signature, tensorflow_serving

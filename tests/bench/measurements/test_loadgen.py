@@ -8,10 +8,10 @@ from PIL import Image
 
 from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.loadgen import logs as loadgen_logs
-from crossrun_bench.loadgen.driver import TRIES, highest_valid
+from crossrun_bench.measurements.loadgen import logs as loadgen_logs
+from crossrun_bench.measurements.loadgen.driver import TRIES, highest_valid
+from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
 from crossrun_bench.report import html, markdown
-from crossrun_bench.results.loadgen import LoadGenResult, ScenarioRun
 from tests.support.running import Command
 
 SCENARIOS = ("SingleStream", "MultiStream", "Server", "Offline")

@@ -15,18 +15,20 @@ import grpc
 import numpy as np
 import pytest
 
-from crossrun_bench import machine, store
+from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.load import arrivals, command, counting, open_loop, slo
-from crossrun_bench.load import turns as load_turns
-from crossrun_bench.load.plan import Load, Time
-from crossrun_bench.load.steady import settled
-from crossrun_bench.load.summary import load_rows, open_rows
-from crossrun_bench.load.tasks import Request
-from crossrun_bench.load.turns import Running
+from crossrun_bench.machine import machine
+from crossrun_bench.measurements.load import arrivals, measure, slo
+from crossrun_bench.measurements.load import turns as load_turns
+from crossrun_bench.measurements.load.generator import counting, open_loop
+from crossrun_bench.measurements.load.plan import Load, Time
+from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn, Objective
+from crossrun_bench.measurements.load.steady import settled
+from crossrun_bench.measurements.load.summary import load_rows, open_rows
+from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.load.turns import Running
+from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.report import html, markdown
-from crossrun_bench.results.load import LoadResult, LoadTarget, LoadTurn, Objective
-from crossrun_bench.results.model import ModelInfo
 from tests.support import fakes
 from tests.support.running import Command
 
@@ -287,10 +289,10 @@ def test_what_a_server_does_not_tell_has_no_bar() -> None:
 def test_an_objective_needs_a_target_that_answers(capsys: pytest.CaptureFixture[str]) -> None:
     """A search that never began found no rate that holds: the command fails and says so."""
     silent = dataclasses.replace(CLOSED, us=(), windows=(), errors={"UNAVAILABLE": 9})
-    ready: Any = command._Ready((), (("keras", None),), ())  # type: ignore[arg-type]
+    ready: Any = measure._Ready((), (("keras", None),), ())  # type: ignore[arg-type]
     plan: Any = SimpleNamespace(objective=WANTED)
     with pytest.raises(BenchError, match="--slo: no target answered, so that nothing holds p50 ≤"):
-        command._search(plan, ready, (), {"keras": [silent]})
+        measure._search(plan, ready, (), {"keras": [silent]})
     assert "--slo: keras answered nothing" in capsys.readouterr().err
 
 

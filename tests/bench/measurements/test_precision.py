@@ -10,21 +10,23 @@ from pathlib import Path
 import onnx
 import pytest
 
-from crossrun_bench import machine, store
+from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.examples import examples
-from crossrun_bench.prepare import drawn
+from crossrun_bench.machine import machine
+from crossrun_bench.measurements.accuracy.result import Answer, Comparison, TargetAnswers
+from crossrun_bench.measurements.latency.result import Turn
+from crossrun_bench.measurements.precision import plots
+from crossrun_bench.measurements.precision.result import MeasuredModel, PrecisionResult, Precisions
+from crossrun_bench.measurements.rounds import started
+from crossrun_bench.measurements.summary import precision_rows
+from crossrun_bench.models.info import ModelInfo
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.providers import CPU, Provider
-from crossrun_bench.report import headlines, html, markdown, pareto
-from crossrun_bench.repository import read_model
-from crossrun_bench.results.accuracy import Answer, Comparison, TargetAnswers
-from crossrun_bench.results.latency import Turn
-from crossrun_bench.results.model import ModelInfo
-from crossrun_bench.results.precision import MeasuredModel, PrecisionResult, Precisions
-from crossrun_bench.rounds import started
-from crossrun_bench.runners import Task
+from crossrun_bench.report import headlines, html, markdown
 from crossrun_bench.stats import Ratio
-from crossrun_bench.summary import precision_rows
+from crossrun_bench.targets.examples import examples
+from crossrun_bench.targets.runners import Task
 from tests.support import models
 from tests.support.running import Command
 
@@ -231,13 +233,13 @@ def test_a_result_without_fp32_has_no_headline(result: PrecisionResult) -> None:
 
 def test_nothing_on_the_front_is_beaten_in_both(result: PrecisionResult) -> None:
     """Accuracy against latency: what is later and no more accurate is off the line."""
-    kept = pareto.points([result])
-    assert [(p.precision, round(p.ms), p.correct) for p in pareto.front(kept)] == [
+    kept = plots.points([result])
+    assert [(p.precision, round(p.ms), p.correct) for p in plots.front(kept)] == [
         ("int8", 4, 0.75),
         ("fp32", 8, 1.0),
     ]
     worse = [dataclasses.replace(kept[0], ms=9.0), dataclasses.replace(kept[1], correct=0.5)]
-    assert pareto.front(kept + worse) == pareto.front(kept)
+    assert plots.front(kept + worse) == plots.front(kept)
 
 
 def test_the_page_plots_all_providers_together(result: PrecisionResult) -> None:

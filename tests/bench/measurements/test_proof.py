@@ -8,14 +8,15 @@ import numpy as np
 import onnx
 import pytest
 
-from crossrun_bench import proof, store
+from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.model import as_input
-from crossrun_bench.repository import read_model
-from crossrun_bench.results.latency import LatencyResult
-from crossrun_bench.results.proof import Checked
-from crossrun_bench.results.throughput import ProviderThroughput, ThroughputResult
-from crossrun_bench.runners import packed
+from crossrun_bench.measurements.checked import Checked
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.throughput.result import ProviderThroughput, ThroughputResult
+from crossrun_bench.models import proof
+from crossrun_bench.models.model import as_input
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.targets.runners import packed
 from tests.server.proofs.test_proof import TWO, outputs
 from tests.support import models, proofs
 from tests.support.running import Command
@@ -103,7 +104,7 @@ def test_the_way_in_process_is_held_as_the_server_is(
     root, out = repository(tmp_path / "models"), tmp_path / "t.json"
     off = proof.compared
     monkeypatch.setattr(
-        "crossrun_bench.proof.compared", lambda held, got, most: off(held, got + 0.01, most)
+        "crossrun_bench.models.proof.compared", lambda held, got, most: off(held, got + 0.01, most)
     )
     options = ["--providers", "cpu", "--batch", 1, "--rounds", 1, "--seconds", 0.02]
     done = run(

@@ -11,15 +11,16 @@ from pathlib import Path
 import onnx
 import pytest
 
-from crossrun_bench import environments, exactness, store
+from crossrun_bench import store
 from crossrun_bench.compare.command import compare
-from crossrun_bench.environments import backend
 from crossrun_bench.errors import BenchError
+from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency
+from crossrun_bench.measurements.precision.result import PrecisionResult
+from crossrun_bench.measurements.summary import latency_rows
 from crossrun_bench.providers import CPU, Provider, asked
 from crossrun_bench.report import headlines, html, markdown
-from crossrun_bench.results.latency import LatencyResult, TargetLatency
-from crossrun_bench.results.precision import PrecisionResult
-from crossrun_bench.summary import latency_rows
+from crossrun_bench.targets import environments, exactness
+from crossrun_bench.targets.environments import backend
 from tests.bench.report.test_report import latency
 from tests.support import models
 from tests.support.running import Command, build
@@ -293,7 +294,7 @@ def test_on_intel_a_plugin_is_measured_in_what_was_proven(
 SCRIPT = """
 import sys, numpy as np
 from crossrun_bench.providers import Provider
-from crossrun_bench.sessions import session
+from crossrun_bench.targets.sessions import session
 x = np.linspace(-1, 1, 192, dtype=np.float32).reshape(1, 3, 8, 8)
 answers = [
     session(sys.argv[1], Provider(name, {"load_config": hint} if hint else {})).run(["y"], {"x": x})

@@ -13,18 +13,19 @@ import onnx
 import pytest
 from PIL import Image
 
-from crossrun_bench import classify, store
+from crossrun_bench import store
+from crossrun_bench.client import classify
 from crossrun_bench.errors import BenchError
-from crossrun_bench.labels import labelled
-from crossrun_bench.prepare import drawn
+from crossrun_bench.measurements.accuracy.result import AccuracyResult, Comparison
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.loadgen.result import LoadGenResult
+from crossrun_bench.measurements.precision.result import PrecisionResult
+from crossrun_bench.measurements.rounds import Pace, interleaved, started
+from crossrun_bench.models.labels import labelled
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.report import markdown
-from crossrun_bench.repository import read_model
-from crossrun_bench.results.accuracy import AccuracyResult, Comparison
-from crossrun_bench.results.latency import LatencyResult
-from crossrun_bench.results.loadgen import LoadGenResult
-from crossrun_bench.results.precision import PrecisionResult
-from crossrun_bench.rounds import Pace, interleaved, started
-from crossrun_bench.runners import Task
+from crossrun_bench.targets.runners import Task
 from tests.support import detectors
 from tests.support.running import Command, Server, run_here
 

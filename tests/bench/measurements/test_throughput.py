@@ -7,23 +7,24 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from crossrun_bench import machine, store
-from crossrun_bench.providers import CPU
-from crossrun_bench.report import html, markdown
-from crossrun_bench.report.figures import NONE
-from crossrun_bench.repository import read_model
-from crossrun_bench.results.model import ModelInfo
-from crossrun_bench.results.throughput import (
+from crossrun_bench import store
+from crossrun_bench.machine import machine
+from crossrun_bench.measurements.throughput import measure as throughput
+from crossrun_bench.measurements.throughput import process as onprovider
+from crossrun_bench.measurements.throughput.result import (
     AloneTurn,
     ProviderThroughput,
     ServedTurn,
     ThroughputResult,
 )
-from crossrun_bench.serving import Server
-from crossrun_bench.throughput import command as throughput
-from crossrun_bench.throughput import process as onprovider
-from crossrun_bench.throughput.summary import throughput_rows
-from crossrun_bench.throughput.tasks import OnProvider
+from crossrun_bench.measurements.throughput.summary import throughput_rows
+from crossrun_bench.measurements.throughput.tasks import OnProvider
+from crossrun_bench.models.info import ModelInfo
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.processes.serving import Server
+from crossrun_bench.providers import CPU
+from crossrun_bench.report import html, markdown
+from crossrun_bench.view.figures import NONE
 from tests.support.running import Command
 
 MACHINE = dataclasses.replace(machine.describe(), cores=4.0)

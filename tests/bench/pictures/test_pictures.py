@@ -10,19 +10,19 @@ import onnx
 import pytest
 from PIL import Image
 
-from crossrun_bench import labels
-from crossrun_bench.accuracy import coco
-from crossrun_bench.accuracy.answers import compared
-from crossrun_bench.accuracy.command import Plan, measure
-from crossrun_bench.decoding import loaded
-from crossrun_bench.detect.command import listed as detected
+from crossrun_bench.client.detect import listed as detected
 from crossrun_bench.errors import BenchError
-from crossrun_bench.examples import examples
-from crossrun_bench.prepare import listed
+from crossrun_bench.measurements.accuracy.answers import compared
+from crossrun_bench.measurements.accuracy.measure import Plan, measure
+from crossrun_bench.measurements.detection import coco
+from crossrun_bench.models import labels
+from crossrun_bench.models.repository import read_labels, read_model
+from crossrun_bench.pictures.decoding import loaded
+from crossrun_bench.pictures.prepare import listed
 from crossrun_bench.report.gallery import gallery
-from crossrun_bench.repository import read_labels, read_model
-from crossrun_bench.runners import Task
-from crossrun_bench.tasks import Asked
+from crossrun_bench.targets.examples import examples
+from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.tasks import Asked
 from tests.bench.measurements.test_run import COLOURS
 from tests.server.models.test_labels import INSIDE, WRITTEN
 

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossrun_bench import machine, store
+from crossrun_bench import store
 from crossrun_bench.errors import BenchError
+from crossrun_bench.machine import machine
+from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer, TargetAnswers
+from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
+from crossrun_bench.measurements.summary import accuracy_rows, latency_rows
+from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.report import headlines, html, markdown
-from crossrun_bench.results import Result
-from crossrun_bench.results.accuracy import AccuracyResult, Answer, TargetAnswers
-from crossrun_bench.results.latency import LatencyResult, TargetLatency, Turn
-from crossrun_bench.results.model import ModelInfo
-from crossrun_bench.summary import accuracy_rows, latency_rows
 from tests.bench.measurements import test_open_loop as loads
 from tests.support.running import ROOT, Command
 

@@ -15,19 +15,19 @@ from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.tfserving import prediction_service_pb2 as tfs
 from crossrun.v1 import providers_pb2 as providers
 from crossrun.v1 import vision_pb2 as vision
-from crossrun_bench import shared_memory
-from crossrun_bench.accuracy import answers
 from crossrun_bench.errors import BenchError
-from crossrun_bench.model import Model, scaled
-from crossrun_bench.pictures import Pictures
-from crossrun_bench.prepare import drawn
+from crossrun_bench.measurements.accuracy import answers
+from crossrun_bench.measurements.rounds import started
+from crossrun_bench.models.model import Model, scaled
+from crossrun_bench.models.repository import read_model
+from crossrun_bench.pictures.pictures import Pictures
+from crossrun_bench.pictures.prepare import drawn
+from crossrun_bench.processes import shared_memory
+from crossrun_bench.processes.serving import serving
 from crossrun_bench.progress import bar
-from crossrun_bench.repository import read_model
-from crossrun_bench.rounds import started
-from crossrun_bench.runners import Task
-from crossrun_bench.serving import serving
-from crossrun_bench.targets import TARGETS, chosen, runner_for
-from crossrun_bench.tasks import Asked, subjects_of
+from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.targets import TARGETS, chosen, runner_for
+from crossrun_bench.targets.tasks import Asked, subjects_of
 from tests.support import fakes
 from tests.support.fakes import Method
 from tests.support.running import Server
@@ -254,7 +254,7 @@ def test_a_missing_package_is_named_with_its_extra(
 ) -> None:
     """What to install, for a runtime that not everybody has."""
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"crossrun_bench.runners.{target}_", raising=False)
+    monkeypatch.delitem(sys.modules, f"crossrun_bench.targets.runners.{target}_", raising=False)
     extra = TARGETS[target].extra
     with pytest.raises(
         BenchError, match=rf"needs {package}.* extra \[{extra}\] of crossrun-inference"

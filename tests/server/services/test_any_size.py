@@ -15,7 +15,7 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.errors import BenchError
-from crossrun_bench.repository import read_model
+from crossrun_bench.models.repository import read_model
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
 from crossrun_server.models.loader import Source

@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from crossrun_bench import decoding
 from crossrun_bench.errors import BenchError
+from crossrun_bench.pictures import decoding
 from crossrun_export.errors import ExportError
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.vision import images

@@ -1,0 +1,1 @@
+"""Pictures to a running server, labels and objects back."""

@@ -1,0 +1,62 @@
+"""Pictures to a running server, objects back. Knows Vision/Detect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from crossrun.v1 import vision_pb2 as vision
+from crossrun_bench.targets.runners.grpc_ import answered
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about every picture; what is None is left to the model."""
+
+    model: str
+    min_score: float | None = None
+    max_detections: int | None = None
+    iou_threshold: float | None = None
+    labels: tuple[str, ...] = ()  # none for all
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object: its class, how sure the server is, and where, in pixels of the picture."""
+
+    index: int
+    label: str
+    score: float
+    box: tuple[float, float, float, float]  # ymin, xmin, ymax, xmax
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a picture shows, best first, and its size, EXIF orientation applied."""
+
+    width: int
+    height: int
+    detections: tuple[Thing, ...]
+
+
+def ask(stub: Any, question: Question, image: bytes) -> Seen:
+    """Ask about one encoded picture; BenchError with the server's words where it refuses."""
+    request = vision.DetectRequest(
+        model=question.model,
+        images=[image],
+        min_score=question.min_score,
+        max_detections=question.max_detections,
+        iou_threshold=question.iou_threshold,
+        labels=question.labels,
+    )
+    (found,) = answered(stub.Detect, request).results
+    return Seen(found.width, found.height, tuple(map(_thing, found.detections)))
+
+
+def _thing(found: vision.Detection) -> Thing:
+    box = found.box
+    edges = (box.ymin, box.xmin, box.ymax, box.xmax)
+    return Thing(found.index, found.label, found.score, edges)

@@ -1,0 +1,50 @@
+"""`crossrun-bench classify`: pictures to a running server, labels back. Knows Vision/Classify."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import grpc
+
+from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_bench.errors import BenchError
+from crossrun_bench.pictures.prepare import listed
+from crossrun_bench.targets.runners.grpc_ import channel
+from crossrun_bench.targets.runners.grpc_ import classify as ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+Classes = list[tuple[str, float]]  # label and score, best first
+_BATCH = 8
+CONNECT_S = 10.0  # a server just started needs a moment
+
+
+def named(images: Sequence[Path], address: str, model: str, top_k: int) -> dict[Path, Classes]:
+    """The `top_k` classes of each picture; BenchError where the server can't be asked."""
+    files = listed(images)
+    answers: dict[Path, Classes] = {}
+    with connected(address) as open_channel:
+        stub = VisionStub(open_channel)
+        for start in range(0, len(files), _BATCH):
+            group = files[start : start + _BATCH]
+            try:
+                results = ask(stub, model, [file.read_bytes() for file in group], top_k)
+            except BenchError as error:
+                raise BenchError(f"{address}: {error}") from error
+            for file, result in zip(group, results, strict=True):
+                answers[file] = [(c.label, c.score) for c in result.classes]
+    return answers
+
+
+@contextmanager
+def connected(address: str) -> Iterator[grpc.Channel]:
+    """A channel to a server, once it answers; BenchError where it doesn't."""
+    with channel(address) as opened:
+        try:
+            grpc.channel_ready_future(opened).result(timeout=CONNECT_S)
+        except grpc.FutureTimeoutError as error:
+            raise BenchError(f"{address}: no server answered within {CONNECT_S:g} s") from error
+        yield opened

@@ -1,0 +1,168 @@
+"""`crossrun-bench detect`: every picture and video that is named, one request for each frame."""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_bench.client import video
+from crossrun_bench.client.asking import Seen, ask
+from crossrun_bench.client.classify import connected
+from crossrun_bench.client.drawing import Mark, draw
+from crossrun_bench.errors import BenchError
+from crossrun_bench.pictures.decoding import loaded, upright
+from crossrun_bench.pictures.folders import found, say
+from crossrun_bench.pictures.prepare import ENCODED
+from crossrun_bench.progress import bar
+from crossrun_bench.store import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from PIL import Image
+
+    from crossrun_bench.client.asking import Question
+    from crossrun_bench.progress import Step
+
+    Ask = Callable[[bytes], Seen]
+
+_QUALITY = 95  # of a JPEG, asked about or kept
+
+
+@dataclass(frozen=True)
+class File:
+    """A picture or a video, its name below the folder that was named, and where to keep it."""
+
+    path: Path
+    name: str
+    kept: Path | None
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video."""
+        return self.path.suffix.lower() in video.FILES
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was seen in one file: a picture, or all frames of a video."""
+
+    name: str
+    is_video: bool
+    frames: tuple[Seen, ...]
+
+
+def detect(
+    places: Sequence[Path], address: str, question: Question, save: Path | None = None
+) -> list[Found]:
+    """Ask about all files, and keep them with what was found drawn on them, under `save`.
+
+    BenchError where a file cannot be read or the server cannot be asked; files that were kept
+    before that stay, each of them whole.
+    """
+    files = listed(places, save)
+    total = sum(video.length(file.path) if file.is_video else 1 for file in files)
+    with connected(address) as channel, bar(total) as step:
+        asked = partial(ask, VisionStub(channel), question)
+        return [found_in(file, asked, address, step) for file in files]
+
+
+def listed(places: Sequence[Path], save: Path | None) -> list[File]:
+    """All pictures and videos among files and folders, sorted within each folder, at any depth.
+
+    BenchError where there is none, or where one would be kept over another or over itself.
+    """
+    named: dict[Path, str] = {}
+    for place in places:
+        known = found(place, ENCODED | video.FILES)
+        named |= {f: str(f.relative_to(place)) if f != place else f.name for f in known}
+    if not named:
+        kinds = ", ".join(sorted(ENCODED | video.FILES))
+        raise BenchError(f"{', '.join(map(str, places))}: no pictures or videos ({kinds})")
+    files = [File(path, name, save / name if save else None) for path, name in named.items()]
+    _check_kept(files)
+    return files
+
+
+def _check_kept(files: Sequence[File]) -> None:
+    """Nothing that is asked about is written over, and nothing twice."""
+    taken = {file.path.resolve(): file for file in files}
+    for file in files:
+        if file.kept:
+            other = taken.setdefault(file.kept.resolve(), file)
+            if other is not file or file.kept.resolve() == file.path.resolve():
+                raise BenchError(
+                    f"{file.path} would be kept over {other.path}; expected another --save"
+                )
+
+
+def found_in(file: File, asked: Ask, address: str, step: Step) -> Found:
+    """What one file shows; errors of the server name it."""
+    see = _video if file.is_video else _picture
+    return Found(file.name, file.is_video, tuple(see(file, _named(asked, file, address), step)))
+
+
+def _named(asked: Ask, file: File, address: str) -> Ask:
+    def ask_of(image: bytes) -> Seen:
+        try:
+            return asked(image)
+        except BenchError as error:
+            raise BenchError(f"{file.path}: {address}: {error}") from error
+
+    return ask_of
+
+
+def _picture(file: File, asked: Ask, step: Step) -> Iterator[Seen]:
+    """The file goes to the server as it is."""
+    seen = asked(file.path.read_bytes())
+    if file.kept:
+        drawn = marked(upright(loaded(file.path)), seen)
+        with whole(file.kept) as aside:
+            drawn.save(aside, quality=_QUALITY)
+    step(file.name)
+    yield seen
+
+
+def _video(file: File, asked: Ask, step: Step) -> Iterator[Seen]:
+    """Each frame goes as a JPEG; a video is kept without its sound."""
+    count = 0
+    with _keeping(file) as keep:
+        for frame in video.frames(file.path):
+            seen = asked(_jpeg(frame))
+            keep(frame, seen)
+            count += 1
+            step(file.name)
+            yield seen
+    if count < (told := video.length(file.path)):
+        say(f"{file.path} tells of {told:,} frames, {count:,} could be read")
+
+
+@contextmanager
+def _keeping(file: File) -> Iterator[Callable[[Image.Image, Seen], None]]:
+    """What keeps a frame once it is known what it shows; the video is whole on leaving."""
+    if file.kept is None:
+        yield lambda *_: None
+        return
+    with whole(file.kept) as aside, video.writer(aside, video.rate(file.path)) as write:
+        yield lambda frame, seen: write(marked(frame, seen))
+
+
+def marked(picture: Image.Image, seen: Seen) -> Image.Image:
+    """The picture with all that was found, the surest on top."""
+    marks = [
+        Mark((xmin, ymin, xmax, ymax), f"{thing.label} {thing.score:.2f}", thing.index)
+        for thing in seen.detections
+        for ymin, xmin, ymax, xmax in [thing.box]
+    ]
+    return draw(picture, marks)
+
+
+def _jpeg(frame: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    frame.save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""What detectors find, against the boxes of a data set."""

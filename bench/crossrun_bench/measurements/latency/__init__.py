@@ -1,0 +1,1 @@
+"""How long each target takes for the same pictures, side by side."""

@@ -1,0 +1,92 @@
+"""The tables of a latency result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crossrun_bench.measurements.summary import BASELINES, batches, latency_rows
+from crossrun_bench.targets.targets import label
+from crossrun_bench.view import figures, proofs
+from crossrun_bench.view.table import INTERVALS, Table, doubts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from crossrun_bench.measurements.latency.result import LatencyResult
+    from crossrun_bench.measurements.summary import LatencyRow
+    from crossrun_bench.stats import Ratio
+
+LATENCY_COLUMNS = ("Target", "Batch", "p50 ms", "p90 ms", "p99 ms", "Pictures/s")
+OUTLIERS = "Slow: requests that took over three times the median; they are in all figures."
+STARTS = (
+    "From the start of a process to its first answer, without what converted its model. "
+    "TensorFlow's processes start at the same time, the others alone; for the server it is the "
+    "server's own start, and its memory."
+)
+
+
+def latency(result: LatencyResult) -> Table:
+    """Percentiles, throughput and ratios for each batch size and target."""
+    found = latency_rows(result)
+    speeds = _speeds(found)
+    proven = any(row.proof and row.proof.difference is not None for row in found)
+    rows = tuple(
+        (
+            label(row.target, row.provider),
+            str(row.batch),
+            *(figures.milliseconds(ns) for ns in (row.p50, row.p90, row.p99)),
+            figures.rate(row.throughput),
+            *(figures.times_with_interval(ratios[i]) for ratios in speeds.values()),
+            *([proofs.difference(row.proof)] if proven else []),
+            f"{row.requests:,}",
+            f"{row.outliers:,}",
+        )
+        for i, row in enumerate(found)
+    )
+    columns = (
+        *LATENCY_COLUMNS,
+        *(f"Speed, {baseline} = 1" for baseline in speeds),
+        *([proofs.COLUMN] if proven else []),
+        "Requests",
+        "Slow",
+    )
+    heading = f"Latency of {figures.model(result.model)}"
+    told = proofs.notes(target.proof for target in result.targets)
+    notes = (INTERVALS, OUTLIERS, *_versions(result), *told)
+    groups = (len(result.targets),) * len(batches(result))
+    return Table(heading, columns, rows, notes, groups, warnings=doubts(result))
+
+
+def _speeds(rows: Sequence[LatencyRow]) -> dict[str, list[Ratio | None]]:
+    """By what is measured to compare with: the ratio of each row, where it has one."""
+    measured = {row.target for row in rows}
+    speeds: dict[str, list[Ratio | None]] = {
+        label(name): [row.faster_than.get(name) for row in rows]
+        for name in BASELINES
+        if name in measured
+    }
+    first = next((row.provider for row in rows if row.provider), None)
+    if first and any(row.faster_than_first for row in rows):
+        speeds[first.label] = [row.faster_than_first for row in rows]
+    return speeds
+
+
+def _versions(result: LatencyResult) -> list[str]:
+    """Providers in the order of the rows, each with the onnxruntime that it ran in."""
+    found = {t.provider.place: t.onnxruntime for t in result.targets if t.provider}
+    told = "; ".join(f"{version} for {place}" for place, version in found.items())
+    computed = [figures.computed(t.provider) for t in result.targets if t.provider]
+    return [f"onnxruntime {told}.", *filter(None, dict.fromkeys(computed))] if told else []
+
+
+def resources(result: LatencyResult) -> Table:
+    """Start-up and memory of each target."""
+    rows = tuple(
+        (
+            label(t.target, t.provider),
+            figures.seconds(t.startup_ns),
+            figures.megabytes(t.peak_rss_bytes),
+        )
+        for t in result.targets
+    )
+    return Table("Start-up and peak memory", ("Target", "Start-up", "Memory"), rows, (STARTS,))

@@ -1,0 +1,1 @@
+"""The processes that ask: closed and open loops, over the wire or in process."""

@@ -1,0 +1,86 @@
+"""The process that runs a model by one of the runners, and asks itself.
+
+    python -m crossrun_bench.measurements.load.generator.runtime < {a Task}, then commands
+    {"do": "turn", "clients": 4, "warm": 0.5, "seconds": 3}
+        → as of the generator's process; CPU and memory are of runtime and callers together
+
+Callers are threads. A runtime that takes no calls of several at once gets one after another, first
+come, first served: who waits is in the queue, as with a server. Nothing checks the answers;
+`accuracy` does.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from crossrun_bench.codec import decode
+from crossrun_bench.measurements.load.generator import loops
+from crossrun_bench.processes.driven import commands, driven
+from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.targets import TARGETS, runner_for
+
+if TYPE_CHECKING:
+    from crossrun_bench.measurements.load.generator.counting import Call
+    from crossrun_bench.processes.driven import Reply
+
+
+class InTurn:
+    """A lock for who came first; of threading's, he who had it last may have it again at once."""
+
+    def __init__(self) -> None:
+        self._queue: deque[threading.Lock] = deque()  # whose turn it is, then who waits
+
+    def __enter__(self) -> None:
+        own = threading.Lock()
+        own.acquire()
+        self._queue.append(own)
+        if self._queue[0] is not own:
+            own.acquire()  # until he before lets go
+
+    def __exit__(self, *_: object) -> None:
+        self._queue.popleft()
+        with suppress(IndexError):
+            self._queue[0].release()
+
+
+def main() -> int:
+    """Serve commands until stdin ends."""
+    return driven(_serve)
+
+
+def _serve(first_line: Any, reply: Reply) -> None:
+    task = decode(Task, first_line)
+    call = _call(task)
+    call()  # a first one compiles; a turn would show that
+    reply({})
+    for command in commands():
+        found = loops.taken([call] * loops.callers(command), command)
+        reply(found | {"rss_bytes": psutil.Process().memory_info().rss})
+
+
+def _call(task: Task) -> Call:
+    """One picture; what it tells is written as servers do, see `counting.timings`."""
+    runner, batch = runner_for(task), task.pictures.batch(0, 1)
+    turn = nullcontext() if TARGETS[task.target].concurrent else InTurn()
+    clock = time.perf_counter_ns
+
+    def call() -> tuple[object, str]:
+        begin = clock()
+        with turn:
+            had = clock()
+            answer = runner.run(batch)
+            end = clock()
+        return answer, f"queue;dur={(had - begin) / 1e6:.3f}, compute;dur={(end - had) / 1e6:.3f}"
+
+    return call
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the precisions of one model cost, in speed and in answers."""

@@ -1,0 +1,39 @@
+"""What `crossrun-bench precision` measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossrun_bench.machine.machine import Machine
+from crossrun_bench.measurements.accuracy.result import Comparison
+from crossrun_bench.measurements.latency.result import Turn
+from crossrun_bench.models.info import ModelInfo
+from crossrun_bench.providers import Provider
+
+
+@dataclass(frozen=True)
+class MeasuredModel:
+    """One precision of a source model, in process."""
+
+    model: ModelInfo
+    file_bytes: int  # of model.onnx
+    turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """All precisions of one source model, fp32 first, and what each said."""
+
+    models: tuple[MeasuredModel, ...]
+    answers: Comparison | None  # Keras's, then each model's, by its name; null without pictures
+
+
+@dataclass(frozen=True)
+class PrecisionResult:
+    """Interleaved turns of all precisions of some source models on one execution provider."""
+
+    command: str
+    machine: Machine
+    provider: Provider
+    sources: tuple[Precisions, ...]
+    onnxruntime: str | None = None  # version where the provider is

@@ -1,0 +1,1 @@
+"""What measurers know of a model, read from its repository."""

@@ -1,0 +1,63 @@
+"""How a picture becomes as large as a detector's input, and how boxes come back from there.
+
+As crossrun.v1's `Resize` says; the server does the same on its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from crossrun_bench.pictures.decoding import upright
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from crossrun_bench.models.model import Model
+
+_GREY = (114, 114, 114)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a picture lies in the input, in pixels of that."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def place(size: tuple[int, int], model: Model) -> Place:
+    """The place of a picture of `size`, width and height."""
+    assert model.detector
+    if model.detector.resize == "stretch":
+        return Place(0, 0, model.width, model.height)
+    scale = min(model.width / size[0], model.height / size[1])
+    width, height = (max(1, round(side * scale)) for side in size)
+    return Place((model.width - width) // 2, (model.height - height) // 2, width, height)
+
+
+def fitted(image: Image.Image, model: Model) -> Image.Image:
+    """The input that shows a picture, upright, RGB."""
+    whole = upright(image)
+    into = place(whole.size, model)
+    sized = whole.resize((into.width, into.height), Image.Resampling.BILINEAR)
+    boxed = Image.new("RGB", (model.width, model.height), _GREY)
+    boxed.paste(sized, (into.left, into.top))
+    return boxed
+
+
+def in_picture(
+    boxes: NDArray[np.float32], size: tuple[int, int], model: Model
+) -> NDArray[np.float64]:
+    """Boxes in pixels of a picture of `size`, within it, from shares of the input, [objects, 4]."""
+    into = place(size, model)
+    offset = np.tile([into.top, into.left], 2)
+    scale = np.tile([size[1] / into.height, size[0] / into.width], 2)
+    edges = boxes.astype(np.float64) * np.tile([model.height, model.width], 2)
+    found: NDArray[np.float64] = ((edges - offset) * scale).clip(0, np.tile(size[::-1], 2))
+    return found

@@ -1,0 +1,51 @@
+"""What a classifier's scores are, as its file's metadata says it, made probabilities of classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from crossrun_bench.models.model import Model
+
+HEADS = ("softmax", "sigmoid", "binary", "logits", "sigmoid-logits", "binary-logits")
+BINARY = ("binary", "binary-logits")  # one score, of the second of two classes
+BY_CLASS = ("sigmoid", "sigmoid-logits")  # each class is there or not, whatever the others are
+
+Probabilities = NDArray[np.float32]
+
+
+def classes(model: Model) -> int:
+    """How many classes a model tells apart."""
+    return 2 if model.head in BINARY else model.classes
+
+
+def probabilities(model: Model, scores: NDArray[Any]) -> Probabilities:
+    """Of scores [pictures, scores of each], as the model gives them, FP32 [pictures, classes]."""
+    found = scores.astype(np.float64)
+    if model.head == "logits":
+        powers = np.exp(found - found.max(axis=1, keepdims=True))
+        found = powers / powers.sum(axis=1, keepdims=True)
+    elif model.head.endswith("logits"):
+        found = np.exp(-np.logaddexp(0, -found))
+    if model.head in BINARY:
+        found = np.concatenate([1 - found, found], axis=1)
+    return found.astype(np.float32)
+
+
+def decided_alike(
+    model: Model, said: Probabilities, reference: Probabilities
+) -> NDArray[np.bool_] | None:
+    """For which pictures two targets say that the same classes are there, [pictures].
+
+    Where none is, the best class counts. None for a model of which the best class decides.
+    """
+    if model.head not in BY_CLASS:
+        return None
+    there = reference >= 0.5
+    alike = (there == (said >= 0.5)).all(axis=1)
+    best = said.argmax(axis=1) == reference.argmax(axis=1)
+    found: NDArray[np.bool_] = alike & (best | there.any(axis=1))
+    return found

@@ -1,0 +1,1 @@
+"""Pictures to measure with."""

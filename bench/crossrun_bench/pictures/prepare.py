@@ -1,0 +1,80 @@
+"""Makes the pictures to measure with: drawn, or found in folders and decoded as Keras does it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from crossrun_bench.errors import BenchError
+from crossrun_bench.pictures.decoding import loaded, upright
+from crossrun_bench.pictures.folders import found
+from crossrun_bench.pictures.pictures import Pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from crossrun_bench.progress import Step
+
+ENCODED = {".jpg", ".jpeg", ".png"}
+
+
+def drawn(folder: Path, count: int, height: int, width: int) -> Pictures:
+    """Write `count` seeded colour clouds as JPEG: about as many bytes as photographs have."""
+    rng = np.random.default_rng(20)
+    files = [folder / f"{i:03}.jpg" for i in range(count)]
+    for file in files:
+        cloud = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        smooth = Image.fromarray(cloud).resize((width, height), Image.Resampling.BICUBIC)
+        grain = rng.normal(0, 8, (height, width, 1))
+        noisy = np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(file, quality=90)
+    return decoded(files, folder / "pixels.npy", (height, width))
+
+
+def decoded(
+    files: Sequence[Path],
+    pixels: Path,
+    size: tuple[int, int],
+    step: Step | None = None,
+    fit: Callable[[Image.Image], Image.Image] | None = None,
+) -> Pictures:
+    """Decode and stretch each file as `keras.utils.load_img(interpolation="bilinear")` does.
+
+    `size` is height and width; `fit` brings pictures to it in another way. BenchError for
+    a file that Pillow can't read.
+    """
+    shape = (len(files), *size, 3)
+    stored = np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=shape)
+    for i, file in enumerate(files):
+        stored[i] = np.asarray((fit or partial(_stretched, size=size[::-1]))(loaded(file)))
+        if step:
+            step("decoding pictures")
+    stored.flush()
+    return Pictures(str(pixels), tuple(str(f) for f in files))
+
+
+def _stretched(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+
+
+def thumbnail(file: Path, side: int = 96) -> str:
+    """The picture, `side` pixels wide or high at most, as JPEG in base64: of 96, 2 to 4 KB."""
+    small = upright(loaded(file))
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def listed(folders: Sequence[Path]) -> tuple[Path, ...]:
+    """All JPEG and PNG files among files and folders, sorted within each folder, at any depth."""
+    files = [file for place in folders for file in found(place, ENCODED)]
+    if not files:
+        raise BenchError(f"{', '.join(map(str, folders))}: no JPEG or PNG pictures")
+    return tuple(files)

@@ -1,0 +1,124 @@
+"""A server as a child process, while it is measured. Knows crossrun-serve's command line alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from crossrun_bench import distribution
+from crossrun_bench.errors import BenchError
+from crossrun_bench.processes.piped import last_line
+from crossrun_bench.providers import CPU
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from crossrun_bench.providers import Provider
+
+START_S, STOP_S = 120.0, 10.0
+_ANNOUNCED = "serving on "
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers."""
+
+    address: str  # host:port
+    pid: int
+    startup_ns: int  # from the start of its process to its being ready
+
+
+@contextmanager
+def serving(
+    models: Path,
+    name: str,
+    provider: Provider = CPU,
+    python: str = sys.executable,
+    options: Sequence[str] = (),
+) -> Iterator[Server]:
+    """Serve one model until leaving; BenchError with its last words where it does not start."""
+    command = [*serve_command(models, name, provider, python), *options]
+    with running("crossrun-serve", command) as server:
+        yield server
+
+
+def serve_command(
+    models: Path, name: str, provider: Provider = CPU, python: str = sys.executable
+) -> list[str]:
+    """Our server with its defaults and one model, on one provider: as the same file in process."""
+    command = [sibling("crossrun-serve", "cpu", python), str(models)]
+    command += ["--model-control-mode", "explicit", "--load-model", name]
+    command += ["--port", "0", "--no-metrics", "--provider", provider.name]
+    for key, value in provider.options.items():
+        command += ["--provider-option", f"{provider.name}.{key}={value}"]
+    return command
+
+
+@contextmanager
+def running(name: str, command: Sequence[str], patience: float = START_S) -> Iterator[Server]:
+    """Any server that prints `serving on ADDRESS`, until leaving; BenchError where it does not.
+
+    It has `patience` seconds to do so.
+    """
+    begin = time.monotonic_ns()
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0
+        ) as process,
+    ):
+        try:
+            address = _address(process, name, log, patience)
+            yield Server(address, process.pid, time.monotonic_ns() - begin)
+        finally:
+            _stop(process)
+
+
+def _address(process: subprocess.Popen[str], name: str, log: IO[str], patience: float) -> str:
+    assert process.stdout is not None
+    late = threading.Timer(patience, process.kill)
+    late.start()
+    said = ""
+    for line in process.stdout:
+        if _ANNOUNCED in line:
+            late.cancel()
+            threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
+            return line.partition(_ANNOUNCED)[2].strip()
+        said = line.strip() or said
+    late.cancel()
+    raise BenchError(f"{name} did not start: {said or last_line(log)}")
+
+
+def _drain(output: IO[str]) -> None:
+    """Whatever else a server says must not fill the pipe."""
+    with suppress(OSError, ValueError):  # closed meanwhile
+        while output.read(4096):
+            pass
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Ask it to end; whatever it leaves behind, and it itself if it stays, is killed."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def sibling(command: str, extra: str, python: str = sys.executable) -> str:
+    """Path of another of the project's commands: beside a Python, else on the PATH."""
+    beside = Path(python).parent / command
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which(command)
+    if found is None:
+        raise BenchError(distribution.missing(command, extra))
+    return found

@@ -1,0 +1,98 @@
+"""The pictures that answers are judged by: found or drawn, none that a model was calibrated on."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossrun_bench.errors import BenchError
+from crossrun_bench.models.labels import known_only, labelled
+from crossrun_bench.pictures.folders import say
+from crossrun_bench.pictures.prepare import listed
+from crossrun_bench.processes.serving import sibling
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from crossrun_bench.models.labels import Labels
+
+BUNDLED = "bundled"
+_COUNT = 200
+# Of which objects; the seeds are not those that training uses.
+_DRAWN = {
+    "one": ("--seed", "2", "--size", "256"),
+    "several": ("--seed", "1000003", "--size", "160"),
+}
+_DIGITS = 16  # of a SHA-256: as many as the metadata of a calibrated model hold
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures, and what they show."""
+
+    files: tuple[Path, ...]
+    names: tuple[str, ...]  # below the folder that they come from
+    labels: Labels | None  # None where that is unknown
+    unlabelled: str | None  # why it is unknown
+    left_out: int  # how many others a model was calibrated on
+
+
+def folder_of(images: str, inside: Path, objects: str = "one") -> Path:
+    """The folder `images`; for "bundled" a new one `inside` another, of pictures drawn.
+
+    Each of them shows one object or several.
+    """
+    return _drawn(inside, objects) if images == BUNDLED else Path(images)
+
+
+def examples(
+    source: Path,
+    labels: Sequence[str],
+    calibrated_on: Collection[str] = (),
+    *,
+    skip_unknown: bool = False,
+) -> Examples:
+    """The pictures of a folder but those calibrated on.
+
+    With `skip_unknown` those whose folder is no class are passed over, too, and told. BenchError
+    where none is left, or some folders are classes and others are not.
+    """
+    found = _known(source, listed([source]), labels) if skip_unknown else listed([source])
+    labelled(source, found, labels)  # all of them, also those that are left out
+    files = tuple(file for file in found if not calibrated(file, calibrated_on))
+    if not files:
+        raise BenchError(
+            f"{source}: the model was calibrated on every picture of it; expected some others"
+        )
+    names = tuple(str(file.relative_to(source)) for file in files)
+    return Examples(files, names, *labelled(source, files, labels), len(found) - len(files))
+
+
+def _known(source: Path, found: tuple[Path, ...], labels: Sequence[str]) -> tuple[Path, ...]:
+    kept = tuple(known_only(source, found, labels))
+    if others := dict.fromkeys(str(file.parent) for file in found if file not in set(kept)):
+        count, names = len(found) - len(kept), ", ".join(others)
+        say(f"passed over {count} picture{'s' * (count > 1)} that no class is named for: {names}")
+    return kept
+
+
+def calibrated(file: Path, calibrated_on: Collection[str]) -> bool:
+    """Whether a picture is one of those."""
+    if not calibrated_on:
+        return False
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS] in calibrated_on
+
+
+def _drawn(inside: Path, objects: str) -> Path:
+    """Pictures of the project's own generator; those of one object in a folder of their class."""
+    pictures = inside / "pictures"
+    generator = [sibling("crossrun-export", "export"), "pictures", str(pictures)]
+    options = ["--count", str(_COUNT), "--objects", objects, *_DRAWN[objects]]
+    done = subprocess.run([*generator, *options], check=False, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no message"]
+        raise BenchError(f"crossrun-export pictures failed: {said[-1]}")
+    return pictures

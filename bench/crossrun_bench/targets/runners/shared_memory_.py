@@ -1,0 +1,71 @@
+"""A crossrun server over gRPC, its tensors in system shared memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crossrun.oip import grpc_service_pb2 as oip
+from crossrun_bench.models.model import as_input
+from crossrun_bench.processes import shared_memory
+from crossrun_bench.targets.runners.grpc_ import RawTensor, answered, infer_request
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from crossrun_bench.models.model import Model
+    from crossrun_bench.pictures.pictures import Batch
+    from crossrun_bench.targets.runners import Probabilities, Task
+
+_REGION = "crossrun-bench"
+
+
+class SharedTensor(RawTensor):
+    """ModelInfer whose message says no more than where the tensors lie.
+
+    One region, as large as the largest batch so far: the probabilities, then the pixels.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self._memory: Any = b""
+
+    def run(self, batch: Batch) -> Probabilities:
+        """Copy the pixels into the memory, ask, and copy the probabilities out of it."""
+        pixels = as_input(self._model, batch.pixels)
+        shape = (len(pixels), self._model.classes)
+        answer_size = np.dtype(np.float32).itemsize * len(pixels) * self._model.classes
+        if answer_size + pixels.nbytes > len(self._memory):
+            self._register(answer_size + pixels.nbytes)
+        np.frombuffer(self._memory, pixels.dtype, pixels.size, answer_size)[:] = pixels.ravel()
+        answered(self._stub.ModelInfer, placed_request(self._model, pixels, answer_size))
+        return np.frombuffer(self._memory, np.float32, shape[0] * shape[1]).reshape(shape).copy()
+
+    def _register(self, byte_size: int) -> None:
+        """Forget the region of before and register a larger one."""
+        self._memory = registered(self._stub, byte_size)
+
+
+def registered(stub: Any, byte_size: int) -> Any:
+    """Memory of a region that the server knows, in the place of any of before."""
+    forget = oip.SystemSharedMemoryUnregisterRequest(name=_REGION)
+    answered(stub.SystemSharedMemoryUnregister, forget)
+    with shared_memory.created(byte_size) as (key, memory):
+        region = oip.SystemSharedMemoryRegisterRequest(name=_REGION, key=key, byte_size=byte_size)
+        answered(stub.SystemSharedMemoryRegister, region)
+    return memory
+
+
+def placed_request(model: Model, pixels: NDArray[Any], answer_size: int) -> oip.ModelInferRequest:
+    """ModelInfer whose tensors lie in the region: the probabilities, then the pixels."""
+    request = infer_request(model, pixels.shape)
+    _place(request.inputs[0], answer_size, pixels.nbytes)
+    _place(request.outputs.add(name=model.output_name), 0, answer_size)
+    return request
+
+
+def _place(tensor: Any, offset: int, byte_size: int) -> None:
+    tensor.parameters["shared_memory_region"].string_param = _REGION
+    tensor.parameters["shared_memory_offset"].int64_param = offset
+    tensor.parameters["shared_memory_byte_size"].int64_param = byte_size

@@ -1,0 +1,149 @@
+"""Sessions of onnxruntime on one execution provider, and which providers this environment has.
+
+    python -m crossrun_bench.targets.sessions → {"CPUExecutionProvider": "1.32.0", …}
+
+A provider is compiled into the build, or comes as a package beside it, `onnxruntime-ep-NAME`:
+https://onnxruntime.ai/docs/execution-providers/plugin-ep-libraries/. Needs nothing of the extra
+[bench], for it runs in other environments too.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import platform
+import re
+import sys
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnxruntime
+
+from crossrun_bench.errors import BenchError
+from crossrun_bench.providers import CPU
+from crossrun_bench.targets.exactness import OPENVINO, check_for_plugin, exact
+
+if TYPE_CHECKING:
+    from crossrun_bench.providers import Provider
+
+_PLUGIN = "onnxruntime-ep-"
+# Before any plugin is registered: once one has a device, its provider is listed as well.
+_BUILT_IN = tuple(onnxruntime.get_available_providers())
+_NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
+
+
+def available() -> dict[str, str]:
+    """Each provider that is installed, with the version of onnxruntime and of its plugin."""
+    build = onnxruntime.__version__
+    found = {
+        name: f"{build}, {package} {metadata.version(package)}"
+        for name, package in _plugins().items()
+    }
+    return found | dict.fromkeys(_BUILT_IN, build)
+
+
+def session(file: str, asked: Provider, threads: int = 0) -> Any:
+    """A session that computes on the provider asked for; BenchError where it can't.
+
+    With so many threads on the CPU; 0 is one for each core.
+    """
+    made = options()
+    made.intra_op_num_threads = threads
+    made.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    try:
+        _add(made, exact(asked))
+        loaded = onnxruntime.InferenceSession(file, made, enable_fallback=0)
+    except BenchError:
+        raise
+    except Exception as error:  # onnxruntime raises a class of its own per status code
+        raise BenchError(f"cannot run here: {_plain(error)}") from error
+    # OpenVINO's plugin has a second entry for each device, OpenVINOExecutionProvider.AUTO.
+    running = {
+        part.ep_name.partition(".")[0] for part in loaded.get_provider_graph_assignment_info()
+    }
+    if asked.name not in running:
+        told = ", ".join(sorted(running))
+        raise BenchError(f"cannot run here: the provider leaves every node to {told}")
+    return loaded
+
+
+def _plain(error: Exception) -> str:
+    """In one line, without the place in onnxruntime's source that may be before it."""
+    text = " ".join(str(error).split())
+    return re.sub(r"^\S*/onnxruntime/\S+:\d+ .*?\)\s+", "", text)
+
+
+def options() -> Any:
+    """Options of a session that answers right on this processor."""
+    made = onnxruntime.SessionOptions()
+    if _lacks_vnni():
+        # Its kernels for signed weights saturate there, and answers are wrong; this takes those
+        # for unsigned weights, as the server does. Elsewhere it would halve the speed.
+        made.add_session_config_entry("session.x64quantprecision", "1")
+    return made
+
+
+def _lacks_vnni() -> bool:
+    """Whether this is an x86 CPU without instructions for int8; no where that cannot be read."""
+    x86 = platform.machine().lower() in {"x86_64", "amd64"}
+    information = Path("/proc/cpuinfo")
+    return x86 and information.exists() and "vnni" not in information.read_text("utf-8")
+
+
+def _add(made: Any, asked: Provider) -> None:
+    """Without the fallback of a session's own `providers`; that would only warn."""
+    if asked.name == CPU.name and asked.options:  # onnxruntime would pass over them
+        raise BenchError(f"{CPU} takes no options, got {', '.join(asked.options)}")
+    if asked.name not in _BUILT_IN:
+        _add_plugin(made, asked)
+        return
+    if asked.name in _NVIDIA:
+        onnxruntime.preload_dlls()
+    made.add_provider(asked.name, asked.options)
+
+
+def _add_plugin(made: Any, asked: Provider) -> None:
+    """One device of a plugin's provider: of the `device_type` asked for, else a CPU if it has one.
+
+    Never one of `.AUTO`: it reads other options, and no session takes both.
+    """
+    package = _plugins().get(asked.name)
+    if package is None:
+        raise BenchError(f"cannot run here: there is no {asked.name} in this environment")
+    _register(package)
+    given = dict(asked.options)
+    if asked.name == OPENVINO:
+        check_for_plugin(given)
+    kind = given.pop("device_type", "").upper()
+    devices = [
+        device
+        for device in onnxruntime.get_ep_devices()
+        if device.ep_name == asked.name
+        and kind in ("", device.device.type.name, device.ep_metadata.get("ov_device"))
+    ]
+    if not devices:
+        raise BenchError(f"cannot run here: {package} found no device that it supports")
+    chosen = min(devices, key=lambda device: device.device.type.name != "CPU")
+    made.add_provider_for_devices([chosen], given)
+
+
+@functools.cache
+def _register(package: str) -> None:
+    library = _module(package).get_library_path()
+    onnxruntime.register_execution_provider_library(package, library)
+
+
+def _plugins() -> dict[str, str]:
+    """The package that brings each provider that is no part of the build."""
+    names = {(d.name or "").lower().replace("_", "-") for d in metadata.distributions()}
+    packages = sorted(name for name in names if name.startswith(_PLUGIN))
+    return {name: package for package in packages for name in _module(package).get_ep_names()}
+
+
+def _module(package: str) -> Any:
+    return import_module(package.replace("-", "_"))
+
+
+if __name__ == "__main__":
+    json.dump(available(), sys.stdout)

@@ -1,0 +1,1 @@
+"""What every form of a report is made of. Knows no measurement."""
