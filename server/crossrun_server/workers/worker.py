@@ -23,7 +23,7 @@ from crossrun_server.telemetry.readings import Reading
 from crossrun_server.telemetry.statistics import Counters, added
 from crossrun_server.workers.changes import Change
 from crossrun_server.workers.link import Peer, answering
-from crossrun_server.workers.sharing import Outcome, Sharing, follow
+from crossrun_server.workers.sharing import Outcome, Sharing, follow, operations
 
 OPTIONS = (*((name, value) for name, value in app.OPTIONS if name != "grpc.so_reuseport"),
            ("grpc.so_reuseport", 1))  # fmt: skip
@@ -45,6 +45,7 @@ class Worker:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._operations = operations(parts.protocol)
         self.admitted, self.serving, self.stop = (asyncio.Event() for _ in range(3))
 
     async def open(self) -> frozenset[str]:
@@ -57,7 +58,7 @@ class Worker:
     async def change(self, method: str, request: Change) -> Outcome:
         """Follow a control call; the stop waits for it, as for any other request."""
         with self._parts.edge.in_flight:
-            return await follow(self._parts.protocol, method, request)
+            return await follow(self._operations, method, request)
 
     async def read(self) -> list[Reading]:
         """Tell what this process has counted."""
