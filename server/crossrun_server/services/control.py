@@ -14,7 +14,7 @@ FILE = "file:"
 UNLOAD_DEPENDENTS = "unload_dependents"
 
 
-class ModelControl(GRPCInferenceServiceServicer):
+class ControlService(GRPCInferenceServiceServicer):
     """Lists every model of a repository, and loads and unloads them where the mode allows."""
 
     def __init__(self, control: Control) -> None:

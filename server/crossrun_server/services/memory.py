@@ -11,7 +11,7 @@ from crossrun_server.services.edge import Context
 from crossrun_server.tensors.shared_memory import Regions
 
 
-class SharedMemory(GRPCInferenceServiceServicer):
+class SharedMemoryService(GRPCInferenceServiceServicer):
     """Registers regions of system shared memory, and no others."""
 
     def __init__(self, regions: Regions) -> None:

@@ -8,7 +8,7 @@ from crossrun_server.telemetry.logs import Log, Value
 from crossrun_server.telemetry.tracing import Tracer
 
 
-class Settings(GRPCInferenceServiceServicer):
+class SettingsService(GRPCInferenceServiceServicer):
     """Answers for the tracer and the log of this process."""
 
     def __init__(self, repository: Repository, tracer: Tracer, log: Log) -> None:
