@@ -17,8 +17,8 @@ from crossrun_bench.models import proof
 from crossrun_bench.models.model import as_input
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.targets.runners import packed
-from tests.server.proofs.test_proof import TWO, outputs
 from tests.support import models, proofs
+from tests.support.proofs import TWO, outputs
 from tests.support.running import Command
 
 TARGETS = "onnxruntime,grpc-raw"
