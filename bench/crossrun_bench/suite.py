@@ -28,7 +28,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from crossrun_bench import store
+from crossrun_bench import files, store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.processes.serving import sibling
 from crossrun_bench.store import Study
@@ -154,7 +154,7 @@ def _claim(folder: Path, suite: Suite) -> None:
     """Results of one folder are of one suite, in one state of it."""
     copy = folder / _COPY
     if not copy.exists():
-        store.write_text(copy, suite.text)
+        files.write_text(copy, suite.text)
     elif copy.read_text("utf-8") != suite.text:
         raise BenchError(f"{folder} holds results of another suite; expected another --output")
 
@@ -165,4 +165,4 @@ def _run(step: Step, words: Sequence[str], output: Path) -> None:
         again = "run the suite again to go on from there"
         raise BenchError(f"{' '.join(step.run)} ended with status {done.returncode}; {again}")
     if step.exports:
-        store.write_text(output, shlex.join(words) + "\n")
+        files.write_text(output, shlex.join(words) + "\n")

@@ -12,6 +12,7 @@ from crossrun_bench.cli.app import app, check, command
 from crossrun_bench.cli.options import Address, AsJson, OnlyModel
 from crossrun_bench.cli.output import print_json, print_line
 from crossrun_bench.compare.verdicts import APART, condition
+from crossrun_bench.files import read_text, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,9 +50,9 @@ def report(
     if markdown:
         md.write(markdown, read, shown)
     if output:
-        store.write_text(output, html.render(read, shown))
+        write_text(output, html.render(read, shown))
     if into:
-        store.write_text(into, md.renewed(store.read_text(into), read))
+        write_text(into, md.renewed(read_text(into), read))
     if as_json:
         print_json([store.to_document(result) for result in read])
     else:
@@ -75,7 +76,7 @@ def run(
     folder = output or Path("build", Path(suite).stem)
     found = suites.run(suites.read(suite, folder), command(), check)
     md.write(folder / "report.md", found)
-    store.write_text(folder / "report.html", html.render(found))
+    write_text(folder / "report.html", html.render(found))
     terminal.show(found)
     for name in ("study.json", "report.md", "report.html"):
         print_line(f"study: {folder / name}")
@@ -128,7 +129,7 @@ def compare(
     else:
         terminal.show_tables(tables)
         if markdown:
-            store.write_text(markdown, md.document(tables))
+            write_text(markdown, md.document(tables))
             print_line(f"comparison: {markdown}")
     if any(broken.values()):
         raise typer.Exit(1)

@@ -15,7 +15,7 @@ from crossrun_bench.processes.piped import Piped, piped
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from crossrun_bench.targets.runners import Task
+    from crossrun_bench.targets.task import Task
 
 # An idle target's threads spin for a moment before they sleep; nobody is measured meanwhile.
 REST_S = 0.02

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from crossrun_bench.measurements.accuracy.result import Comparison, TargetAnswers
-    from crossrun_bench.measurements.checked import Checked
     from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
     from crossrun_bench.measurements.precision.result import MeasuredModel, Precisions
+    from crossrun_bench.models.checked import Checked
     from crossrun_bench.providers import Provider
 
 OUTLIER = 3.0  # times the median

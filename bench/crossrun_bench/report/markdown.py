@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from crossrun_bench import store
+from crossrun_bench import files
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.detection import tables as average_precision
 from crossrun_bench.measurements.detection.result import DetectionResult
@@ -36,8 +36,8 @@ def write(path: Path, results: Sequence[Result], pictures: Pictures = ()) -> Non
     folder = path.with_name(f"{path.stem}-pictures")
     for i, (_, shown) in enumerate(_pictures(results, pictures), 1):
         for j, (_, jpeg) in enumerate(shown, 1):
-            store.write_bytes(folder / f"{i}-{j}.jpg", jpeg)
-    store.write_text(path, render(results, folder.name, pictures))
+            files.write_bytes(folder / f"{i}-{j}.jpg", jpeg)
+    files.write_text(path, render(results, folder.name, pictures))
 
 
 def render(results: Sequence[Result], folder: str = "", pictures: Pictures = ()) -> str:

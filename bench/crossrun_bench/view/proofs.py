@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crossrun_bench.measurements.checked import CPU, NOTHING
+from crossrun_bench.models.checked import CPU, NOTHING
 from crossrun_bench.view.figures import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from crossrun_bench.measurements.checked import Checked
+    from crossrun_bench.models.checked import Checked
 
 COLUMN = "Off by"
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from crossrun_bench.models.model import Model
     from crossrun_bench.progress import Step
-    from crossrun_bench.targets.runners import Task
+    from crossrun_bench.targets.task import Task
 
 
 # What the processes' arrays, [pictures, …], say of the files.

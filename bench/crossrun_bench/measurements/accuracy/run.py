@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from crossrun_bench.measurements.accuracy.answers import CHUNK, ask, chunks, joined, ready
 from crossrun_bench.measurements.accuracy.partial import Partial, Said
-from crossrun_bench.pictures.folders import say
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.progress import bar
-from crossrun_bench.targets.tasks import Asked, subjects_of
+from crossrun_bench.progress import bar, say
+from crossrun_bench.targets.subjects import Asked, subjects_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from crossrun_bench.measurements.accuracy.run import Plan
     from crossrun_bench.measurements.detection.coco import Scenes
     from crossrun_bench.measurements.rounds import Child
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.targets.runners import Objects
+    from crossrun_bench.models.model import Model, Objects
 
 # Mean average precision is about all that a model finds, not only what it is sure of.
 MIN_SCORE = 0.01

@@ -16,15 +16,15 @@ from crossrun_bench.models.info import about
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import bar
+from crossrun_bench.targets.subjects import Asked, subjects_of
 from crossrun_bench.targets.targets import TARGETS
-from crossrun_bench.targets.tasks import Asked, subjects_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from crossrun_bench.measurements.checked import Checked
+    from crossrun_bench.models.checked import Checked
     from crossrun_bench.progress import Step
-    from crossrun_bench.targets.tasks import Subject
+    from crossrun_bench.targets.subjects import Subject
 
 
 @dataclass(frozen=True)

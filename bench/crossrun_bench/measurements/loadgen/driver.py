@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from crossrun_bench.measurements.loadgen.result import ScenarioRun
     from crossrun_bench.progress import Step
-    from crossrun_bench.targets.runners import Task
+    from crossrun_bench.targets.task import Task
 
 TRIES = 5  # of the search for Server's rate, each half as far from the one before
 # A run may be faster than its rehearsal, and must not run out of queries.

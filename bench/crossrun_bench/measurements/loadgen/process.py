@@ -26,8 +26,8 @@ from crossrun_bench.measurements.loadgen.rules import LIBRARY
 from crossrun_bench.models import heads
 from crossrun_bench.pictures.pictures import Batch
 from crossrun_bench.processes.driven import commands, driven
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import TARGETS, runner_for
+from crossrun_bench.targets.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,8 +21,8 @@ from crossrun_bench.models.repository import exported, read_labels, read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.targets.examples import examples, folder_of
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import REFERENCE
+from crossrun_bench.targets.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

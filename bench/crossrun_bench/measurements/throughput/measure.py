@@ -40,7 +40,7 @@ from crossrun_bench.targets.environments import backend
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from crossrun_bench.measurements.checked import Checked
+    from crossrun_bench.models.checked import Checked
     from crossrun_bench.models.model import Model
     from crossrun_bench.processes.piped import Piped
     from crossrun_bench.processes.serving import Server
