@@ -3,24 +3,18 @@
 Knows nothing of how values are measured or shown.
 """
 
-from __future__ import annotations
-
 import json
 import lzma
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.kinds import KINDS, kind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.kinds import KINDS, Result, kind
 
 FORMAT = "crossrun-bench/1"
 _STUDY = "study"  # a document of several results

@@ -1,7 +1,5 @@
 """How far what was measured is from the original: found before anything was timed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 NOTHING, CPU = "nothing", "cpu"  # what answers may be held against, beside those of a proof
