@@ -3,21 +3,15 @@
 Knows nothing of how values are measured or shown.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.files import read_text, write_text
-from crossrun_bench.measurements.kinds import KINDS, kind
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.kinds import KINDS, Result, kind
 
 FORMAT = "crossrun-bench/1"
 _STUDY = "study"  # a document of several results

@@ -16,27 +16,22 @@ Each step is a command with its options, so whatever can be typed can be a step;
 mean is the commands' business. A step whose result lies there is not run again.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess
 import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench import files, store
 from crossrun_bench.errors import BenchError
+from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.processes.serving import sibling
 from crossrun_bench.store import Study
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from crossrun_bench.measurements.kinds import Result
 
 _SHIPPED = resources.files("crossrun_bench") / "suites"
 _COPY, _MODELS, _STUDY = "suite.toml", "models", "study.json"

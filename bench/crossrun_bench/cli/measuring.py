@@ -1,7 +1,5 @@
 """The commands that measure. Knows options; imports each task when asked."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Annotated

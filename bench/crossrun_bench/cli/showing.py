@@ -1,9 +1,8 @@
 """The commands that show, compare, classify and detect, and the one that runs all others."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,13 +10,8 @@ from crossrun_bench import store
 from crossrun_bench.cli.app import app, check, command
 from crossrun_bench.cli.options import Address, AsJson, OnlyModel
 from crossrun_bench.cli.output import print_json, print_line
-from crossrun_bench.compare.verdicts import APART, condition
+from crossrun_bench.compare.verdicts import APART, Condition, condition
 from crossrun_bench.files import read_text, write_text
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.compare.verdicts import Condition
 
 # ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
 

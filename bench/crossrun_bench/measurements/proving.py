@@ -4,35 +4,27 @@ What answers otherwise than the original is not measured, unless that is asked f
 has done so itself when it loaded the model, and tells what it found.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.rounds import started
+from crossrun_bench.measurements.rounds import Child, started
+from crossrun_bench.measurements.throughput.tasks import OnProvider
 from crossrun_bench.models import checked, proof
 from crossrun_bench.models.checked import CPU as BY_CPU
 from crossrun_bench.models.checked import NOTHING, Checked
+from crossrun_bench.models.model import Model
+from crossrun_bench.models.proof import Proof
 from crossrun_bench.pictures.pictures import Pictures
-from crossrun_bench.processes.piped import piped
+from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.providers import CPU
+from crossrun_bench.targets.subjects import Subject
 from crossrun_bench.targets.targets import TARGETS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.measurements.rounds import Child
-    from crossrun_bench.measurements.throughput.tasks import OnProvider
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.models.proof import Proof
-    from crossrun_bench.processes.piped import Piped
-    from crossrun_bench.targets.subjects import Subject
 
 UNPROVEN = Checked(NOTHING)
 
@@ -50,7 +42,7 @@ class Judge:
     folder: Path  # for what the processes are handed
 
     @classmethod
-    def of(cls, model: Model, tolerance: float | None, folder: Path) -> Judge:
+    def of(cls, model: Model, tolerance: float | None, folder: Path) -> "Judge":
         """With the proof beside the model; BenchError where that cannot be used."""
         inside = folder / "proof"
         inside.mkdir()

@@ -1,29 +1,22 @@
 """The report as Markdown: the tables, the machine, the commands; or tables for a longer text."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from urllib.parse import quote
 
 from crossrun_bench import files
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.detection import tables as average_precision
 from crossrun_bench.measurements.detection.result import DetectionResult
+from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.measurements.kinds import kind as kind_of
 from crossrun_bench.report import gallery
+from crossrun_bench.report.gallery import Pictures
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.report.machines import machines
 from crossrun_bench.report.tables import tables
 from crossrun_bench.view.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.report.gallery import Pictures
-
 
 # <!-- crossrun-bench: load 2.1 -->, whatever stands there now, <!-- end -->
 _PLACE = re.compile(
