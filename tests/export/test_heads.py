@@ -16,6 +16,7 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_bench.models import checked as bench_checked
 from crossrun_bench.models import proof as bench_proof
 from crossrun_export import alternatives, heads, pictures, price, proof, sources, verify
 from crossrun_export.backend import keras
@@ -330,7 +331,7 @@ def test_the_proof_says_where_one_score_decides(
     assert found.agreement == pytest.approx(share)
     grey = np.zeros((3, 1, 1, 3), np.uint8)
     measured = bench_proof.Proof(grey, expected, "drawn", 0.01, 1.0, None, decides)
-    assert bench_proof.compared(measured, got, None).agreement == pytest.approx(share)
+    assert bench_checked.compared(measured, got, None).agreement == pytest.approx(share)
 
 
 def flipped(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -29,7 +29,7 @@ from crossrun_bench.models.model import Detector, Model
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import thumbnail
 from crossrun_bench.report import html, markdown
-from crossrun_bench.targets.tasks import Asked
+from crossrun_bench.targets.subjects import Asked
 from tests.support import detectors
 from tests.support.coco import BOX, OTHER, data_set
 from tests.support.results import INFO, MACHINE

@@ -19,8 +19,8 @@ from crossrun_bench.models import heads
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import bar
-from crossrun_bench.targets.runners import Task
-from crossrun_bench.targets.tasks import Asked
+from crossrun_bench.targets.subjects import Asked
+from crossrun_bench.targets.task import Task
 from tests.support import models
 from tests.support.classifiers import FIRST, LOGITS, classifier, config, node
 from tests.support.running import Command

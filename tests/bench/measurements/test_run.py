@@ -24,7 +24,7 @@ from crossrun_bench.models.labels import labelled
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.report import markdown
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 from tests.support import detectors
 from tests.support.pictures import COLOURS
 from tests.support.proofs import scale_scores

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crossrun_bench import store
+from crossrun_bench import files, store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.measurements.latency.result import LatencyResult
@@ -275,7 +275,7 @@ def test_a_browser_draws_every_plot_without_complaint(tmp_path: Path) -> None:
     if browser is None:
         pytest.skip("no chromium or google-chrome installed")
     page = html.render([latency(), accuracy(), loads.load(loads.TOLD)])
-    store.write_text(tmp_path / "report.html", page)
+    files.write_text(tmp_path / "report.html", page)
     options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --dump-dom "
     options += "--disable-background-networking --disable-component-update --disable-sync "
     options += "--enable-logging=stderr --virtual-time-budget=5000"
