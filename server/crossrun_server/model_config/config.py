@@ -22,7 +22,7 @@ from crossrun_server.model_config import (
     probabilities,
     reshape,
 )
-from crossrun_server.model_config.detection_outputs import Detection
+from crossrun_server.model_config.detection_outputs import DetectionOutputs
 from crossrun_server.model_config.probabilities import UNTOLD, Scores
 from crossrun_server.model_config.reshape import Reshapes
 from crossrun_server.scheduling.queueing import Policy
@@ -51,7 +51,7 @@ class ServedConfig:
     outputs: tuple[TensorSpec, ...]
     policy: Policy
     reshapes: Reshapes
-    detection: Detection | None = None  # for a model that finds objects
+    detection: DetectionOutputs | None = None  # for a model that finds objects
     independent: bool = True  # whether rows of several requests, or padding, may share a run
     scores: Scores = UNTOLD  # what is said of a classifier's
 

@@ -39,7 +39,7 @@ NUMBERS = DTYPES.keys() - {"BOOL", "BYTES", "BF16"}
 
 
 @dataclass(frozen=True)
-class Detection:
+class DetectionOutputs:
     """The outputs of a detector, by name, and how they are to be read."""
 
     boxes: str
@@ -67,7 +67,7 @@ def understands(key: str) -> bool:
     return key.startswith(PREFIX)
 
 
-def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Detection | None:
+def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> DetectionOutputs | None:
     """Find a model's detections; None where it has none and the configuration names none.
 
     Raises:
@@ -86,7 +86,7 @@ def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Detection | No
     if wrong:
         raise LoadError(f"{'; '.join(wrong)}; the outputs are {', '.join(specs)}")
     how = {key: given.get(key, values[0]) for key, values in VALUES.items()}
-    return Detection(
+    return DetectionOutputs(
         names["boxes"],
         names["scores"],
         names["classes"],

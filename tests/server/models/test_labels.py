@@ -24,7 +24,9 @@ from crossrun_server.models.loader import Source
 from crossrun_server.plans.plan import parse
 from crossrun_server.tensors.tensors import Array
 from crossrun_server.vision import boxes, detector
-from crossrun_server.vision.detector import Detector, Wanted
+from crossrun_server.vision.detector import Detector
+from crossrun_server.vision.detector import DetectOptions, Detector
+from crossrun_server.vision.pipeline import Prediction
 from tests.support import detectors, models
 from tests.support.label_files import INSIDE, WRITTEN
 from tests.support.pictures import plain
@@ -268,8 +270,8 @@ def outputs_of_two() -> dict[str, Array]:
 def read(how: Detector, outputs: dict[str, Array]) -> list[int]:
     """The classes that are found in a picture."""
     size = boxes.Size(48, 64)
-    view = boxes.view(size, size, "stretch")
-    return [found.index for found in how.found(outputs, 0, view, Wanted(min_score=0.1))]
+    prediction = Prediction(boxes.view(size, size, "stretch"), outputs, 0)
+    return [found.index for found in how.detections(prediction, DetectOptions(min_score=0.1))]
 
 
 @pytest.mark.parametrize("part", ["detection_scores", "detection_boxes"])
