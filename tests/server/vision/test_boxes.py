@@ -7,7 +7,7 @@ from PIL import Image
 
 from crossrun_server.vision import boxes, images
 from crossrun_server.vision.boxes import RESIZES, Resize, Size
-from tests.server.services.test_vision import ORIENTATION, encoded
+from tests.support.pictures import ORIENTATION, encoded
 
 EXTREMES = [Size(1, 1), Size(10, 20_000), Size(20_000, 10), Size(1, 999), Size(333, 1)]
 INPUTS = [Size(48, 64), Size(224, 224), Size(300, 200)]
