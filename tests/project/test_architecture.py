@@ -34,6 +34,9 @@ STRAYS = {
         "crossrun_server/models/stray_upward.py": "from crossrun_server.services import edge",
         "crossrun_server/stray_layer.py": "",
     },
+    "The bench's tools know nothing of what is measured with them": {
+        "crossrun_bench/client/stray_tool.py": "from crossrun_bench import suite",
+    },
     "No TensorFlow in the server": {
         "crossrun_server/models/stray_keras.py": "import tensorflow",
     },

@@ -24,7 +24,6 @@ from crossrun_server.models.loader import Source
 from crossrun_server.plans.plan import parse
 from crossrun_server.tensors.tensors import Array
 from crossrun_server.vision import boxes, detector
-from crossrun_server.vision.detector import Detector
 from crossrun_server.vision.detector import DetectOptions, Detector
 from crossrun_server.vision.pipeline import Prediction
 from tests.support import detectors, models
