@@ -14,7 +14,7 @@ from typing import NamedTuple
 from crossrun.v1 import vision_pb2 as pb
 from crossrun_server import cores
 from crossrun_server.errors import InvalidRequest, ServingError
-from crossrun_server.scheduling.scheduler import Reply, Tensors
+from crossrun_server.scheduling.batching import Reply, Tensors
 from crossrun_server.vision import images
 from crossrun_server.vision.boxes import Resize, Size, View
 from crossrun_server.vision.image_input import ImageInput, fixing

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossrun_server.errors import InvalidRequest, NoNumber
-from crossrun_server.model_config.detection_outputs import Detection
+from crossrun_server.model_config.detection_outputs import DetectionOutputs
 from crossrun_server.model_config.probabilities import in_range
 from crossrun_server.models.model import Model
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 from crossrun_server.vision import boxes, image_input
 from crossrun_server.vision.boxes import Box, View
 from crossrun_server.vision.image_input import ImageInput
@@ -50,7 +50,7 @@ class Detector:
     """How pictures go into a model, and which of its outputs are what it found."""
 
     input: ImageInput
-    output: Detection
+    output: DetectionOutputs
 
     @property
     def model(self) -> Model:
