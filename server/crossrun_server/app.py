@@ -21,8 +21,8 @@ from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb
 from crossrun_server.errors import ServingError
 from crossrun_server.models import modes, response_cache
 from crossrun_server.models.modes import Control
-from crossrun_server.models.opening import Shared
 from crossrun_server.models.repository import Agree, Repository
+from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
 from crossrun_server.services import reflection
 from crossrun_server.services.edge import Edge
@@ -33,7 +33,7 @@ from crossrun_server.services.statistics import ReadCounters, read_counters
 from crossrun_server.services.vision import VisionService
 from crossrun_server.telemetry import logs, metrics, trace_settings
 from crossrun_server.telemetry.readings import Reading
-from crossrun_server.telemetry.record import Observer
+from crossrun_server.telemetry.request_record import Observer
 from crossrun_server.telemetry.tracing import Tracer
 from crossrun_server.tensors.shared_memory import Regions
 
@@ -65,12 +65,12 @@ class Config:
     proof_tolerance: float | None = None  # None: the tolerance of each model's proof
     shared_memory: bool = False
     server_name: str = "crossrun"
-    control: modes.Policy = field(default_factory=modes.Policy)
+    control: modes.LoadPolicy = field(default_factory=modes.LoadPolicy)
     metrics: bool = True
     metrics_port: int = 8002
     cache_config: str = ""  # Triton's local,size=BYTES; empty: no response cache
     trace_config: tuple[str, ...] = ()  # Triton's triton,file=PATH and the like
-    log: logs.Settings = field(default_factory=logs.Settings)
+    log: logs.LogSettings = field(default_factory=logs.LogSettings)
 
 
 @dataclass(frozen=True)
@@ -178,15 +178,15 @@ async def _cancelled_calls_ended() -> None:
         await asyncio.wait(others, timeout=LAST_WORDS)
 
 
-def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> Shared:
+def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> ServerContext:
     options = providers.parse_options(config.provider_options)
     kept = (
-        response_cache.Cache(response_cache.parse(config.cache_config))
+        response_cache.ResponseCache(response_cache.parse(config.cache_config))
         if config.cache_config
         else None
     )
     default = providers.parse(config.provider, options)
-    return Shared(default, kept, observers, cores, config.proof_tolerance)
+    return ServerContext(default, kept, observers, cores, config.proof_tolerance)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import typer
 from crossrun_server import tune
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
-from crossrun_server.models.modes import Mode, Policy
+from crossrun_server.models.modes import LoadPolicy, Mode
 from crossrun_server.runtime import listing
 from crossrun_server.telemetry import logs
 from crossrun_server.workers import supervisor
@@ -68,17 +68,17 @@ def command(
         typer.Option(
             help="What is loaded: all at the start; also what changes; what clients ask for."
         ),
-    ] = Policy.mode,
+    ] = LoadPolicy.mode,
     load_model: Annotated[
         list[str] | None,
         typer.Option(help="With explicit: a model to load at the start, repeatable; '*' is all."),
     ] = None,
     repository_poll_secs: Annotated[
         int, typer.Option(min=1, help="With poll: seconds between two looks at the repository.")
-    ] = Policy.poll_seconds,
+    ] = LoadPolicy.poll_seconds,
     exit_on_error: Annotated[
         bool, typer.Option(help="End if a model cannot be loaded at the start.")
-    ] = Policy.exit_on_error,
+    ] = LoadPolicy.exit_on_error,
     metrics: Annotated[bool, typer.Option(help="Serve Prometheus metrics.")] = Config.metrics,
     metrics_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the metrics; 0 picks a free port.")
@@ -96,25 +96,25 @@ def command(
     ] = list(Config.trace_config),  # noqa: B006 - typer copies it
     log_verbose: Annotated[
         int, typer.Option(min=0, help="1 logs each request, 2 also what the libraries log.")
-    ] = logs.Settings.verbose_level,
-    log_info: Annotated[bool, typer.Option(help="Log events.")] = logs.Settings.info,
-    log_warning: Annotated[bool, typer.Option(help="Log warnings.")] = logs.Settings.warning,
-    log_error: Annotated[bool, typer.Option(help="Log errors.")] = logs.Settings.error,
+    ] = logs.LogSettings.verbose_level,
+    log_info: Annotated[bool, typer.Option(help="Log events.")] = logs.LogSettings.info,
+    log_warning: Annotated[bool, typer.Option(help="Log warnings.")] = logs.LogSettings.warning,
+    log_error: Annotated[bool, typer.Option(help="Log errors.")] = logs.LogSettings.error,
     log_format: Annotated[
         str, typer.Option(help="Format of log lines: default or ISO8601.")
-    ] = logs.Settings.format,
+    ] = logs.LogSettings.format,
     log_file: Annotated[
         str, typer.Option(help="Log to a file instead of stderr.", show_default=False)
-    ] = logs.Settings.file,
+    ] = logs.LogSettings.file,
 ) -> None:
     """Serve ONNX models over gRPC: Open Inference Protocol and crossrun.v1.Vision."""
-    control = Policy(
+    control = LoadPolicy(
         mode=model_control_mode,
         at_start=tuple(load_model or ()),
         poll_seconds=repository_poll_secs,
         exit_on_error=exit_on_error,
     )
-    log = logs.Settings(
+    log = logs.LogSettings(
         file=log_file,
         info=log_info,
         warning=log_warning,

@@ -28,7 +28,7 @@ from crossrun_export.told import told
 from crossrun_export.tolerance import Allowed
 from crossrun_server.model_config import config
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from tests.support.keras_models import options, pixels, strongest, with_labels
 from tests.support.metadata import metadata
 from tests.support.running import BIN, ON_CPU, Command, run_here, serving
@@ -70,7 +70,7 @@ def test_the_server_agrees_with_the_config_that_was_written(exported: Path) -> N
     proto = config.read(exported / "mobilenet")
     assert proto is not None
     assert (proto.max_batch_size, proto.HasField("dynamic_batching")) == (32, True)
-    (model,) = loader.load(Source(exported / "mobilenet"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(exported / "mobilenet"), ON_CPU).models.values()
     assert model.inputs["image"].shape == (-1, 64, 64, 3)
     assert model.inputs["image"].datatype == "UINT8"
     assert model.outputs["probabilities"].shape == (-1, 4)

@@ -26,7 +26,7 @@ from crossrun_export.options import HeadKind, Limits, Localize
 from crossrun_export.pipeline import Exported, export
 from crossrun_export.told import told
 from crossrun_server.proofs import evidence
-from crossrun_server.proofs.proof import Proof
+from crossrun_server.proofs.proof_file import Proof
 from tests.support.keras_models import headed, options, pixels
 from tests.support.metadata import metadata
 from tests.support.running import run_here, serving

@@ -218,7 +218,7 @@ def test_half_precision_inside_comes_out_as_fp32(tmp_path: Path) -> None:
     assert model.output.dtype == "float16"
     one = exported(saved(model, tmp_path), PLAIN, tmp_path)
     assert metadata(one.version / "model.onnx")["compute_dtype"] == "float16"
-    (loaded,) = loader.load(loader.Source(one.version.parent), ON_CPU).models.values()
+    (loaded,) = loader.load(loader.ModelSource(one.version.parent), ON_CPU).models.values()
     assert loaded.outputs["probabilities"].datatype == "FP32"
     loaded.close()
     got, expected = answers(one, model)

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper
 
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.models.opening import Shared
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.proofs.evidence import Evidence
 from tests.support import models
 from tests.support.running import ON_CPU
@@ -99,16 +99,16 @@ def tampered(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
 
 
-def load(root: Path, shared: Shared = ON_CPU, name: str = "colours") -> tuple[Evidence, ...]:
+def load(root: Path, shared: ServerContext = ON_CPU, name: str = "colours") -> tuple[Evidence, ...]:
     """Load a model; gives what was found, of each session."""
-    (model,) = loader.load(Source(root / name), shared).models.values()
+    (model,) = loader.load(ModelSource(root / name), shared).models.values()
     try:
         return tuple(assignment.evidence for assignment in model.assignments)
     finally:
         model.close()
 
 
-def refusal(root: Path, shared: Shared = ON_CPU, name: str = "colours") -> str:
+def refusal(root: Path, shared: ServerContext = ON_CPU, name: str = "colours") -> str:
     with pytest.raises(LoadError) as caught:
         load(root, shared, name)
     text = str(caught.value)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from crossrun_server.models.opening import Shared
+from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MATERIAL = ROOT.parent / "shared"
-ON_CPU = Shared(providers.parse("cpu"))
+ON_CPU = ServerContext(providers.parse("cpu"))
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -1,4 +1,4 @@
-"""Which outputs of a model are what it found: the TensorFlow Object Detection API's four by
+"""Which outputs of a model are what it found: the TensorFlow Object DetectionOutputs API's four by
 default, or those that `parameters` in config.pbtxt name. Knows no arrays and no requests.
 
 Source of the names and their meaning: object_detection/g3doc/running_on_mobile_tf2.md and
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.tensors.tensors import DTYPES, TensorSpec
+from crossrun_server.tensors.tensor_spec import DTYPES, TensorSpec
 
 PREFIX = "detection."
 OUTPUTS = {  # the output of each part; that of `count` may be missing

@@ -8,12 +8,12 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server import distribution
 from crossrun_server.errors import ModelUnavailable, UnknownModel
 from crossrun_server.models.repository import Repository
-from crossrun_server.scheduling.scheduler import Reply
+from crossrun_server.scheduling.batching import Reply
 from crossrun_server.services import parameters, wire
 from crossrun_server.services.edge import Context
 from crossrun_server.services.messages import read_inputs, read_outputs, write_outputs
 from crossrun_server.tensors.shared_memory import Regions
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.tensors.tensor_spec import TensorSpec
 
 
 class InferenceService(GRPCInferenceServiceServicer):

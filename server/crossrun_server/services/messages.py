@@ -16,16 +16,9 @@ from crossrun_server.services import parameters
 from crossrun_server.services.parameters import MemoryRange
 from crossrun_server.services.wire import WireRequest
 from crossrun_server.tensors.classification import classify
+from crossrun_server.tensors.encoding import as_strings, from_bytes, to_bytes, write
 from crossrun_server.tensors.shared_memory import Regions
-from crossrun_server.tensors.tensors import (
-    DTYPES,
-    Array,
-    TensorSpec,
-    as_strings,
-    from_bytes,
-    to_bytes,
-    write,
-)
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 # The field of InferTensorContents for each datatype; FP16 and BF16 have none, they are always raw.
 CONTENTS = {

@@ -19,7 +19,7 @@ from crossrun_server.model_config.probabilities import (
     untold,
 )
 from crossrun_server.models.model import Model
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.tensors.tensor_spec import TensorSpec
 from crossrun_server.vision import image_input
 from crossrun_server.vision.image_input import ImageInput
 from crossrun_server.vision.pipeline import Prediction

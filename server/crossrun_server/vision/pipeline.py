@@ -17,7 +17,7 @@ from types import MappingProxyType
 from crossrun_server import cores
 from crossrun_server.errors import InvalidRequest, ServingError
 from crossrun_server.scheduling.batching import Reply, Tensors
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 from crossrun_server.vision.boxes import Resize, Size, View
 from crossrun_server.vision.image_input import ImageInput, fixing
 from crossrun_server.vision.images import Picture, load

@@ -18,8 +18,8 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server.errors import InvalidRequest, LoadError
 from crossrun_server.model_config.probabilities import doubts, probabilities
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.tensors.tensor_spec import TensorSpec
 from tests.support import models
 from tests.support.classifiers import FIRST, LOGITS, classifier, config, node
 from tests.support.pictures import plain
@@ -192,7 +192,7 @@ def test_of_several_outputs_the_one_that_is_named_has_the_scores(stub: VisionStu
 
 
 def _load(folder: Path) -> None:
-    for model in loader.load(Source(folder), ON_CPU).models.values():
+    for model in loader.load(ModelSource(folder), ON_CPU).models.values():
         model.close()
 
 
@@ -240,7 +240,7 @@ def test_what_the_file_says_of_itself_is_enough(tmp_path: Path) -> None:
         model = classifier(LOGITS, other=True)
         _says("logits", output="scores")(model)
         folder = write(tmp_path, name, model, config(*parameters, labels=False), [])
-        (loaded,) = loader.load(Source(folder), ON_CPU).models.values()
+        (loaded,) = loader.load(ModelSource(folder), ON_CPU).models.values()
         assert (loaded.config.scores.head, loaded.config.scores.output) == ("logits", "scores")
         loaded.close()
 

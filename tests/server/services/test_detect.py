@@ -15,8 +15,8 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config import detection_outputs
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.tensors.tensor_spec import TensorSpec
 from tests.support import detectors, models
 from tests.support.pictures import RED, boxes, encoded, scene
 from tests.support.requests import refusal
@@ -208,14 +208,14 @@ def test_a_description_that_cannot_be_stops_the_load(
     config = (detectors.FOREIGN + detectors.FROM_1).replace(old, new)
     models.write(tmp_path, "foreign", detectors.foreign(), config, labels=detectors.LABELS)
     with pytest.raises(LoadError, match=told):
-        loader.load(Source(tmp_path / "foreign"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "foreign"), ON_CPU)
 
 
 def test_outputs_that_only_share_the_names_are_no_detections(tmp_path: Path) -> None:
     """A model that nobody calls a detector loads whatever its outputs are called."""
     text = models.identity(onnx.TensorProto.STRING, ["batch", 4, 4], y="detection_boxes")
     models.write(tmp_path, "text", text)
-    (model,) = loader.load(Source(tmp_path / "text"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(tmp_path / "text"), ON_CPU).models.values()
     assert model.config.detection is None
 
 

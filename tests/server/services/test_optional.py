@@ -13,7 +13,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.runtime.session import Session
 from crossrun_server.scheduling.batching import Tensors
 from tests.support import models
@@ -138,7 +138,7 @@ def test_a_configuration_that_contradicts_the_model_is_refused(
     """What the model has no value for cannot be left out, and a batch needs a row of each input."""
     models.write(tmp_path, "m", model, config + "max_batch_size: 8")
     with pytest.raises(LoadError, match=told):
-        loader.load(Source(tmp_path / "m"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "m"), ON_CPU)
 
 
 def test_the_warm_up_leaves_out_what_is_optional(
@@ -154,14 +154,14 @@ def test_the_warm_up_leaves_out_what_is_optional(
 
     monkeypatch.setattr(Session, "run", recorded)
     models.write(tmp_path, "m", scaled(), INPUTS + "max_batch_size: 8")
-    loader.load(Source(tmp_path / "m"), ON_CPU)
+    loader.load(ModelSource(tmp_path / "m"), ON_CPU)
     assert given == {"x"}
 
 
 def test_a_sample_of_the_warm_up_may_leave_out_what_is_optional(tmp_path: Path) -> None:
     """It gives what it wants to give, and is refused without what is needed."""
     models.write(tmp_path, "some", scaled(), INPUTS + SAMPLE % "x")
-    assert loader.load(Source(tmp_path / "some"), ON_CPU).models
+    assert loader.load(ModelSource(tmp_path / "some"), ON_CPU).models
     models.write(tmp_path, "less", scaled(), INPUTS + SAMPLE % "factor")
     with pytest.raises(LoadError, match="it gives factor, the model takes x, factor; see x"):
-        loader.load(Source(tmp_path / "less"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "less"), ON_CPU)

@@ -20,8 +20,8 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.models.modes import Control, Policy
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.models.modes import Control, LoadPolicy
 from crossrun_server.models.repository import Repository
 from tests.support import models
 from tests.support.requests import code_of, slow, until_running
@@ -256,7 +256,7 @@ def test_a_model_that_cannot_load_says_why(case: str, tmp_path: Path) -> None:
         path = tmp_path / "broken" / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(LoadError) as caught:
-        loader.load(Source(tmp_path / "broken"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "broken"), ON_CPU)
     assert str(caught.value).startswith("failed to load 'broken': ")
     assert expected in str(caught.value)
 
@@ -273,7 +273,7 @@ def test_a_folder_without_models_is_refused(name: str, expected: str, tmp_path: 
     """No folder, an empty folder and a model without a version each say what was expected."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "versionless" / "mobilenet").mkdir(parents=True)
-    control = Control(Repository(tmp_path / name, ON_CPU), Policy())
+    control = Control(Repository(tmp_path / name, ON_CPU), LoadPolicy())
     with pytest.raises(LoadError, match=expected):
         asyncio.run(control.start())
 

@@ -331,7 +331,7 @@ def test_a_worker_that_ends_as_another_fails_keeps_its_exit_code(
         return wait(pid, flags)
 
     async def run() -> None:
-        crew = Crew(Config(tmp_path), 2, tmp_path, logs.Log(logs.Settings(), NullHandler()))
+        crew = Crew(Config(tmp_path), 2, tmp_path, logs.Log(logs.LogSettings(), NullHandler()))
         await crew.run(asyncio.Event(), lambda: None)
 
     monkeypatch.setattr(supervisor, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
