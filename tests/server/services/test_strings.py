@@ -120,7 +120,7 @@ def test_an_output_that_is_no_text_is_told(stub: Stub) -> None:
 
 
 def test_strings_beside_bf16_stop_the_load(tmp_path: Path) -> None:
-    """onnxruntime's Python has no road for both, which is better said before anybody asks."""
+    """onnxruntime's Python cannot do both, so the load fails and says so."""
     graph = models.identity(onnx.TensorProto.BFLOAT16, ["batch", 1])
     graph.graph.input.append(helper.make_tensor_value_info("s", STRING, ["batch", 1]))
     graph.graph.output.append(helper.make_tensor_value_info("t", STRING, ["batch", 1]))
