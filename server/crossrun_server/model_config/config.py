@@ -18,13 +18,13 @@ from crossrun_server.model_config import (
     detection_outputs,
     fields,
     policies,
-    probabilities,
     reshape,
+    scores,
     session_config,
 )
 from crossrun_server.model_config.detection_outputs import DetectionOutputs
-from crossrun_server.model_config.probabilities import UNTOLD, ScoresConfig
 from crossrun_server.model_config.reshape import Reshapes
+from crossrun_server.model_config.scores import UNTOLD, ScoresConfig
 from crossrun_server.scheduling.queueing import SchedulingPolicy
 from crossrun_server.tensors.tensor_spec import TensorSpec
 
@@ -140,7 +140,7 @@ def complete(
         policy=policies.read(proto),
         reshapes=reshape.read(proto, batched, specs),
         detection=detection_outputs.read(proto, served_outputs),
-        scores=probabilities.read(proto, served_outputs),
+        scores=scores.read(proto, served_outputs),
     )
 
 
@@ -189,7 +189,7 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
     ours = {ROWS_INDEPENDENT, ROWS}
-    others = (session_config.understands, detection_outputs.understands, probabilities.understands)
+    others = (session_config.understands, detection_outputs.understands, scores.understands)
     known = (ours.__contains__, *others)
     return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))
 

@@ -16,7 +16,7 @@ from crossrun_server.plans.lane_plan import AUTO, Plan
 from crossrun_server.runtime import providers
 from crossrun_server.runtime.assignment import Assignment
 from crossrun_server.runtime.providers import DEVICE_ID, GRAPHS, Provider, ProviderRequest
-from crossrun_server.runtime.session import Threads
+from crossrun_server.runtime.session_options import Threads
 
 log = logging.getLogger(__name__)
 

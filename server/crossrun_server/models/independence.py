@@ -32,7 +32,8 @@ from crossrun_server.proofs.row_probe import (
     ProbeSpec,
 )
 from crossrun_server.runtime.providers import CPU
-from crossrun_server.runtime.session import VERSION, Session
+from crossrun_server.runtime.session import Session
+from crossrun_server.runtime.session_options import VERSION
 from crossrun_server.tensors.tensor_spec import TensorSpec
 
 log = logging.getLogger(__name__)

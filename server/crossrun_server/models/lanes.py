@@ -18,7 +18,8 @@ from crossrun_server.plans import lane_plan, plan_cache, search
 from crossrun_server.plans.lane_plan import AUTO, Plan
 from crossrun_server.plans.search import MeasuredPlan
 from crossrun_server.runtime.providers import CPU, NVIDIA
-from crossrun_server.runtime.session import SPIN, SPINS, VERSION, Session, Threads
+from crossrun_server.runtime.session import Session
+from crossrun_server.runtime.session_options import SPIN, SPINS, VERSION, Threads
 from crossrun_server.scheduling import padding
 from crossrun_server.scheduling.batching import Run
 from crossrun_server.scheduling.scheduler import Lane

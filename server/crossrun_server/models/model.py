@@ -110,7 +110,7 @@ class Model:
             cached=self.cache is not None,
             difference=max(known(it.difference for it in evidence), default=None),
             agreement=min(known(it.agreement for it in evidence), default=None),
-            asked=first.asked,
+            asked_precision=first.asked_precision,
         )
 
     async def infer(  # noqa: PLR0913, PLR0917 - on what terms a request waits

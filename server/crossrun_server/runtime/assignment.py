@@ -25,7 +25,7 @@ class Assignment:
         return max(self.nodes, key=self.nodes.__getitem__, default=CPU)
 
     @property
-    def asked(self) -> str:
+    def asked_precision(self) -> str:
         """In what the provider that is not the CPU's was told to compute; empty if nothing says."""
         return next((told for name, told in self.precisions.items() if name != CPU), "")
 

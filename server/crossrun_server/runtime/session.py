@@ -4,25 +4,18 @@ import ctypes
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from crossrun_server import cores
 from crossrun_server.errors import LoadError, NotSupported
-from crossrun_server.runtime import defaults, plugins, providers
+from crossrun_server.runtime import defaults, ort_errors, plugins, session_options
 from crossrun_server.runtime.assignment import assigned
 from crossrun_server.runtime.binding import BoundSession
-from crossrun_server.runtime.providers import (
-    CPU,
-    DEVICE_ID,
-    Provider,
-    ProviderRequest,
-    ProviderUnavailable,
-)
-from crossrun_server.runtime.saturation import saturates
+from crossrun_server.runtime.providers import CPU, DEVICE_ID, Provider, ProviderRequest
+from crossrun_server.runtime.session_options import ProviderUnavailable, Threads
 from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 # onnxruntime's name of an element type → the Open Inference Protocol's.
@@ -46,38 +39,6 @@ BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 UNBOUND = {"BF16", "BYTES"}  # what numpy lacks, and what lies on no device
 REDUCED = re.compile(r"QuantizeLinear$|^QLinear|Integer$|MatMulNBits$")  # types of nodes
 HALVED = re.compile(r"graph_(in|out)put_cast")  # what converters to fp16 name their casts
-VERSION: str = onnxruntime.__version__
-# Threads that wait for work spin for a moment, which answers sooner, and no longer, for then they
-# take the cores from everybody else. Builds of onnxruntime that know no such moment do not spin.
-KNOWS_DURATION = tuple(map(int, VERSION.split(".")[:2])) >= (1, 32)
-SPIN = 10  # microseconds, where nothing was measured; by default onnxruntime spins for a thousand
-SPINS = (0, SPIN, 100, 1000) if KNOWS_DURATION else (0,)  # worth to be measured
-
-
-@dataclass(frozen=True)
-class Threads:
-    """How many threads a session computes with; 0 is one for each core it may use."""
-
-    intra_op: int = 0  # inside one node, the caller's own among them
-    inter_op: int = 0  # of nodes beside each other
-    spin: int = SPIN  # microseconds that they stay awake for the next work
-
-
-def _bound(
-    session: onnxruntime.InferenceSession, running: Iterable[Provider], datatypes: set[str]
-) -> BoundSession | None:
-    """Give what runs a session whose provider captures CUDA graphs; None for all others."""
-    capturing = next((provider for provider in running if provider.captures), None)
-    if capturing is None:
-        return None
-    if unfit := datatypes & UNBOUND:
-        raise LoadError(f"CUDA graphs take no tensors of {', '.join(sorted(unfit))}")
-    return BoundSession(session, *_device(capturing))
-
-
-def _device(provider: Provider) -> tuple[str, int]:
-    """Where the buffers of a provider that captures graphs lie, as OrtValue names it."""
-    return "cuda", int(provider.options.get(DEVICE_ID, "0"))
 
 
 class Session:
@@ -168,6 +129,23 @@ class Session:
         return [_array(value) for value in values]
 
 
+def _bound(
+    session: onnxruntime.InferenceSession, running: Iterable[Provider], datatypes: set[str]
+) -> BoundSession | None:
+    """Give what runs a session whose provider captures CUDA graphs; None for all others."""
+    capturing = next((provider for provider in running if provider.captures), None)
+    if capturing is None:
+        return None
+    if unfit := datatypes & UNBOUND:
+        raise LoadError(f"CUDA graphs take no tensors of {', '.join(sorted(unfit))}")
+    return BoundSession(session, *_device(capturing))
+
+
+def _device(provider: Provider) -> tuple[str, int]:
+    """Where the buffers of a provider that captures graphs lie, as OrtValue names it."""
+    return "cuda", int(provider.options.get(DEVICE_ID, "0"))
+
+
 def _open(
     model: Path | bytes, request: ProviderRequest, threads: Threads
 ) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
@@ -212,10 +190,10 @@ def _create(
         ProviderUnavailable: none is here, or one of them fails with this model.
         LoadError: the model is at fault, or an option.
     """
-    options, missing = _options(threads), {}
+    options, missing = session_options.create(threads), {}
     for provider in wanted:
         try:
-            providers.add(options, defaults.completed(provider, model))
+            session_options.add_provider(options, defaults.completed(provider, model))
         except ProviderUnavailable as error:
             missing[provider.name] = str(error)
     if len(missing) == len(wanted):
@@ -231,34 +209,15 @@ def _failure(model: Path | bytes, accelerators: list[str], error: Exception) -> 
     title = model.name if isinstance(model, Path) else "the model"
     told = f"onnxruntime cannot load {title}"
     if not accelerators:
-        return LoadError(f"{told}: {providers.plain(str(error))}")
+        return LoadError(f"{told}: {ort_errors.plain(str(error))}")
     named = ", ".join(accelerators)
-    return ProviderUnavailable(f"{told} on {named}: {providers.plain(str(error))}")
-
-
-def _options(threads: Threads) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads.intra_op or cores.available()
-    options.inter_op_num_threads = threads.inter_op
-    for pool in ("intra_op", "inter_op"):
-        options.add_session_config_entry(*_spinning(pool, threads.spin))
-    options.log_severity_level = 3  # errors: what it warns of is an error here
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    if saturates():
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    return options
+    return ProviderUnavailable(f"{told} on {named}: {ort_errors.plain(str(error))}")
 
 
 def _quiet() -> onnxruntime.RunOptions:
     options = onnxruntime.RunOptions()
     options.log_severity_level = 4  # fatal errors
     return options
-
-
-def _spinning(pool: str, microseconds: int) -> tuple[str, str]:
-    if KNOWS_DURATION and microseconds:
-        return f"session.{pool}.spin_duration_us", str(microseconds)
-    return f"session.{pool}.allow_spinning", "0"
 
 
 def _nodes(session: onnxruntime.InferenceSession) -> dict[str, int]:

@@ -160,7 +160,7 @@ def _proofs(readings: list[Reading]) -> Iterator[Metric]:
     for reading in readings:
         for family, value in ((difference, reading.difference), (agreement, reading.agreement)):
             if value is not None:
-                family.add_metric((*reading.labels, reading.asked), value)
+                family.add_metric((*reading.labels, reading.asked_precision), value)
     yield from (difference, agreement)
 
 

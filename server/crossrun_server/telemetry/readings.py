@@ -17,7 +17,7 @@ class Reading:
     cached: bool
     difference: float | None = None  # the largest that was found before it served
     agreement: float | None = None  # the least
-    asked: str = ""  # in what its provider was told to compute fp32
+    asked_precision: str = ""  # in what its provider was told to compute fp32
 
 
 def merged(readings: Iterable[Reading]) -> list[Reading]:
