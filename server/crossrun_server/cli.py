@@ -106,24 +106,34 @@ def command(
 ) -> None:
     """Serve ONNX models over gRPC: Open Inference Protocol and crossrun.v1.Vision."""
     control = LoadPolicy(
-        model_control_mode, tuple(load_model or ()), repository_poll_secs, exit_on_error
+        mode=model_control_mode,
+        at_start=tuple(load_model or ()),
+        poll_seconds=repository_poll_secs,
+        exit_on_error=exit_on_error,
     )
-    log = logs.LogSettings(log_file, log_info, log_warning, log_error, log_verbose, log_format)
+    log = logs.LogSettings(
+        file=log_file,
+        info=log_info,
+        warning=log_warning,
+        error=log_error,
+        verbose_level=log_verbose,
+        format=log_format,
+    )
     config = Config(
-        models,
-        host,
-        port,
-        provider,
-        tuple(provider_option or ()),
-        proof_tolerance,
-        shared_memory,
-        server_name,
-        control,
-        metrics,
-        metrics_port,
-        cache_config,
-        tuple(trace_config),
-        log,
+        models=models,
+        host=host,
+        port=port,
+        provider=provider,
+        provider_options=tuple(provider_option or ()),
+        proof_tolerance=proof_tolerance,
+        shared_memory=shared_memory,
+        server_name=server_name,
+        control=control,
+        metrics=metrics,
+        metrics_port=metrics_port,
+        cache_config=cache_config,
+        trace_config=tuple(trace_config),
+        log=log,
     )
     try:
         asyncio.run(_serving(config, workers))

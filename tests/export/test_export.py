@@ -2,7 +2,6 @@
 
 import importlib
 import io
-import json
 import os
 import re
 import shutil
@@ -31,6 +30,7 @@ from crossrun_server.model_config import config
 from crossrun_server.models import loader
 from crossrun_server.models.loader import ModelSource
 from tests.support.keras_models import options, pixels, strongest, with_labels
+from tests.support.metadata import metadata
 from tests.support.running import BIN, ON_CPU, Command, run_here, serving
 
 SMALL = ("--alpha", "0.25", "--size", "64")
@@ -54,11 +54,6 @@ def copy(exported: Path, tmp_path: Path) -> Path:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-def metadata(file: Path) -> dict[str, Any]:
-    model = onnx.load(file)
-    return {p.key.removeprefix("crossrun."): json.loads(p.value) for p in model.metadata_props}
 
 
 def test_the_repository_has_tritons_layout(exported: Path) -> None:

@@ -27,9 +27,9 @@ from crossrun_export.options import InputDtype, Localize
 from crossrun_export.pipeline import export
 from crossrun_server.models import loader
 from crossrun_server.models.loader import ModelSource
-from tests.export.test_export import metadata
-from tests.server.proofs.test_proof import load, refusal
 from tests.support.keras_models import options, pixels
+from tests.support.metadata import metadata
+from tests.support.proofs import load, refusal
 from tests.support.running import ON_CPU, serving
 
 HEAT = graph.HEAT

@@ -15,9 +15,9 @@ from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
 from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.version_loader import ServerContext
-from tests.server.proofs.test_proof import load
 from tests.support import proofs
 from tests.support.keras_models import options
+from tests.support.proofs import load
 from tests.support.running import ON_CPU
 
 ABOUT = {"precision": "fp32", "origin": "drawn", "source_sha256": ""}

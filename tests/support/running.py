@@ -94,3 +94,16 @@ def run_here(words: list[str]) -> subprocess.CompletedProcess[str]:
             signal.signal(signal.SIGTERM, handler)
     assert isinstance(status, int)
     return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+
+def run_client(name: str, address: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", f"tests.support.{name}", address],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=ROOT,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "all calls answered"

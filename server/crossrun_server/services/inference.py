@@ -16,7 +16,7 @@ from crossrun_server.tensors.shared_memory import Regions
 from crossrun_server.tensors.tensor_spec import TensorSpec
 
 
-class Inference(GRPCInferenceServiceServicer):
+class InferenceService(GRPCInferenceServiceServicer):
     """Answers for every model of a repository."""
 
     def __init__(
@@ -89,7 +89,9 @@ class Inference(GRPCInferenceServiceServicer):
         model = self._repository.find(request.name, request.version)
         return pb.ModelConfigResponse(config=model.config.proto)
 
-    async def ModelInfer(self, request: wire.Request, context: Context) -> pb.ModelInferResponse:
+    async def ModelInfer(
+        self, request: wire.WireRequest, context: Context
+    ) -> pb.ModelInferResponse:
         """Run a model on one request's tensors."""
         response, reply = await infer(
             self._repository, self._regions, request, deadline_of(context)
@@ -101,7 +103,7 @@ class Inference(GRPCInferenceServiceServicer):
 async def infer(
     repository: Repository,
     regions: Regions,
-    request: wire.Request,
+    request: wire.WireRequest,
     deadline: float | None,
 ) -> tuple[pb.ModelInferResponse, Reply]:
     """Answer one request, alone or of a stream.

@@ -7,13 +7,10 @@ from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config import session_config
 from crossrun_server.runtime import providers
+from tests.support.configs import parameter
 
 ACCELERATORS = "optimization { execution_accelerators { %s { name: '%s' %s } } }"
 OPTION = "parameters { key: 'device_type' value: 'GPU' }"
-
-
-def parameter(key: str, value: str) -> str:
-    return f"parameters {{ key: '{key}' value {{ string_value: '{value}' }} }}\n"
 
 
 @pytest.mark.parametrize(

@@ -24,21 +24,14 @@ from crossrun_server.models.loader import ModelSource
 from crossrun_server.plans.lane_plan import parse
 from crossrun_server.tensors.tensor_spec import Array
 from crossrun_server.vision import boxes, detector
-from crossrun_server.vision.detector import Detector, Wanted
-from tests.server.services.test_classification import strings
-from tests.server.services.test_vision import plain, refusal
+from crossrun_server.vision.detector import DetectOptions, Detector
+from crossrun_server.vision.pipeline import Prediction
 from tests.support import detectors, models
+from tests.support.label_files import INSIDE, WRITTEN
+from tests.support.pictures import plain
+from tests.support.requests import refusal, strings
 from tests.support.running import ON_CPU, Server
 
-WRITTEN = {
-    "plain": b"red\ngreen\nblue\n",
-    "no end of the last line": b"red\ngreen\nblue",
-    "Windows": b"red\r\ngreen\r\nblue\r\n",
-    "byte order mark": b"\xef\xbb\xbfred\ngreen\nblue\n",
-    "both": b"\xef\xbb\xbfred\r\ngreen\r\nblue",
-}
-# Each of them ends a line for str.splitlines, or for text read with universal newlines.
-INSIDE = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r")
 WRONG = {
     "one too many": (b"a\nb\nc\nd\n", r"labels.txt has 4 labels, but .*'scores' has 3 classes$"),
     "another list": (b"background\na\nb\nc\n", r"4 labels, .* 3 classes; its first line, 'backgr"),
@@ -276,8 +269,8 @@ def outputs_of_two() -> dict[str, Array]:
 def read(how: Detector, outputs: dict[str, Array]) -> list[int]:
     """The classes that are found in a picture."""
     size = boxes.Size(48, 64)
-    view = boxes.view(size, size, "stretch")
-    return [found.index for found in how.found(outputs, 0, view, Wanted(min_score=0.1))]
+    prediction = Prediction(boxes.view(size, size, "stretch"), outputs, 0)
+    return [found.index for found in how.detections(prediction, DetectOptions(min_score=0.1))]
 
 
 @pytest.mark.parametrize("part", ["detection_scores", "detection_boxes"])

@@ -11,7 +11,8 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import ServingError
 from crossrun_server.models.modes import Control, LoadPolicy, Mode
 from crossrun_server.models.repository import Repository
-from tests.server.services.test_control import (
+from tests.support import models
+from tests.support.control import (
     BOTH_VERSIONS,
     NOT_SERVING,
     check_refused,
@@ -24,7 +25,6 @@ from tests.server.services.test_control import (
     until,
     watch,
 )
-from tests.support import models
 from tests.support.running import ON_CPU, serving
 
 POLL = ("--model-control-mode", "poll", "--repository-poll-secs", "1")

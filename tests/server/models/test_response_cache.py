@@ -12,10 +12,9 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.models.response_cache import ENTRY, ModelCache, ResponseCache
 from crossrun_server.scheduling.batching import Reply, Tensors
-from tests.server.telemetry.test_metrics import samples
-from tests.server.telemetry.test_statistics import statistics
 from tests.support import models
 from tests.support.running import Command, Server, serving
+from tests.support.telemetry import samples, statistics
 
 CACHED = models.VOUCHED + "max_batch_size: 8 response_cache { enable: true }"
 BATCHED = (

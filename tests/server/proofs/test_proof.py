@@ -18,9 +18,7 @@ import pytest
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import providers_pb2
-from crossrun_server.errors import LoadError
-from crossrun_server.models import answer_check, loader
-from crossrun_server.models.loader import ModelSource
+from crossrun_server.models import answer_check
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.proofs import comparison
 from crossrun_server.proofs.evidence import Evidence
@@ -29,10 +27,11 @@ from crossrun_server.runtime.session import Session
 from crossrun_server.telemetry import metrics
 from crossrun_server.telemetry.readings import Reading, merged
 from crossrun_server.telemetry.statistics import Counters
-from tests.server.model_config.test_placement import parameter
-from tests.server.telemetry.test_metrics import samples
 from tests.support import models, placed, proofs
+from tests.support.configs import parameter
+from tests.support.proofs import TWO, Seen, load, outputs, refusal
 from tests.support.running import ON_CPU, serving
+from tests.support.telemetry import samples
 
 OPENVINO = "OpenVINOExecutionProvider"
 SENTENCE = (
@@ -41,23 +40,6 @@ SENTENCE = (
     "'proof_tolerance' in config.pbtxt or by --proof-tolerance"
 )
 TWO_LANES = models.COLOURS_CONFIG + parameter("plan", "1x2,2x1")
-
-
-def load(root: Path, shared: ServerContext = ON_CPU, name: str = "colours") -> tuple[Evidence, ...]:
-    """Load a model; gives what was found, of each session."""
-    (model,) = loader.load(ModelSource(root / name), shared).models.values()
-    try:
-        return tuple(assignment.evidence for assignment in model.assignments)
-    finally:
-        model.close()
-
-
-def refusal(root: Path, shared: ServerContext = ON_CPU, name: str = "colours") -> str:
-    with pytest.raises(LoadError) as caught:
-        load(root, shared, name)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text.removeprefix(f"failed to load {name!r}: version 1: ")
 
 
 Change = Callable[[Session, dict[str, np.ndarray]], Any]
@@ -93,27 +75,6 @@ def add(
                 answer[name] = array + np.float32(amount)
 
     return change
-
-
-Seen = tuple[int, float, float]  # class, score, where the box begins
-
-
-def outputs(*pictures: Sequence[Seen], most: int = 4) -> dict[str, np.ndarray]:
-    found: dict[str, Any] = {
-        "detection_boxes": np.zeros((len(pictures), most, 4), np.float32),
-        "detection_scores": np.zeros((len(pictures), most), np.float32),
-        "detection_classes": np.zeros((len(pictures), most), np.int64),
-        "num_detections": np.array([len(seen) for seen in pictures], np.int32),
-    }
-    for picture, seen in enumerate(pictures):
-        for place, (label, score, at) in enumerate(seen):
-            found["detection_boxes"][picture, place] = (at, at, at + 0.2, at + 0.2)
-            found["detection_scores"][picture, place] = score
-            found["detection_classes"][picture, place] = label
-    return found
-
-
-TWO: list[Seen] = [(1, 0.9, 0.1), (2, 0.8, 0.5)]
 
 
 # --- A real server ---------------------------------------------------------------------------

@@ -32,8 +32,7 @@ from crossrun_server.proofs.row_trial import ProbeSpec
 from crossrun_server.runtime.session import Session
 from crossrun_server.scheduling.batching import Tensors
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec
-from tests.server.services import test_optional
-from tests.support import detectors, mixing, models
+from tests.support import detectors, mixing, models, optional
 from tests.support.running import ON_CPU, Server, serving
 
 BATCHES = "max_batch_size: 8\ndynamic_batching { max_queue_delay_microseconds: 300000 }\n"
@@ -357,7 +356,7 @@ def test_tune_measures_no_batches_that_nobody_gets(
 
 def test_an_optional_input_may_be_of_one_row(load: Callable[..., Model]) -> None:
     """Its first dimension has another name than the batch: a row of its own holds for all."""
-    assert load(test_optional.scaled("rows"), test_optional.INPUTS + BATCHES).config.policy.merge
+    assert load(optional.scaled("rows"), optional.INPUTS + BATCHES).config.policy.merge
 
 
 def test_a_detector_of_one_class_is_proven(load: Callable[..., Model]) -> None:

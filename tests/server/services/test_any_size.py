@@ -21,11 +21,12 @@ from crossrun_server.models import loader
 from crossrun_server.models.loader import ModelSource
 from crossrun_server.vision import boxes
 from crossrun_server.vision.boxes import Size
-from tests.server.services.test_detect import HOW, RED, corners, detect, labels, scene
-from tests.server.services.test_detect import boxes as boxes_of
-from tests.server.services.test_vision import ORIENTATION, encoded, refusal
 from tests.support import detectors, models
+from tests.support.pictures import ORIENTATION, RED, encoded, scene
+from tests.support.pictures import boxes as boxes_of
+from tests.support.requests import refusal
 from tests.support.running import ON_CPU, serving
+from tests.support.vision import HOW, corners, detect, labels
 
 ONE = (1, "height", "width", 3)
 LABELLED = """

@@ -19,10 +19,11 @@ from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
 from crossrun_server.models.loader import ModelSource
 from crossrun_server.scheduling.batching import Tensors
-from tests.server.services.test_detect import detect, labels, scene
-from tests.server.services.test_vision import encoded, refusal
 from tests.support import detectors, models
+from tests.support.pictures import encoded, scene
+from tests.support.requests import refusal
 from tests.support.running import ON_CPU, serving
+from tests.support.vision import detect, labels
 
 FP32, INT64, STRING = (
     onnx.TensorProto.FLOAT,

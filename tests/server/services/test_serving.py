@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,40 +24,10 @@ from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.modes import Control, LoadPolicy
 from crossrun_server.models.repository import Repository
 from tests.support import models
+from tests.support.requests import code_of, slow, until_running
 from tests.support.running import BIN, ON_CPU, Command, Server, serving
 
 SERVING, NOT_SERVING = 1, 2
-AGES = 1_000_000  # turns of the slow model: seconds, and on any machine longer than a refusal
-
-
-def slow(turns: int = AGES) -> pb.ModelInferRequest:
-    message = pb.ModelInferRequest(model_name="slow")
-    message.inputs.add(name="turns", datatype="INT64", shape=[1])
-    message.raw_input_contents.append(turns.to_bytes(8, "little"))
-    return message
-
-
-@pytest.fixture
-def slow_server(tmp_path: Path) -> Iterator[Server]:
-    """A server of its own, of a model that takes as long as it is told to."""
-    models.write(tmp_path / "models", "slow", models.slow(), models.SLOW_CONFIG)
-    with serving(tmp_path / "models", tmp_path / "log") as running:
-        yield running
-
-
-def code_of(call: Any) -> StatusCode:
-    """Wait for a call to end and tell how."""
-    code: StatusCode = call.code()
-    return code
-
-
-def until_running(stub: Stub, request: pb.ModelInferRequest | None = None) -> Any:
-    """Send a slow request and come back once it is at work, so that the next one has to wait."""
-    call = stub.ModelInfer.future(request or slow())
-    while True:
-        waiting = stub.ModelInfer.future(slow(1), timeout=0.2)
-        if code_of(waiting) == StatusCode.DEADLINE_EXCEEDED:
-            return call
 
 
 def test_health_knows_the_server_and_each_model(channel: grpc.Channel) -> None:

@@ -16,8 +16,9 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
 from crossrun_server.models.loader import ModelSource
-from tests.server.services.test_vision import encoded, halves, refusal
 from tests.support import models
+from tests.support.pictures import encoded, halves
+from tests.support.requests import refusal
 from tests.support.running import ON_CPU, serving
 
 INT64, STRING = onnx.TensorProto.INT64, onnx.TensorProto.STRING
