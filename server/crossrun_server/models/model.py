@@ -22,7 +22,7 @@ from crossrun_server.scheduling.batching import Reply
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.readings import Reading, known
 from crossrun_server.telemetry.request_record import Observer, RequestRecord
-from crossrun_server.telemetry.statistics import ModelStatistics
+from crossrun_server.telemetry.statistics import Statistics
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 
@@ -33,7 +33,7 @@ class Instruments:
     The observers are told of each request once it is over, after the statistics.
     """
 
-    statistics: ModelStatistics
+    statistics: Statistics
     cache: ModelCache | None = None  # None: every answer is computed
     observers: tuple[Observer, ...] = ()
 

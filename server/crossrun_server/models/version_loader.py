@@ -25,7 +25,7 @@ from crossrun_server.runtime.providers import ProviderRequest
 from crossrun_server.scheduling.batching import Tensors
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.request_record import Observer
-from crossrun_server.telemetry.statistics import ModelStatistics
+from crossrun_server.telemetry.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def _warm_up(opened: OpenedLanes, served: CompletedConfig, folder: Path) -> Tens
 
 def _model(version: str, prepared: _Prepared, context: ServerContext) -> Model:
     opened, served = prepared.opened, prepared.served
-    statistics = ModelStatistics()
+    statistics = Statistics()
     policy = served.policy
     if opened.plan and policy.merges_freely:
         policy = replace(policy, merge_rows=opened.plan.batch)
