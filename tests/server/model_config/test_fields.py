@@ -21,7 +21,7 @@ ROW = re.compile(r"^\| `([\w.]+)` \| ([\w ]+) \|.*\| `(tests/[\w/]+\.py)::(test_
 STATUS = {
     **dict.fromkeys(fields.WORKS, "works"),
     **dict.fromkeys(fields.REFUSED, "refused"),
-    **dict.fromkeys(fields.PASSED_OVER, "passed over"),
+    **dict.fromkeys(fields.IGNORED, "passed over"),
 }
 
 
@@ -91,7 +91,7 @@ def test_what_is_refused_is_named(leaf: str, tmp_path: Path) -> None:
         read(leaf, tmp_path)
 
 
-@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if entry(leaf) in fields.PASSED_OVER])
+@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if entry(leaf) in fields.IGNORED])
 def test_what_is_passed_over_is_logged(
     leaf: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
