@@ -22,8 +22,8 @@ import numpy as np
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun_bench.measurements.load.plan import Load, Time
 from crossrun_bench.measurements.load.result import LoadTurn
-from crossrun_bench.measurements.load.tasks import Request
 from crossrun_bench.measurements.load.turns import Running, taken
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn

@@ -56,11 +56,13 @@ def subjects_of(
         for target in asked.targets:
             check_detects(target)
     pairs = [(backend, _server(asked, backend, stack)) for backend in asked.backends or (None,)]
-    return [
-        _subject(Task(target, model, pictures), asked, backend, server, folder)
+    subjects = [
+        _subject(Task(target, model, pictures), asked, backend, server)
         for target in asked.targets
         for backend, server in (pairs if TARGETS[target].on_provider else [(None, None)])
     ]
+    tasks = converted([subject.task for subject in subjects], folder)
+    return [replace(one, task=task) for one, task in zip(subjects, tasks, strict=True)]
 
 
 def _server(asked: Asked, backend: Backend | None, stack: ExitStack) -> Server | None:
@@ -79,9 +81,7 @@ def _server(asked: Asked, backend: Backend | None, stack: ExitStack) -> Server |
     return stack.enter_context(started)
 
 
-def _subject(
-    task: Task, asked: Asked, backend: Backend | None, server: Server | None, folder: Path
-) -> Subject:
+def _subject(task: Task, asked: Asked, backend: Backend | None, server: Server | None) -> Subject:
     """The client of a server runs in this environment, whichever the server's is."""
     target = TARGETS[task.target]
     own = server if target.served else None
@@ -90,4 +90,4 @@ def _subject(
         task = replace(task, provider=backend.provider, python=python)
     if own or target.remote:
         task = replace(task, address=own.address if own else asked.server)
-    return Subject(converted(task, folder), backend, own)
+    return Subject(task, backend, own)

@@ -66,11 +66,11 @@ _ALL = (
         "SavedModel",
         "tensorflow_:SavedModel",
         "export",
-        conversion="conversions_:saved_model",
+        conversion="tensorflow_:saved_model",
         slow_start=True,
         concurrent=True,
     ),
-    Target("litert", "LiteRT", "litert_:LiteRt", "litert", conversion="conversions_:tflite"),
+    Target("litert", "LiteRT", "litert_:LiteRt", "litert", conversion="tensorflow_:tflite"),
     Target(
         "onnxruntime",
         "ONNX Runtime",

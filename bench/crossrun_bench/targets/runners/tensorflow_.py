@@ -1,8 +1,9 @@
-"""The source Keras model on TensorFlow, in the three ways that people call it.
+"""The source Keras model on TensorFlow, in the ways that people call it, and in its other forms.
 
-All take uint8 pixels and scale them within the timed work, as the served model does.
+All runners take uint8 pixels and scale them within the timed work, as the served model does.
 """
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -130,3 +131,13 @@ class SavedModel:
         image = tf.constant(scaled(self._model, batch.pixels))
         answer: Probabilities = self._call(**{self._input: image})[self._output].numpy()
         return answer
+
+
+def saved_model(model: Model, output: str) -> None:
+    """A SavedModel in the folder `output`: `Model.export`, its signature taking float32."""
+    source(model).export(output, verbose=False)
+
+
+def tflite(model: Model, output: str) -> None:
+    """A TFLite file `output`, float32, without optimizations that would change answers."""
+    Path(output).write_bytes(tf.lite.TFLiteConverter.from_keras_model(source(model)).convert())

@@ -13,7 +13,7 @@ from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun.tfserving import prediction_service_pb2 as serving
 from crossrun.v1 import vision_pb2 as vision
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models import heads
 from crossrun_bench.models.model import as_input
 from crossrun_bench.targets.runners.grpc_ import probabilities, raw_request, typed_request

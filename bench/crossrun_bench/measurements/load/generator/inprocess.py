@@ -14,7 +14,7 @@ import psutil
 
 from crossrun_bench.codec import decode
 from crossrun_bench.measurements.load.generator import loops
-from crossrun_bench.measurements.load.tasks import Session
+from crossrun_bench.measurements.tasks import Session
 from crossrun_bench.models.model import as_input
 from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.providers import CPU
@@ -40,7 +40,7 @@ def _serve(first_line: Any, reply: Reply) -> None:
             np.save(command["output"], call()[0][0])
             reply({})
         else:
-            found = loops.taken([call] * loops.callers(command), command)
+            found = loops.turn([call] * loops.callers(command), command)
             reply(found | {"rss_bytes": psutil.Process().memory_info().rss})
 
 

@@ -27,7 +27,7 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.load.generator import loops
 from crossrun_bench.measurements.load.generator.counting import Call, Failed
 from crossrun_bench.measurements.load.generator.forms import JPEG, MAKERS
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models import heads
 from crossrun_bench.models.model import Model, as_input
 from crossrun_bench.processes.driven import Reply, commands, driven
@@ -52,7 +52,7 @@ def _serve(first_line: Any, reply: Reply) -> None:
         form, clients = command.get("form", "raw"), loops.callers(command)
         with _opened(request, command["address"], form, clients) as (calls, read):
             _check(calls[0], _probabilities(read, request.model, form), expected)
-            reply(loops.taken(calls, command))
+            reply(loops.turn(calls, command))
 
 
 def _opened(request: Request, address: str, form: str, clients: int) -> Opened:

@@ -56,7 +56,7 @@ def _serve(first_line: Any, reply: Reply) -> None:
     call()  # a first one compiles; a turn would show that
     reply({})
     for command in commands():
-        found = loops.taken([call] * loops.callers(command), command)
+        found = loops.turn([call] * loops.callers(command), command)
         reply(found | {"rss_bytes": psutil.Process().memory_info().rss})
 
 
