@@ -27,7 +27,7 @@ class Checked:
 
 
 def compared(proof: Proof, got: Array, tolerance: float | None) -> Checked:
-    """Compares answers to the proof's pictures, or to the first few, with the original's.
+    """Compare answers to the proof's pictures, or to the first few, with the original's.
 
     Raises:
         BenchError: the answers have another shape.
@@ -46,7 +46,7 @@ def compared(proof: Proof, got: Array, tolerance: float | None) -> Checked:
 
 
 def as_cpu(expected: Array, got: Array, tolerance: float | None, *, held: bool) -> Checked:
-    """Compares answers with the CPU provider's; `held` says whether there is a limit."""
+    """Compare answers with the CPU provider's; `held` says whether there is a limit."""
     scale = float(np.abs(expected).max(initial=0.0))
     allowed = ABSOLUTE + RELATIVE * scale if held else None
     difference = largest(expected, got)
