@@ -1,4 +1,4 @@
-"""What the processes of load and throughput are told. Imports nothing of what they measure."""
+"""What the processes of load and throughput are told. Imports nothing that they measure."""
 
 from dataclasses import dataclass
 
@@ -16,21 +16,21 @@ class Request:
     model: Model
     pixels: str  # uint8 [1, H, W, 3]
     expected: str  # float32 [1, classes]
-    encoded: str = ""  # the same picture as JPEG, where it is asked about in this form
+    encoded: str = ""  # the same picture as JPEG, for requests of this form
 
 
 @dataclass(frozen=True)
 class Session:
-    """How the file is run: one session, which `callers` threads will call at the same time."""
+    """How the file is run: one session, which `callers` threads call at the same time."""
 
     model: Model
     pixels: str  # .npy, uint8 [1, H, W, 3]
     threads: int  # of the session
     callers: int
-    spin_us: int | None  # how long its threads wait awake for work; null for the default
+    spin_us: int | None  # how long its threads spin for work; null for the default
 
     def __str__(self) -> str:
-        """As reports name it: sessions that work at once, times threads of each."""
+        """The name in reports: sessions that work at once, times threads of each."""
         spin = "" if self.spin_us is None else f", spin {self.spin_us} µs"
         return f"in process {self.callers}x{self.threads}{spin}"
 
@@ -39,7 +39,7 @@ class Session:
 class OnProvider:
     """How the file is run: one session on a provider, which `callers` threads call at once.
 
-    Bound: on buffers of the device that are copied to and from. Graph: as one CUDA graph, too.
+    Bound: with buffers on the device. Graph: also as one CUDA graph.
     """
 
     model: Model
@@ -50,5 +50,5 @@ class OnProvider:
     threads: int  # of the session, on the CPU
 
     def __str__(self) -> str:
-        """As errors name it: callers times threads."""
+        """The name in errors: callers times threads."""
         return f"{self.way} {self.callers}x{self.threads}"

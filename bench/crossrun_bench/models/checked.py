@@ -72,7 +72,7 @@ def refusal(proof: Proof | None, found: Checked, *, told: bool) -> str | None:
         return f"{off}, allowed is {found.allowed:.2g}: it computes something else; {how}"
     if proof and not told and (found.agreement or 0.0) < proof.min_agreement:
         return (
-            f"gives the original's answers to {found.agreement or 0.0:.2%} of the proof, "
+            f"returns the original's answers for {found.agreement or 0.0:.2%} of the proof, "
             f"required are {proof.min_agreement:.2%}; {how}"
         )
     return None

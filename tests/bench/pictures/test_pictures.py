@@ -120,7 +120,7 @@ def test_unknown_folders_are_passed_over_when_asked(
     found = examples(folder, NAMES, skip_unknown=True)
     assert found.labels is not None
     assert sorted(found.labels) == [0, 1, 2]
-    said = f"passed over 1 picture that no class is named for: {folder / 'holiday'}"
+    said = f"passed over 1 picture whose folder is no class: {folder / 'holiday'}"
     assert said in capsys.readouterr().err
     with pytest.raises(BenchError, match=r"--skip-unknown-folders: no folder of .*holiday is a cl"):
         examples(folder / "holiday", NAMES, skip_unknown=True)

@@ -1,8 +1,8 @@
-"""The process that shows what is there to be had: onnxruntime alone, called by some threads.
+"""The process that shows what the machine can do: onnxruntime alone, called by some threads.
 
 python -m crossrun_bench.measurements.load.generator.inprocess < {a Session}, then commands
 {"do": "answer", "output": "….npy"}                      → {}
-{"do": "turn", "clients": 2, "warm": 0.5, "seconds": 3}  → as of the generator's process
+{"do": "turn", "clients": 2, "warm": 0.5, "seconds": 3}  → see `process`
 """
 
 import sys

@@ -48,7 +48,7 @@ def turn(calls: Sequence[Call], command: Command) -> dict[str, Any]:
 
 @dataclass
 class _Log:
-    """What one caller saw: when a request ended, how long it took, what was told or its status."""
+    """What one caller saw: when each request ended, its time, and its timings or status."""
 
     answered: list[tuple[int, int, str]] = field(default_factory=list)
     failed: list[tuple[int, str]] = field(default_factory=list)
@@ -57,7 +57,7 @@ class _Log:
 def closed(calls: Sequence[Call], warm: float, seconds: float) -> dict[str, Any]:
     """Keep every call busy for `warm` seconds, then count for `seconds`.
 
-    What ends within the counted time is counted, whenever it began.
+    A request that ends within the counted time counts, whenever it began.
     """
     logs, over = [_Log() for _ in calls], threading.Event()
     threads = [
@@ -105,16 +105,16 @@ def _counted_closed(logs: Sequence[_Log], begin: int, end: int, hung: int) -> di
 
 @dataclass
 class _Sending:
-    """The schedule, and what became of each request; all times are of the same clock, in ns."""
+    """The schedule, and what became of each request; all times are ns of one clock."""
 
     due: Iterator[int]
     slots: threading.Semaphore
-    turn: threading.Lock = field(default_factory=threading.Lock)  # of him who waits for the next
+    turn: threading.Lock = field(default_factory=threading.Lock)  # held while waiting for the next
     answered: list[tuple[int, int, int, str]] = field(default_factory=list)  # due, sent, end, told
     failed: list[tuple[int, str]] = field(default_factory=list)  # due, status
 
     def next(self) -> int | None:
-        """The request that is due now, once it is; None after the last."""
+        """Wait until the next request is due, and return when; None after the last."""
         with self.turn:
             for due in self.due:
                 time.sleep(max(0, due - time.perf_counter_ns()) / 1e9)
@@ -129,8 +129,8 @@ def opened(
 ) -> dict[str, Any]:
     """Send each request of a schedule, in ns from the beginning, and count those due after `warm`.
 
-    With all calls but one under way, what is due is an error, NOT_SENT: that one has to be there
-    to wait for the next.
+    If all calls but one are under way, a request that is due becomes an error, NOT_SENT: the last
+    call has to wait for the next one.
     """
     begin = time.perf_counter_ns() + int(1e5 * len(calls))  # the threads start meanwhile
     sending = _Sending((begin + due for due in schedule), threading.Semaphore(len(calls) - 1))
