@@ -1,7 +1,7 @@
 """A gRPC server that answers every call at once with the same bytes: HTTP/2 by hand.
 
-It is for `generator.py` beside it: no gRPC server in Python is fast enough to show a client's limit.
-It reads frames, not headers, and takes whatever a gRPC client sends. RFC 9113, sections 4 and 6.
+`generator.py` needs it: no gRPC server in Python is fast enough to show a client's limit. It reads
+frames, not headers, and takes whatever a gRPC client sends. RFC 9113, sections 4 and 6.
 """
 
 import socket
