@@ -33,8 +33,10 @@ from crossrun_bench.progress import bar
 from crossrun_bench.report import html, markdown
 from crossrun_bench.targets.subjects import Asked
 from crossrun_bench.targets.task import Task
-from tests.bench.measurements.test_run import COLOURS, scale_scores
-from tests.bench.report.test_report import Fetched, accuracy
+from tests.support.pages import Fetched
+from tests.support.pictures import COLOURS
+from tests.support.proofs import scale_scores
+from tests.support.results import accuracy
 
 MACHINE = machine.describe()
 MEASURE = """

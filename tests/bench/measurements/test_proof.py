@@ -16,8 +16,8 @@ from crossrun_bench.models import checked, proof
 from crossrun_bench.models.checked import Checked
 from crossrun_bench.models.model import as_input, packed
 from crossrun_bench.models.repository import read_model
-from tests.server.proofs.test_proof import TWO, outputs
 from tests.support import models, proofs
+from tests.support.proofs import TWO, outputs
 from tests.support.running import Command
 
 TARGETS = "onnxruntime,grpc-raw"
