@@ -1,7 +1,6 @@
 """Installing: under which name, on which Python, and what is said where something is missing."""
 
 import importlib.metadata
-import lzma
 import os
 import platform
 import re
@@ -23,6 +22,7 @@ from crossrun_bench.targets import environments
 from crossrun_bench.targets.targets import TARGETS
 from crossrun_server.runtime import providers
 from tests.support.running import ROOT, Command
+from tests.support.tracked import text_of, tracked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SYSTEMS = Path(sys.base_prefix) / "bin"  # where the Python lies that this environment was made of
@@ -41,30 +41,16 @@ AREAS = (crossrun_server.distribution, crossrun_export.distribution, crossrun_be
 
 def test_no_text_tells_anybody_to_install_a_strangers_package() -> None:
     """Neither a document nor a message, nor what is stored of one."""
+    files = [path for path in tracked() if path != Path(__file__)]
+    if not files:
+        pytest.skip("not a checkout: git tells which files there are")
     found = [
         f"{path.relative_to(ROOT)}: {match[0]}"
-        for path in tracked()
+        for path in files
         for pattern in (STRANGERS, BY_NAME)
         for match in pattern.finditer(text_of(path))
     ]
     assert found == []
-
-
-def tracked() -> list[Path]:
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a checkout: git tells which files there are")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True)
-    found = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
-    return [path for path in found if path.is_file() and path != Path(__file__)]
-
-
-def text_of(path: Path) -> str:
-    """What is written in a file; nothing, where it is a picture or weights."""
-    data = path.read_bytes()
-    try:
-        return (lzma.decompress(data) if path.suffix == ".xz" else data).decode()
-    except UnicodeDecodeError:
-        return ""
 
 
 @pytest.mark.parametrize(
