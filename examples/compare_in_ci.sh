@@ -1,19 +1,19 @@
 #!/bin/sh
-# Fail a build whose server became slower than that of the last build that passed.
+# Fail a build whose model is served more slowly than the one before.
 #
-#     examples/compare_in_ci.sh MODELS MODEL KEPT.json
+#     examples/compare_in_ci.sh BEFORE AFTER MODEL
 #
-# Let your CI keep KEPT.json from one build to the next, on one kind of machine; the first build
-# makes it. LIMIT, 10 unless set, is how many percent slower the median may be. What is compared
-# is the server's time as a multiple of onnxruntime's in process, so that a host which became
-# slower as a whole breaks no build.
+# BEFORE and AFTER are model repositories that both hold MODEL. Both are measured in this job, for
+# the next job may run on another machine. LIMIT, 20 unless set, is how many percent slower the
+# median may be. The table goes to stdout, as Markdown.
 set -eu
-new=$(mktemp)
-trap 'rm -f "$new"' EXIT
-crossrun-bench latency "$1" --model "$2" --targets onnxruntime,grpc-raw --batch 1 --rounds 10 \
-    --output "$new"
-if [ -f "$3" ]; then
-    crossrun-bench compare "$3" "$new" --relative-to onnxruntime \
-        --fail-if "grpc-raw: p50 > +${LIMIT:-10}%" --markdown -
-fi
-cp "$new" "$3"
+found=$(mktemp -d)
+trap 'rm -rf "$found"' EXIT
+measure() {
+    crossrun-bench latency "$1" --model "$2" --targets onnxruntime,grpc-raw --batch 1 --rounds 10 \
+        --output "$3"
+}
+measure "$1" "$3" "$found/before.json"
+measure "$2" "$3" "$found/after.json"
+crossrun-bench compare "$found/before.json" "$found/after.json" \
+    --fail-if "grpc-raw: p50 > +${LIMIT:-20}%" --markdown -
