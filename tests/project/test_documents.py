@@ -21,6 +21,7 @@ LINK = re.compile(r"\]\(([^()\s]+)\)|^\[[^]]+\]: (\S+)|<(?:img|a) [^>]*(?:src|hr
 HEADING = re.compile(r"^#{1,6} (.+?)\s*#*$")
 FENCE = re.compile(r"^\s*(```|~~~)")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+MODULE = re.compile(r"`([\w/]+\.py)`")
 COMMAND = re.compile(r"^(?:\S*/)?(crossrun-(?:export|serve|bench))$")
 # Ends one command of a line and begins the next.
 SEPARATORS = {"&&", "||", "|", "&", ";"}
@@ -127,6 +128,18 @@ def test_every_test_that_a_document_names_is_there() -> None:
         f"{line}: {file}::{test}"
         for line, file, test in named
         if not (ROOT / file).exists() or f"def {test}(" not in text_of(ROOT / file)
+    ]
+    assert lost == []
+
+
+def test_every_module_of_the_architecture_is_there() -> None:
+    """Its walks lead through rooms that exist, by the end of their path."""
+    there = [f"/{path.relative_to(ROOT)}" for path in tracked("*.py")]
+    lost = [
+        f"{line}: {module}"
+        for line in lines(ROOT / "docs" / "architecture.md")
+        for module in MODULE.findall(line.text)
+        if not any(path.endswith(f"/{module}") for path in there)
     ]
     assert lost == []
 
