@@ -1,7 +1,7 @@
 """Options of execution providers where nobody gives others and onnxruntime's own would surprise.
 
 A model was proven in fp32: a provider that would compute it in less is told not to, unless
-somebody asks. server/README.md has the table with each one's source.
+somebody asks. docs/providers.md has the table with each one's source.
 """
 
 import os
