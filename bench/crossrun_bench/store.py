@@ -3,24 +3,15 @@
 Knows nothing of how values are measured or shown.
 """
 
-from __future__ import annotations
-
 import json
-import lzma
-import os
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.kinds import KINDS, kind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.files import read_text, write_text
+from crossrun_bench.measurements.kinds import KINDS, Result, kind
 
 FORMAT = "crossrun-bench/1"
 _STUDY = "study"  # a document of several results
@@ -50,45 +41,6 @@ def write_study(path: Path, study: Study) -> None:
 def write(path: Path, result: Result) -> None:
     """Write a result's document; BenchError where that fails."""
     write_text(path, json.dumps(to_document(result)) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text as a whole; BenchError where that fails."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file as a whole; BenchError where that fails."""
-    with whole(path) as aside:
-        aside.write_bytes(data)
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A file to write aside, then renamed: a reader sees a whole file or none.
-
-    BenchError where it cannot be written.
-    """
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield aside
-        aside.replace(path)
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def read_text(path: Path) -> str:
-    """What a file says, one that ends in .xz once it is unpacked; BenchError where none does."""
-    try:
-        data = path.read_bytes()
-        return (lzma.decompress(data) if path.suffix == ".xz" else data).decode()
-    except lzma.LZMAError as error:
-        raise BenchError(f"{path}: damaged: {error}") from error
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def read(path: Path) -> Result:

@@ -1,17 +1,13 @@
 """The program that commands belong to, and what is one of its command lines."""
 
-from __future__ import annotations
-
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 app = typer.Typer(
     help="Measure a served model against the Keras model it came from.",

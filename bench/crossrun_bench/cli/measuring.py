@@ -1,7 +1,5 @@
 """The commands that measure. Knows options; imports each task when asked."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -77,7 +75,7 @@ def latency(
     """Time each target on the same pictures, in interleaved rounds, each in its own process."""
     from crossrun_bench.measurements.latency.measure import Plan, measure
     from crossrun_bench.measurements.rounds import Pace
-    from crossrun_bench.targets.tasks import Asked
+    from crossrun_bench.targets.subjects import Asked
 
     compare = [[word] for word in parsing.words(compared)] + list(
         map(parsing.shell_words, variant or [])
@@ -106,7 +104,7 @@ def accuracy(
     """
     from crossrun_bench.measurements.accuracy import partial as unfinished
     from crossrun_bench.measurements.accuracy.measure import Plan, measure
-    from crossrun_bench.targets.tasks import Asked
+    from crossrun_bench.targets.subjects import Asked
 
     wanted = chosen([REFERENCE, *chosen(parsing.words(targets), server)], server)
     if wanted == (REFERENCE,):

@@ -1,20 +1,15 @@
 """What a command leaves behind: a file, a table, a document."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from crossrun_bench import store
 from crossrun_bench.cli.app import command
 from crossrun_bench.machine import noise
+from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.report import terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
 
 
 def finish(

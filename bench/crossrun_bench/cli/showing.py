@@ -1,9 +1,8 @@
 """The commands that show, compare, classify and detect, and the one that runs all others."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,12 +10,8 @@ from crossrun_bench import store
 from crossrun_bench.cli.app import app, check, command
 from crossrun_bench.cli.options import Address, AsJson, OnlyModel
 from crossrun_bench.cli.output import print_json, print_line
-from crossrun_bench.compare.verdicts import APART, condition
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.compare.verdicts import Condition
+from crossrun_bench.compare.verdicts import APART, Condition, condition
+from crossrun_bench.files import read_text, write_text
 
 # ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
 
@@ -49,9 +44,9 @@ def report(
     if markdown:
         md.write(markdown, read, shown)
     if output:
-        store.write_text(output, html.render(read, shown))
+        write_text(output, html.render(read, shown))
     if into:
-        store.write_text(into, md.renewed(store.read_text(into), read))
+        write_text(into, md.renewed(read_text(into), read))
     if as_json:
         print_json([store.to_document(result) for result in read])
     else:
@@ -75,7 +70,7 @@ def run(
     folder = output or Path("build", Path(suite).stem)
     found = suites.run(suites.read(suite, folder), command(), check)
     md.write(folder / "report.md", found)
-    store.write_text(folder / "report.html", html.render(found))
+    write_text(folder / "report.html", html.render(found))
     terminal.show(found)
     for name in ("study.json", "report.md", "report.html"):
         print_line(f"study: {folder / name}")
@@ -128,7 +123,7 @@ def compare(
     else:
         terminal.show_tables(tables)
         if markdown:
-            store.write_text(markdown, md.document(tables))
+            write_text(markdown, md.document(tables))
             print_line(f"comparison: {markdown}")
     if any(broken.values()):
         raise typer.Exit(1)

@@ -4,10 +4,8 @@ Targets and settings that both files hold are compared. Where requests are in ea
 series.py knows; what is noise, verdicts.py does.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,24 +13,15 @@ from crossrun_bench.compare.bootstrap import mean_difference, percentile_ratios,
 from crossrun_bench.compare.likeness import Pair, check_kinds, differing, unlike
 from crossrun_bench.compare.placed import left_out, together
 from crossrun_bench.compare.relative import moved, relative
-from crossrun_bench.compare.rows import TIMES, comparisons, failed, rows, setting_of
-from crossrun_bench.compare.series import series
-from crossrun_bench.compare.verdicts import METRICS, Change
+from crossrun_bench.compare.rows import TIMES, Row, comparisons, failed, rows, setting_of
+from crossrun_bench.compare.series import Key, Series, series
+from crossrun_bench.compare.verdicts import METRICS, Change, Condition
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy.result import agree
-from crossrun_bench.measurements.loadgen.result import LoadGenResult
+from crossrun_bench.measurements.accuracy.result import Answer, Comparison, agree
+from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
 from crossrun_bench.measurements.loadgen.rules import PERCENTILES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from crossrun_bench.compare.rows import Row
-    from crossrun_bench.compare.series import Key, Series
-    from crossrun_bench.compare.verdicts import Condition
-    from crossrun_bench.measurements.accuracy.result import Answer, Comparison
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.measurements.loadgen.result import ScenarioRun
-    from crossrun_bench.stats import Ratio
+from crossrun_bench.stats import Ratio
 
 _POINTS = dict(zip(TIMES, (50, 90, 99), strict=True))
 

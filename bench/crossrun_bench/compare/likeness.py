@@ -5,28 +5,21 @@ memory, governor, container, kernel of the same major version. Versions of packa
 distribution and the model's file may differ, for to compare them is what comparing is for.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.accuracy.result import AccuracyResult
-from crossrun_bench.measurements.kinds import kind
+from crossrun_bench.measurements.kinds import Result, kind
 from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.load.result import LoadResult
 from crossrun_bench.measurements.loadgen.result import LoadGenResult
 from crossrun_bench.measurements.precision.result import PrecisionResult
 from crossrun_bench.measurements.throughput.result import ThroughputResult
+from crossrun_bench.models.info import ModelInfo
+from crossrun_bench.providers import Provider
 from crossrun_bench.targets.exactness import has_choice
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.models.info import ModelInfo
-    from crossrun_bench.providers import Provider
-
-    Facts = dict[str, str | None]  # None: not known
+Facts = dict[str, str | None]  # None: not known
 
 COMPARABLE = (
     LatencyResult,

@@ -1,18 +1,12 @@
 """Rounds of both files that were measured while a host had put our cores as far apart."""
 
-from __future__ import annotations
+from collections.abc import Iterable, Mapping
 
-from typing import TYPE_CHECKING
-
+from crossrun_bench.compare.series import Key, Series
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.placement import near
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from crossrun_bench.compare.series import Key, Series
-
-    Found = Mapping[Key, Series]
+Found = Mapping[Key, Series]
 
 
 def together(a: Found, b: Found) -> tuple[Found, Found]:

@@ -1,22 +1,14 @@
 """Which metrics of which targets a result tells of: what a comparison has to cover."""
 
-from __future__ import annotations
+from collections.abc import Iterator, Mapping
 
-from typing import TYPE_CHECKING
-
-from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.compare.series import Key, Series
+from crossrun_bench.measurements.accuracy.result import AccuracyResult, Comparison
+from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.measurements.load.result import LoadResult
-from crossrun_bench.measurements.loadgen.result import LoadGenResult
+from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
 from crossrun_bench.measurements.loadgen.rules import PERCENTILES
 from crossrun_bench.measurements.precision.result import PrecisionResult
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from crossrun_bench.compare.series import Key, Series
-    from crossrun_bench.measurements.accuracy.result import Comparison
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.measurements.loadgen.result import ScenarioRun
 
 TIMES = ("p50", "p90", "p99")
 Row = tuple[str, str, str]  # target, setting, metric

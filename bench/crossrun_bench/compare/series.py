@@ -1,28 +1,23 @@
 """What each target answered at each setting, round by round, in any kind of result."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from crossrun_bench.measurements.latency.result import LatencyResult
-from crossrun_bench.measurements.load.result import LoadResult
+from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
+from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
 from crossrun_bench.measurements.precision.result import PrecisionResult
-from crossrun_bench.measurements.throughput.result import ThroughputResult
+from crossrun_bench.measurements.throughput.result import (
+    AloneTurn,
+    ProviderThroughput,
+    ThroughputResult,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.measurements.latency.result import TargetLatency, Turn
-    from crossrun_bench.measurements.load.result import LoadTarget, LoadTurn
-    from crossrun_bench.measurements.throughput.result import AloneTurn, ProviderThroughput
-
-    Key = tuple[str, str]  # target and setting
+Key = tuple[str, str]  # target and setting
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ class Series:
         """The rounds in which a request was answered, and timed."""
         return [times for times in self.rounds if len(times)]
 
-    def only(self, places: Sequence[int]) -> Series:
+    def only(self, places: Sequence[int]) -> "Series":
         """Some of its rounds, by where they stand."""
         return Series(
             [self.numbers[i] for i in places],

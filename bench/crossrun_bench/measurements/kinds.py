@@ -3,8 +3,6 @@
 Nothing in it is a summary. Knows nothing of how values are measured, kept or shown.
 """
 
-from __future__ import annotations
-
 from crossrun_bench.measurements.accuracy.result import AccuracyResult
 from crossrun_bench.measurements.detection.result import DetectionResult
 from crossrun_bench.measurements.latency.result import LatencyResult

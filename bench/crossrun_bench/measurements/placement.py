@@ -1,20 +1,12 @@
 """Where a host had put our cores while turns were measured, told by `core_to_core`."""
 
-from __future__ import annotations
+from collections.abc import Iterator
 
-from typing import TYPE_CHECKING
-
-from crossrun_bench.measurements.latency.result import LatencyResult
-from crossrun_bench.measurements.load.result import LoadResult
+from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.latency.result import LatencyResult, Turn
+from crossrun_bench.measurements.load.result import LoadResult, LoadTurn
 from crossrun_bench.measurements.precision.result import PrecisionResult
 from crossrun_bench.stats import percentiles
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.measurements.latency.result import Turn
-    from crossrun_bench.measurements.load.result import LoadTurn
 
 NEAR = 1.5  # times: round trips of one placement differ by less, of two by more
 

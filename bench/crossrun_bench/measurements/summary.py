@@ -1,24 +1,17 @@
 """Summaries of raw results, computed on reading. Knows nothing of how they are shown."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossrun_bench.measurements.accuracy.result import agree
+from crossrun_bench.measurements.accuracy.result import Comparison, TargetAnswers, agree
+from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
+from crossrun_bench.measurements.precision.result import MeasuredModel, Precisions
+from crossrun_bench.models.checked import Checked
+from crossrun_bench.providers import Provider
 from crossrun_bench.stats import Ratio, paired_ratio, percentiles
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.accuracy.result import Comparison, TargetAnswers
-    from crossrun_bench.measurements.checked import Checked
-    from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
-    from crossrun_bench.measurements.precision.result import MeasuredModel, Precisions
-    from crossrun_bench.providers import Provider
 
 OUTLIER = 3.0  # times the median
 BASELINES = ("tf-function", "keras-predict")

@@ -1,18 +1,14 @@
 """The child's end of a pipe: replies on stdout, what goes wrong as one line. See `piped`."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 from crossrun_bench.errors import BenchError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Reply = Callable[[dict[str, Any]], None]
+Reply = Callable[[dict[str, Any]], None]
 
 
 def driven(serve: Callable[[Any, Reply], None]) -> int:

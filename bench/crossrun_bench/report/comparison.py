@@ -1,25 +1,17 @@
 """Two results side by side: what changed, what else differs, which conditions are broken."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from crossrun_bench.compare.verdicts import NOISE
+from crossrun_bench.compare.command import Compared
+from crossrun_bench.compare.verdicts import NOISE, Change, Condition
+from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.measurements.load.result import LoadResult
 from crossrun_bench.measurements.loadgen.result import LoadGenResult
 from crossrun_bench.stats import Ratio
 from crossrun_bench.targets.targets import label
 from crossrun_bench.view import figures
-from crossrun_bench.view.table import Table, doubts
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from crossrun_bench.compare.command import Compared
-    from crossrun_bench.compare.verdicts import Change, Condition
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.view.table import Row
+from crossrun_bench.view.table import Row, Table, doubts
 
 COLUMNS = ("Target", "Setting", "Metric", "A", "B", "Change", "95 % interval", "Verdict")
 SPEEDS = (

@@ -1,12 +1,11 @@
 """The few figures that a reader should leave with."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crossrun_bench.measurements.accuracy.result import AccuracyResult
 from crossrun_bench.measurements.detection.result import DetectionResult
+from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.load.result import LoadResult
 from crossrun_bench.measurements.precision.result import PrecisionResult
@@ -17,14 +16,9 @@ from crossrun_bench.measurements.summary import (
     precision_rows,
 )
 from crossrun_bench.measurements.throughput.result import ThroughputResult
+from crossrun_bench.stats import Ratio
 from crossrun_bench.targets.targets import ENCODED, label
 from crossrun_bench.view import figures
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.stats import Ratio
 
 _SUBJECT = "onnxruntime"
 

@@ -1,10 +1,9 @@
 """The report as one HTML page that needs nothing else: styles, scripts and data are inside."""
 
-from __future__ import annotations
-
 import base64
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import Any
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
@@ -12,6 +11,7 @@ from crossrun_bench.measurements.accuracy import differences_tables
 from crossrun_bench.measurements.accuracy.result import AccuracyResult
 from crossrun_bench.measurements.detection import tables as average_precision
 from crossrun_bench.measurements.detection.result import DetectionResult
+from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.measurements.latency import plots
 from crossrun_bench.measurements.latency import tables as latency
 from crossrun_bench.measurements.latency.result import LatencyResult
@@ -21,15 +21,9 @@ from crossrun_bench.measurements.load.result import LoadResult
 from crossrun_bench.measurements.precision import plots as pareto
 from crossrun_bench.measurements.precision.result import PrecisionResult
 from crossrun_bench.report import gallery, machines, tables
+from crossrun_bench.report.gallery import Pictures
 from crossrun_bench.report.headlines import Headline, headlines
 from crossrun_bench.view import figures
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any
-
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.report.gallery import Pictures
 
 _PLOTTED = (LatencyResult, LoadResult, PrecisionResult)
 

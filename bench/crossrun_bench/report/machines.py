@@ -1,21 +1,14 @@
 """The table of the machines that results were measured on."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
+from crossrun_bench.machine.noise import Noise
 from crossrun_bench.measurements import placement
-from crossrun_bench.measurements.kinds import kind
+from crossrun_bench.measurements.kinds import Result, kind
 from crossrun_bench.stats import percentiles
 from crossrun_bench.view import figures
 from crossrun_bench.view.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.machine.noise import Noise
-    from crossrun_bench.measurements.kinds import Result
 
 
 def machines(results: Sequence[Result]) -> Table:

@@ -1,29 +1,22 @@
 """The report as Markdown: the tables, the machine, the commands; or tables for a longer text."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from urllib.parse import quote
 
-from crossrun_bench import store
+from crossrun_bench import files
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.detection import tables as average_precision
 from crossrun_bench.measurements.detection.result import DetectionResult
+from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.measurements.kinds import kind as kind_of
 from crossrun_bench.report import gallery
+from crossrun_bench.report.gallery import Pictures
 from crossrun_bench.report.headlines import headlines
 from crossrun_bench.report.machines import machines
 from crossrun_bench.report.tables import tables
 from crossrun_bench.view.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.report.gallery import Pictures
-
 
 # <!-- crossrun-bench: load 2.1 -->, whatever stands there now, <!-- end -->
 _PLACE = re.compile(
@@ -36,8 +29,8 @@ def write(path: Path, results: Sequence[Result], pictures: Pictures = ()) -> Non
     folder = path.with_name(f"{path.stem}-pictures")
     for i, (_, shown) in enumerate(_pictures(results, pictures), 1):
         for j, (_, jpeg) in enumerate(shown, 1):
-            store.write_bytes(folder / f"{i}-{j}.jpg", jpeg)
-    store.write_text(path, render(results, folder.name, pictures))
+            files.write_bytes(folder / f"{i}-{j}.jpg", jpeg)
+    files.write_text(path, render(results, folder.name, pictures))
 
 
 def render(results: Sequence[Result], folder: str = "", pictures: Pictures = ()) -> str:

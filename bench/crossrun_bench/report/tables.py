@@ -1,14 +1,13 @@
 """All tables of a report, in the order of its results."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from crossrun_bench.measurements.accuracy import differences_tables
 from crossrun_bench.measurements.accuracy import tables as accuracy
 from crossrun_bench.measurements.accuracy.result import AccuracyResult
 from crossrun_bench.measurements.detection import tables as average_precision
 from crossrun_bench.measurements.detection.result import DetectionResult
+from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.measurements.latency import tables as latency
 from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.load import tables as load
@@ -17,12 +16,7 @@ from crossrun_bench.measurements.loadgen.result import LoadGenResult
 from crossrun_bench.measurements.precision.result import PrecisionResult
 from crossrun_bench.measurements.throughput import tables as throughput
 from crossrun_bench.measurements.throughput.result import ThroughputResult
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.view.table import Table
+from crossrun_bench.view.table import Table
 
 
 def tables(results: Sequence[Result]) -> list[Table]:

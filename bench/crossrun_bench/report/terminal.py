@@ -1,22 +1,16 @@
 """The report's tables on the terminal."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.report.tables import tables
 from crossrun_bench.view.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
 
 _WIDTH = 140
 

@@ -2,20 +2,14 @@
 
 # ruff: noqa: RUF001, RUF002 - a report is set with typographic signs
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from crossrun_bench.measurements.accuracy.result import Comparison
+from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.precision.result import PrecisionResult
+from crossrun_bench.models.info import ModelInfo
+from crossrun_bench.providers import Provider
+from crossrun_bench.stats import Mean, Ratio
 from crossrun_bench.targets.targets import label
-
-if TYPE_CHECKING:
-    from crossrun_bench.measurements.accuracy.result import Comparison
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.measurements.latency.result import LatencyResult
-    from crossrun_bench.models.info import ModelInfo
-    from crossrun_bench.providers import Provider
-    from crossrun_bench.stats import Mean, Ratio
 
 NONE = "–"  # an en dash: not known, or without meaning
 

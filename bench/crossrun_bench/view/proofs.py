@@ -1,16 +1,9 @@
 """How the tables of a report tell how far answers are from the original's."""
 
-from __future__ import annotations
+from collections.abc import Iterable, Iterator
 
-from typing import TYPE_CHECKING
-
-from crossrun_bench.measurements.checked import CPU, NOTHING
+from crossrun_bench.models.checked import CPU, NOTHING, Checked
 from crossrun_bench.view.figures import NONE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from crossrun_bench.measurements.checked import Checked
 
 COLUMN = "Off by"
 

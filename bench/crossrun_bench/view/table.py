@@ -1,17 +1,11 @@
 """What every table is: text in rows and columns; each form of the report draws it its way."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from crossrun_bench.measurements import placement
-from crossrun_bench.measurements.kinds import kind
+from crossrun_bench.measurements.kinds import Result, kind
 from crossrun_bench.stats import percentiles
-
-if TYPE_CHECKING:
-    from crossrun_bench.measurements.kinds import Result
 
 Row = tuple[str, ...]
 INTERVALS = "Ratios: geometric mean over interleaved rounds, 95 % bootstrap interval."

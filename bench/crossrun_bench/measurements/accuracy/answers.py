@@ -1,13 +1,15 @@
 """What several measured processes say of the same pictures, chunk by chunk. Knows no labels."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.accuracy.partial import Chunk, Said
@@ -15,25 +17,16 @@ from crossrun_bench.measurements.accuracy.result import Answer
 from crossrun_bench.measurements.rounds import Child, started
 from crossrun_bench.models import heads
 from crossrun_bench.models.fitting import fitted
+from crossrun_bench.models.model import Model
 from crossrun_bench.pictures.prepare import decoded
+from crossrun_bench.progress import Step
 from crossrun_bench.targets.targets import ENCODED, TARGETS, label
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import ExitStack
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.progress import Step
-    from crossrun_bench.targets.runners import Task
-
+from crossrun_bench.targets.task import Task
 
 # What the processes' arrays, [pictures, …], say of the files.
-Read: TypeAlias = (
-    "Callable[[Sequence[Child], Sequence[NDArray[np.float32]], Sequence[Path]], Chunk[Said]]"
-)
+Read: TypeAlias = Callable[
+    [Sequence[Child], Sequence[NDArray[np.float32]], Sequence[Path]], Chunk[Said]
+]
 
 # Of any server we know no limit but one picture.
 _BATCH, _SERVED_BATCH = 32, 1

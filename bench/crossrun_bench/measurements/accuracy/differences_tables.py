@@ -1,19 +1,12 @@
 """The report's part on where targets give another first class than the reference."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from crossrun_bench.measurements.accuracy.differences import SHOWN, by_class, flips, shown
+from crossrun_bench.measurements.accuracy.differences import SHOWN, Flip, by_class, flips, shown
+from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer
 from crossrun_bench.targets.targets import label
 from crossrun_bench.view.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from crossrun_bench.measurements.accuracy.differences import Flip
-    from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer
 
 CLASSES = 10  # rows at most
 _LABELLED = "Classes are those of the labels."

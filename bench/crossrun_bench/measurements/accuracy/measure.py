@@ -1,11 +1,8 @@
 """`crossrun-bench accuracy`: do all targets see the same in the same pictures, and is it right?"""
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.accuracy.answers import compared
@@ -14,15 +11,12 @@ from crossrun_bench.measurements.accuracy.partial import AnswersLine
 from crossrun_bench.measurements.accuracy.result import AccuracyResult, TargetAnswers
 from crossrun_bench.measurements.accuracy.run import Plan, Run, answers
 from crossrun_bench.measurements.detection import measure as detectors
+from crossrun_bench.measurements.detection.result import DetectionResult
 from crossrun_bench.models.info import about
+from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_labels, read_model
 from crossrun_bench.pictures.prepare import thumbnail
-from crossrun_bench.targets.examples import examples, folder_of
-
-if TYPE_CHECKING:
-    from crossrun_bench.measurements.detection.result import DetectionResult
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.targets.examples import Examples
+from crossrun_bench.targets.examples import Examples, examples, folder_of
 
 __all__ = ["Plan", "measure"]
 

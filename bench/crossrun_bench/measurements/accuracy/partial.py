@@ -4,21 +4,16 @@ OUTPUT.partial is a line of JSON that says which run it is, then one for each ch
 is removed once OUTPUT is written. Knows nothing of how answers come about.
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.accuracy.result import Answer
 from crossrun_bench.measurements.detection.result import Detection
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 FORMAT = "crossrun-bench-partial/1"
 

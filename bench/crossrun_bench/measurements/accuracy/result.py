@@ -1,7 +1,5 @@
 """What `crossrun-bench accuracy` measures of a classifier."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from crossrun_bench.machine.machine import Machine

@@ -3,27 +3,20 @@
 Knows nothing of what the pictures show.
 """
 
-from __future__ import annotations
-
 import hashlib
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
-from crossrun_bench.measurements.accuracy.answers import CHUNK, ask, chunks, joined, ready
+from crossrun_bench.machine.machine import Machine
+from crossrun_bench.measurements.accuracy.answers import CHUNK, Read, ask, chunks, joined, ready
 from crossrun_bench.measurements.accuracy.partial import Partial, Said
-from crossrun_bench.pictures.folders import say
+from crossrun_bench.models.model import Model
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.progress import bar
-from crossrun_bench.targets.tasks import Asked, subjects_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from crossrun_bench.machine.machine import Machine
-    from crossrun_bench.measurements.accuracy.answers import Read
-    from crossrun_bench.models.model import Model
+from crossrun_bench.progress import bar, say
+from crossrun_bench.targets.subjects import Asked, subjects_of
 
 
 @dataclass(frozen=True)

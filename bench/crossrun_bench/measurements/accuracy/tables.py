@@ -1,19 +1,16 @@
 """The tables of what a classifier, and each of its precisions, answers."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from crossrun_bench.measurements.summary import accuracy_rows, precision_rows
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.precision.result import PrecisionResult, Precisions
+from crossrun_bench.measurements.summary import (
+    AccuracyRow,
+    PrecisionRow,
+    accuracy_rows,
+    precision_rows,
+)
 from crossrun_bench.targets.targets import ENCODED, label
 from crossrun_bench.view import figures
-from crossrun_bench.view.table import INTERVALS, SAME_PIXELS, Table, doubts
-
-if TYPE_CHECKING:
-    from crossrun_bench.measurements.accuracy.result import AccuracyResult
-    from crossrun_bench.measurements.precision.result import PrecisionResult, Precisions
-    from crossrun_bench.measurements.summary import AccuracyRow, PrecisionRow
-    from crossrun_bench.view.table import Row
+from crossrun_bench.view.table import INTERVALS, SAME_PIXELS, Row, Table, doubts
 
 SHARES = ("Top-1", "Top-5", "Agrees with Keras")
 PRECISION_COLUMNS = (

@@ -1,37 +1,28 @@
 """Accuracy of a detector: what each target finds, to be held against the boxes of a data set."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.accuracy.answers import check_numbers
 from crossrun_bench.measurements.accuracy.partial import Chunk, DetectionsLine
-from crossrun_bench.measurements.accuracy.run import Run, answers
-from crossrun_bench.measurements.detection.coco import scenes, size_of
+from crossrun_bench.measurements.accuracy.run import Plan, Run, answers
+from crossrun_bench.measurements.detection.coco import Scenes, scenes, size_of
 from crossrun_bench.measurements.detection.result import (
     Detection,
     DetectionResult,
     ShownPicture,
     TargetDetections,
 )
+from crossrun_bench.measurements.rounds import Child
 from crossrun_bench.models.fitting import in_picture
 from crossrun_bench.models.info import about
+from crossrun_bench.models.model import Model, Objects
 from crossrun_bench.pictures.prepare import thumbnail
 from crossrun_bench.targets.examples import folder_of
 from crossrun_bench.targets.targets import ENCODED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from crossrun_bench.measurements.accuracy.run import Plan
-    from crossrun_bench.measurements.detection.coco import Scenes
-    from crossrun_bench.measurements.rounds import Child
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.targets.runners import Objects
 
 # Mean average precision is about all that a model finds, not only what it is sure of.
 MIN_SCORE = 0.01

@@ -1,31 +1,27 @@
 """The report's part on a detector: mean average precision, and pictures of what was found."""
 
-from __future__ import annotations
-
 import base64
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
 from crossrun_bench.client.drawing import Mark, draw
-from crossrun_bench.measurements.detection.average_precision import MOST, average_precision
-from crossrun_bench.measurements.detection.result import Detection
+from crossrun_bench.measurements.detection.average_precision import (
+    MOST,
+    Precision,
+    average_precision,
+)
+from crossrun_bench.measurements.detection.result import (
+    Detection,
+    DetectionResult,
+    TargetDetections,
+    Truth,
+)
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.targets.targets import ENCODED, label
 from crossrun_bench.view import figures
-from crossrun_bench.view.table import SAME_PIXELS, Table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.measurements.detection.average_precision import Precision
-    from crossrun_bench.measurements.detection.result import (
-        DetectionResult,
-        TargetDetections,
-        Truth,
-    )
-    from crossrun_bench.view.table import Row
+from crossrun_bench.view.table import SAME_PIXELS, Row, Table
 
 SURE = 0.5  # score from which on an object is drawn
 COLUMNS = ("Target", "mAP@[.5:.95]", "mAP@0.5", "Difference", f"Score ≥ {SURE:g}")

@@ -1,30 +1,22 @@
 """`crossrun-bench latency`: how long each target takes for the same pictures, side by side."""
 
-from __future__ import annotations
-
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
 from crossrun_bench.measurements.proving import Judge
 from crossrun_bench.measurements.rounds import TURN_S, Child, Pace, interleaved, started
+from crossrun_bench.models.checked import Checked
 from crossrun_bench.models.info import about
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.progress import bar
+from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.subjects import Asked, Subject, subjects_of
 from crossrun_bench.targets.targets import TARGETS
-from crossrun_bench.targets.tasks import Asked, subjects_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.checked import Checked
-    from crossrun_bench.progress import Step
-    from crossrun_bench.targets.tasks import Subject
 
 
 @dataclass(frozen=True)

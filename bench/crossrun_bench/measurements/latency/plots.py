@@ -1,19 +1,14 @@
 """The report's plots as plotly figures. Traces name their target; the page chooses the colours."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.summary import batches, latency_rows, requests
 from crossrun_bench.view import figures
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from crossrun_bench.measurements.latency.result import LatencyResult
 
 _DASHES = {"keras-predict": "dot", "tf-function": "dash", "grpc-jpeg": "dashdot"}
 

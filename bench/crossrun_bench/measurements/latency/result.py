@@ -1,11 +1,9 @@
 """What `crossrun-bench latency` measures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from crossrun_bench.machine.machine import Machine
-from crossrun_bench.measurements.checked import Checked
+from crossrun_bench.models.checked import Checked
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.providers import Provider
 

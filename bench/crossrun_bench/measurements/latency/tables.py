@@ -1,20 +1,13 @@
 """The tables of a latency result."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
-
-from crossrun_bench.measurements.summary import BASELINES, batches, latency_rows
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.summary import BASELINES, LatencyRow, batches, latency_rows
+from crossrun_bench.stats import Ratio
 from crossrun_bench.targets.targets import label
 from crossrun_bench.view import figures, proofs
 from crossrun_bench.view.table import INTERVALS, Table, doubts
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.latency.result import LatencyResult
-    from crossrun_bench.measurements.summary import LatencyRow
-    from crossrun_bench.stats import Ratio
 
 LATENCY_COLUMNS = ("Target", "Batch", "p50 ms", "p90 ms", "p99 ms", "Pictures/s")
 OUTLIERS = "Slow: requests that took over three times the median; they are in all figures."

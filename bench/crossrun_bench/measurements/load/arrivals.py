@@ -1,16 +1,11 @@
 """When the requests of an open loop are to be sent. Knows no clock and no server."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 KINDS = ("poisson", "constant")
 

@@ -4,51 +4,43 @@ Turns are interleaved, A B C A B C; a server is started for its turn and stopped
 for the highest rate come last, their probes interleaved too, with all servers running.
 """
 
-from __future__ import annotations
-
 import math
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.load import slo
 from crossrun_bench.measurements.load import targets as load_targets
 from crossrun_bench.measurements.load import turns as load_turns
-from crossrun_bench.measurements.load.plan import Load
+from crossrun_bench.measurements.load.plan import Load, Plan, Time
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
+from crossrun_bench.measurements.load.targets import Served
 from crossrun_bench.measurements.load.tasks import Request, Session
 from crossrun_bench.measurements.load.turns import Running
 from crossrun_bench.models.info import about
+from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_model
-from crossrun_bench.pictures.folders import say
+from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.processes.piped import piped
+from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.processes.serving import running
-from crossrun_bench.progress import bar
+from crossrun_bench.progress import bar, say
 from crossrun_bench.targets.convert import converted
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import label
+from crossrun_bench.targets.task import Task
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from crossrun_bench.measurements.load.plan import Plan, Time
-    from crossrun_bench.measurements.load.targets import Served
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Pictures
-    from crossrun_bench.processes.piped import Piped
-
-    Take = Callable[[Load, Time, int], LoadTurn]
-    Turns = dict[str, list[LoadTurn]]
-    Alone = Sequence[tuple[Session, Piped]]
+Take = Callable[[Load, Time, int], LoadTurn]
+Turns = dict[str, list[LoadTurn]]
+Alone = Sequence[tuple[Session, Piped]]
 
 # One core, until the process that started it is gone.
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"

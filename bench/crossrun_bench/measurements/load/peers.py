@@ -1,17 +1,11 @@
 """Other servers to measure beside ours: scripts of bench/peers, each with its own environment."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
+from crossrun_bench.models.model import Model
 from crossrun_bench.targets.environments import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from crossrun_bench.models.model import Model
 
 PEERS = ("mlserver", "kserve", "litserve", "rayserve", "triton")
 SCRIPTS, ENVIRONMENTS = ROOT / "bench" / "peers", ROOT / "build" / "peers"

@@ -1,20 +1,14 @@
 """What a load is to be: which servers, how many clients or requests a second, for how long."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.load import slo
+from crossrun_bench.measurements.load.result import Objective
 from crossrun_bench.measurements.load.tasks import FORMS
 from crossrun_bench.targets.targets import IN_PROCESS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from crossrun_bench.measurements.load.result import Objective
 
 WARM_S = 0.5  # before a turn is counted, or half of the turn where that is shorter
 SPARE = 1.2  # times the requests that a probe needs, for arrivals are random

@@ -1,19 +1,13 @@
 """The report's plots on load: latency, throughput, and where a request's time goes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from crossrun_bench.measurements.latency.plots import Plot
-from crossrun_bench.measurements.load.summary import load_rows, open_rows
+from crossrun_bench.measurements.load.result import LoadResult
+from crossrun_bench.measurements.load.summary import LoadRow, load_rows, open_rows
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from crossrun_bench.measurements.load.result import LoadResult
-    from crossrun_bench.measurements.load.summary import LoadRow
-
-    Along = Callable[[LoadRow], float]
+Along = Callable[[LoadRow], float]
 
 CLOSED = "Closed loop: p50, and p99 dotted, against throughput"
 OPEN = "Open loop: p50, and p99 dotted, against offered load"

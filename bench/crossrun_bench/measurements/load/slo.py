@@ -4,23 +4,16 @@ By bisection: from a rate that holds and one that does not, probe the middle. On
 probe decides little: a rate fails where two probes of it did, and what is found has to hold thrice.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.load.result import Objective
+from crossrun_bench.measurements.load.result import LoadTurn, Objective
 from crossrun_bench.stats import BEYOND, tail
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from crossrun_bench.measurements.load.result import LoadTurn
-
-    Probe = Callable[[float, int], LoadTurn]  # of a rate, and its number from 1
+Probe = Callable[[float, int], LoadTurn]  # of a rate, and its number from 1
 
 POINTS = (50.0, 90.0, 95.0, 99.0, 99.9)
 TOLERANCE = 0.025  # of the rate: how close the bracket is

@@ -4,24 +4,17 @@
 callers than there are clients, times the share of the cores that the generator leaves.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun_bench.measurements.load import intervals
+from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
 from crossrun_bench.measurements.load.steady import settled
-from crossrun_bench.stats import Mean, mean, percentiles, tail
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
-    from crossrun_bench.stats import Ratio
+from crossrun_bench.stats import Mean, Ratio, mean, percentiles, tail
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,16 @@
 """The report's part on load: its tables and a headline. The plots are in `load_plots`."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from crossrun_bench.measurements.load import slo
 from crossrun_bench.measurements.load.generator.open_loop import MOST
-from crossrun_bench.measurements.load.summary import load_rows, open_rows
+from crossrun_bench.measurements.load.result import LoadResult, LoadTarget
+from crossrun_bench.measurements.load.summary import LoadRow, load_rows, open_rows
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.targets.targets import TARGETS
 from crossrun_bench.view import figures
 from crossrun_bench.view.table import Table, moved, noisy
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.measurements.load.result import LoadResult, LoadTarget
-    from crossrun_bench.measurements.load.summary import LoadRow
 
 COLUMNS = (
     "Target",

@@ -1,21 +1,15 @@
 """What a load is put on: sessions in process, our server, the peers, servers that run already."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.load import peers
+from crossrun_bench.measurements.load.plan import Plan
 from crossrun_bench.measurements.load.tasks import Session
+from crossrun_bench.models.model import Model
 from crossrun_bench.processes.serving import serve_command
 from crossrun_bench.targets.targets import label
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.load.plan import Plan
-    from crossrun_bench.models.model import Model
 
 SHORT_SPIN_US = 10
 TFSERVING = "tfserving://"

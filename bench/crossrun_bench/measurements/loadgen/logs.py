@@ -1,18 +1,14 @@
 """Reads the logs that MLPerf LoadGen writes: its verdict, what is scored, what was answered."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.loadgen.result import ScenarioRun
 from crossrun_bench.measurements.loadgen.rules import SCENARIOS
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    Detail = dict[str, Any]
+Detail = dict[str, Any]
 
 _MARK = ":::MLLOG "
 # As LoadGen's summary calls them; the first is for the Server scenario only.

@@ -3,37 +3,28 @@
 LoadGen decides what is asked when, measures, and judges; all figures are from its own logs.
 """
 
-from __future__ import annotations
-
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.accuracy.answers import asked, ready
 from crossrun_bench.measurements.loadgen.driver import TRIES, Driver, started
-from crossrun_bench.measurements.loadgen.result import LoadGenResult
+from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
 from crossrun_bench.measurements.loadgen.rules import LIBRARY, SERVER
 from crossrun_bench.models.info import about
+from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_labels, read_model
+from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import decoded, drawn
-from crossrun_bench.progress import bar
-from crossrun_bench.targets.examples import examples, folder_of
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.examples import Examples, examples, folder_of
+from crossrun_bench.targets.subjects import Asked, subjects_of
 from crossrun_bench.targets.targets import REFERENCE
-from crossrun_bench.targets.tasks import Asked, subjects_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.measurements.loadgen.result import ScenarioRun
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Pictures
-    from crossrun_bench.progress import Step
-    from crossrun_bench.targets.examples import Examples
+from crossrun_bench.targets.task import Task
 
 SYSTEMS = ("onnxruntime", "grpc-raw")  # targets that LoadGen drives
 

@@ -5,17 +5,12 @@ v0.5/mlperf.conf on branch r0.5 of mlcommons/inference. docs/benchmarking.md tel
 LoadGen no longer knows, and which are smaller here. Knows neither LoadGen itself nor a model.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    Settings = dict[str, int | float]  # attributes of mlperf_loadgen.TestSettings
+Settings = dict[str, int | float]  # attributes of mlperf_loadgen.TestSettings
 
 QUALITY = 0.98  # of the top-1 that fp32 has
 LIBRARY = 1024  # pictures in memory: "QSL size"

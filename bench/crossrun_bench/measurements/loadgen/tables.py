@@ -1,18 +1,12 @@
 """The report's part on LoadGen: its verdict and what it scores, scenario by scenario."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
-
+from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
 from crossrun_bench.measurements.loadgen.rules import PERCENTILES, QUALITY
 from crossrun_bench.targets.targets import label
 from crossrun_bench.view import figures
 from crossrun_bench.view.table import Table, noisy
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
 
 COLUMNS = (
     "Scenario",

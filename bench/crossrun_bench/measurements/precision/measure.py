@@ -1,41 +1,31 @@
 """`crossrun-bench precision`: what fp32, int8 and fp16 of one model cost, in speed and answers."""
 
-from __future__ import annotations
-
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.accuracy.answers import asked, ready
 from crossrun_bench.measurements.accuracy.result import Comparison, TargetAnswers
+from crossrun_bench.measurements.latency.result import Turn
 from crossrun_bench.measurements.precision.result import MeasuredModel, PrecisionResult, Precisions
-from crossrun_bench.measurements.rounds import TURN_S, Pace, interleaved, started
+from crossrun_bench.measurements.rounds import TURN_S, Child, Pace, interleaved, started
 from crossrun_bench.models.info import about
-from crossrun_bench.models.model import PRECISIONS
+from crossrun_bench.models.model import PRECISIONS, Model
 from crossrun_bench.models.repository import exported, read_labels, read_model
+from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.progress import bar
-from crossrun_bench.targets.examples import examples, folder_of
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.environments import Backend
+from crossrun_bench.targets.examples import Examples, examples, folder_of
 from crossrun_bench.targets.targets import REFERENCE
+from crossrun_bench.targets.task import Task
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.latency.result import Turn
-    from crossrun_bench.measurements.rounds import Child
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Pictures
-    from crossrun_bench.progress import Step
-    from crossrun_bench.targets.environments import Backend
-    from crossrun_bench.targets.examples import Examples
-
-    Group = Sequence[Model]  # the precisions of one source, fp32 first
+Group = Sequence[Model]  # the precisions of one source, fp32 first
 
 _TARGET = "onnxruntime"
 

@@ -1,17 +1,12 @@
 """Accuracy against latency: every model, precision and provider as a point on one plot."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench.measurements.latency.plots import Plot, log_ticks
+from crossrun_bench.measurements.precision.result import PrecisionResult
 from crossrun_bench.measurements.summary import precision_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.precision.result import PrecisionResult
 
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")  # a provider each
 _FRONT = "other"

@@ -1,7 +1,5 @@
 """What `crossrun-bench precision` measures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from crossrun_bench.machine.machine import Machine

@@ -4,18 +4,16 @@ One execution provider after the other; of one batch size the turns are interlea
 What cannot run here is told in the result and ends nothing.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
@@ -28,23 +26,16 @@ from crossrun_bench.measurements.throughput.result import (
 )
 from crossrun_bench.measurements.throughput.served import asking, max_batch_size, turn
 from crossrun_bench.measurements.throughput.tasks import CUDA, TENSORRT, WAYS, OnProvider
+from crossrun_bench.models.checked import Checked
 from crossrun_bench.models.info import about
+from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.processes.piped import piped
-from crossrun_bench.processes.serving import running, serve_command
-from crossrun_bench.progress import bar
+from crossrun_bench.processes.piped import Piped, piped
+from crossrun_bench.processes.serving import Server, running, serve_command
+from crossrun_bench.progress import Step, bar
 from crossrun_bench.providers import CPU, Provider, asked
 from crossrun_bench.targets.environments import backend
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from crossrun_bench.measurements.checked import Checked
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.processes.piped import Piped
-    from crossrun_bench.processes.serving import Server
-    from crossrun_bench.progress import Step
 
 BUILD_S = 1800.0  # until a server is ready whose provider builds an engine
 PICTURES = 8  # drawn; batches repeat them

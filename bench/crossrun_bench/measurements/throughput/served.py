@@ -1,10 +1,9 @@
 """The turns of `throughput` in which our server is asked: as much as keeps it busy, and counted."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,15 +12,10 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.load.tasks import Request
 from crossrun_bench.measurements.throughput.result import ServedTurn
-from crossrun_bench.processes.piped import piped
+from crossrun_bench.measurements.throughput.tasks import OnProvider
+from crossrun_bench.processes.piped import Piped, piped
+from crossrun_bench.processes.serving import Server
 from crossrun_bench.targets.runners.grpc_ import answered, channel
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from crossrun_bench.measurements.throughput.tasks import OnProvider
-    from crossrun_bench.processes.piped import Piped
-    from crossrun_bench.processes.serving import Server
 
 WARM_S = 0.5  # before a turn, or half of the turn where that is shorter
 # Requests under way: enough for so many rows, within bounds.

@@ -1,21 +1,16 @@
 """Summaries of throughput, computed on reading: what a server gives of what is there, and why."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.checked import Checked
-    from crossrun_bench.measurements.throughput.result import (
-        AloneTurn,
-        ProviderThroughput,
-        ServedTurn,
-        ThroughputResult,
-    )
+from crossrun_bench.measurements.throughput.result import (
+    AloneTurn,
+    ProviderThroughput,
+    ServedTurn,
+    ThroughputResult,
+)
+from crossrun_bench.models.checked import Checked
 
 # Of what there is: so much of it is all of it, for a machine is never quite still.
 ALL = 0.9

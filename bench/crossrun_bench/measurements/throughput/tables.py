@@ -1,20 +1,13 @@
 """The report's part on throughput: a table of batch sizes on each provider, a headline."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from crossrun_bench.measurements.throughput.summary import throughput_rows
+from crossrun_bench.measurements.throughput.result import ThroughputResult
+from crossrun_bench.measurements.throughput.summary import ThroughputRow, throughput_rows
 from crossrun_bench.report.headlines import Headline
 from crossrun_bench.view import figures, proofs
 from crossrun_bench.view.table import Table, noisy
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from crossrun_bench.measurements.throughput.result import ThroughputResult
-    from crossrun_bench.measurements.throughput.summary import ThroughputRow
 
 COLUMNS = (
     "Provider",

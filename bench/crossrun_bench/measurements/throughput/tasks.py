@@ -1,7 +1,5 @@
 """What the processes of `throughput` are told. Imports none of what they measure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from crossrun_bench.models.model import Model
