@@ -115,7 +115,7 @@ def test_the_tables_of_our_documents_are_those_of_the_study(study: list[Result])
 
 
 def test_our_report_is_that_of_the_study(study: list[Result]) -> None:
-    """The one that the README links, and its pictures are there."""
+    """The one that the documents link, and its pictures are there."""
     folder = ROOT / "bench" / "report-pictures"
     assert (ROOT / "bench" / "report.md").read_text() == markdown.render(study, folder.name)
     assert len(list(folder.iterdir())) == 6
