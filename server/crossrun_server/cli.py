@@ -12,14 +12,14 @@ from crossrun_server import tune
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
 from crossrun_server.models.modes import LoadPolicy, Mode
-from crossrun_server.runtime import listing
+from crossrun_server.runtime import inventory
 from crossrun_server.telemetry import logs
 from crossrun_server.workers import supervisor
 
 
 def _list_providers(wanted: bool) -> None:
     if wanted:
-        typer.echo("\n".join(listing.lines()))
+        typer.echo("\n".join(inventory.lines()))
         raise typer.Exit
 
 

@@ -12,6 +12,7 @@ from crossrun_server.proofs.evidence import Evidence
 from crossrun_server.runtime import inventory
 from crossrun_server.runtime.inventory import Origin, ProviderStatus
 from crossrun_server.runtime.providers import short
+from crossrun_server.runtime.session_options import VERSION
 from crossrun_server.services.edge import Context
 
 ORIGINS: dict[Origin, pb.Origin] = {
@@ -40,7 +41,7 @@ class ProvidersService(ProvidersServicer):
         found = await asyncio.to_thread(inventory.provider_statuses)
         return pb.ListProvidersResponse(
             providers=[_provider(one) for one in found],
-            onnxruntime_version=inventory.onnxruntime_version(),
+            onnxruntime_version=VERSION,
         )
 
     async def ListPlacements(
@@ -87,6 +88,6 @@ def _proof(found: Evidence) -> pb.Proof:
         agreement=found.agreement,
         tolerance=found.allowed,
         precision=found.precision,
-        asked_precision=found.asked,
+        asked_precision=found.asked_precision,
         description=str(found),
     )
