@@ -27,9 +27,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from crossrun_bench import store
+from crossrun_bench import files, store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.processes.serving import sibling
 from crossrun_bench.store import Study
 
@@ -149,7 +149,7 @@ def _claim(folder: Path, suite: Suite) -> None:
     """Results of one folder are of one suite, in one state of it."""
     copy = folder / _COPY
     if not copy.exists():
-        store.write_text(copy, suite.text)
+        files.write_text(copy, suite.text)
     elif copy.read_text("utf-8") != suite.text:
         raise BenchError(f"{folder} holds results of another suite; expected another --output")
 
@@ -160,4 +160,4 @@ def _run(step: Step, words: Sequence[str], output: Path) -> None:
         again = "run the suite again to go on from there"
         raise BenchError(f"{' '.join(step.run)} ended with status {done.returncode}; {again}")
     if step.exports:
-        store.write_text(output, shlex.join(words) + "\n")
+        files.write_text(output, shlex.join(words) + "\n")

@@ -15,11 +15,11 @@ from crossrun_bench.client.asking import Seen, ask
 from crossrun_bench.client.classify import connected
 from crossrun_bench.client.drawing import Mark, draw
 from crossrun_bench.errors import BenchError
+from crossrun_bench.files import whole
 from crossrun_bench.pictures.decoding import loaded, upright
 from crossrun_bench.pictures.folders import found, say
 from crossrun_bench.pictures.prepare import ENCODED
 from crossrun_bench.progress import bar
-from crossrun_bench.store import whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.checked import CPU as BY_CPU
-from crossrun_bench.measurements.checked import NOTHING, Checked
 from crossrun_bench.measurements.rounds import Child, started
 from crossrun_bench.measurements.throughput.tasks import OnProvider
 from crossrun_bench.models import proof
+from crossrun_bench.models.checked import CPU as BY_CPU
+from crossrun_bench.models.checked import NOTHING, Checked
 from crossrun_bench.models.model import Model
 from crossrun_bench.models.proof import Proof
 from crossrun_bench.pictures.pictures import Pictures

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.checked import CPU, Checked
+from crossrun_bench.models.checked import CPU, Checked
 from crossrun_bench.models.model import unscaled
 from crossrun_bench.targets.runners import packed
 

@@ -10,10 +10,10 @@ import pytest
 
 from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.checked import Checked
 from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.throughput.result import ProviderThroughput, ThroughputResult
 from crossrun_bench.models import proof
+from crossrun_bench.models.checked import Checked
 from crossrun_bench.models.model import as_input
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.targets.runners import packed

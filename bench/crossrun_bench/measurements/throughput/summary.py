@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from crossrun_bench.measurements.checked import Checked
 from crossrun_bench.measurements.throughput.result import (
     AloneTurn,
     ProviderThroughput,
     ServedTurn,
     ThroughputResult,
 )
+from crossrun_bench.models.checked import Checked
 
 # Of what there is: so much of it is all of it, for a machine is never quite still.
 ALL = 0.9
@@ -34,6 +34,19 @@ class ThroughputRow:
     limit: str | None  # what kept the server from more
     errors: int
     proof: Checked | None = None  # how far its answers are from the original's
+
+
+@dataclass(frozen=True)
+class ThroughputSummary:
+    """A result, and a row for each provider that ran and batch size."""
+
+    result: ThroughputResult
+    rows: Sequence[ThroughputRow]  # in the order measured
+
+
+def summarise(result: ThroughputResult) -> ThroughputSummary:
+    """All that is shown of a result."""
+    return ThroughputSummary(result, throughput_rows(result))
 
 
 def throughput_rows(result: ThroughputResult) -> list[ThroughputRow]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from crossrun_bench.measurements.checked import CPU, NOTHING, Checked
+from crossrun_bench.models.checked import CPU, NOTHING, Checked
 from crossrun_bench.view.figures import NONE
 
 COLUMN = "Off by"
