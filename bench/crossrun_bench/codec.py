@@ -1,7 +1,5 @@
 """Frozen dataclasses from JSON, checked. Knows the few types that our dataclasses use."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from types import NoneType, UnionType

@@ -1,7 +1,5 @@
 """The distribution that the bench is installed from, and how messages name its extras."""
 
-from __future__ import annotations
-
 import platform
 import sys
 

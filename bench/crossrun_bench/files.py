@@ -1,4 +1,4 @@
-"""Files that a reader sees as a whole or not at all. Knows nothing of what is in them."""
+"""Files written as a whole and read as text. Knows nothing of what is in them."""
 
 import lzma
 import os

@@ -1,15 +1,12 @@
-"""One progress bar on stderr, so that stdout stays for results."""
+"""What a command says on stderr while it works, so that stdout stays for results."""
 
-from __future__ import annotations
-
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Step(Protocol):
@@ -30,3 +27,8 @@ def bar(total: int) -> Iterator[Step]:
     ) as progress:
         task = progress.add_task("starting", total=total)
         yield lambda text, done=1: progress.update(task, advance=done, description=text)
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    print(f"crossrun-bench: {text}", file=sys.stderr)  # noqa: T201 - the command's own output

@@ -1,14 +1,9 @@
 """Execution providers of onnxruntime, as people ask for them. Knows none that is installed."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _SUFFIX = "ExecutionProvider"  # people type what is before it, in any case
 

@@ -1,14 +1,9 @@
 """Percentiles, and ratios with an interval. Knows numbers only."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 CONFIDENCE = 0.95
 MIN_PAIRS = 5
@@ -24,7 +19,7 @@ class Ratio:
     low: float | None
     high: float | None
 
-    def inverse(self) -> Ratio:
+    def inverse(self) -> "Ratio":
         """The same comparison told from the other side."""
         low = None if self.high is None else 1 / self.high
         high = None if self.low is None else 1 / self.low

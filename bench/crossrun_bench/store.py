@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from crossrun_bench import files
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
+from crossrun_bench.files import read_text, write_text
 from crossrun_bench.measurements.kinds import KINDS, name_of
 from crossrun_bench.measurements.result import Result
 
@@ -36,12 +36,12 @@ def write_study(path: Path, study: Study) -> None:
     """Write a study's document, which holds those of its results; BenchError where that fails."""
     head = {"format": FORMAT, "kind": _STUDY, "command": study.command, "suite": study.suite}
     documents = [to_document(result) for result in study.results]
-    files.write_text(path, json.dumps(head | {"results": documents}) + "\n")
+    write_text(path, json.dumps(head | {"results": documents}) + "\n")
 
 
 def write(path: Path, result: Result) -> None:
     """Write a result's document; BenchError where that fails."""
-    files.write_text(path, json.dumps(to_document(result)) + "\n")
+    write_text(path, json.dumps(to_document(result)) + "\n")
 
 
 def read(path: Path) -> Result:
@@ -58,7 +58,7 @@ def read_all(path: Path) -> list[Result]:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(files.read_text(path))
+        document = json.loads(read_text(path))
     except ValueError as error:
         raise BenchError(f"{path}: damaged, no JSON document: {error}") from error
     found = document.get("format") if isinstance(document, dict) else None

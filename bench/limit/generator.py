@@ -6,35 +6,29 @@ The server, on another core, answers at once. Prints, for each load, what was an
 request took of the generator's core, and how late requests were sent.
 """
 
-from __future__ import annotations
-
 import argparse
 import multiprocessing
 import os
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun_bench.measurements.load.plan import Load, Time
+from crossrun_bench.measurements.load.result import LoadTurn
 from crossrun_bench.measurements.load.tasks import Request
 from crossrun_bench.measurements.load.turns import Running, taken
+from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.processes.piped import piped
 from instant import serve
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from crossrun_bench.measurements.load.result import LoadTurn
-    from crossrun_bench.models.model import Model
 
 CLIENTS = (1, 16, 64)
 RATES = (100.0, 500.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0)

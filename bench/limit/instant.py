@@ -4,8 +4,6 @@ For `generator.py` beside it: no gRPC server in Python is fast enough to show a 
 reads frames, not headers, and takes whatever a gRPC client sends. RFC 9113, sections 4 and 6.
 """
 
-from __future__ import annotations
-
 import socket
 import struct
 import threading

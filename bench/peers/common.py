@@ -3,8 +3,6 @@
 A peer runs in an environment of its own; of the project it sees nothing but the model's file.
 """
 
-from __future__ import annotations
-
 import argparse
 import platform
 import socket

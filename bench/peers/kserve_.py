@@ -4,8 +4,6 @@ A session is called in threads, so that the server's loop reads others meanwhile
 each request is off.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

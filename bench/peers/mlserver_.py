@@ -5,8 +5,6 @@ MLServer's parallel workers that a picture would have to be pickled through. Deb
 are off.
 """
 
-from __future__ import annotations
-
 import asyncio
 
 from mlserver import MLModel, MLServer, ModelSettings, Settings

@@ -3,8 +3,6 @@
 `sessions` replicas of one session each. The messages are the project's own stubs.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 import time

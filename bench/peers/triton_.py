@@ -4,8 +4,6 @@ No wheel holds Triton's onnxruntime backend, so `sessions` instances of a model 
 onnxruntime, each in a process of its own.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

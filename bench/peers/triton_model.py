@@ -1,7 +1,5 @@
 """The model that triton_.py puts into Triton's Python backend. Runs inside the backend alone."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -11,7 +11,7 @@ import typer
 from crossrun_server import tune
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
-from crossrun_server.models.modes import Mode, Policy
+from crossrun_server.models.modes import LoadPolicy, Mode
 from crossrun_server.runtime import listing
 from crossrun_server.telemetry import logs
 from crossrun_server.workers import supervisor
@@ -66,16 +66,16 @@ def command(
     model_control_mode: Annotated[
         Mode,
         typer.Option(help="What is loaded: all at the start; what changes; what is asked for."),
-    ] = Policy.mode,
+    ] = LoadPolicy.mode,
     load_model: Annotated[
         list[str] | None, typer.Option(help="With explicit: load it at the start; '*' is all.")
     ] = None,
     repository_poll_secs: Annotated[
         int, typer.Option(min=1, help="With poll: seconds from one look to the next.")
-    ] = Policy.poll_seconds,
+    ] = LoadPolicy.poll_seconds,
     exit_on_error: Annotated[
         bool, typer.Option(help="End where a model cannot be loaded at the start.")
-    ] = Policy.exit_on_error,
+    ] = LoadPolicy.exit_on_error,
     metrics: Annotated[bool, typer.Option(help="Prometheus metrics.")] = Config.metrics,
     metrics_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the metrics; 0 picks one.")
@@ -93,37 +93,47 @@ def command(
     ] = list(Config.trace_config),  # noqa: B006 - typer copies it
     log_verbose: Annotated[
         int, typer.Option(min=0, help="1 logs each request, 2 what the libraries say.")
-    ] = logs.Settings.verbose_level,
-    log_info: Annotated[bool, typer.Option(help="Log what happens.")] = logs.Settings.info,
-    log_warning: Annotated[bool, typer.Option(help="Log warnings.")] = logs.Settings.warning,
-    log_error: Annotated[bool, typer.Option(help="Log errors.")] = logs.Settings.error,
+    ] = logs.LogSettings.verbose_level,
+    log_info: Annotated[bool, typer.Option(help="Log what happens.")] = logs.LogSettings.info,
+    log_warning: Annotated[bool, typer.Option(help="Log warnings.")] = logs.LogSettings.warning,
+    log_error: Annotated[bool, typer.Option(help="Log errors.")] = logs.LogSettings.error,
     log_format: Annotated[
         str, typer.Option(help="Lines of the log: default or ISO8601.")
-    ] = logs.Settings.format,
+    ] = logs.LogSettings.format,
     log_file: Annotated[
         str, typer.Option(help="Log to a file, not to stderr.", show_default=False)
-    ] = logs.Settings.file,
+    ] = logs.LogSettings.file,
 ) -> None:
     """Serve ONNX models over gRPC: Open Inference Protocol and crossrun.v1.Vision."""
-    control = Policy(
-        model_control_mode, tuple(load_model or ()), repository_poll_secs, exit_on_error
+    control = LoadPolicy(
+        mode=model_control_mode,
+        at_start=tuple(load_model or ()),
+        poll_seconds=repository_poll_secs,
+        exit_on_error=exit_on_error,
     )
-    log = logs.Settings(log_file, log_info, log_warning, log_error, log_verbose, log_format)
+    log = logs.LogSettings(
+        file=log_file,
+        info=log_info,
+        warning=log_warning,
+        error=log_error,
+        verbose_level=log_verbose,
+        format=log_format,
+    )
     config = Config(
-        models,
-        host,
-        port,
-        provider,
-        tuple(provider_option or ()),
-        proof_tolerance,
-        shared_memory,
-        server_name,
-        control,
-        metrics,
-        metrics_port,
-        cache_config,
-        tuple(trace_config),
-        log,
+        models=models,
+        host=host,
+        port=port,
+        provider=provider,
+        provider_options=tuple(provider_option or ()),
+        proof_tolerance=proof_tolerance,
+        shared_memory=shared_memory,
+        server_name=server_name,
+        control=control,
+        metrics=metrics,
+        metrics_port=metrics_port,
+        cache_config=cache_config,
+        trace_config=tuple(trace_config),
+        log=log,
     )
     try:
         asyncio.run(_serving(config, workers))

@@ -17,7 +17,7 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.errors import BenchError
 from crossrun_bench.models.model import scaled
 from crossrun_bench.models.repository import read_model
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 from crossrun_export import alternatives, convert, pictures, runtime, sources, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError

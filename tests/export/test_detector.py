@@ -1,6 +1,5 @@
 """The export of a detector: what is written, what is refused, what the graph finds."""
 
-import json
 import re
 import subprocess
 from dataclasses import replace
@@ -20,6 +19,7 @@ from crossrun_export.detector.settings import Options, Thresholds, Tolerance, We
 from crossrun_export.errors import ExportError
 from crossrun_export.scenes import CLASSES
 from crossrun_export.sources import Source
+from tests.support.metadata import metadata
 from tests.support.running import BIN, run_here, serving
 
 # Keras writes HDF5 through a protocol that numpy 2 deprecates.
@@ -42,11 +42,6 @@ def session(model: Path) -> onnxruntime.InferenceSession:
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3
     return onnxruntime.InferenceSession(model, quiet)
-
-
-def metadata(model: Path) -> dict[str, Any]:
-    found = {p.key: json.loads(p.value) for p in onnx.load(model).metadata_props}
-    return {key.removeprefix("crossrun."): value for key, value in found.items()}
 
 
 # --- What is written -------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def latency(
     """Time each target on the same pictures, in interleaved rounds, each in its own process."""
     from crossrun_bench.measurements.latency.measure import LatencyPlan, measure
     from crossrun_bench.measurements.rounds import Pace
-    from crossrun_bench.targets.tasks import Asked
+    from crossrun_bench.targets.subjects import Asked
 
     compare = [[word] for word in parsing.words(compared)] + list(
         map(parsing.shell_words, variant or [])
@@ -105,7 +105,7 @@ def accuracy(
     from crossrun_bench.measurements.accuracy.measure import measure
     from crossrun_bench.measurements.answers import partial as unfinished
     from crossrun_bench.measurements.answers.run import AccuracyPlan
-    from crossrun_bench.targets.tasks import Asked
+    from crossrun_bench.targets.subjects import Asked
 
     wanted = chosen([REFERENCE, *chosen(parsing.words(targets), server)], server)
     if wanted == (REFERENCE,):

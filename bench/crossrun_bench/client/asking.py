@@ -1,15 +1,10 @@
 """Pictures to a running server, objects back. Knows Vision/Detect."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from crossrun.v1 import vision_pb2 as vision
 from crossrun_bench.targets.runners.grpc_ import answered
-
-if TYPE_CHECKING:
-    from typing import Any
 
 
 @dataclass(frozen=True)

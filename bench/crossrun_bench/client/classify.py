@@ -1,9 +1,8 @@
 """`crossrun-bench classify`: pictures to a running server, labels back. Knows Vision/Classify."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import grpc
 
@@ -12,10 +11,6 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.pictures.prepare import listed
 from crossrun_bench.targets.runners.grpc_ import channel
 from crossrun_bench.targets.runners.grpc_ import classify as ask
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 Classes = list[tuple[str, float]]  # label and score, best first
 _BATCH = 8

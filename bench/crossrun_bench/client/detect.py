@@ -1,35 +1,27 @@
 """`crossrun-bench detect`: every picture and video that is named, one request for each frame."""
 
-from __future__ import annotations
-
 import io
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.client import video
-from crossrun_bench.client.asking import Seen, ask
+from crossrun_bench.client.asking import Question, Seen, ask
 from crossrun_bench.client.classify import connected
 from crossrun_bench.client.drawing import Mark, draw
 from crossrun_bench.errors import BenchError
 from crossrun_bench.files import whole
 from crossrun_bench.pictures.decoding import loaded, upright
-from crossrun_bench.pictures.folders import found, say
+from crossrun_bench.pictures.folders import found
 from crossrun_bench.pictures.prepare import ENCODED
-from crossrun_bench.progress import bar
+from crossrun_bench.progress import Step, bar, say
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from PIL import Image
-
-    from crossrun_bench.client.asking import Question
-    from crossrun_bench.progress import Step
-
-    Ask = Callable[[bytes], Seen]
+Ask = Callable[[bytes], Seen]
 
 _QUALITY = 95  # of a JPEG, asked about or kept
 

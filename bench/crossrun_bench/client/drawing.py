@@ -4,19 +4,12 @@ A box is a bright line between two dark ones, a label dark or light on a plate o
 nothing of models and servers.
 """
 
-from __future__ import annotations
-
 import colorsys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
-from PIL import ImageDraw, ImageFont
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
 Edges = tuple[float, float, float, float]  # left, top, right, bottom, in pixels

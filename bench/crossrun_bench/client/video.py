@@ -1,22 +1,18 @@
 """Frames out of a video file, and into one. OpenCV is known here alone."""
 
-from __future__ import annotations
-
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what it has to tell, we tell
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 FILES = {".mp4", ".m4v", ".mov", ".mkv", ".avi"}

@@ -1,7 +1,5 @@
 """Which container this process runs in, if any. Knows Linux's marks only."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -9,8 +9,6 @@ Runs as a program of its own, without site-packages, so that it starts in some 1
 thread of ours to a core.
 """
 
-from __future__ import annotations
-
 import mmap
 import os
 import signal

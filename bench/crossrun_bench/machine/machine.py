@@ -1,25 +1,20 @@
 """The machine that a figure was measured on, without which it says little. Knows Linux best."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
 from crossrun_bench.distribution import NAME
 from crossrun_bench.machine.container import container
 from crossrun_bench.machine.noise import Noise, Usage, between, usage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # The first distribution of each row that is installed gives its version.
 _PACKAGES = {

@@ -4,8 +4,6 @@ Noise is the share of the time of our cores that other processes used or a hyper
 Linux's counters; elsewhere nothing is known of noise. Knows nothing of results.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import time

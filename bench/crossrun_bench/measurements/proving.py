@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.rounds import Child, started
 from crossrun_bench.measurements.throughput.tasks import OnProvider
-from crossrun_bench.models import proof
+from crossrun_bench.models import checked, proof
 from crossrun_bench.models.checked import CPU as BY_CPU
 from crossrun_bench.models.checked import NOTHING, Checked
 from crossrun_bench.models.model import Model
@@ -23,8 +23,8 @@ from crossrun_bench.models.proof import Proof
 from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.providers import CPU
+from crossrun_bench.targets.subjects import Subject
 from crossrun_bench.targets.targets import TARGETS
-from crossrun_bench.targets.tasks import Subject
 
 UNPROVEN = Checked(NOTHING)
 
@@ -54,7 +54,7 @@ class Judge:
 
     def judged(self, name: str, found: Checked) -> Checked:
         """What was found; Refused where it is too far off."""
-        if why := proof.refusal(self.proof, found, told=self.tolerance is not None):
+        if why := checked.refusal(self.proof, found, told=self.tolerance is not None):
             raise Refused(f"{name} {why}")
         return found
 
@@ -76,7 +76,7 @@ class Judge:
             empty.touch()  # in process nothing sees the encoded files
             files = (str(empty),) * len(self.proof.pixels)
             got = self._answers(child, Pictures(str(self.pixels()), files))
-            return self.judged(str(subject), proof.compared(self.proof, got, self.tolerance))
+            return self.judged(str(subject), checked.compared(self.proof, got, self.tolerance))
         if not target.on_provider or child.task.provider.name == CPU.name:
             return UNPROVEN
         return self.judged(str(subject), self._by_cpu(child))
@@ -86,7 +86,7 @@ class Judge:
         count = min(most, len(self.proof.pixels) if self.proof else len(np.load(task.pixels)))
         if self.proof:
             got = self._batch(child, str(self.pixels()), count)
-            return self.judged(child.name, proof.compared(self.proof, got, self.tolerance))
+            return self.judged(child.name, checked.compared(self.proof, got, self.tolerance))
         if task.provider.name == CPU.name:
             return UNPROVEN
         got = self._batch(child, task.pixels, count)
@@ -95,7 +95,7 @@ class Judge:
             other.say(**asdict(plain))
             expected = self._batch(other, task.pixels, count)
         held = task.model.precision == "fp32"
-        return self.judged(child.name, proof.as_cpu(expected, got, self.tolerance, held=held))
+        return self.judged(child.name, checked.as_cpu(expected, got, self.tolerance, held=held))
 
     def _batch(self, child: Piped, pixels: str, count: int) -> NDArray[Any]:
         output = self.folder / "answers.npy"
@@ -110,7 +110,7 @@ class Judge:
             other.hear()  # ready
             expected = self._answers(other, task.pictures)
         held = task.model.precision == "fp32"
-        return proof.as_cpu(expected, got, self.tolerance, held=held)
+        return checked.as_cpu(expected, got, self.tolerance, held=held)
 
     def _answers(self, child: Child, pictures: Pictures) -> NDArray[Any]:
         """One by one, so that the memory that a process is measured by is not that of a batch."""

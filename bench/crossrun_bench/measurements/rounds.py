@@ -9,7 +9,7 @@ from crossrun_bench.machine.core_to_core import core_to_core
 from crossrun_bench.measurements.turns import Turn
 from crossrun_bench.processes import shared_memory
 from crossrun_bench.processes.piped import Piped, piped
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 
 # An idle target's threads spin for a moment before they sleep; nobody is measured meanwhile.
 REST_S = 0.02

@@ -3,20 +3,14 @@
 As crossrun.v1's `Resize` says; the server does the same on its own.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from crossrun_bench.models.model import Model
 from crossrun_bench.pictures.decoding import upright
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from crossrun_bench.models.model import Model
 
 _GREY = (114, 114, 114)
 

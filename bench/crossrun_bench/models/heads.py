@@ -1,20 +1,15 @@
 """What a classifier's scores are, as its file's metadata says it, made probabilities of classes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from crossrun_bench.models.model import Model
+from crossrun_bench.models.model import Model, Probabilities
 
 HEADS = ("softmax", "sigmoid", "binary", "logits", "sigmoid-logits", "binary-logits")
 BINARY = ("binary", "binary-logits")  # one score, of the second of two classes
 BY_CLASS = ("sigmoid", "sigmoid-logits")  # each class is there or not, whatever the others are
-
-Probabilities = NDArray[np.float32]
 
 
 def classes(model: Model) -> int:

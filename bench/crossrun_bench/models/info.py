@@ -1,12 +1,8 @@
 """Which model a result is of."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from crossrun_bench.models.model import Model
+from crossrun_bench.models.model import Model
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,15 @@
 Knows the layouts DIR/WNID/* of an ImageNet validation folder and DIR/LABEL/*.
 """
 
-from __future__ import annotations
-
 import codecs
 import json
 import os
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 Labels = tuple[int, ...]
 

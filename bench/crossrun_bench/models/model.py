@@ -1,7 +1,6 @@
 """What measurers know of a model. Knows nothing of how it is read or run."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,9 @@ PRECISIONS = ("fp32", "int8", "fp16")  # in the order in which they are shown
 # What a detector gives, as the TensorFlow Object Detection API names it, and may be given.
 DETECTIONS = {"detection_boxes", "detection_scores", "detection_classes", "num_detections"}
 SCORE_THRESHOLD = "score_threshold"
+
+Probabilities = NDArray[np.float32]  # [pictures, classes]
+Objects = NDArray[np.float32]  # see `packed`
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,19 @@ def unscaled(model: Model, given: NDArray[np.float32]) -> NDArray[np.uint8]:
     scale, offset = (np.asarray(numbers, np.float32) for numbers in (model.scale, model.offset))
     pixels = ((given - offset) / scale).round().clip(0, 255).astype(np.uint8)
     return pixels[..., ::-1] if model.color == "BGR" else pixels
+
+
+def packed(outputs: Mapping[str, NDArray[Any]]) -> Objects:
+    """A detector's four outputs as one array, float32 [batch, most, 6], zero past the last object.
+
+    Of each object ymin, xmin, ymax, xmax, score and class.
+    """
+    scores, count = outputs["detection_scores"], outputs["num_detections"].reshape(-1, 1)
+    columns = (
+        outputs["detection_boxes"],
+        scores[..., None],
+        outputs["detection_classes"][..., None],
+    )
+    found: Objects = np.concatenate(columns, axis=2, dtype=np.float32)
+    found[np.arange(found.shape[1]) >= count] = 0
+    return found

@@ -3,12 +3,11 @@
 Opens model.onnx with onnxruntime on a single thread, so that no pool of threads is left behind.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from crossrun_bench import distribution
 from crossrun_bench.codec import decode
@@ -17,9 +16,6 @@ from crossrun_bench.models import labels
 from crossrun_bench.models.heads import BINARY, HEADS
 from crossrun_bench.models.model import DETECTIONS, PRECISIONS, SCORE_THRESHOLD, Detector, Model
 from crossrun_bench.providers import CPU
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SOURCE, _SCORES = "crossrun.source", "crossrun.scores"
 _DETECTED = ("stretch", "letterbox")  # how a picture for a detector becomes as large as its input

@@ -3,18 +3,13 @@
 As the server does it, on its own: metadata that cannot be read counts as none.
 """
 
-from __future__ import annotations
-
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from PIL import ExifTags, Image, ImageOps
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _ORIENTATION = ExifTags.Base.Orientation
 

@@ -1,15 +1,10 @@
 """Which files a folder holds, without those that a notebook or a Mac hides in it."""
 
-from __future__ import annotations
-
-import sys
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
+from crossrun_bench.progress import say
 
 # Pictures too, which the server does not take.
 _OTHERS = {".avif", ".bmp", ".gif", ".heic", ".jfif", ".jpe", ".tif", ".tiff", ".webp"}
@@ -59,8 +54,3 @@ def _passed_over(count: int, kind: str, where: str) -> None:
 def hidden(inside: Path) -> bool:
     """Whether a path begins with a dot somewhere below its folder, or a Mac's archiver put it."""
     return any(part.startswith(".") or part == _ARCHIVED for part in inside.parts)
-
-
-def say(text: str) -> None:
-    """A line on stderr."""
-    print(f"crossrun-bench: {text}", file=sys.stderr)  # noqa: T201 - the command's own output

@@ -1,7 +1,5 @@
 """Pictures to measure with, each as pixels and as an encoded file. Knows no codec and no model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,11 +1,10 @@
 """Makes the pictures to measure with: drawn, or found in folders and decoded as Keras does it."""
 
-from __future__ import annotations
-
 import base64
 import io
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -14,12 +13,7 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.pictures.decoding import loaded, upright
 from crossrun_bench.pictures.folders import found
 from crossrun_bench.pictures.pictures import Pictures
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from crossrun_bench.progress import Step
+from crossrun_bench.progress import Step
 
 ENCODED = {".jpg", ".jpeg", ".png"}
 

@@ -1,7 +1,5 @@
 """A server as a child process, while it is measured. Knows crossrun-serve's command line alone."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -10,20 +8,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
 from crossrun_bench.processes.piped import last_line
-from crossrun_bench.providers import CPU
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.providers import Provider
+from crossrun_bench.providers import CPU, Provider
 
 START_S, STOP_S = 120.0, 10.0
 _ANNOUNCED = "serving on "

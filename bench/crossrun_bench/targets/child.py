@@ -10,23 +10,17 @@ stdin ends the process. Whatever goes wrong is one line {"error": …}. Knows no
 other targets.
 """
 
-from __future__ import annotations
-
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from crossrun_bench.codec import decode
-from crossrun_bench.pictures.pictures import Pictures
-from crossrun_bench.processes.driven import commands, driven
-from crossrun_bench.targets.runners import Runner, Task
+from crossrun_bench.pictures.pictures import Batch, Pictures
+from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.targets.targets import runner_for
-
-if TYPE_CHECKING:
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.processes.driven import Reply
+from crossrun_bench.targets.task import Runner, Task
 
 # Requests that end within this part of a turn are warm-ups: caches and threads still belong to
 # the target before.

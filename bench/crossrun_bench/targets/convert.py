@@ -5,22 +5,16 @@
 So neither start-up nor memory of such a target hold what its conversion took.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from crossrun_bench.codec import decode
-from crossrun_bench.processes.driven import driven
+from crossrun_bench.processes.driven import Reply, driven
 from crossrun_bench.processes.piped import piped
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import TARGETS, convert
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from crossrun_bench.processes.driven import Reply
+from crossrun_bench.targets.task import Task
 
 
 def converted(task: Task, folder: Path) -> Task:

@@ -1,24 +1,17 @@
 """Which Python environment has an execution provider: builds of onnxruntime exclude each other."""
 
-from __future__ import annotations
-
 import functools
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
-from crossrun_bench.providers import short
+from crossrun_bench.providers import Provider, short
 from crossrun_bench.targets.exactness import precision
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from crossrun_bench.providers import Provider
 
 ROOT = Path(__file__).parents[3]  # of the checkout: scripts and environments are in no wheel
 EXTRAS = {"openvino": "openvino", "cuda": "gpu", "tensorrt": "gpu"}

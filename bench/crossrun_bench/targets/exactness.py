@@ -4,17 +4,13 @@ By themselves some compute it in less, and a comparison of speeds would be one o
 What an option asks for on purpose holds, and results name it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from crossrun_bench.providers import Provider
+from crossrun_bench.providers import Provider
 
 OPENVINO = "OpenVINOExecutionProvider"
 _CONFIG, _HINT, _MODE = "load_config", "INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT"

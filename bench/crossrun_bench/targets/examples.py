@@ -1,23 +1,16 @@
 """The pictures that answers are judged by: found or drawn, none that a model was calibrated on."""
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.models.labels import known_only, labelled
-from crossrun_bench.pictures.folders import say
+from crossrun_bench.models.labels import Labels, known_only, labelled
 from crossrun_bench.pictures.prepare import listed
 from crossrun_bench.processes.serving import sibling
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from crossrun_bench.models.labels import Labels
+from crossrun_bench.progress import say
 
 BUNDLED = "bundled"
 _COUNT = 200

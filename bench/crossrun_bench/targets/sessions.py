@@ -7,8 +7,6 @@ https://onnxruntime.ai/docs/execution-providers/plugin-ep-libraries/. Needs noth
 [bench], for it runs in other environments too.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import platform
@@ -16,16 +14,13 @@ import re
 import sys
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnxruntime
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.providers import CPU
+from crossrun_bench.providers import CPU, Provider
 from crossrun_bench.targets.exactness import OPENVINO, check_for_plugin, exact
-
-if TYPE_CHECKING:
-    from crossrun_bench.providers import Provider
 
 _PLUGIN = "onnxruntime-ep-"
 # Before any plugin is registered: once one has a device, its provider is listed as well.

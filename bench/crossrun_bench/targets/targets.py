@@ -1,21 +1,16 @@
 """What can be measured: names, labels, and where each runner lives. Imports none of them."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from crossrun_bench.providers import Provider
-    from crossrun_bench.targets.runners import Runner, Task
+from crossrun_bench.providers import Provider
+from crossrun_bench.targets.task import Runner, Task
 
 _ADDRESS = re.compile(r"\S+:\d+")
 

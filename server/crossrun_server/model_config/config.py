@@ -17,16 +17,16 @@ from crossrun_server.errors import LoadError, PollError
 from crossrun_server.model_config import (
     detection_outputs,
     fields,
-    placement,
     policies,
     probabilities,
     reshape,
+    session_config,
 )
-from crossrun_server.model_config.detection_outputs import Detection
-from crossrun_server.model_config.probabilities import UNTOLD, Scores
+from crossrun_server.model_config.detection_outputs import DetectionOutputs
+from crossrun_server.model_config.probabilities import UNTOLD, ScoresConfig
 from crossrun_server.model_config.reshape import Reshapes
-from crossrun_server.scheduling.queueing import Policy
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.scheduling.queueing import SchedulingPolicy
+from crossrun_server.tensors.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
@@ -40,7 +40,7 @@ DEFAULT_MAX_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
-class ServedConfig:
+class CompletedConfig:
     """A completed configuration; the shapes of the specs include the batch dimension.
 
     Of what a model lets its callers replace, `inputs` holds what the file declares optional.
@@ -49,11 +49,11 @@ class ServedConfig:
     proto: pb.ModelConfig
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    policy: Policy
+    policy: SchedulingPolicy
     reshapes: Reshapes
-    detection: Detection | None = None  # for a model that finds objects
+    detection: DetectionOutputs | None = None  # for a model that finds objects
     independent: bool = True  # whether rows of several requests, or padding, may share a run
-    scores: Scores = UNTOLD  # what is said of a classifier's
+    scores: ScoresConfig = UNTOLD  # what is said of a classifier's
 
     @property
     def required(self) -> tuple[TensorSpec, ...]:
@@ -106,7 +106,7 @@ def complete(
     outputs: Sequence[TensorSpec],
     *,
     batches: bool = True,
-) -> ServedConfig:
+) -> CompletedConfig:
     """Fill in what the file leaves out and check the rest against the model.
 
     Args:
@@ -133,7 +133,7 @@ def complete(
         )
     served_inputs = _merge(proto.input, inputs, batched)
     served_outputs = _merge(proto.output, outputs, batched)
-    return ServedConfig(
+    return CompletedConfig(
         proto=proto,
         inputs=served_inputs,
         outputs=served_outputs,
@@ -189,7 +189,7 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
     ours = {ROWS_INDEPENDENT, ROWS}
-    others = (placement.understands, detection_outputs.understands, probabilities.understands)
+    others = (session_config.understands, detection_outputs.understands, probabilities.understands)
     known = (ours.__contains__, *others)
     return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))
 

@@ -1,4 +1,4 @@
-"""Which outputs of a model are what it found: the TensorFlow Object Detection API's four by
+"""Which outputs of a model are what it found: the TensorFlow Object DetectionOutputs API's four by
 default, or those that `parameters` in config.pbtxt name. Knows no arrays and no requests.
 
 Source of the names and their meaning: object_detection/g3doc/running_on_mobile_tf2.md and
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.tensors.tensors import DTYPES, TensorSpec
+from crossrun_server.tensors.tensor_spec import DTYPES, TensorSpec
 
 PREFIX = "detection."
 OUTPUTS = {  # the output of each part; that of `count` may be missing
@@ -39,7 +39,7 @@ NUMBERS = DTYPES.keys() - {"BOOL", "BYTES", "BF16"}
 
 
 @dataclass(frozen=True)
-class Detection:
+class DetectionOutputs:
     """The outputs of a detector, by name, and how they are to be read."""
 
     boxes: str
@@ -67,7 +67,7 @@ def understands(key: str) -> bool:
     return key.startswith(PREFIX)
 
 
-def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Detection | None:
+def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> DetectionOutputs | None:
     """Find a model's detections; None where it has none and the configuration names none.
 
     Raises:
@@ -86,7 +86,7 @@ def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Detection | No
     if wrong:
         raise LoadError(f"{'; '.join(wrong)}; the outputs are {', '.join(specs)}")
     how = {key: given.get(key, values[0]) for key, values in VALUES.items()}
-    return Detection(
+    return DetectionOutputs(
         names["boxes"],
         names["scores"],
         names["classes"],

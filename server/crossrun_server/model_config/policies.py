@@ -7,19 +7,19 @@ import logging
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.scheduling.queueing import Policy, QueuePolicy
+from crossrun_server.scheduling.queueing import QueuePolicy, SchedulingPolicy
 
 log = logging.getLogger(__name__)
 
 
-def read(proto: pb.ModelConfig) -> Policy:
+def read(proto: pb.ModelConfig) -> SchedulingPolicy:
     """Read a model's policy; without dynamic_batching each request runs alone.
 
     Raises:
         LoadError: the fields contradict each other; the message names the one that is wrong.
     """
     if not proto.HasField("dynamic_batching"):
-        return Policy(proto.max_batch_size, merge=False)
+        return SchedulingPolicy(proto.max_batch_size, merge=False)
     batching = proto.dynamic_batching
     try:
         _check_sizes(batching, proto.max_batch_size)
@@ -35,9 +35,9 @@ def read(proto: pb.ModelConfig) -> Policy:
     return _policy(proto.max_batch_size, batching)
 
 
-def _policy(max_batch_size: int, batching: pb.ModelDynamicBatching) -> Policy:
+def _policy(max_batch_size: int, batching: pb.ModelDynamicBatching) -> SchedulingPolicy:
     levels = batching.priority_levels
-    return Policy(
+    return SchedulingPolicy(
         max_batch_size,
         max_queue_delay=batching.max_queue_delay_microseconds / 1e6,
         preferred_batch_sizes=frozenset(batching.preferred_batch_size),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import InvalidRequest, LoadError
-from crossrun_server.tensors.tensors import Array, TensorSpec
+from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 SCORES, OUTPUT = "scores", "scores.output"  # keys of `parameters`
 METADATA = "crossrun.scores"
@@ -32,7 +32,7 @@ Probabilities = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoresConfig:
     """What is said of the scores: by config.pbtxt, by the file, or by both."""
 
     head: str | None = None  # one of HEADS; None where nobody says it
@@ -40,7 +40,7 @@ class Scores:
     doubts: Mapping[str, str] = field(default_factory=dict)  # output → what is no `softmax`
 
 
-UNTOLD = Scores()
+UNTOLD = ScoresConfig()
 
 
 def understands(key: str) -> bool:
@@ -48,7 +48,7 @@ def understands(key: str) -> bool:
     return key in (SCORES, OUTPUT)
 
 
-def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Scores:
+def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> ScoresConfig:
     """What config.pbtxt says of the scores.
 
     Raises:
@@ -65,10 +65,10 @@ def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Scores:
             f"parameters {OUTPUT!r} is {output!r}, expected an output of {', '.join(DATATYPES)} "
             f"[batch, classes]; the model has {', '.join(candidates) or 'none'}"
         )
-    return Scores(head, output)
+    return ScoresConfig(head, output)
 
 
-def settle(declared: Scores, metadata: Mapping[str, str]) -> Scores:
+def settle(declared: ScoresConfig, metadata: Mapping[str, str]) -> ScoresConfig:
     """What config.pbtxt and the file say together.
 
     Raises:
@@ -76,7 +76,7 @@ def settle(declared: Scores, metadata: Mapping[str, str]) -> Scores:
     """
     own = _of_file(metadata)
     if own.head is None or (declared.output or own.output) != own.output:
-        return Scores(declared.head, declared.output or own.output)
+        return ScoresConfig(declared.head, declared.output or own.output)
     if declared.head not in (None, own.head):
         raise LoadError(
             f"parameters {SCORES!r} is {declared.head!r}, but the file's metadata {METADATA} says "
@@ -86,7 +86,7 @@ def settle(declared: Scores, metadata: Mapping[str, str]) -> Scores:
 
 
 def check(
-    scores: Scores, outputs: Sequence[TensorSpec], labels: Mapping[str, Sequence[str]]
+    scores: ScoresConfig, outputs: Sequence[TensorSpec], labels: Mapping[str, Sequence[str]]
 ) -> None:
     """Hold what is said of the scores against the output that they are.
 
@@ -163,9 +163,9 @@ def probabilities(scores: Array, head: str | None) -> Probabilities:
     return found.astype(np.float32)
 
 
-def _of_file(metadata: Mapping[str, str]) -> Scores:
+def _of_file(metadata: Mapping[str, str]) -> ScoresConfig:
     if METADATA not in metadata:
-        return Scores()
+        return ScoresConfig()
     try:
         said: dict[str, Any] = json.loads(metadata[METADATA])
         head, output = said["head"], said.get("output")
@@ -176,7 +176,7 @@ def _of_file(metadata: Mapping[str, str]) -> Scores:
             f"the file's metadata {METADATA} has the head {head!r}, expected one of "
             f"{', '.join(HEADS)}"
         )
-    return Scores(head, output)
+    return ScoresConfig(head, output)
 
 
 def _check_telling(scores: NDArray[np.float64]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import InvalidRequest, LoadError
 from crossrun_server.scheduling.batching import Run, Tensors
-from crossrun_server.tensors.tensors import Array, TensorSpec
+from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 Shape = tuple[int, ...]
 

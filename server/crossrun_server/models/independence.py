@@ -17,23 +17,23 @@ from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import disk_cache
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config import config
-from crossrun_server.model_config.config import ROWS, ROWS_INDEPENDENT, ServedConfig
+from crossrun_server.model_config.config import ROWS, ROWS_INDEPENDENT, CompletedConfig
 from crossrun_server.models import warmup
-from crossrun_server.plans import kept
-from crossrun_server.proofs import rows, symbols
-from crossrun_server.proofs.rows import (
+from crossrun_server.plans import plan_cache
+from crossrun_server.proofs import dimension_names, row_probe
+from crossrun_server.proofs.random_inputs import Range
+from crossrun_server.proofs.row_probe import (
     HALF_TOLERANCE,
     MIXED,
     PROVEN,
     TOLERANCE,
     UNKNOWN,
-    Asked,
     Finding,
+    ProbeSpec,
 )
-from crossrun_server.proofs.samples import Range
 from crossrun_server.runtime.providers import CPU
 from crossrun_server.runtime.session import VERSION, Session
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.tensors.tensor_spec import TensorSpec
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ REDUCED = {'"int8"', '"fp16"', "int8", "fp16"}  # precisions in which kernels di
 
 def complete(
     declared: pb.ModelConfig | None, folder: Path, file: Path, sessions: Sequence[Session]
-) -> ServedConfig:
+) -> CompletedConfig:
     """Complete a configuration, with batches as far as rows are independent.
 
     Args:
@@ -81,19 +81,19 @@ def complete(
     return _unshared(served, found)
 
 
-def _trusting(served: ServedConfig) -> ServedConfig:
+def _trusting(served: CompletedConfig) -> CompletedConfig:
     told = f"independent: {ROWS_INDEPENDENT} in config.pbtxt says so, and nothing was tried"
     log.warning("%s: rows are taken to be %s", served.proto.name, told)
     return _telling(served, told)
 
 
-def _unbatched(served: ServedConfig, found: Finding) -> ServedConfig:
+def _unbatched(served: CompletedConfig, found: Finding) -> CompletedConfig:
     told = _said(found)
     log.warning("%s: max_batch_size is 0, for rows are %s", served.proto.name, told)
     return _telling(served, f"{told}; so max_batch_size is 0")
 
 
-def _unshared(served: ServedConfig, found: Finding) -> ServedConfig:
+def _unshared(served: CompletedConfig, found: Finding) -> CompletedConfig:
     told = (
         f"{_said(found)}; so requests share no run, unless parameters {ROWS_INDEPENDENT!r} is "
         "'true'"
@@ -116,12 +116,14 @@ def _vouched(proto: pb.ModelConfig) -> bool:
     return True
 
 
-def _telling(served: ServedConfig, told: str) -> ServedConfig:
+def _telling(served: CompletedConfig, told: str) -> CompletedConfig:
     served.proto.parameters[ROWS].string_value = told
     return served
 
 
-def _found(served: ServedConfig, folder: Path, file: Path, sessions: Sequence[Session]) -> Finding:
+def _found(
+    served: CompletedConfig, folder: Path, file: Path, sessions: Sequence[Session]
+) -> Finding:
     """The worst of what each session says, and of what the file calls its sizes."""
     findings = [_of(served, folder, file, session) for session in sessions]
     if len(sessions) > 1:
@@ -129,19 +131,19 @@ def _found(served: ServedConfig, folder: Path, file: Path, sessions: Sequence[Se
             replace(finding, reason=f"{finding.reason} (on {session.assignment})")
             for session, finding in zip(sessions, findings, strict=True)
         ]
-    if named := symbols.disagreement((*served.required, *served.outputs)):
+    if named := dimension_names.disagreement((*served.required, *served.outputs)):
         findings.append(Finding(UNKNOWN, named))
     return max(findings, key=lambda finding: (PROVEN, UNKNOWN, MIXED).index(finding.state))
 
 
-def _of(served: ServedConfig, folder: Path, file: Path, session: Session) -> Finding:
+def _of(served: CompletedConfig, folder: Path, file: Path, session: Session) -> Finding:
     """What was found of a session's rows before, or is found now."""
     asked = _asked(served, folder, session)
     key = _key(file, session, asked)
     if kept := _read(key):
         return kept
     started = time.perf_counter()
-    found = rows.probe(served.reshapes.around(session.attempt), asked)
+    found = row_probe.probe(served.reshapes.around(session.attempt), asked)
     took = 1e3 * (time.perf_counter() - started)
     log.info("%s: looked in %.0f ms whether rows mix: %s", folder.name, took, found.reason)
     if found.state != UNKNOWN:  # for that may be of the moment
@@ -149,8 +151,8 @@ def _of(served: ServedConfig, folder: Path, file: Path, session: Session) -> Fin
     return found
 
 
-def _asked(served: ServedConfig, folder: Path, session: Session) -> Asked:
-    return Asked(
+def _asked(served: CompletedConfig, folder: Path, session: Session) -> ProbeSpec:
+    return ProbeSpec(
         served.inputs,
         served.outputs,
         served.max_batch_size,
@@ -179,10 +181,12 @@ def _ranges(metadata: Mapping[str, str], inputs: Iterable[TensorSpec]) -> dict[s
     return {spec.name: Range(float(ends.min()), float(ends.max())) for spec in pictures}
 
 
-def _key(file: Path, session: Session, asked: Asked) -> str:
+def _key(file: Path, session: Session, asked: ProbeSpec) -> str:
     given = [{name: array.tolist() for name, array in row.items()} for row in asked.given]
     placed = repr(session.request), str(session.assignment), VERSION
-    return kept.key(file, disk_cache.beside(file), PROBE, *placed, replace(asked, given=()), given)
+    return plan_cache.key(
+        file, disk_cache.beside(file), PROBE, *placed, replace(asked, given=()), given
+    )
 
 
 def _read(key: str) -> Finding | None:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import ServedConfig
+from crossrun_server.model_config.config import CompletedConfig
 from crossrun_server.models import layout
 from crossrun_server.scheduling.batching import Tensors
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.tensors.tensor_spec import TensorSpec
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ EXPORTED = "crossrun.labels_sha256"  # key of the file's metadata, as JSON
 OTHER_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # those of UTF-32 begin or end like these
 
 
-def read(folder: Path, served: ServedConfig) -> dict[str, tuple[str, ...]]:
+def read(folder: Path, served: CompletedConfig) -> dict[str, tuple[str, ...]]:
     """Read the labels of each output that has a file of them.
 
     Raises:
@@ -54,7 +54,7 @@ def warn_of_others(labels: Labels, name: str, metadata: Mapping[str, str]) -> No
             )  # fmt: skip
 
 
-def check_answers(labels: Labels, served: ServedConfig, answers: Tensors) -> None:
+def check_answers(labels: Labels, served: CompletedConfig, answers: Tensors) -> None:
     """Hold labels against the outputs of a run at load, where a shape leaves their number open.
 
     Where a size of an input is free, that of the output may follow it: then this says nothing.
@@ -85,7 +85,7 @@ def fitting(sizes: Sequence[int]) -> frozenset[int]:
     return frozenset({scores} | rows | ({2} if scores == 1 else set()))
 
 
-def _counts(spec: TensorSpec, served: ServedConfig) -> frozenset[int] | None:
+def _counts(spec: TensorSpec, served: CompletedConfig) -> frozenset[int] | None:
     """How many labels fit an output; None where its shape does not tell."""
     sizes = spec.shape[served.max_batch_size > 0 :]
     if _tells_no_count(spec, served, sizes):
@@ -95,7 +95,7 @@ def _counts(spec: TensorSpec, served: ServedConfig) -> frozenset[int] | None:
     return frozenset({sizes[-1]}) if sizes[-1] > 1 else None
 
 
-def _tells_no_count(spec: TensorSpec, served: ServedConfig, sizes: Sequence[int]) -> bool:
+def _tells_no_count(spec: TensorSpec, served: CompletedConfig, sizes: Sequence[int]) -> bool:
     """Whether the values are classes: a detector's, or a single whole number."""
     is_found = served.detection is not None and spec.name in served.detection.names
     is_whole = not spec.datatype.startswith(("FP", "BF"))

@@ -16,17 +16,17 @@ from pathlib import Path
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import cores
 from crossrun_server.errors import LoadError, PollError, ServingError
-from crossrun_server.model_config import config, placement
-from crossrun_server.models import lanes, layout, opening
+from crossrun_server.model_config import config, session_config
+from crossrun_server.models import lanes, layout, version_loader
 from crossrun_server.models.model import Model
-from crossrun_server.models.opening import Shared
-from crossrun_server.plans.search import Tuned
+from crossrun_server.models.version_loader import ServerContext
+from crossrun_server.plans.search import MeasuredPlan
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """What one model is loaded from."""
 
     folder: Path  # its name is the model's
@@ -40,7 +40,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedVersions:
     """The versions of one model that are loaded together."""
 
     models: Mapping[int, Model] = field(default_factory=dict)
@@ -48,11 +48,11 @@ class Loaded:
 
 
 def load(
-    source: Source,
-    shared: Shared,
-    previous: Loaded | None = None,
+    source: ModelSource,
+    shared: ServerContext,
+    previous: LoadedVersions | None = None,
     announce: Callable[[list[int]], None] = lambda _: None,
-) -> Loaded:
+) -> LoadedVersions:
     """Load and warm up the versions that the model's version policy asks for: all or none.
 
     Args:
@@ -72,8 +72,8 @@ def load(
             declared = _declared(source)
             files = _wanted(declared, _versions(folder, declared), folder)
             announce(list(files))
-            kept = _unchanged(previous or Loaded(), stamp)
-            loaded = Loaded(_load_versions(folder, files, declared, shared, kept), stamp)
+            kept = _unchanged(previous or LoadedVersions(), stamp)
+            loaded = LoadedVersions(_load_versions(folder, files, declared, shared, kept), stamp)
             _give_back()
             return loaded
     except PollError as error:
@@ -83,7 +83,7 @@ def load(
         raise LoadError(f"{failed}: {error}") from error
 
 
-def measure(source: Source, shared: Shared) -> Tuned:
+def measure_plan(source: ModelSource, shared: ServerContext) -> MeasuredPlan:
     """Measure the lanes of the newest version that the version policy asks for.
 
     Raises:
@@ -92,16 +92,16 @@ def measure(source: Source, shared: Shared) -> Tuned:
     with _opened(source) as folder:
         declared = _declared(source)
         *_, file = _wanted(declared, _versions(folder, declared), folder).values()
-        placed = placement.place(declared or pb.ModelConfig(), shared.default)
+        placed = session_config.read(declared or pb.ModelConfig(), shared.default)
         if not placed.plan:
             raise LoadError(f"{source.name}: config.pbtxt gives instances or threads, not a plan")
-        return lanes.measure(
-            file, placed, cores.available(), opening.completing(declared, folder, file)
+        return lanes.measure_plan(
+            file, placed, cores.available(), version_loader.completing(declared, folder, file)
         )
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[Path]:
+def _opened(source: ModelSource) -> Iterator[Path]:
     """Give the model's folder; files that were given as bytes lie in one until they are loaded."""
     if source.files is None:
         if not layout.has_model(source.folder.parent, source.name):
@@ -128,7 +128,7 @@ def _write(folder: Path, name: str, data: bytes) -> None:
         raise PollError(f"file {name!r}: {error.strerror}") from error
 
 
-def _declared(source: Source) -> pb.ModelConfig | None:
+def _declared(source: ModelSource) -> pb.ModelConfig | None:
     if source.config is None:
         return config.read(source.folder)
     return config.from_json(source.config, source.name)
@@ -162,7 +162,7 @@ def _wanted(
     return {version: found[version] for version in wanted}
 
 
-def _unchanged(previous: Loaded, stamp: layout.Stamp) -> dict[int, Model]:
+def _unchanged(previous: LoadedVersions, stamp: layout.Stamp) -> dict[int, Model]:
     if previous.stamp.shared != stamp.shared:
         return {}
     before = previous.stamp.versions
@@ -174,14 +174,16 @@ def _load_versions(
     folder: Path,
     files: Mapping[int, Path],
     declared: pb.ModelConfig | None,
-    shared: Shared,
+    shared: ServerContext,
     kept: Mapping[int, Model],
 ) -> dict[int, Model]:
     built: dict[int, Model] = {}
     try:
         for version, file in files.items():
             if version not in kept:
-                built[version] = opening.open_version(folder, version, file, declared, shared)
+                built[version] = version_loader.open_version(
+                    folder, version, file, declared, shared
+                )
     except BaseException as error:
         for model in built.values():
             model.close()

@@ -14,15 +14,16 @@ from functools import partial
 from time import perf_counter_ns
 
 from crossrun_server.errors import InvalidRequest, WrongLabels
-from crossrun_server.model_config.config import ServedConfig
+from crossrun_server.model_config.config import CompletedConfig
 from crossrun_server.models.labels import fitting
 from crossrun_server.models.response_cache import ModelCache
 from crossrun_server.runtime.assignment import Assignment
-from crossrun_server.scheduling.scheduler import Reply, Scheduler
+from crossrun_server.scheduling.batching import Reply
+from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.readings import Reading, known
-from crossrun_server.telemetry.record import Observer, Record
-from crossrun_server.telemetry.statistics import Statistics
-from crossrun_server.tensors.tensors import Array, TensorSpec
+from crossrun_server.telemetry.request_record import Observer, RequestRecord
+from crossrun_server.telemetry.statistics import ModelStatistics
+from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Instruments:
     The observers are told of each request once it is over, after the statistics.
     """
 
-    statistics: Statistics
+    statistics: ModelStatistics
     cache: ModelCache | None = None  # None computes every answer
     observers: tuple[Observer, ...] = ()
 
@@ -53,7 +54,7 @@ class Model:
     def __init__(  # noqa: PLR0913, PLR0917 - a model has that many parts
         self,
         version: str,
-        config: ServedConfig,
+        config: CompletedConfig,
         labels: Mapping[str, tuple[str, ...]],
         metadata: Mapping[str, str],
         scheduler: Scheduler,
@@ -208,9 +209,9 @@ class Model:
             self.cache.close()
 
     @contextmanager
-    def _recorded(self, request_id: str) -> Iterator[Record]:
+    def _recorded(self, request_id: str) -> Iterator[RequestRecord]:
         """Tell the observers of a request once it is over, however it ends."""
-        record = Record(self.name, self.version, request_id)
+        record = RequestRecord(self.name, self.version, request_id)
         try:
             yield record
         except BaseException as error:  # a caller who leaves counts as a failure

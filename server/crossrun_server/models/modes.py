@@ -19,7 +19,7 @@ from crossrun_server.errors import (
     UnknownModel,
 )
 from crossrun_server.models import layout
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.repository import Agree, Repository
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True)
-class Policy:
+class LoadPolicy:
     """Which models are loaded, and when."""
 
     mode: Mode = Mode.NONE
@@ -49,7 +49,9 @@ class Policy:
 class Control:
     """Has a repository load and unload models as one of the modes says."""
 
-    def __init__(self, repository: Repository, policy: Policy, agree: Agree | None = None) -> None:
+    def __init__(
+        self, repository: Repository, policy: LoadPolicy, agree: Agree | None = None
+    ) -> None:
         """Store what is controlled and how; `agree` has the last word on loads asked for."""
         self.repository = repository
         self._policy = policy
@@ -86,7 +88,7 @@ class Control:
     async def load(
         self, name: str, config: str | None = None, files: dict[str, bytes] | None = None
     ) -> None:
-        """Load a model because somebody asked; see Source for the arguments.
+        """Load a model because somebody asked; see ModelSource for the arguments.
 
         Raises:
             ControlRefused: the mode does not allow it.
@@ -125,10 +127,10 @@ class Control:
 
     def _source(
         self, name: str, config: str | None = None, files: dict[str, bytes] | None = None
-    ) -> Source:
+    ) -> ModelSource:
         if not layout.is_model_name(name):
             raise InvalidRequest(f"failed to load {name!r}: that cannot be a model's name")
-        return Source(self.repository.root / name, config, files)
+        return ModelSource(self.repository.root / name, config, files)
 
     def _wanted(self, found: list[str]) -> list[str]:
         names = list(dict.fromkeys(self._policy.at_start))

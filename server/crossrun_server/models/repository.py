@@ -11,10 +11,10 @@ from pathlib import Path
 
 from crossrun_server.errors import ModelUnavailable, UnknownModel
 from crossrun_server.models import layout, loader
-from crossrun_server.models.loader import Loaded, Source
+from crossrun_server.models.loader import LoadedVersions, ModelSource
 from crossrun_server.models.model import Model
-from crossrun_server.models.opening import Shared
-from crossrun_server.models.states import UNKNOWN, Entry, Retired
+from crossrun_server.models.states import UNKNOWN, ModelEntry, Retired
+from crossrun_server.models.version_loader import ServerContext
 
 Listener = Callable[[str, bool], None]
 Agree = Callable[[], Awaitable[None]]
@@ -34,7 +34,7 @@ class Repository:
     """The models of one folder, and those that were sent over the wire."""
 
     def __init__(
-        self, root: Path, shared: Shared, listener: Listener = lambda _name, _ready: None
+        self, root: Path, shared: ServerContext, listener: Listener = lambda _name, _ready: None
     ) -> None:
         """Store where models are and who listens.
 
@@ -47,7 +47,7 @@ class Repository:
         self.draining = False
         self._shared = shared
         self._listener = listener
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, ModelEntry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Model]:
@@ -112,7 +112,7 @@ class Repository:
             self._listener(name, False)
 
     async def load(
-        self, source: Source, *, keep_unchanged: bool = False, agree: Agree | None = None
+        self, source: ModelSource, *, keep_unchanged: bool = False, agree: Agree | None = None
     ) -> None:
         """Load a model beside the one that serves, then let it take over.
 
@@ -153,28 +153,30 @@ class Repository:
         if not statuses:
             yield Indexed(name)
 
-    def _entry(self, source: Source) -> Entry:
+    def _entry(self, source: ModelSource) -> ModelEntry:
         """Find or make the entry of a model; one that stands for nothing is not kept."""
-        entry = self._entries.get(source.name) or Entry(source.name)
+        entry = self._entries.get(source.name) or ModelEntry(source.name)
         if source.files is not None or layout.has_model(self.root, source.name):
             self._entries[source.name] = entry
         return entry
 
-    async def _load(self, source: Source, keep_unchanged: bool, agree: Agree | None) -> None:
+    async def _load(self, source: ModelSource, keep_unchanged: bool, agree: Agree | None) -> None:
         entry = self._entry(source)
         async with entry.changing:
             previous = entry.loaded if keep_unchanged else None
             try:
                 loaded = await self._on_a_thread(source, previous, entry)
                 if agree is not None:
-                    await _agreed(agree, loaded, previous or Loaded())
+                    await _agreed(agree, loaded, previous or LoadedVersions())
             except Exception as error:
                 entry.failed(str(error))
                 self._tell(entry)
                 raise
             self._switch(entry, loaded)
 
-    async def _on_a_thread(self, source: Source, previous: Loaded | None, entry: Entry) -> Loaded:
+    async def _on_a_thread(
+        self, source: ModelSource, previous: LoadedVersions | None, entry: ModelEntry
+    ) -> LoadedVersions:
         loop = asyncio.get_running_loop()
 
         def announce(versions: list[int]) -> None:
@@ -182,17 +184,17 @@ class Repository:
 
         return await asyncio.to_thread(loader.load, source, self._shared, previous, announce)
 
-    async def _unload(self, entry: Entry) -> None:
+    async def _unload(self, entry: ModelEntry) -> None:
         async with entry.changing:
-            self._switch(entry, Loaded())
+            self._switch(entry, LoadedVersions())
 
-    def _switch(self, entry: Entry, loaded: Loaded) -> None:
+    def _switch(self, entry: ModelEntry, loaded: LoadedVersions) -> None:
         retired = entry.switch(loaded)
         self._tell(entry)
         for one in retired:
             self._spawn(_retire(entry, one))
 
-    def _tell(self, entry: Entry) -> None:
+    def _tell(self, entry: ModelEntry) -> None:
         if self._entries.get(entry.name) is entry:
             self._listener(entry.name, entry.ready)
 
@@ -206,7 +208,7 @@ class Repository:
         return task
 
 
-async def _agreed(agree: Agree, loaded: Loaded, previous: Loaded) -> None:
+async def _agreed(agree: Agree, loaded: LoadedVersions, previous: LoadedVersions) -> None:
     """Release what was loaded in vain where it is not agreed to."""
     try:
         await agree()
@@ -217,7 +219,7 @@ async def _agreed(agree: Agree, loaded: Loaded, previous: Loaded) -> None:
         raise
 
 
-async def _retire(entry: Entry, retired: Retired) -> None:
+async def _retire(entry: ModelEntry, retired: Retired) -> None:
     """Release a version once its last request is answered."""
     await retired.model.drain()
     retired.model.close()

@@ -16,8 +16,9 @@ from hashlib import blake2b
 import numpy as np
 
 from crossrun_server.errors import ServingError
-from crossrun_server.scheduling.scheduler import Reply, Tensors
-from crossrun_server.tensors.tensors import Array, to_bytes
+from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.tensors.encoding import to_bytes
+from crossrun_server.tensors.tensor_spec import Array
 
 # Bytes that an entry takes beside its values: the key, the dictionary, the arrays' heads.
 ENTRY = 512
@@ -39,7 +40,7 @@ def parse(option: str) -> int:
     return int(size)
 
 
-class Cache:
+class ResponseCache:
     """The answers of all models."""
 
     def __init__(self, size: int) -> None:
@@ -78,7 +79,7 @@ class Cache:
 class ModelCache:
     """One loaded model's part of the cache: another load of the same files sees none of it."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: ResponseCache) -> None:
         self._cache = cache
         self._owner = next(_owners)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from crossrun_server.errors import ModelUnavailable, UnknownModel
-from crossrun_server.models.loader import Loaded
+from crossrun_server.models.loader import LoadedVersions
 from crossrun_server.models.model import Model
 
 UNLOADED = "unloaded"  # Triton's reason of a version that was there and is not any more
@@ -43,12 +43,12 @@ class Retired:
     status: Status
 
 
-class Entry:
+class ModelEntry:
     """One model: its versions that serve are replaced all at once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.loaded = Loaded()
+        self.loaded = LoadedVersions()
         self.changing = asyncio.Lock()  # held by the one who loads or unloads
         self._statuses: dict[int, Status] = {}
 
@@ -102,7 +102,7 @@ class Entry:
             state = State.READY if ready else State.UNAVAILABLE
             self._statuses[version] = Status(state, reason)
 
-    def switch(self, loaded: Loaded) -> list[Retired]:
+    def switch(self, loaded: LoadedVersions) -> list[Retired]:
         """Let these versions serve from now on; gives those that no longer do."""
         before, self.loaded = self.loaded, loaded
         gone = {v: m for v, m in before.models.items() if loaded.models.get(v) is not m}

@@ -13,11 +13,12 @@ import numpy as np
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import ServedConfig
+from crossrun_server.model_config.config import CompletedConfig
 from crossrun_server.models import layout
-from crossrun_server.proofs.samples import Range, draw_tensor
-from crossrun_server.scheduling.scheduler import Run, Tensors
-from crossrun_server.tensors.tensors import DTYPES, Array, TensorSpec, from_bytes
+from crossrun_server.proofs.random_inputs import Range, draw_tensor
+from crossrun_server.scheduling.batching import Run, Tensors
+from crossrun_server.tensors.encoding import from_bytes
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ PICTURE = 320  # pixels of a picture's free side: few nets take one of 1 x 1
 FOLDER = "warmup"  # in the model's folder, for input_data_file
 
 
-def warm_up(run: Run, config: ServedConfig, folder: Path, sizes: Sequence[int] = ()) -> None:
+def warm_up(run: Run, config: CompletedConfig, folder: Path, sizes: Sequence[int] = ()) -> None:
     """Run every sample of the configuration as often as it says; without samples, zeros once.
 
     Where batches have a few sizes and all else is fixed, zeros run once in each of them as well.
@@ -67,21 +68,21 @@ def noting(run: Run, answers: Tensors) -> Run:
     return noted
 
 
-def _run_sample(run: Run, sample: pb.ModelWarmup, config: ServedConfig, folder: Path) -> None:
+def _run_sample(run: Run, sample: pb.ModelWarmup, config: CompletedConfig, folder: Path) -> None:
     inputs = _inputs(sample, config, folder)
     outputs = [spec.name for spec in config.outputs]
     for _ in range(sample.count or 1):
         run(inputs, outputs)
 
 
-def requests(config: ServedConfig, folder: Path) -> Iterator[dict[str, Array]]:
+def requests(config: CompletedConfig, folder: Path) -> Iterator[dict[str, Array]]:
     """Make a request of one row of each sample that fits the model."""
     for sample in config.proto.model_warmup:
         with suppress(LoadError, OSError, ValueError):  # the warm-up itself says what is wrong
             yield {name: array[:1] for name, array in _inputs(sample, config, folder).items()}
 
 
-def zeros(config: ServedConfig) -> dict[str, Array]:
+def zeros(config: CompletedConfig) -> dict[str, Array]:
     """Make a request of one row, with free sizes 1, of a picture PICTURE; no optional input."""
     return {spec.name: _filled(spec.datatype, _sizes(spec), ZERO) for spec in config.required}
 
@@ -93,7 +94,7 @@ def _sizes(spec: TensorSpec) -> tuple[int, ...]:
     return tuple(own if size == -1 else size for size, own in zip(spec.shape, free, strict=True))
 
 
-def _run_zeros(run: Run, config: ServedConfig, rows: int = 1) -> None:
+def _run_zeros(run: Run, config: CompletedConfig, rows: int = 1) -> None:
     try:
         inputs = zeros(config)
         if rows > 1:
@@ -103,7 +104,7 @@ def _run_zeros(run: Run, config: ServedConfig, rows: int = 1) -> None:
         log.warning("%s: the warm-up on zeros failed: %s", config.proto.name, error)
 
 
-def _inputs(sample: pb.ModelWarmup, config: ServedConfig, folder: Path) -> dict[str, Array]:
+def _inputs(sample: pb.ModelWarmup, config: CompletedConfig, folder: Path) -> dict[str, Array]:
     specs = {spec.name: spec for spec in config.inputs}
     required = {spec.name for spec in config.required}
     if unlike := (required - sample.inputs.keys()) | (sample.inputs.keys() - specs.keys()):

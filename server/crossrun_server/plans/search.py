@@ -15,7 +15,7 @@ import numpy as np
 
 from crossrun_server import cores
 from crossrun_server.plans import spinning
-from crossrun_server.plans.plan import Lane, Plan
+from crossrun_server.plans.lane_plan import LaneSpec, Plan
 from crossrun_server.plans.spinning import Spin
 from crossrun_server.scheduling.batching import Run, Tensors
 
@@ -31,7 +31,7 @@ OpenLane = Callable[[int, int | None], Run]
 class Point(NamedTuple):
     """A lane alone on the machine: one request at a time, and all its places at once."""
 
-    lane: Lane
+    lane: LaneSpec
     latency: float  # seconds, median
     rate: float  # rows per second
     waited: float = 0.0  # share of the time for which the callers of the places had no core
@@ -45,13 +45,13 @@ class _Timing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tuned:
+class MeasuredPlan:
     """A plan, and the figures that it was chosen by."""
 
     plan: Plan
     curve: tuple[Point, ...]  # the widest first
     batches: tuple[tuple[int, float], ...]  # rows of a batch, rows per second of one place
-    spins: Mapping[Lane, tuple[Spin, ...]]  # of each lane of the plan with threads to wait
+    spins: Mapping[LaneSpec, tuple[Spin, ...]]  # of each lane of the plan with threads to wait
 
     @property
     def disturbed(self) -> float:
@@ -59,14 +59,14 @@ class Tuned:
         return self.curve[-1].waited
 
 
-def tune(  # noqa: PLR0913, PLR0917 - a machine, a model, and one request
+def measure_plan(  # noqa: PLR0913, PLR0917 - a machine, a model, and one request
     open_lane: OpenLane,
     there: int,
     durations: Sequence[int],
     inputs: Tensors,
     outputs: Sequence[str],
     most: int,
-) -> Tuned:
+) -> MeasuredPlan:
     """Measure lanes of all cores, of half of them, and so on down to one thread.
 
     Args:
@@ -80,7 +80,7 @@ def tune(  # noqa: PLR0913, PLR0917 - a machine, a model, and one request
     """
     curve = []
     for threads in widths(there):
-        lane, run = Lane(there // threads, threads), open_lane(threads, None)
+        lane, run = LaneSpec(there // threads, threads), open_lane(threads, None)
         curve.append(_point(lane, partial(run, inputs, outputs)))
     narrow = narrowest_that_pays(curve)
     batches = _batches(open_lane(narrow.lane.threads, None), inputs, outputs, most)
@@ -93,7 +93,7 @@ def tune(  # noqa: PLR0913, PLR0917 - a machine, a model, and one request
         lane._replace(spin=spinning.best(spins[lane])) if lane in spins else lane
         for lane in chosen.lanes
     )
-    return Tuned(replace(chosen, lanes=tuple(lanes)), tuple(curve), tuple(batches), spins)
+    return MeasuredPlan(replace(chosen, lanes=tuple(lanes)), tuple(curve), tuple(batches), spins)
 
 
 def widths(there: int) -> list[int]:
@@ -135,7 +135,7 @@ def _smallest_that_pays(batches: Sequence[tuple[int, float]]) -> int:
     return next(rows for rows, rate in batches if rate * MORE >= best)
 
 
-def _point(lane: Lane, run: Callable[[], object]) -> Point:
+def _point(lane: LaneSpec, run: Callable[[], object]) -> Point:
     alone = _timed(run)
     latency = median(alone.seconds)
     if lane.places == 1:

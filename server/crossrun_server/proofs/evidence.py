@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossrun_server.errors import LoadError
-from crossrun_server.proofs.proof import (
+from crossrun_server.proofs.proof_file import (
     BOXES,
     CLASSES,
     COUNT,
@@ -23,7 +23,7 @@ from crossrun_server.proofs.proof import (
     Proof,
     stale,
 )
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 
 OVERLAP = 0.5  # of two boxes, from which on they may be of one object
 NOTHING, RANDOM = "nothing", "random"  # what a session is held against that has no proof
@@ -75,7 +75,7 @@ class Evidence:
 
 
 @dataclass
-class Found:
+class Differences:
     """How far answers are from a proof: by output the largest difference, NaN for no number."""
 
     differences: dict[str, float] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Found:
         """The share of answers that are the same; None where none can be."""
         return self.same / self.compared if self.compared else None
 
-    def add(self, other: "Found") -> None:
+    def add(self, other: "Differences") -> None:
         """Add what other answers differ by."""
         for name, value in other.differences.items():
             self.differences[name] = float(np.max([self.differences.get(name, 0.0), value]))
@@ -106,7 +106,7 @@ def _excess(one: Worst) -> float:
     return one.difference / max(one.allowed, np.finfo(np.float64).tiny)
 
 
-def compare(proof: Proof, rows: Sequence[int], got: Mapping[str, Array]) -> Found:
+def compare(proof: Proof, rows: Sequence[int], got: Mapping[str, Array]) -> Differences:
     """Compare answers to some rows of the proof.
 
     Raises:
@@ -114,7 +114,7 @@ def compare(proof: Proof, rows: Sequence[int], got: Mapping[str, Array]) -> Foun
     """
     expected = {name: array[list(rows)] for name, array in proof.outputs.items()}
     shaped = {name: _shaped(name, got[name], array) for name, array in expected.items()}
-    found = Found()
+    found = Differences()
     if DETECTIONS in proof.max_diff:
         _add_detections(found, expected, shaped, proof)
     for name in expected.keys() - (DETECTED if DETECTIONS in proof.max_diff else ()):
@@ -160,7 +160,7 @@ def _same(expected: Array, got: Array, proof: Proof) -> int:
 
 
 def _add_detections(
-    found: Found, expected: Mapping[str, Array], got: Mapping[str, Array], proof: Proof
+    found: Differences, expected: Mapping[str, Array], got: Mapping[str, Array], proof: Proof
 ) -> None:
     """Compare what is found, picture by picture.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from crossrun_server.proofs.evidence import Evidence
 from crossrun_server.runtime import defaults, providers
-from crossrun_server.runtime.providers import CPU, Request
+from crossrun_server.runtime.providers import CPU, ProviderRequest
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class Assignment:
         return ", ".join(filter(None, (_counted(self.nodes[name]), self.precisions.get(name))))
 
 
-def assigned(request: Request, nodes: dict[str, int], skipped: dict[str, str]) -> Assignment:
+def assigned(
+    request: ProviderRequest, nodes: dict[str, int], skipped: dict[str, str]
+) -> Assignment:
     """Tell of a session that was asked for some providers what computes it, and in what.
 
     Args:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import onnxruntime
 
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 
 MOST = 16  # sets of shapes that get buffers; all powers of two up to 32,768 are as many
 GRAPH = "gpu_graph_id"  # which graph a run captures or replays
@@ -28,7 +28,7 @@ class _Binding:
     options: onnxruntime.RunOptions
 
 
-class Bound:
+class BoundSession:
     """A session that is run on bound buffers, by one caller at a time, on a thread of its own.
 
     CUDA keeps a captured graph with the thread that captured it, and onnxruntime allows no runs

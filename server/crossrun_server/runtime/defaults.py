@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from crossrun_server.runtime import engines, openvino_options
+from crossrun_server.runtime import openvino_options, tensorrt_cache
 from crossrun_server.runtime.providers import (
     CANN,
     COREML,
@@ -65,7 +65,7 @@ def completed(provider: Provider, model: Path | bytes) -> Provider:
     told = _precise(provider)
     if told.name != TENSORRT:
         return told
-    return Provider(told.name, {**engines.kept(told.options, model), **told.options})
+    return Provider(told.name, {**tensorrt_cache.kept(told.options, model), **told.options})
 
 
 def precision(provider: Provider) -> str:

@@ -13,7 +13,7 @@ import onnxruntime
 
 from crossrun_server.errors import LoadError
 from crossrun_server.runtime import plugins, providers
-from crossrun_server.runtime.providers import Provider, Request
+from crossrun_server.runtime.providers import Provider, ProviderRequest
 from crossrun_server.runtime.session import Session
 
 Origin = Literal["build", "plugin", "none"]
@@ -26,7 +26,7 @@ PROBE = base64.b64decode(
 
 
 @dataclass(frozen=True)
-class Found:
+class ProviderStatus:
     """One execution provider as found."""
 
     name: str  # onnxruntime's
@@ -41,7 +41,7 @@ class Found:
 
 
 @functools.cache
-def take() -> tuple[Found, ...]:
+def provider_statuses() -> tuple[ProviderStatus, ...]:
     """Try every provider that is installed, then list what people ask for and is not."""
     build = plugins.built_in()
     installed = [*build, *sorted(plugins.names())]
@@ -52,12 +52,12 @@ def take() -> tuple[Found, ...]:
     )
 
 
-def _look(name: str, origin: Origin) -> Found:
+def _look(name: str, origin: Origin) -> ProviderStatus:
     try:
-        Session(PROBE, Request((Provider(name),)))
+        Session(PROBE, ProviderRequest((Provider(name),)))
     except LoadError as error:
-        return Found(name, origin, (), _without(name, str(error)))
-    return Found(name, origin, _devices(name), "")
+        return ProviderStatus(name, origin, (), _without(name, str(error)))
+    return ProviderStatus(name, origin, _devices(name), "")
 
 
 def _without(name: str, reason: str) -> str:

@@ -16,7 +16,7 @@ import onnxruntime
 from crossrun_server.distribution import the_extra
 from crossrun_server.errors import LoadError
 from crossrun_server.runtime import openvino_options, plugins
-from crossrun_server.runtime.overheard import overheard
+from crossrun_server.runtime.ort_errors import overheard
 
 CPU, CUDA, TENSORRT, MIGRAPHX, QNN, COREML, CANN = (
     f"{name}ExecutionProvider"
@@ -89,7 +89,7 @@ class Provider:
 
 
 @dataclass(frozen=True)
-class Request:
+class ProviderRequest:
     """The providers asked for, in order: each takes the nodes that those before it leave.
 
     With `auto` they are alternatives instead: the first that runs is taken alone.
@@ -109,7 +109,7 @@ class Request:
         return AUTO if self.auto else ",".join(short(p.name) for p in self.providers)
 
 
-def parse(names: str, options: Mapping[str, Mapping[str, str]] | None = None) -> Request:
+def parse(names: str, options: Mapping[str, Mapping[str, str]] | None = None) -> ProviderRequest:
     """Read a list of providers as a person types it: `openvino,cpu` or `auto`.
 
     Args:
@@ -132,7 +132,7 @@ def parse(names: str, options: Mapping[str, Mapping[str, str]] | None = None) ->
                 f"there are options for {', '.join(sorted(strays))}, "
                 f"but the providers asked for are {names}"
             )
-    return Request(tuple(Provider(n, by_name.get(n, {})) for n in found), wanted == [AUTO])
+    return ProviderRequest(tuple(Provider(n, by_name.get(n, {})) for n in found), wanted == [AUTO])
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, dict[str, str]]:

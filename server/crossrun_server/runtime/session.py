@@ -14,10 +14,16 @@ from crossrun_server import cores
 from crossrun_server.errors import LoadError, NotSupported
 from crossrun_server.runtime import defaults, plugins, providers
 from crossrun_server.runtime.assignment import assigned
-from crossrun_server.runtime.binding import Bound
-from crossrun_server.runtime.providers import CPU, DEVICE_ID, Provider, ProviderUnavailable, Request
+from crossrun_server.runtime.binding import BoundSession
+from crossrun_server.runtime.providers import (
+    CPU,
+    DEVICE_ID,
+    Provider,
+    ProviderRequest,
+    ProviderUnavailable,
+)
 from crossrun_server.runtime.saturation import saturates
-from crossrun_server.tensors.tensors import DTYPES, Array, TensorSpec
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 # onnxruntime's name of an element type → the Open Inference Protocol's.
 DATATYPES = {
@@ -59,14 +65,14 @@ class Threads:
 
 def _bound(
     session: onnxruntime.InferenceSession, running: Iterable[Provider], datatypes: set[str]
-) -> Bound | None:
+) -> BoundSession | None:
     """Give what runs a session whose provider captures CUDA graphs; None for all others."""
     capturing = next((provider for provider in running if provider.captures), None)
     if capturing is None:
         return None
     if unfit := datatypes & UNBOUND:
         raise LoadError(f"CUDA graphs take no tensors of {', '.join(sorted(unfit))}")
-    return Bound(session, *_device(capturing))
+    return BoundSession(session, *_device(capturing))
 
 
 def _device(provider: Provider) -> tuple[str, int]:
@@ -87,7 +93,7 @@ class Session:
     """
 
     def __init__(
-        self, model: Path | bytes, request: Request, threads: Threads | None = None
+        self, model: Path | bytes, request: ProviderRequest, threads: Threads | None = None
     ) -> None:
         self.request = request
         self._session, skipped = _open(model, request, threads or Threads())
@@ -136,7 +142,7 @@ class Session:
         nodes = [node for part in parts for node in part.get_nodes()]
         return any(REDUCED.search(node.op_type) or HALVED.match(node.name) for node in nodes)
 
-    def _running(self, request: Request) -> Iterable[Provider]:
+    def _running(self, request: ProviderRequest) -> Iterable[Provider]:
         return (one for one in request.providers if one.name in self.assignment.nodes)
 
     def _run_numpy(
@@ -163,7 +169,7 @@ class Session:
 
 
 def _open(
-    model: Path | bytes, request: Request, threads: Threads
+    model: Path | bytes, request: ProviderRequest, threads: Threads
 ) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
     """Try what was asked for, in order; gives the session and why each provider before was not it.
 

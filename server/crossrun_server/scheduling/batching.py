@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 
 Tensors = dict[str, Array]
 Run = Callable[[Tensors, Sequence[str]], Tensors]
@@ -46,7 +46,7 @@ class Execution:
 
 
 @dataclass(eq=False)
-class Request:
+class InferenceRequest:
     """One caller's request, from its arrival to its answer; times on the event loop's clock."""
 
     inputs: Tensors
@@ -69,7 +69,7 @@ class Request:
         """Whether it has waited longer than its queue allows."""
         return self.expires is not None and self.expires <= now
 
-    def fits(self, other: "Request") -> bool:
+    def fits(self, other: "InferenceRequest") -> bool:
         """Whether both can share a batch: same tensors, same shapes past the first dimension."""
         return (
             self.outputs == other.outputs
@@ -81,7 +81,7 @@ class Request:
 Result = Reply | Exception
 
 
-def execute(run: Run, batch: list[Request]) -> tuple[list[Result], list[Execution]]:
+def execute(run: Run, batch: list[InferenceRequest]) -> tuple[list[Result], list[Execution]]:
     """Run a batch; where it fails, run each request of it alone.
 
     So one request that makes the model fail harms none of its neighbours.
@@ -106,7 +106,7 @@ def check_rows(outputs: Tensors, rows: int) -> None:
             raise ValueError(f"output {name!r} has shape {array.shape} for a batch of {rows}")
 
 
-def _attempt(run: Run, batch: list[Request]) -> tuple[list[Result], Execution]:
+def _attempt(run: Run, batch: list[InferenceRequest]) -> tuple[list[Result], Execution]:
     clock = time.perf_counter_ns
     times = [clock()]
     parts: list[Tensors] | Exception
@@ -123,7 +123,7 @@ def _attempt(run: Run, batch: list[Request]) -> tuple[list[Result], Execution]:
 
 
 def _report(
-    batch: list[Request], parts: list[Tensors] | Exception, times: list[int]
+    batch: list[InferenceRequest], parts: list[Tensors] | Exception, times: list[int]
 ) -> tuple[list[Result], Execution]:
     failed = isinstance(parts, Exception)
     durations = [end - start for start, end in pairwise(times)]
@@ -138,7 +138,7 @@ def _report(
     ], execution
 
 
-def _merge(batch: list[Request]) -> Tensors:
+def _merge(batch: list[InferenceRequest]) -> Tensors:
     if len(batch) == 1:
         return batch[0].inputs
     return {
@@ -147,7 +147,7 @@ def _merge(batch: list[Request]) -> Tensors:
     }
 
 
-def _split(batch: list[Request], outputs: Tensors) -> list[Tensors]:
+def _split(batch: list[InferenceRequest], outputs: Tensors) -> list[Tensors]:
     if len(batch) == 1:
         return [outputs]
     ends = np.cumsum([request.rows for request in batch])

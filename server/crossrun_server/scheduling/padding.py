@@ -11,7 +11,7 @@ import numpy as np
 
 from crossrun_server.errors import LoadError
 from crossrun_server.scheduling.batching import Run, Tensors, check_rows
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 
 NONE = "none"
 

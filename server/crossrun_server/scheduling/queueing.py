@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
 
 from crossrun_server.errors import QueueFull
-from crossrun_server.scheduling.batching import Request
+from crossrun_server.scheduling.batching import InferenceRequest
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class QueuePolicy:
 
 
 @dataclass(frozen=True)
-class Policy:
+class SchedulingPolicy:
     """How requests wait and merge; `max_batch_size` 0 says that the first dimension is no batch."""
 
     max_batch_size: int = 0  # rows
@@ -54,17 +54,17 @@ class Policy:
         return self.queues.get(level, self.queue)
 
 
-class WaitingRoom:
+class RequestQueue:
     """The requests that wait, by level and in order of arrival, cheap to leave."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: SchedulingPolicy) -> None:
         self._policy = policy
-        self._levels: dict[int, dict[Request, None]] = {}  # those where somebody waits
+        self._levels: dict[int, dict[InferenceRequest, None]] = {}  # those where somebody waits
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[InferenceRequest]:
         return chain.from_iterable(self._levels.values())
 
-    def __contains__(self, request: Request) -> bool:
+    def __contains__(self, request: InferenceRequest) -> bool:
         return request in self._levels.get(request.level, ())
 
     def __bool__(self) -> bool:
@@ -73,7 +73,7 @@ class WaitingRoom:
     def __len__(self) -> int:
         return sum(map(len, self._levels.values()))
 
-    def enter(self, request: Request) -> None:
+    def enter(self, request: InferenceRequest) -> None:
         """Let a request wait.
 
         Raises:
@@ -85,14 +85,14 @@ class WaitingRoom:
             raise QueueFull(f"the queue{where} is full ({size} requests wait)")
         self._levels.setdefault(request.level, {})[request] = None
 
-    def leave(self, request: Request) -> None:
+    def leave(self, request: InferenceRequest) -> None:
         """Forget a request, whether it waits or not."""
         if request in self:
             del self._levels[request.level][request]
             if not self._levels[request.level]:
                 del self._levels[request.level]
 
-    def next_batch(self, now: float, shares: int = 1) -> tuple[list[Request], float]:
+    def next_batch(self, now: float, shares: int = 1) -> tuple[list[InferenceRequest], float]:
         """Choose who goes next, and when that is; nobody has left the room yet.
 
         Those who wait are divided among as many batches as there are `shares`.
@@ -118,9 +118,9 @@ class WaitingRoom:
         waiting = sum(request.rows for request in self) if shares > 1 else most
         return max(1, min(most, -(-waiting // shares)))
 
-    def _gather(self, now: float, most: int) -> tuple[list[Request], bool]:
+    def _gather(self, now: float, most: int) -> tuple[list[InferenceRequest], bool]:
         """Take the first live request and those behind it that fit; tell whether more could."""
-        batch: list[Request] = []
+        batch: list[InferenceRequest] = []
         rows, can_grow = 0, True
         for request in self._live(now):
             too_many = rows + request.rows > most
@@ -133,13 +133,13 @@ class WaitingRoom:
                 return batch, False
         return batch, can_grow
 
-    def _preferred(self, batch: list[Request]) -> list[Request]:
+    def _preferred(self, batch: list[InferenceRequest]) -> list[InferenceRequest]:
         """The longest beginning of a batch that has a preferred size; empty where none has."""
         sizes = accumulate(request.rows for request in batch)
         ends = [i for i, rows in enumerate(sizes, 1) if rows in self._policy.preferred_batch_sizes]
         return batch[: ends[-1]] if ends else []
 
-    def _live(self, now: float) -> Iterator[Request]:
+    def _live(self, now: float) -> Iterator[InferenceRequest]:
         """Those who still want an answer and can still have one, in the order of their turns."""
         for level in sorted(self._levels):
             for request in self._by_turn(level, now):
@@ -147,7 +147,7 @@ class WaitingRoom:
                 if not late and not request.answer.done():
                     yield request
 
-    def _by_turn(self, level: int, now: float) -> Iterable[Request]:
+    def _by_turn(self, level: int, now: float) -> Iterable[InferenceRequest]:
         """Those of a level who may still wait; or all, those who waited too long behind."""
         waiting = self._levels[level]
         if self._policy.queue_of(level).delay_expired:

@@ -16,18 +16,14 @@ from threading import RLock
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable
 from crossrun_server.scheduling.batching import (
     Execution,
+    InferenceRequest,
     Reply,
-    Request,
     Result,
     Run,
     Tensors,
     execute,
 )
-from crossrun_server.scheduling.queueing import Policy, QueuePolicy, WaitingRoom
-
-__all__ = [
-    "Execution", "Lane", "Policy", "QueuePolicy", "Reply", "Run", "Scheduler", "Tensors",
-]  # fmt: skip
+from crossrun_server.scheduling.queueing import RequestQueue, SchedulingPolicy
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ class Scheduler:
     def __init__(
         self,
         lanes: Sequence[Lane],
-        policy: Policy,
+        policy: SchedulingPolicy,
         observe: Callable[[Execution], None] = lambda _: None,
         cores: int = 0,
     ) -> None:
@@ -78,8 +74,10 @@ class Scheduler:
         self._divides = bool(cores) and policy.merges_freely
         self._policy = policy
         self._observe = observe
-        self._waiting = WaitingRoom(policy)
-        self._line: dict[Request, Result | None] = {}  # by arrival, where the order is preserved
+        self._waiting = RequestQueue(policy)
+        self._line: dict[
+            InferenceRequest, Result | None
+        ] = {}  # by arrival, where the order is preserved
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -147,13 +145,13 @@ class Scheduler:
 
     def _request(
         self, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None, level: int
-    ) -> Request:
+    ) -> InferenceRequest:
         loop = asyncio.get_running_loop()
         rows = next((len(x) for x in inputs.values()), 1) if self._policy.max_batch_size else 1
         answer: asyncio.Future[Reply] = loop.create_future()
-        return Request(inputs, outputs, rows, answer, loop.time(), deadline, level)
+        return InferenceRequest(inputs, outputs, rows, answer, loop.time(), deadline, level)
 
-    def _admit(self, request: Request, asked: int) -> None:
+    def _admit(self, request: InferenceRequest, asked: int) -> None:
         """Let a request wait, and go at once if it can."""
         queue = self._policy.queue_of(request.level)
         timeout = queue.timeout_for(asked)
@@ -169,7 +167,7 @@ class Scheduler:
             loop = asyncio.get_running_loop()
             request.alarm = loop.call_at(request.expires, self._reject, request, timeout)
 
-    def _reject(self, request: Request, timeout: int) -> None:
+    def _reject(self, request: InferenceRequest, timeout: int) -> None:
         with self._lock:
             if request not in self._waiting:  # it runs
                 return
@@ -177,7 +175,7 @@ class Scheduler:
         late = f"the request waited longer than the queue's timeout of {timeout} microseconds"
         _answer(request, DeadlineExceeded(late))
 
-    def _forget(self, request: Request) -> None:
+    def _forget(self, request: InferenceRequest) -> None:
         """Do without a request that has its answer or whose caller has left."""
         with self._lock:
             self._waiting.leave(request)
@@ -227,7 +225,7 @@ class Scheduler:
         with self._lock:
             self._pump()
 
-    def _start(self, place: _Place, batch: list[Request]) -> None:
+    def _start(self, place: _Place, batch: list[InferenceRequest]) -> None:
         self._idle.remove(place)
         self._cores -= place.cores
         for request in batch:
@@ -235,7 +233,7 @@ class Scheduler:
         # A mistake in here would be lost in the future; so its logger gets it.
         place.thread.submit(self._work, place, batch).add_done_callback(Future.result)
 
-    def _work(self, place: _Place, batch: list[Request]) -> None:
+    def _work(self, place: _Place, batch: list[InferenceRequest]) -> None:
         """Run a batch, on the place's thread, and start what is next."""
         results, executions = execute(place.run, batch)
         with self._lock:
@@ -246,7 +244,7 @@ class Scheduler:
             batch[0].loop.call_soon_threadsafe(self._finish, batch, results, executions)
 
     def _finish(
-        self, batch: list[Request], results: list[Result], executions: list[Execution]
+        self, batch: list[InferenceRequest], results: list[Result], executions: list[Execution]
     ) -> None:
         for request, result in zip(batch, results, strict=True):
             self._settle(request, result)
@@ -255,7 +253,7 @@ class Scheduler:
         for execution in executions:
             self._observe(execution)
 
-    def _settle(self, request: Request, result: Result) -> None:
+    def _settle(self, request: InferenceRequest, result: Result) -> None:
         if not self._policy.preserve_ordering:
             _answer(request, result)
         elif request in self._line:  # otherwise its caller has left
@@ -271,7 +269,7 @@ class Scheduler:
             _answer(request, result)
 
 
-def _answer(request: Request, result: Result) -> None:
+def _answer(request: InferenceRequest, result: Result) -> None:
     if request.answer.done():  # its caller has left
         return
     if isinstance(result, Exception):

@@ -14,7 +14,7 @@ FILE = "file:"
 UNLOAD_DEPENDENTS = "unload_dependents"
 
 
-class ModelControl(GRPCInferenceServiceServicer):
+class ControlService(GRPCInferenceServiceServicer):
     """Lists every model of a repository, and loads and unloads them where the mode allows."""
 
     def __init__(self, control: Control) -> None:
@@ -39,15 +39,33 @@ class ModelControl(GRPCInferenceServiceServicer):
         self, request: pb.RepositoryModelLoadRequest, context: Context
     ) -> pb.RepositoryModelLoadResponse:
         """Load a model, or load it again while it goes on serving."""
-        self._check_repository(request.repository_name)
-        config, files = _sent(request.parameters)
-        await self._control.load(request.model_name, config, files)
-        return pb.RepositoryModelLoadResponse()
+        return await self.load(request)
 
     async def RepositoryModelUnload(
         self, request: pb.RepositoryModelUnloadRequest, context: Context
     ) -> pb.RepositoryModelUnloadResponse:
         """Let a model take no more requests; no model here depends on another."""
+        return await self.unload(request)
+
+    async def load(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
+        """Do what RepositoryModelLoad asks for, whoever asks.
+
+        Raises:
+            ServingError: a parameter is unknown or of the wrong type; or see Control.load.
+        """
+        self._check_repository(request.repository_name)
+        config, files = _sent(request.parameters)
+        await self._control.load(request.model_name, config, files)
+        return pb.RepositoryModelLoadResponse()
+
+    async def unload(
+        self, request: pb.RepositoryModelUnloadRequest
+    ) -> pb.RepositoryModelUnloadResponse:
+        """Do what RepositoryModelUnload asks for, whoever asks.
+
+        Raises:
+            ServingError: a parameter is unknown or of the wrong type; or see Control.unload.
+        """
         self._check_repository(request.repository_name)
         for name, parameter in request.parameters.items():
             if name != UNLOAD_DEPENDENTS:

@@ -17,7 +17,7 @@ NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-class Health(HealthServicer):
+class HealthService(HealthServicer):
     """Answers for names: "", services and models."""
 
     def __init__(self) -> None:

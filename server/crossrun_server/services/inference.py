@@ -8,15 +8,15 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server import distribution
 from crossrun_server.errors import ModelUnavailable, UnknownModel
 from crossrun_server.models.repository import Repository
-from crossrun_server.scheduling.scheduler import Reply
+from crossrun_server.scheduling.batching import Reply
 from crossrun_server.services import parameters, wire
 from crossrun_server.services.edge import Context
 from crossrun_server.services.messages import read_inputs, read_outputs, write_outputs
 from crossrun_server.tensors.shared_memory import Regions
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.tensors.tensor_spec import TensorSpec
 
 
-class Inference(GRPCInferenceServiceServicer):
+class InferenceService(GRPCInferenceServiceServicer):
     """Answers for every model of a repository."""
 
     def __init__(
@@ -89,7 +89,9 @@ class Inference(GRPCInferenceServiceServicer):
         model = self._repository.find(request.name, request.version)
         return pb.ModelConfigResponse(config=model.config.proto)
 
-    async def ModelInfer(self, request: wire.Request, context: Context) -> pb.ModelInferResponse:
+    async def ModelInfer(
+        self, request: wire.WireRequest, context: Context
+    ) -> pb.ModelInferResponse:
         """Run a model on one request's tensors."""
         response, reply = await infer(
             self._repository, self._regions, request, deadline_of(context)
@@ -101,7 +103,7 @@ class Inference(GRPCInferenceServiceServicer):
 async def infer(
     repository: Repository,
     regions: Regions,
-    request: wire.Request,
+    request: wire.WireRequest,
     deadline: float | None,
 ) -> tuple[pb.ModelInferResponse, Reply]:
     """Answer one request, alone or of a stream.

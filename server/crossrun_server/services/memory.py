@@ -11,7 +11,7 @@ from crossrun_server.services.edge import Context
 from crossrun_server.tensors.shared_memory import Regions
 
 
-class SharedMemory(GRPCInferenceServiceServicer):
+class SharedMemoryService(GRPCInferenceServiceServicer):
     """Registers regions of system shared memory, and no others."""
 
     def __init__(self, regions: Regions) -> None:
@@ -32,13 +32,33 @@ class SharedMemory(GRPCInferenceServiceServicer):
         self, request: pb.SystemSharedMemoryRegisterRequest, context: Context
     ) -> pb.SystemSharedMemoryRegisterResponse:
         """Map a part of a shared memory object under a name."""
-        self._regions.register(request.name, request.key, request.offset, request.byte_size)
-        return pb.SystemSharedMemoryRegisterResponse()
+        return await self.register(request)
 
     async def SystemSharedMemoryUnregister(
         self, request: pb.SystemSharedMemoryUnregisterRequest, context: Context
     ) -> pb.SystemSharedMemoryUnregisterResponse:
         """Forget the region named, or all."""
+        return await self.unregister(request)
+
+    async def register(
+        self, request: pb.SystemSharedMemoryRegisterRequest
+    ) -> pb.SystemSharedMemoryRegisterResponse:
+        """Do what SystemSharedMemoryRegister asks for, whoever asks.
+
+        Raises:
+            ServingError: see Regions.register.
+        """
+        self._regions.register(request.name, request.key, request.offset, request.byte_size)
+        return pb.SystemSharedMemoryRegisterResponse()
+
+    async def unregister(
+        self, request: pb.SystemSharedMemoryUnregisterRequest
+    ) -> pb.SystemSharedMemoryUnregisterResponse:
+        """Do what SystemSharedMemoryUnregister asks for, whoever asks.
+
+        Raises:
+            NotEnabled: clients may not use shared memory.
+        """
         self._regions.unregister(request.name)
         return pb.SystemSharedMemoryUnregisterResponse()
 

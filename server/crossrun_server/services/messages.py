@@ -10,18 +10,12 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.models.model import Model
 from crossrun_server.services import parameters
-from crossrun_server.services.wire import Request
+from crossrun_server.services.parameters import MemoryRange
+from crossrun_server.services.wire import WireRequest
 from crossrun_server.tensors.classification import classify
+from crossrun_server.tensors.encoding import as_strings, from_bytes, to_bytes, write
 from crossrun_server.tensors.shared_memory import Regions
-from crossrun_server.tensors.tensors import (
-    DTYPES,
-    Array,
-    TensorSpec,
-    as_strings,
-    from_bytes,
-    to_bytes,
-    write,
-)
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 # The field of InferTensorContents for each datatype; FP16 and BF16 travel raw only.
 CONTENTS = {
@@ -40,16 +34,16 @@ CONTENTS = {
 }
 
 
-class Wanted(NamedTuple):
+class RequestedOutput(NamedTuple):
     """How an output is asked for: as it is, into shared memory, or as its best classes."""
 
-    place: parameters.Place | None = None
-    memory: memoryview | None = None  # what `place` stands for
+    shared: MemoryRange | None = None
+    memory: memoryview | None = None  # of this range
     classes: int | None = None
 
 
 def read_inputs(
-    request: Request, find: Callable[[str], TensorSpec], regions: Regions
+    request: WireRequest, find: Callable[[str], TensorSpec], regions: Regions
 ) -> dict[str, Array]:
     """Decode all inputs of a request: raw, typed, or in shared memory, which is read in place.
 
@@ -64,15 +58,15 @@ def read_inputs(
     """
     message = request.message
     parameters.check(message.parameters)
-    places = [parameters.place(tensor) for tensor in message.inputs]
-    raw = _raw(request, [t for t, place in zip(message.inputs, places, strict=True) if not place])
+    ranges = [parameters.memory_range(tensor) for tensor in message.inputs]
+    raw = _raw(request, [t for t, shared in zip(message.inputs, ranges, strict=True) if not shared])
     arrays: dict[str, Array] = {}
-    for tensor, place in zip(message.inputs, places, strict=True):
+    for tensor, shared in zip(message.inputs, ranges, strict=True):
         if tensor.name in arrays:
             raise InvalidRequest(f"input {tensor.name!r} is given twice")
         shape = _check(tensor, find(tensor.name))
-        data = regions.view(*place) if place else next(raw, None)
-        if place and tensor.HasField("contents"):
+        data = regions.view(*shared) if shared else next(raw, None)
+        if shared and tensor.HasField("contents"):
             raise InvalidRequest(f"input {tensor.name!r} is given both in shared memory and typed")
         try:
             arrays[tensor.name] = (
@@ -83,30 +77,32 @@ def read_inputs(
     return arrays
 
 
-def read_outputs(request: pb.ModelInferRequest, regions: Regions) -> dict[str, Wanted]:
+def read_outputs(request: pb.ModelInferRequest, regions: Regions) -> dict[str, RequestedOutput]:
     """Find which outputs a request asks for, and how; none asked for is an empty mapping.
 
     Raises:
         InvalidRequest: an output is asked for twice, or in a way that makes no sense.
         UnknownRegion, NotEnabled: see Regions.view.
     """
-    wanted: dict[str, Wanted] = {}
+    wanted: dict[str, RequestedOutput] = {}
     for output in request.outputs:
         if output.name in wanted:
             raise InvalidRequest(f"output {output.name!r} is asked for twice")
-        place, classes = parameters.place(output), parameters.class_count(output)
-        if place and classes:
+        shared, classes = parameters.memory_range(output), parameters.class_count(output)
+        if shared and classes:
             raise InvalidRequest(
                 f"output {output.name!r} can't set both {parameters.REGION!r} and 'classification'"
             )
-        wanted[output.name] = Wanted(place, regions.view(*place) if place else None, classes)
+        wanted[output.name] = RequestedOutput(
+            shared, regions.view(*shared) if shared else None, classes
+        )
     return wanted
 
 
 def write_outputs(
     response: pb.ModelInferResponse,
     outputs: Mapping[str, Array],
-    wanted: Mapping[str, Wanted],
+    wanted: Mapping[str, RequestedOutput],
     model: Model,
 ) -> None:
     """Put a model's outputs into a response, raw, as Triton does.
@@ -118,10 +114,10 @@ def write_outputs(
         InvalidRequest: an output does not fit its shared memory, or has no classes.
     """
     for name, array in outputs.items():
-        how = wanted.get(name, Wanted())
-        if how.place and how.memory is not None:
+        how = wanted.get(name, RequestedOutput())
+        if how.shared and how.memory is not None:
             _add(response, name, model.outputs[name].datatype, array.shape, b"")
-            _share(array, how.place, how.memory, response.outputs[-1])
+            _share(array, how.shared, how.memory, response.outputs[-1])
         elif how.classes:
             strings = _classes(model, name, array, how.classes)
             _add(response, name, "BYTES", strings.shape, to_bytes(strings))
@@ -138,7 +134,7 @@ def _add(
 
 def _share(
     array: Array,
-    place: parameters.Place,
+    shared: MemoryRange,
     memory: memoryview,
     output: pb.ModelInferResponse.InferOutputTensor,
 ) -> None:
@@ -148,8 +144,8 @@ def _share(
         raise InvalidRequest(
             f"shared memory size specified with the request for output {output.name!r}: {error}"
         ) from None
-    output.parameters[parameters.REGION].string_param = place.region
-    output.parameters[parameters.OFFSET].int64_param = place.offset
+    output.parameters[parameters.REGION].string_param = shared.region
+    output.parameters[parameters.OFFSET].int64_param = shared.offset
     output.parameters[parameters.BYTE_SIZE].int64_param = size
 
 
@@ -163,7 +159,7 @@ def _classes(model: Model, name: str, array: Array, count: int) -> Array:
 
 
 def _raw(
-    request: Request, outside: Sequence[pb.ModelInferRequest.InferInputTensor]
+    request: WireRequest, outside: Sequence[pb.ModelInferRequest.InferInputTensor]
 ) -> Iterator[bytes | memoryview]:
     """The raw contents, one for each of the inputs outside shared memory, in their order."""
     message, raw = request

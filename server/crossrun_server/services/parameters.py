@@ -22,7 +22,7 @@ EMPTY_FINAL = "triton_enable_empty_final_response"
 REGION, OFFSET, BYTE_SIZE = (f"shared_memory_{part}" for part in ("region", "offset", "byte_size"))
 
 
-class Place(NamedTuple):
+class MemoryRange(NamedTuple):
     """Where in shared memory a tensor lies; offset and size in bytes."""
 
     region: str
@@ -70,7 +70,7 @@ def timeout(parameters: Parameters) -> int:
     return _whole_number(parameters, "timeout", ("int64_param",))
 
 
-def place(tensor: Tensor) -> Place | None:
+def memory_range(tensor: Tensor) -> MemoryRange | None:
     """Find where in shared memory a tensor lies; None for one that travels in the message.
 
     Raises:
@@ -88,7 +88,7 @@ def place(tensor: Tensor) -> Place | None:
         raise InvalidRequest(
             f"{BYTE_SIZE!r} must be specified along with {REGION!r} parameter for {owner}"
         )
-    return Place(
+    return MemoryRange(
         _value(given, REGION, "string_param"),
         _value(given, OFFSET, "int64_param") if OFFSET in given else 0,
         _value(given, BYTE_SIZE, "int64_param"),

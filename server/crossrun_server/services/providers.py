@@ -7,10 +7,10 @@ from crossrun.v1 import providers_pb2 as pb
 from crossrun.v1.providers_pb2_grpc import ProvidersServicer
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
-from crossrun_server.proofs import evidence, proof
+from crossrun_server.proofs import evidence, proof_file
 from crossrun_server.proofs.evidence import Evidence
 from crossrun_server.runtime import inventory
-from crossrun_server.runtime.inventory import Found, Origin
+from crossrun_server.runtime.inventory import Origin, ProviderStatus
 from crossrun_server.runtime.providers import short
 from crossrun_server.services.edge import Context
 
@@ -21,8 +21,8 @@ ORIGINS: dict[Origin, pb.Origin] = {
 }
 REFERENCES: dict[str, pb.Reference] = {
     evidence.NOTHING: pb.REFERENCE_UNSPECIFIED,
-    proof.PHOTOGRAPHS: pb.REFERENCE_PHOTOGRAPHS,
-    proof.DRAWN: pb.REFERENCE_DRAWN,
+    proof_file.PHOTOGRAPHS: pb.REFERENCE_PHOTOGRAPHS,
+    proof_file.DRAWN: pb.REFERENCE_DRAWN,
     evidence.RANDOM: pb.REFERENCE_CPU,
 }
 
@@ -37,7 +37,7 @@ class ProvidersService(ProvidersServicer):
         self, request: pb.ListProvidersRequest, context: Context
     ) -> pb.ListProvidersResponse:
         """What is installed and what can run, tried on the first call."""
-        found = await asyncio.to_thread(inventory.take)
+        found = await asyncio.to_thread(inventory.provider_statuses)
         return pb.ListProvidersResponse(
             providers=[_provider(one) for one in found],
             onnxruntime_version=inventory.onnxruntime_version(),
@@ -51,7 +51,7 @@ class ProvidersService(ProvidersServicer):
         return pb.ListPlacementsResponse(placements=_placements(models))
 
 
-def _provider(found: Found) -> pb.Provider:
+def _provider(found: ProviderStatus) -> pb.Provider:
     return pb.Provider(
         name=found.name,
         short_name=short(found.name),

@@ -17,7 +17,7 @@ from crossrun_server.tensors.shared_memory import Regions
 CONCURRENT = 64  # requests of one stream at work; the client's further ones wait in its transport
 
 
-class Stream(GRPCInferenceServiceServicer):
+class StreamService(GRPCInferenceServiceServicer):
     """Answers streams of requests to the models of a repository."""
 
     def __init__(self, repository: Repository, regions: Regions, in_flight: InFlight) -> None:
@@ -26,7 +26,7 @@ class Stream(GRPCInferenceServiceServicer):
         self._in_flight = in_flight
 
     async def ModelStreamInfer(
-        self, requests: AsyncIterator[wire.Request], context: Context
+        self, requests: AsyncIterator[wire.WireRequest], context: Context
     ) -> None:
         """Answer each request of a stream; what is wrong with one of them ends no other.
 
@@ -46,7 +46,7 @@ class Stream(GRPCInferenceServiceServicer):
 
     async def _answer(
         self,
-        request: wire.Request,
+        request: wire.WireRequest,
         before: asyncio.Task[None] | None,
         context: Context,
     ) -> None:

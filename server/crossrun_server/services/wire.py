@@ -14,14 +14,14 @@ VARINT, LENGTH, FIXED = 0, 2, {1: 8, 5: 4}  # kinds of fields; bytes of those of
 SMALL = 4096  # bytes; copying as many costs less than looking for what need not be
 
 
-class Request(NamedTuple):
+class WireRequest(NamedTuple):
     """A request without its raw tensors, and these."""
 
     message: pb.ModelInferRequest
     raw: tuple[bytes | memoryview, ...]
 
 
-def read(data: bytes) -> Request:
+def read(data: bytes) -> WireRequest:
     """Parse a request; what is no plain message of fields is left to protobuf as a whole.
 
     Raises:
@@ -30,13 +30,13 @@ def read(data: bytes) -> Request:
     fields = _raw_fields(data) if len(data) > SMALL else None
     if fields is None:
         message = pb.ModelInferRequest.FromString(data)
-        return Request(message, tuple(message.raw_input_contents))
+        return WireRequest(message, tuple(message.raw_input_contents))
     view, rest, raw, kept = memoryview(data), bytearray(), list[memoryview](), 0
     for start, begin, end in fields:
         rest += view[kept:start]
         raw.append(view[begin:end])
         kept = end
-    return Request(pb.ModelInferRequest.FromString(bytes(rest + view[kept:])), tuple(raw))
+    return WireRequest(pb.ModelInferRequest.FromString(bytes(rest + view[kept:])), tuple(raw))
 
 
 def _raw_fields(data: bytes) -> list[tuple[int, int, int]] | None:

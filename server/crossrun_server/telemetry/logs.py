@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from crossrun_server.errors import InvalidRequest, NotSupported, ServingError
-from crossrun_server.telemetry.record import Record
+from crossrun_server.telemetry.request_record import RequestRecord
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ FORMATS = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class LogSettings:
     """Named as on the wire, without `log_`."""
 
     file: str = ""  # none: stderr
@@ -37,7 +37,7 @@ class Settings:
     format: str = "default"
 
 
-def start(settings: Settings) -> "Log":
+def start(settings: LogSettings) -> "Log":
     """Take over all logging of the process.
 
     Raises:
@@ -54,7 +54,7 @@ def start(settings: Settings) -> "Log":
 class Log:
     """The log of this process."""
 
-    def __init__(self, settings: Settings, handler: logging.Handler) -> None:
+    def __init__(self, settings: LogSettings, handler: logging.Handler) -> None:
         self._settings = settings
         self._handler = handler
 
@@ -76,13 +76,13 @@ class Log:
         self._settings = replace(self._settings, **changed)  # type: ignore[arg-type]
         _apply(self._settings, self._handler)
 
-    def finished(self, record: Record) -> None:
+    def finished(self, record: RequestRecord) -> None:
         """Log a request that is over, where every request is to be logged."""
         if self._settings.verbose_level:
             log.debug("%s", _line(record))
 
 
-def _apply(settings: Settings, handler: logging.Handler) -> None:
+def _apply(settings: LogSettings, handler: logging.Handler) -> None:
     handler.setFormatter(_Formatter(*FORMATS[settings.format]))
     handler.filters = [lambda record: _lets_through(record, settings)]
     libraries = logging.DEBUG if settings.verbose_level > 1 else logging.INFO
@@ -91,7 +91,7 @@ def _apply(settings: Settings, handler: logging.Handler) -> None:
     logging.getLogger("crossrun_server").setLevel(own)
 
 
-def _lets_through(record: logging.LogRecord, settings: Settings) -> bool:
+def _lets_through(record: logging.LogRecord, settings: LogSettings) -> bool:
     if record.levelno >= logging.ERROR:
         return settings.error
     if record.levelno >= logging.WARNING:
@@ -139,7 +139,7 @@ def _check_format(name: str) -> None:
         raise InvalidRequest(f"log_format is {name!r}, expected {' or '.join(FORMATS)}")
 
 
-def _line(record: Record) -> str:
+def _line(record: RequestRecord) -> str:
     """Say in one line what became of a request; its id, which is the caller's, is quoted."""
     head = f"{record.model} version {record.version}, request {record.request_id!r}"
     if record.reply is None:

@@ -20,8 +20,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from crossrun_server.errors import ServingError
+from crossrun_server.telemetry.metrics_http import PATH, at_one_path
 from crossrun_server.telemetry.readings import Reading
-from crossrun_server.telemetry.scrapes import PATH, at_one_path
 from crossrun_server.telemetry.statistics import BOUNDS, Counters
 
 LABELS = ("model", "version", "provider")

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from crossrun_server.errors import DeadlineExceeded, QueueFull, ServingError
-from crossrun_server.scheduling.scheduler import Execution, Reply
-from crossrun_server.telemetry.record import Record
+from crossrun_server.scheduling.batching import Execution, Reply
+from crossrun_server.telemetry.request_record import RequestRecord
 
 # Upper bounds of the latency histogram, seconds.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -65,14 +65,14 @@ class Counters:
     histogram: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
 
 
-class Statistics:
+class ModelStatistics:
     """Counts the requests and the runs of one version of a model."""
 
     def __init__(self) -> None:
         self._counters = Counters()
         self._lock = Lock()
 
-    def finished(self, record: Record) -> None:
+    def finished(self, record: RequestRecord) -> None:
         """Count a request that is over."""
         arrived_ns = time.time_ns() - record.duration_ns
         with self._lock:

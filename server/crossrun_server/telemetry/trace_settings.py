@@ -18,7 +18,7 @@ FILE_NEEDED = "tracing needs a file: start the server with --trace-config triton
 
 
 @dataclass(frozen=True)
-class Settings:
+class TraceSettings:
     """What is traced, and how often it is written."""
 
     level: str = OFF
@@ -28,14 +28,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Config:
+class TraceConfig:
     """How tracing starts."""
 
-    settings: Settings = Settings()
+    settings: TraceSettings = TraceSettings()
     file: str = ""  # none: there is no tracing
 
 
-def parse(options: Sequence[str]) -> Config:
+def parse(options: Sequence[str]) -> TraceConfig:
     """Read Triton's options `triton,file=PATH`, `triton,log-frequency=N`, `level=TIMESTAMPS`, ….
 
     Raises:
@@ -49,7 +49,7 @@ def parse(options: Sequence[str]) -> Config:
             file = value
         elif (name, value) != ("mode", MODE):
             changes |= _parse_one(option, name.replace("-", "_"), value)
-    config = Config(Settings(**changes), file)
+    config = TraceConfig(TraceSettings(**changes), file)
     _check_start(config)
     return config
 
@@ -68,7 +68,7 @@ def _parse_one(option: str, name: str, value: str) -> dict[str, Any]:
         raise ServingError(f"--trace-config {option}: {error}") from error
 
 
-def _check_start(config: Config) -> None:
+def _check_start(config: TraceConfig) -> None:
     if config.settings.level != OFF and not config.file:
         raise ServingError(FILE_NEEDED)
     path = Path(config.file)

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.telemetry.record import Record
+from crossrun_server.telemetry.request_record import RequestRecord
 from crossrun_server.telemetry.trace_settings import (
     FIELDS,
     FILE_NEEDED,
     MODE,
     OFF,
-    Config,
-    Settings,
+    TraceConfig,
+    TraceSettings,
     changed,
 )
 
@@ -36,7 +36,7 @@ Entry = dict[str, Any]
 class Tracer:
     """Samples requests and writes what became of them."""
 
-    def __init__(self, config: Config, suffix: str = "") -> None:
+    def __init__(self, config: TraceConfig, suffix: str = "") -> None:
         """Store how tracing starts; the suffix tells apart the files of several processes."""
         self.file = config.file
         self._start = config.settings
@@ -45,7 +45,7 @@ class Tracer:
         self._everywhere = _Scope(config.settings, self._output)
         self._models: dict[str, _Scope] = {}
 
-    def finished(self, record: Record) -> None:
+    def finished(self, record: RequestRecord) -> None:
         """Trace a request that is over, if it is its turn."""
         scope = self._models.get(record.model, self._everywhere)
         if scope.samples():
@@ -96,7 +96,7 @@ class Tracer:
             was.close()
             self._models[name] = _Scope(settings, self._output, was.own)
 
-    def _valid(self, base: Settings, own: dict[str, Any]) -> Settings:
+    def _valid(self, base: TraceSettings, own: dict[str, Any]) -> TraceSettings:
         settings = replace(base, **own)
         if settings.level != OFF and not self.file:
             raise InvalidRequest(f"trace_level is {settings.level}, but {FILE_NEEDED}")
@@ -107,7 +107,7 @@ class _Scope:
     """The settings of one model, or of all the others, and the traces made under them."""
 
     def __init__(
-        self, settings: Settings, output: "_Output", own: dict[str, Any] | None = None
+        self, settings: TraceSettings, output: "_Output", own: dict[str, Any] | None = None
     ) -> None:
         self.settings = settings
         self.own = own or {}  # the settings given to this scope, by field
@@ -188,7 +188,7 @@ def _write(path: str, mode: str, text: str) -> bool:
     return True
 
 
-def _entries(number: int, record: Record) -> Iterator[Entry]:
+def _entries(number: int, record: RequestRecord) -> Iterator[Entry]:
     """Write a record as Triton does: who it was, then one entry per moment."""
     head = {"id": number, "model_name": record.model, "model_version": int(record.version)}
     yield head | ({"request_id": record.request_id} if record.request_id else {})
@@ -196,7 +196,7 @@ def _entries(number: int, record: Record) -> Iterator[Entry]:
         yield {"id": number, "timestamps": [{"name": name, "ns": ns}]}
 
 
-def _moments(record: Record) -> Iterator[tuple[str, int]]:
+def _moments(record: RequestRecord) -> Iterator[tuple[str, int]]:
     yield "REQUEST_START", record.started_ns
     if record.queued_ns:
         yield "QUEUE_START", record.queued_ns

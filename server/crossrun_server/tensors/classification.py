@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 
 MAX_CLASSES = 1_000_000  # Triton's limit; sorting more would keep other requests waiting
 DATATYPES = frozenset(

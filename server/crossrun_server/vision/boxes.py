@@ -31,13 +31,13 @@ class View:
 
     picture: Size
     input: Size
-    seen: Box  # in the picture
-    place: Box  # in the input
+    source: Box  # in the picture
+    target: Box  # in the input
 
     @property
-    def placed(self) -> Size:
+    def target_size(self) -> Size:
         """How large the picture is in the input."""
-        top, left, bottom, right = self.place
+        top, left, bottom, right = self.target
         return Size(int(bottom - top), int(right - left))
 
     def to_picture(self, boxes: NDArray[Any]) -> Boxes:
@@ -49,10 +49,10 @@ class View:
         Returns:
             [n, 4], pixels; what lies beside the picture has no area.
         """
-        seen, place = (np.array(box).reshape(2, 2) for box in (self.seen, self.place))
-        scale = np.diff(seen, axis=0) / np.diff(place, axis=0)
+        source, target = (np.array(box).reshape(2, 2) for box in (self.source, self.target))
+        scale = np.diff(source, axis=0) / np.diff(target, axis=0)
         corners = boxes.astype(np.float64).reshape(-1, 2, 2) * self.input
-        moved = (corners - place[0]) * scale + seen[0]
+        moved = (corners - target[0]) * scale + source[0]
         inside: Boxes = np.clip(moved, 0, self.picture).reshape(-1, 4)
         return inside
 
@@ -66,12 +66,12 @@ def view(picture: Size, input_: Size, resize: Resize) -> View:
         resize: "stretch" to the input's size, "crop" the middle that has the input's aspect, or
             "letterbox": all of it, aspect kept, in the middle of the input.
     """
-    seen, place = _whole(picture), _whole(input_)
+    source, target = _whole(picture), _whole(input_)
     if resize == "crop":
-        seen = _middle(picture, input_)
+        source = _middle(picture, input_)
     elif resize == "letterbox":
-        place = _letterbox(picture, input_)
-    return View(picture, input_, seen, place)
+        target = _letterbox(picture, input_)
+    return View(picture, input_, source, target)
 
 
 def settled(input_: Size, picture: Size, longest: int) -> Size:

@@ -12,8 +12,8 @@ import numpy as np
 
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.models.model import Model
-from crossrun_server.scheduling.scheduler import Tensors
-from crossrun_server.tensors.tensors import DTYPES, Array, TensorSpec
+from crossrun_server.scheduling.batching import Tensors
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 from crossrun_server.vision import boxes
 from crossrun_server.vision.boxes import RESIZES, Resize, Size
 from crossrun_server.vision.images import Pixels

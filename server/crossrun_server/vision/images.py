@@ -138,9 +138,9 @@ def _orientation(image: Image.Image) -> int:
 def _fitted(stored: Stored, view: View) -> Picture:
     """Bring a picture to size as it lies in its file, then set it upright."""
     turning = stored.orientation in TURNING
-    top, left, bottom, right = (side / stored.times for side in view.seen)
+    top, left, bottom, right = (side / stored.times for side in view.source)
     box = (top, left, bottom, right) if turning else (left, top, right, bottom)
-    size = view.placed if turning else view.placed[::-1]
+    size = view.target_size if turning else view.target_size[::-1]
     small = stored.image.resize(size, Image.Resampling.BILINEAR, box)
     method = UPRIGHT.get(stored.orientation)
     upright = small if method is None else small.transpose(method)
@@ -152,7 +152,7 @@ def _placed(image: Image.Image, view: View) -> Image.Image:
     size = view.input.width, view.input.height
     if image.size == size:
         return image
-    top, left, *_ = view.place
+    top, left, *_ = view.target
     whole = Image.new("RGB", size, GREY)
     whole.paste(image, (int(left), int(top)))
     return whole

@@ -12,15 +12,16 @@ LOAD, UNLOAD = "RepositoryModelLoad", "RepositoryModelUnload"
 REGISTER, UNREGISTER = "SystemSharedMemoryRegister", "SystemSharedMemoryUnregister"
 TRACE, LOG = "TraceSetting", "LogSettings"
 
-Load = pb.RepositoryModelLoadRequest
-Unload = pb.RepositoryModelUnloadRequest
-Register = pb.SystemSharedMemoryRegisterRequest
-Unregister = pb.SystemSharedMemoryUnregisterRequest
-Trace = pb.TraceSettingRequest
-Log = pb.LogSettingsRequest
-Change = Load | Unload | Register | Unregister | Trace | Log
+Change = (
+    pb.RepositoryModelLoadRequest
+    | pb.RepositoryModelUnloadRequest
+    | pb.SystemSharedMemoryRegisterRequest
+    | pb.SystemSharedMemoryUnregisterRequest
+    | pb.TraceSettingRequest
+    | pb.LogSettingsRequest
+)
 Call = tuple[str, Change]  # the method's name and its request
-Setting = TypeVar("Setting", Trace, Log)
+Setting = TypeVar("Setting", pb.TraceSettingRequest, pb.LogSettingsRequest)
 
 
 class Changes:
@@ -28,9 +29,9 @@ class Changes:
 
     def __init__(self) -> None:
         self.models: dict[str, Call] = {}  # those loaded or unloaded on request
-        self._regions: dict[str, Register] = {}
-        self._traces: dict[str, Trace] = {}
-        self._log = Log()
+        self._regions: dict[str, pb.SystemSharedMemoryRegisterRequest] = {}
+        self._traces: dict[str, pb.TraceSettingRequest] = {}
+        self._log = pb.LogSettingsRequest()
 
     def __iter__(self) -> Iterator[Call]:
         """In an order that can be followed: traces may name a model that has to be there."""
@@ -42,16 +43,16 @@ class Changes:
     def note(self, method: str, request: Change) -> None:
         """Note a call that has been followed."""
         match request:
-            case Load() | Unload():
+            case pb.RepositoryModelLoadRequest() | pb.RepositoryModelUnloadRequest():
                 self.models[request.model_name] = method, request
-            case Register():
+            case pb.SystemSharedMemoryRegisterRequest():
                 self._regions[request.name] = request
-            case Unregister():
+            case pb.SystemSharedMemoryUnregisterRequest():
                 self._forget(request.name)
-            case Trace():
+            case pb.TraceSettingRequest():
                 name = request.model_name
                 self._traces[name] = _merged(self._traces.get(name, request), request)
-            case Log():
+            case pb.LogSettingsRequest():
                 self._log = _merged(self._log, request)
 
     def _forget(self, region: str) -> None:
@@ -63,8 +64,8 @@ class Changes:
 
 def inverse(request: Change) -> Call | None:
     """Give the call that undoes one, where there is such a call and nothing else undoes it."""
-    if isinstance(request, Register):
-        return UNREGISTER, Unregister(name=request.name)
+    if isinstance(request, pb.SystemSharedMemoryRegisterRequest):
+        return UNREGISTER, pb.SystemSharedMemoryUnregisterRequest(name=request.name)
     return None
 
 

@@ -3,7 +3,7 @@
 A worker hands such a call on instead of following it, and follows those that are handed to it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ SHARED = {
     f"/inference.GRPCInferenceService/{method}": method
     for method in (LOAD, UNLOAD, REGISTER, UNREGISTER, TRACE, LOG)
 }
+
+Operation = Callable[[Any], Awaitable[Any]]  # request to response
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,28 @@ class Outcome:
 Forward = Callable[[str, Change], Awaitable[Outcome]]
 
 
-async def follow(protocol: ProtocolService, method: str, request: Change) -> Outcome:
-    """Do in this process what a call asks for."""
+def operations(protocol: ProtocolService) -> dict[str, Operation]:
+    """What each control call does in this process, by the method's name."""
+    return {
+        LOAD: protocol.load,
+        UNLOAD: protocol.unload,
+        REGISTER: protocol.register,
+        UNREGISTER: protocol.unregister,
+        TRACE: protocol.trace_setting,
+        LOG: protocol.log_settings,
+    }
+
+
+async def follow(own: Mapping[str, Operation], method: str, request: Change) -> Outcome:
+    """Do in this process what a call asks for.
+
+    Args:
+        own: see `operations`.
+        method: the method's name.
+        request: its message.
+    """
     try:
-        return Outcome(await getattr(protocol, method)(request, None))
+        return Outcome(await own[method](request))
     except Exception as error:  # noqa: BLE001 - as on the edge: it ends this call only
         return Outcome(None, *explain(error, method))
 

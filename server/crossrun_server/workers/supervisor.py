@@ -18,13 +18,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from crossrun.oip import grpc_service_pb2 as pb
 from crossrun_server import app, cores
 from crossrun_server.app import Config
 from crossrun_server.errors import ServingError
 from crossrun_server.models.modes import Mode
 from crossrun_server.services.settings import log_changes
 from crossrun_server.telemetry import logs
-from crossrun_server.workers.changes import Change, Log
+from crossrun_server.workers.changes import Change
 from crossrun_server.workers.consensus import Consensus, Member
 from crossrun_server.workers.link import Function, Lost, Peer, answering
 from crossrun_server.workers.ports import reserved
@@ -228,7 +229,7 @@ class Crew:
 
 def _follow(process_log: logs.Log, change: Change) -> None:
     """Log here as in the workers."""
-    if isinstance(change, Log):
+    if isinstance(change, pb.LogSettingsRequest):
         process_log.change(log_changes(change))
 
 

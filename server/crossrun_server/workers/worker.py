@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crossrun_server import app
-from crossrun_server.app import Company, Config, Parts
+from crossrun_server.app import Config, Coordination, Server
 from crossrun_server.errors import LoadError, ServingError
 from crossrun_server.models.model import Model
 from crossrun_server.telemetry import logs
@@ -23,10 +23,9 @@ from crossrun_server.telemetry.readings import Reading
 from crossrun_server.telemetry.statistics import Counters, added
 from crossrun_server.workers.changes import Change
 from crossrun_server.workers.link import Peer, answering
-from crossrun_server.workers.sharing import Outcome, Sharing, follow
+from crossrun_server.workers.sharing import Outcome, Sharing, follow, operations
 
-OPTIONS = (*((name, value) for name, value in app.OPTIONS if name != "grpc.so_reuseport"),
-           ("grpc.so_reuseport", 1))  # fmt: skip
+OPTIONS = tuple((dict(app.OPTIONS) | {"grpc.so_reuseport": 1}).items())
 SUPERVISOR = "supervisor"  # its socket's name; a worker's is its number
 
 
@@ -43,25 +42,26 @@ class Job:
 class Worker:
     """What the supervisor may ask of this process."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._operations = operations(server.protocol)
         self.admitted, self.serving, self.stop = (asyncio.Event() for _ in range(3))
 
     async def open(self) -> frozenset[str]:
         """Take requests; gives the names of the models that were to be there at the start."""
         self.admitted.set()
         await self.serving.wait()
-        index = self._parts.control.repository.index()
+        index = self._server.control.repository.index()
         return frozenset(line.name for line in index if line.state)
 
     async def change(self, method: str, request: Change) -> Outcome:
         """Follow a control call; the stop waits for it, as for any other request."""
-        with self._parts.edge.in_flight:
-            return await follow(self._parts.protocol, method, request)
+        with self._server.edge.in_flight:
+            return await follow(self._operations, method, request)
 
     async def read(self) -> list[Reading]:
         """Tell what this process has counted."""
-        return self._parts.readings()
+        return self._server.readings()
 
     async def end(self) -> None:
         """Begin to stop."""
@@ -75,24 +75,25 @@ async def serve(job: Job, supervisor: Peer) -> None:
         LoadError: a model cannot be loaded, and that is to be fatal.
         ServingError: an option cannot be followed, or the port cannot be bound.
     """
-    parts = app.assemble(job.config, logs.start(job.config.log), _company(job, supervisor))
-    worker = Worker(parts)
-    await parts.control.start()
+    process_log = logs.start(job.config.log)
+    server = app.assemble(job.config, process_log, _coordination(job, supervisor))
+    worker = Worker(server)
+    await server.control.start()
     functions = {f.__name__: f for f in (worker.open, worker.change, worker.read, worker.end)}
     async with answering(job.folder / str(job.number), functions):
         await supervisor.call("loaded", job.number)
         await worker.admitted.wait()
-        async with app.listening(parts, OPTIONS):
-            await app.work(parts, worker.stop, worker.serving.set)
-    await app.close(parts)
+        async with app.listening(server, OPTIONS):
+            await app.work(server, worker.stop, worker.serving.set)
+    await app.close(server)
 
 
-def _company(job: Job, supervisor: Peer) -> Company:
+def _coordination(job: Job, supervisor: Peer) -> Coordination:
     async def agree() -> None:
         if refusal := await supervisor.call("agree", job.number):
             raise LoadError(refusal)
 
-    async def count(models: list[Model]) -> list[Counters]:
+    async def read_counters(models: list[Model]) -> list[Counters]:
         readings: list[Reading] = await supervisor.call("read")
         return [_of(model, readings) for model in models]
 
@@ -100,7 +101,13 @@ def _company(job: Job, supervisor: Peer) -> Company:
         outcome: Outcome = await supervisor.call("change", method, request)
         return outcome
 
-    return Company(f".worker{job.number}", job.cores, agree, count, (Sharing(forward),))
+    return Coordination(
+        suffix=f".worker{job.number}",
+        cores=job.cores,
+        agree=agree,
+        read_counters=read_counters,
+        interceptors=(Sharing(forward),),
+    )
 
 
 def _of(model: Model, readings: list[Reading]) -> Counters:

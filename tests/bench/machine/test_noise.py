@@ -20,7 +20,7 @@ from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.latency.summary import latency_rows
 from crossrun_bench.report import html, markdown, terminal
 from crossrun_bench.report.chapters import chapters
-from tests.bench.report.test_report import latency
+from tests.support.results import latency
 from tests.support.running import Command
 
 # Two cores for ten seconds, of which we use eight and others four; half a second is stolen.

@@ -35,10 +35,12 @@ from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.chapters import chapters
-from crossrun_bench.targets.runners import Task
-from crossrun_bench.targets.tasks import Asked
-from tests.bench.measurements.test_run import COLOURS, scale_scores
-from tests.bench.report.test_report import Fetched, accuracy
+from crossrun_bench.targets.subjects import Asked
+from crossrun_bench.targets.task import Task
+from tests.support.pages import Fetched
+from tests.support.pictures import COLOURS
+from tests.support.proofs import scale_scores
+from tests.support.results import accuracy
 
 MACHINE = machine.describe()
 MEASURE = """
@@ -46,7 +48,7 @@ import sys
 from pathlib import Path
 from crossrun_bench.measurements.accuracy.measure import measure
 from crossrun_bench.measurements.answers.run import AccuracyPlan
-from crossrun_bench.targets.tasks import Asked
+from crossrun_bench.targets.subjects import Asked
 
 models, images, output = sys.argv[1:]
 asked = Asked(Path(models), "colours", ("onnxruntime", "openvino"))

@@ -32,10 +32,10 @@ from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import thumbnail
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.chapters import chapters
-from crossrun_bench.targets.tasks import Asked
-from tests.bench.measurements.test_coco import BOX, OTHER, data_set
-from tests.bench.report.test_report import INFO, MACHINE
+from crossrun_bench.targets.subjects import Asked
 from tests.support import detectors
+from tests.support.coco import BOX, OTHER, data_set
+from tests.support.results import INFO, MACHINE
 from tests.support.running import Command
 
 TARGETS = ("keras-predict", "tf-function", "onnxruntime", "grpc-raw", "grpc-jpeg")

@@ -22,10 +22,10 @@ from crossrun_bench.models import heads
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import bar
-from crossrun_bench.targets.runners import Task
-from crossrun_bench.targets.tasks import Asked
-from tests.server.model_config.test_probabilities import FIRST, LOGITS, classifier, config, node
+from crossrun_bench.targets.subjects import Asked
+from crossrun_bench.targets.task import Task
 from tests.support import models
+from tests.support.classifiers import FIRST, LOGITS, classifier, config, node
 from tests.support.running import Command
 
 PREPROCESSING = {"scale": 1 / 255, "offset": 0.0}

@@ -22,7 +22,7 @@ from crossrun_bench.measurements.load import arrivals, measure, slo
 from crossrun_bench.measurements.load import turns as load_turns
 from crossrun_bench.measurements.load.generator import counting, open_loop
 from crossrun_bench.measurements.load.plan import Load, Time
-from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn, Objective
+from crossrun_bench.measurements.load.result import LoadResult, LoadTurn
 from crossrun_bench.measurements.load.steady import settled
 from crossrun_bench.measurements.load.summary import load_rows, open_rows
 from crossrun_bench.measurements.load.tasks import Request
@@ -31,15 +31,14 @@ from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.chapters import chapters
 from tests.support import fakes
+from tests.support.loads import CLOSED, OPEN, TOLD, WANTED, load
+from tests.support.pages import plotted
 from tests.support.running import Command
 
 Probe = Callable[[float, int], LoadTurn]
 STALL_S = 0.3
 INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 3)
-CLOSED = LoadTurn(4, 1, 10**9, (10_000,) * 400, {}, 0, None, 400, None, windows=(133, 133, 134))
 MACHINE = machine.describe()
-OPEN = dataclasses.replace(CLOSED, clients=0, rate=400.0, ended=CLOSED.windows)
-WANTED = Objective(50.0, 10_000.0)
 
 
 @pytest.fixture(scope="module")
@@ -208,16 +207,6 @@ def test_a_turn_that_drifts_is_not_settled() -> None:
     assert "†" not in markdown.render(chapters([load(OPEN)]))
 
 
-TOLD = dataclasses.replace(
-    OPEN, us=(10_000,) * 4000, queue_us=(1_000,) * 4000, compute_us=(3_000,) * 4000
-)
-
-
-def load(*turns: LoadTurn) -> LoadResult:
-    targets = (LoadTarget("crossrun", False, (CLOSED, *turns)),)
-    return LoadResult("crossrun-bench load", MACHINE, INFO, False, targets, "poisson", WANTED)
-
-
 def test_a_percentile_is_told_where_ten_requests_took_longer() -> None:
     """p99.9 from 10,000 on; and what the server told is in the row."""
     told = {"queue_us": (4_000,) * 10_000, "compute_us": (5_000,) * 10_000}
@@ -252,13 +241,6 @@ def test_open_loops_and_the_highest_rate_are_in_every_form_of_the_report(tmp_pat
         200,
         400,
     ]
-
-
-def plotted(page: str) -> dict[str, Any]:
-    """The traces of each plot of a page, by its title."""
-    parts = page.split('<script type="application/json">')[1:]
-    plots = [json.loads(part.split("</script>")[0]) for part in parts]
-    return {plot["title"]: plot["data"] for plot in plots}
 
 
 def test_throughput_against_clients_and_the_parts_of_a_request_are_plotted() -> None:

@@ -27,7 +27,7 @@ from crossrun_bench.report import html, markdown
 from crossrun_bench.report.chapters import chapters, headlines
 from crossrun_bench.stats import Ratio
 from crossrun_bench.targets.examples import examples
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 from tests.support import models
 from tests.support.running import Command
 

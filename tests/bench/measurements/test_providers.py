@@ -22,8 +22,8 @@ from crossrun_bench.report import html, markdown
 from crossrun_bench.report.chapters import chapters, headlines
 from crossrun_bench.targets import environments, exactness
 from crossrun_bench.targets.environments import backend
-from tests.bench.report.test_report import latency
 from tests.support import models
+from tests.support.results import latency
 from tests.support.running import Command, build
 
 OPENVINO = "OpenVINOExecutionProvider"

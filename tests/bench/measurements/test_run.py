@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from PIL import Image
@@ -27,11 +26,11 @@ from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.report import markdown
 from crossrun_bench.report.chapters import chapters
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 from tests.support import detectors
+from tests.support.pictures import COLOURS
+from tests.support.proofs import scale_scores
 from tests.support.running import Command, Server, run_here
-
-COLOURS = {"red": (200, 30, 60), "green": (20, 190, 80), "blue": (50, 90, 210)}
 
 
 @pytest.fixture(scope="session")
@@ -74,15 +73,6 @@ def with_int8(exported: Path, root: Path, picture: Path, factors: list[float]) -
     scale_scores(model.graph, factors)
     onnx.save(model, file)
     return root
-
-
-def scale_scores(graph: onnx.GraphProto, factors: list[float]) -> None:
-    """Multiply what the graph gives by a factor for each class."""
-    (answer,) = (output.name for output in graph.output)
-    for node in graph.node:
-        node.output[:] = ["exact" if name == answer else name for name in node.output]
-    graph.node.append(onnx.helper.make_node("Mul", ["exact", "factors"], [answer]))
-    graph.initializer.append(onnx.numpy_helper.from_array(np.array(factors, np.float32), "factors"))
 
 
 @pytest.fixture

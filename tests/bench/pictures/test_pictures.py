@@ -22,10 +22,10 @@ from crossrun_bench.pictures.decoding import loaded
 from crossrun_bench.pictures.prepare import listed
 from crossrun_bench.report.gallery import gallery
 from crossrun_bench.targets.examples import examples
-from crossrun_bench.targets.runners import Task
-from crossrun_bench.targets.tasks import Asked
-from tests.bench.measurements.test_run import COLOURS
-from tests.server.models.test_labels import INSIDE, WRITTEN
+from crossrun_bench.targets.subjects import Asked
+from crossrun_bench.targets.task import Task
+from tests.support.label_files import INSIDE, WRITTEN
+from tests.support.pictures import COLOURS
 
 NAMES = tuple(COLOURS)
 

@@ -5,78 +5,31 @@ import json
 import lzma
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from crossrun_bench import files, store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.machine import machine
-from crossrun_bench.measurements.accuracy.result import AccuracyResult
-from crossrun_bench.measurements.answers.comparison import Answer, TargetAnswers
 from crossrun_bench.measurements.answers.summary import accuracy_rows
-from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency
+from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.latency.summary import latency_rows
 from crossrun_bench.measurements.result import Result
-from crossrun_bench.measurements.turns import Turn
-from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.chapters import chapters, headlines
-from tests.bench.measurements import test_open_loop as loads
+from tests.support import loads
+from tests.support.pages import Fetched
+from tests.support.results import accuracy, latency
 from tests.support.running import ROOT, Command
 
-MACHINE = machine.describe()
-INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 10)
 STUDY = ROOT / "bench" / "study.json.xz"
-MILLISECONDS = {"keras-predict": 80.0, "tf-function": 20.0, "onnxruntime": 8.0}
 
 
 @pytest.fixture(scope="module")
 def study() -> list[Result]:
     """The results that our documents show."""
     return store.read_all(STUDY)
-
-
-def latency(milliseconds: dict[str, float] | None = None, noise: float = 0.02) -> LatencyResult:
-    rng = np.random.default_rng(3)
-    targets = tuple(
-        TargetLatency(name, 2_000_000_000, 500_000_000, turns(ms, rng, noise))
-        for name, ms in (milliseconds or MILLISECONDS).items()
-    )
-    return LatencyResult("crossrun-bench latency models", MACHINE, INFO, targets)
-
-
-def turns(ms: float, rng: np.random.Generator, noise: float) -> tuple[Turn, ...]:
-    """Eight rounds at two batch sizes; the warm-ups are absurdly slow."""
-    return tuple(
-        Turn(batch, n, n, 1, (10**12, *(int(batch * ms * 1e6 * rng.lognormal(0, noise)),) * 5))
-        for batch in (1, 8)
-        for n in range(1, 9)
-    )
-
-
-def accuracy(labels: tuple[int, ...] | None = (0, 1, 2, 3)) -> AccuracyResult:
-    """Four pictures: the second target is right about three, and agrees on three."""
-    kind = [Answer((n, 9, 8, 7, 6), (0.6, 0.1, 0.1, 0.1, 0.1), 0.0) for n in range(4)]
-    other = [*kind[:3], Answer((9, 3, 8, 7, 6), (0.5, 0.4, 0.1, 0.0, 0.0), 0.25)]
-    targets = (
-        TargetAnswers("keras-predict", tuple(kind)),
-        TargetAnswers("onnxruntime", tuple(other)),
-    )
-    names = tuple(f"{n}.png" for n in range(4))
-    why = None if labels else "nobody <knows>"
-    return AccuracyResult(
-        command="cmd",
-        machine=MACHINE,
-        model=INFO,
-        pictures=names,
-        labels=labels,
-        unlabelled=why,
-        targets=targets,
-    )
 
 
 @pytest.mark.parametrize("result", [latency(), accuracy(), accuracy(labels=None)])
@@ -306,17 +259,6 @@ def test_a_small_difference_is_told_to_the_hundredth() -> None:
     """1.0 times as fast would say nothing."""
     first = headlines(chapters([latency({"tf-function": 10.4, "onnxruntime": 10.0}, 0.001)]))[0]
     assert first.sentence == "ONNX Runtime answers 1.04× faster than tf.function"  # noqa: RUF001
-
-
-class Fetched(HTMLParser):
-    """Collects whatever a browser would fetch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [f"{tag} {k}={v}" for k, v in attrs if k in {"src", "href", "srcset"}]
 
 
 def test_the_page_needs_nothing_but_itself() -> None:

@@ -20,25 +20,18 @@ from crossrun_server import tune
 from crossrun_server.errors import InvalidRequest, LoadError, NoNumber
 from crossrun_server.model_config import config
 from crossrun_server.models import labels, loader
-from crossrun_server.models.loader import Source
-from crossrun_server.plans.plan import parse
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.plans.lane_plan import parse
+from crossrun_server.tensors.tensor_spec import Array
 from crossrun_server.vision import boxes, detector
-from crossrun_server.vision.detector import Detector, Wanted
-from tests.server.services.test_classification import strings
-from tests.server.services.test_vision import plain, refusal
+from crossrun_server.vision.detector import DetectOptions, Detector
+from crossrun_server.vision.pipeline import Prediction
 from tests.support import detectors, models
+from tests.support.label_files import INSIDE, WRITTEN
+from tests.support.pictures import plain
+from tests.support.requests import refusal, strings
 from tests.support.running import ON_CPU, Server
 
-WRITTEN = {
-    "plain": b"red\ngreen\nblue\n",
-    "no end of the last line": b"red\ngreen\nblue",
-    "Windows": b"red\r\ngreen\r\nblue\r\n",
-    "byte order mark": b"\xef\xbb\xbfred\ngreen\nblue\n",
-    "both": b"\xef\xbb\xbfred\r\ngreen\r\nblue",
-}
-# Each of them ends a line for str.splitlines, or for text read with universal newlines.
-INSIDE = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r")
 WRONG = {
     "one too many": (b"a\nb\nc\nd\n", r"labels.txt has 4 labels, but .*'scores' has 3 classes$"),
     "another list": (b"background\na\nb\nc\n", r"4 labels, .* 3 classes; its first line, 'backgr"),
@@ -57,7 +50,7 @@ def colours(folder: Path, text: bytes) -> dict[str, tuple[str, ...]]:
     """The labels of the model `colours`, whose file has these bytes."""
     models.write(folder, "colours", models.colours(), models.COLOURS_CONFIG, labels=["to replace"])
     (folder / "colours" / "labels.txt").write_bytes(text)
-    (model,) = loader.load(Source(folder / "colours"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(folder / "colours"), ON_CPU).models.values()
     model.close()
     return dict(model.labels)
 
@@ -86,7 +79,7 @@ def test_labels_of_another_export_are_told(
     helper.set_model_props(model, {"crossrun.labels_sha256": f'"{written}"'})
     models.write(tmp_path, "colours", model, models.COLOURS_CONFIG, labels=["to replace"])
     (tmp_path / "colours" / "labels.txt").write_bytes(text)
-    (loaded,) = loader.load(Source(tmp_path / "colours"), ON_CPU).models.values()
+    (loaded,) = loader.load(ModelSource(tmp_path / "colours"), ON_CPU).models.values()
     loaded.close()
     told = "the labels of scores are not those that the model was exported with"
     assert (told in caplog.text) == others
@@ -149,11 +142,11 @@ def test_a_shape_that_does_not_tell_is_seen_at_the_first_run(
     """Where the number of classes is free in the file, a run at load counts them."""
     models.write(tmp_path, "open", of_unknown_size(), config, labels=list(names))
     if fits:
-        (model,) = loader.load(Source(tmp_path / "open"), ON_CPU).models.values()
+        (model,) = loader.load(ModelSource(tmp_path / "open"), ON_CPU).models.values()
         model.close()
         return
     with pytest.raises(LoadError, match=r"labels.txt has 4 labels, but output 'y' has 3 classes"):
-        loader.load(Source(tmp_path / "open"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "open"), ON_CPU)
 
 
 def scores(*values: float) -> pb.ModelInferRequest:
@@ -211,7 +204,7 @@ def test_a_localizers_labels_are_counted_on_its_scores(tmp_path: Path) -> None:
     localizer, names = detectors.localizer(), [*detectors.LABELS, "more"]
     models.write(tmp_path, "localizer", localizer, detectors.LOCALIZER, labels=names)
     with pytest.raises(LoadError, match="4 labels, but output 'probabilities' has 3 classes"):
-        loader.load(Source(tmp_path / "localizer"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "localizer"), ON_CPU)
 
 
 def test_a_whole_number_may_be_the_class_itself(tmp_path: Path) -> None:
@@ -219,7 +212,7 @@ def test_a_whole_number_may_be_the_class_itself(tmp_path: Path) -> None:
     text = models.NAMED_CONFIG.replace("FP32", "INT64").replace("-1", "1")
     model = models.identity(Tp.INT64, ["batch", 1])
     models.write(tmp_path, "best", model, text, labels=["a", "b", "c"])
-    (loaded,) = loader.load(Source(tmp_path / "best"), ON_CPU).models.values()
+    (loaded,) = loader.load(ModelSource(tmp_path / "best"), ON_CPU).models.values()
     loaded.close()
     assert loaded.labels == {"y": ("a", "b", "c")}
     with pytest.raises(InvalidRequest, match="'y' of 'best' is the number of a class and no score"):
@@ -258,7 +251,7 @@ def finder(tmp_path: Path) -> Detector:
     """A detector of three classes."""
     models.write(tmp_path, "finder", detectors.finder(), detectors.FINDER + detectors.OPTIONS)
     (tmp_path / "finder" / "labels.txt").write_text("red\ngreen\nblue\n")
-    (model,) = loader.load(Source(tmp_path / "finder"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(tmp_path / "finder"), ON_CPU).models.values()
     model.close()
     return detector.describe(model)
 
@@ -276,8 +269,8 @@ def outputs_of_two() -> dict[str, Array]:
 def read(how: Detector, outputs: dict[str, Array]) -> list[int]:
     """The classes that are found in a picture."""
     size = boxes.Size(48, 64)
-    view = boxes.view(size, size, "stretch")
-    return [found.index for found in how.found(outputs, 0, view, Wanted(min_score=0.1))]
+    prediction = Prediction(boxes.view(size, size, "stretch"), outputs, 0)
+    return [found.index for found in how.detections(prediction, DetectOptions(min_score=0.1))]
 
 
 @pytest.mark.parametrize("part", ["detection_scores", "detection_boxes"])

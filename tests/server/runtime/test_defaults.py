@@ -9,7 +9,15 @@ import pytest
 from crossrun_server.errors import LoadError
 from crossrun_server.runtime import plugins
 from crossrun_server.runtime.defaults import completed, precision, told
-from crossrun_server.runtime.providers import CPU, CUDA, OPENVINO, QNN, TENSORRT, Provider, Request
+from crossrun_server.runtime.providers import (
+    CPU,
+    CUDA,
+    OPENVINO,
+    QNN,
+    TENSORRT,
+    Provider,
+    ProviderRequest,
+)
 from crossrun_server.runtime.session import Session
 from tests.support import models
 
@@ -92,7 +100,7 @@ def test_a_session_is_made_with_them(model: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(plugins, "built_in", lambda: (CUDA, CPU))
     monkeypatch.setattr(onnxruntime.SessionOptions, "add_provider", recorded)
-    Session(model, Request((Provider(CUDA, {"device_id": "0"}), Provider(CPU))))
+    Session(model, ProviderRequest((Provider(CUDA, {"device_id": "0"}), Provider(CPU))))
     assert handed[CUDA] == {
         "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": "0",

@@ -18,14 +18,15 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.models.repository import read_model
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.vision import boxes
 from crossrun_server.vision.boxes import Size
-from tests.server.services.test_detect import HOW, RED, corners, detect, labels, scene
-from tests.server.services.test_detect import boxes as boxes_of
-from tests.server.services.test_vision import ORIENTATION, encoded, refusal
 from tests.support import detectors, models
+from tests.support.pictures import ORIENTATION, RED, encoded, scene
+from tests.support.pictures import boxes as boxes_of
+from tests.support.requests import refusal
 from tests.support.running import ON_CPU, serving
+from tests.support.vision import HOW, corners, detect, labels
 
 ONE = (1, "height", "width", 3)
 LABELLED = """
@@ -212,4 +213,4 @@ def test_a_longest_side_that_is_none_stops_the_load(value: str, tmp_path: Path) 
     """The error names the parameter and what was expected."""
     models.write(tmp_path, "small", detectors.any_size(), SMALL.replace("100", value))
     with pytest.raises(LoadError, match=r"longest_side' is .*, expected pixels, 1 or more"):
-        loader.load(Source(tmp_path / "small"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "small"), ON_CPU)

@@ -9,7 +9,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.tensors.classification import MAX_CLASSES, classify
-from tests.server.services.test_infer import refusal
+from tests.support.requests import refusal, strings
 
 SCORES = {"red": [255, 0, 51], "blue": [0, 102, 255]}
 
@@ -29,15 +29,6 @@ def two_faced(values: list[float]) -> pb.ModelInferRequest:
     message.inputs.add(name="x", datatype="FP32", shape=[3])
     message.raw_input_contents.append(np.array(values, np.float32).tobytes())
     return message
-
-
-def strings(raw: bytes) -> list[str]:
-    found = []
-    while raw:
-        end = 4 + int.from_bytes(raw[:4], "little")
-        found.append(raw[4:end].decode())
-        raw = raw[end:]
-    return found
 
 
 def test_each_row_of_a_batch_becomes_its_best_classes(channel: grpc.Channel) -> None:
@@ -78,7 +69,7 @@ def test_every_output_has_its_own_labels_and_only_where_asked(channel: grpc.Chan
 @pytest.mark.parametrize("classes", [0, -1])
 def test_fewer_than_one_class_is_refused(channel: grpc.Channel, classes: int) -> None:
     """The message names the output and what was expected."""
-    code, details = refusal(channel, colours("red", classes=classes))
+    code, details = refusal(Stub(channel).ModelInfer, colours("red", classes=classes))
     assert code == StatusCode.INVALID_ARGUMENT
     assert details == (
         f"invalid value for 'classification' parameter of output 'scores': {classes}, expected >= 1"
@@ -90,7 +81,7 @@ def test_a_number_of_classes_has_to_be_one(channel: grpc.Channel) -> None:
     message = colours("red")
     message.outputs[0].parameters["classification"].string_param = "2"
     expected = "invalid value type for 'classification' parameter, expected int64_param"
-    assert refusal(channel, message) == (StatusCode.INVALID_ARGUMENT, expected)
+    assert refusal(Stub(channel).ModelInfer, message) == (StatusCode.INVALID_ARGUMENT, expected)
 
 
 @pytest.mark.parametrize("datatype", ["BYTES", "BOOL", "FP16", "BF16"])
@@ -101,7 +92,7 @@ def test_an_output_without_scores_has_no_classes(channel: grpc.Channel, datatype
     sizes = {"BYTES": 4, "BOOL": 1, "FP16": 2, "BF16": 2}
     message.raw_input_contents.append(bytes(sizes[datatype]))
     message.outputs.add(name="y").parameters["classification"].int64_param = 1
-    code, details = refusal(channel, message)
+    code, details = refusal(Stub(channel).ModelInfer, message)
     assert code == StatusCode.INVALID_ARGUMENT
     assert details.startswith("output 'y': class result not available")
     assert details.endswith(f"unsupported type {datatype!r}")
@@ -111,7 +102,7 @@ def test_an_output_asked_for_twice_is_refused(channel: grpc.Channel) -> None:
     """Which of two ways of asking would win is not left to chance."""
     message = colours("red")
     message.outputs.add(name="scores")
-    assert refusal(channel, message)[1] == "output 'scores' is asked for twice"
+    assert refusal(Stub(channel).ModelInfer, message)[1] == "output 'scores' is asked for twice"
 
 
 @pytest.mark.parametrize("datatype", ["UINT8", "INT8", "UINT64", "INT64"])

@@ -15,48 +15,19 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config import detection_outputs
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.tensors.tensors import TensorSpec
-from tests.server.services.test_stock_client import run_client
-from tests.server.services.test_vision import encoded, refusal
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.tensors.tensor_spec import TensorSpec
 from tests.support import detectors, models
-from tests.support.running import ON_CPU, Server
-
-RED, GREEN, BLUE = (255, 0, 0), (0, 204, 0), (0, 0, 153)
-HOW = [pb.RESIZE_STRETCH, pb.RESIZE_LETTERBOX, pb.RESIZE_CROP]
+from tests.support.pictures import RED, boxes, encoded, scene
+from tests.support.requests import refusal
+from tests.support.running import ON_CPU, Server, run_client
+from tests.support.vision import HOW, corners, detect, labels
 
 
 @pytest.fixture
 def stub(detecting: Server) -> Iterator[VisionStub]:
     with grpc.insecure_channel(detecting.address) as channel:
         yield VisionStub(channel)
-
-
-def scene(size: tuple[int, int] = (640, 480)) -> Image.Image:
-    """Red above, green in the middle, blue below, on grey."""
-    image = Image.new("RGB", size, (90, 90, 90))
-    for colour, box in zip((RED, GREEN, BLUE), boxes(size), strict=True):
-        image.paste(colour, box)
-    return image
-
-
-def boxes(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    width, height = size
-    shares = (0.25, 0.15, 0.75, 0.3), (0.375, 0.45, 0.5, 0.6), (0.15, 0.7, 0.4, 0.8)
-    return [
-        (int(left * width), int(top * height), int(right * width), int(bottom * height))
-        for left, top, right, bottom in shares
-    ]
-
-
-def detect(stub: VisionStub, *pictures: bytes, **fields: object) -> pb.DetectResponse:
-    request = pb.DetectRequest(images=pictures, **{"model": "finder", **fields})  # type: ignore[arg-type]
-    response: pb.DetectResponse = stub.Detect(request)
-    return response
-
-
-def corners(one: pb.Detection) -> tuple[float, float, float, float]:
-    return one.box.xmin, one.box.ymin, one.box.xmax, one.box.ymax
 
 
 @pytest.mark.parametrize("resize", HOW)
@@ -97,11 +68,6 @@ def test_more_pictures_than_the_batch_holds_are_answered_in_order(stub: VisionSt
             step = max(size[0] / detectors.WIDTH, size[1] / detectors.HEIGHT)
             assert corners(found.detections[0]) == pytest.approx(boxes(size)[0], abs=1.1 * step)
             assert len(found.detections) == options.get("max_detections", 3)
-
-
-def labels(reply: pb.DetectResponse) -> list[str]:
-    (found,) = reply.results
-    return [one.label for one in found.detections]
 
 
 @pytest.mark.parametrize("model", ["finder", "localizer", "foreign"])
@@ -242,14 +208,14 @@ def test_a_description_that_cannot_be_stops_the_load(
     config = (detectors.FOREIGN + detectors.FROM_1).replace(old, new)
     models.write(tmp_path, "foreign", detectors.foreign(), config, labels=detectors.LABELS)
     with pytest.raises(LoadError, match=told):
-        loader.load(Source(tmp_path / "foreign"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "foreign"), ON_CPU)
 
 
 def test_outputs_that_only_share_the_names_are_no_detections(tmp_path: Path) -> None:
     """A model that nobody calls a detector loads whatever its outputs are called."""
     text = models.identity(onnx.TensorProto.STRING, ["batch", 4, 4], y="detection_boxes")
     models.write(tmp_path, "text", text)
-    (model,) = loader.load(Source(tmp_path / "text"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(tmp_path / "text"), ON_CPU).models.values()
     assert model.config.detection is None
 
 

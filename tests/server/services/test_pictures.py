@@ -15,9 +15,10 @@ from PIL.Image import Transpose
 
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from tests.server.services.test_detect import HOW, RED, boxes, corners, detect, labels, scene
-from tests.server.services.test_vision import ORIENTATION, encoded, refusal
+from tests.support.pictures import ORIENTATION, RED, boxes, encoded, scene
+from tests.support.requests import refusal
 from tests.support.running import Server
+from tests.support.vision import HOW, corners, detect, labels
 
 # What a camera does to an upright scene, by the orientation that it then writes.
 STORED = {

@@ -15,12 +15,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.services.stream import CONCURRENT
-from tests.server.services.test_infer import simple
-from tests.server.services.test_serving import AGES, code_of, slow, slow_server, until_running
 from tests.support import models
+from tests.support.requests import AGES, code_of, simple, slow, until_running
 from tests.support.running import Server, serving
-
-__all__ = ["slow_server"]  # a fixture
 
 
 class Stream:

@@ -15,9 +15,10 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from tests.server.services.test_vision import encoded, halves, refusal
+from crossrun_server.models.loader import ModelSource
 from tests.support import models
+from tests.support.pictures import encoded, halves
+from tests.support.requests import refusal
 from tests.support.running import ON_CPU, serving
 
 INT64, STRING = onnx.TensorProto.INT64, onnx.TensorProto.STRING
@@ -126,4 +127,4 @@ def test_strings_beside_bf16_stop_the_load(tmp_path: Path) -> None:
     graph.graph.node.append(helper.make_node("Identity", ["s"], ["t"]))
     models.write(tmp_path, "both", graph)
     with pytest.raises(LoadError, match="takes no strings where a tensor is BF16"):
-        loader.load(Source(tmp_path / "both"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "both"), ON_CPU)

@@ -21,9 +21,10 @@ from crossrun_export.errors import ExportError
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.vision import images
 from crossrun_server.vision.boxes import Size
-from tests.server.services.test_vision import ORIENTATION, classify, encoded
 from tests.support import models
+from tests.support.pictures import ORIENTATION, encoded
 from tests.support.running import serving
+from tests.support.vision import classify
 
 if TYPE_CHECKING:
     from crossrun_export.sources import Source

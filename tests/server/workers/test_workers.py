@@ -28,17 +28,12 @@ from crossrun_server.telemetry import logs
 from crossrun_server.workers import supervisor
 from crossrun_server.workers.link import Lost, Peer, answering
 from crossrun_server.workers.supervisor import Crew
-from tests.server.services.test_control import index, load, multiply, product, ready, unload
-from tests.server.services.test_serving import until_running
-from tests.server.services.test_settings import logging
-from tests.server.services.test_shared_memory import Create, create, register, status, unregister
-from tests.server.telemetry.test_metrics import http, samples
-from tests.server.telemetry.test_statistics import gather, statistics
-from tests.server.telemetry.test_tracing import trace, traces
 from tests.support import models
+from tests.support.control import index, load, multiply, product, ready, unload
+from tests.support.memory import Create, register, status, unregister
+from tests.support.requests import gather, until_running
 from tests.support.running import Command, Server, serving
-
-__all__ = ["create"]  # a fixture
+from tests.support.telemetry import http, logging, samples, statistics, trace, traces
 
 TWO = ("--workers", "2")
 # Connections, each to a worker of the kernel's choice: that all go to one happens once in 10^7.
@@ -336,7 +331,7 @@ def test_a_worker_that_ends_as_another_fails_keeps_its_exit_code(
         return wait(pid, flags)
 
     async def run() -> None:
-        crew = Crew(Config(tmp_path), 2, tmp_path, logs.Log(logs.Settings(), NullHandler()))
+        crew = Crew(Config(tmp_path), 2, tmp_path, logs.Log(logs.LogSettings(), NullHandler()))
         await crew.run(asyncio.Event(), lambda: None)
 
     monkeypatch.setattr(supervisor, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))

@@ -14,8 +14,8 @@ from crossrun_bench.measurements.rounds import Child
 from crossrun_bench.models import heads
 from crossrun_bench.models.model import Model
 from crossrun_bench.progress import Step
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import ENCODED
+from crossrun_bench.targets.task import Task
 
 _LEAST = 1e-9  # a probability, so that its logarithm is one
 

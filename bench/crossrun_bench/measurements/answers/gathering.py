@@ -17,8 +17,8 @@ from crossrun_bench.measurements.rounds import Child, started
 from crossrun_bench.models.fitting import fitted
 from crossrun_bench.pictures.prepare import decoded
 from crossrun_bench.progress import Step
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import TARGETS, label
+from crossrun_bench.targets.task import Task
 
 # What the processes' arrays, [pictures, …], say of the files.
 Read: TypeAlias = Callable[

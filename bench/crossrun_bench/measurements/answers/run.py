@@ -14,10 +14,9 @@ from crossrun_bench.machine.machine import Machine
 from crossrun_bench.measurements.answers.gathering import CHUNK, Read, ask, chunks, joined, ready
 from crossrun_bench.measurements.answers.partial import Partial, Said
 from crossrun_bench.models.model import Model
-from crossrun_bench.pictures.folders import say
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.progress import bar
-from crossrun_bench.targets.tasks import Asked, subjects_of
+from crossrun_bench.progress import bar, say
+from crossrun_bench.targets.subjects import Asked, subjects_of
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,9 @@ from crossrun_bench.measurements.detection.result import (
 from crossrun_bench.measurements.rounds import Child
 from crossrun_bench.models.fitting import in_picture
 from crossrun_bench.models.info import about
-from crossrun_bench.models.model import Model
+from crossrun_bench.models.model import Model, Objects
 from crossrun_bench.pictures.prepare import thumbnail
 from crossrun_bench.targets.examples import folder_of
-from crossrun_bench.targets.runners import Objects
 from crossrun_bench.targets.targets import ENCODED
 
 # Mean average precision is about all that a model finds, not only what it is sure of.

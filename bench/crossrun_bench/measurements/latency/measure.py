@@ -16,8 +16,8 @@ from crossrun_bench.models.info import about
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.subjects import Asked, Subject, subjects_of
 from crossrun_bench.targets.targets import TARGETS
-from crossrun_bench.targets.tasks import Asked, Subject, subjects_of
 
 
 @dataclass(frozen=True)

@@ -29,15 +29,14 @@ from crossrun_bench.measurements.load.turns import Running
 from crossrun_bench.models.info import about
 from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_model
-from crossrun_bench.pictures.folders import say
 from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.processes.serving import running
-from crossrun_bench.progress import bar
+from crossrun_bench.progress import bar, say
 from crossrun_bench.targets.convert import converted
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import label
+from crossrun_bench.targets.task import Task
 
 Take = Callable[[Load, Time, int], LoadTurn]
 Turns = dict[str, list[LoadTurn]]

@@ -11,7 +11,7 @@ from crossrun_bench.measurements.loadgen.result import ScenarioRun
 from crossrun_bench.measurements.loadgen.rules import SCENARIOS, SERVER, settings
 from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.progress import Step
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 
 TRIES = 5  # of the search for Server's rate, each half as far from the one before
 # A run may be faster than its rehearsal, and must not run out of queries.

@@ -26,8 +26,8 @@ from crossrun_bench.measurements.loadgen.rules import LIBRARY
 from crossrun_bench.models import heads
 from crossrun_bench.pictures.pictures import Batch
 from crossrun_bench.processes.driven import Reply, commands, driven
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import TARGETS, runner_for
+from crossrun_bench.targets.task import Task
 
 # Calls at the same time, and pictures in each. In process one caller is enough, for the session
 # has threads of its own; a server takes any number of calls, of its largest batch we know nothing.

@@ -23,8 +23,8 @@ from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import Step, bar
 from crossrun_bench.targets.environments import Backend
 from crossrun_bench.targets.examples import Examples, examples, folder_of
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import REFERENCE
+from crossrun_bench.targets.task import Task
 
 Group = Sequence[Model]  # the precisions of one source, fp32 first
 

@@ -1,16 +1,11 @@
 """The source Keras model in TensorFlow's other forms, as its own exporters make them."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from crossrun_bench.models.model import Model
 from crossrun_bench.targets.runners.tensorflow_ import source
-
-if TYPE_CHECKING:
-    from crossrun_bench.models.model import Model
 
 
 def saved_model(model: Model, output: str) -> None:

@@ -1,18 +1,13 @@
 """Any running server of the Open Inference Protocol: Triton, OpenVINO Model Server, MLServer, …"""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun_bench.errors import BenchError
+from crossrun_bench.models.model import Model
 from crossrun_bench.targets.runners.grpc_ import RawTensor, answered, channel
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 
 
 class OpenInference(RawTensor):

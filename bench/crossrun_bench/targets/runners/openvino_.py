@@ -1,16 +1,10 @@
 """OpenVINO's own runtime in process, on the CPU, without onnxruntime."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import openvino
 
-from crossrun_bench.models.model import as_input
-
-if TYPE_CHECKING:
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.targets.runners import Probabilities, Task
+from crossrun_bench.models.model import Probabilities, as_input
+from crossrun_bench.pictures.pictures import Batch
+from crossrun_bench.targets.task import Task
 
 
 class OpenVino:

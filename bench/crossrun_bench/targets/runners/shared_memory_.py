@@ -1,22 +1,16 @@
 """A crossrun server over gRPC, its tensors in system shared memory."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun.oip import grpc_service_pb2 as oip
-from crossrun_bench.models.model import as_input
+from crossrun_bench.models.model import Model, Probabilities, as_input
+from crossrun_bench.pictures.pictures import Batch
 from crossrun_bench.processes import shared_memory
 from crossrun_bench.targets.runners.grpc_ import RawTensor, answered, infer_request
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.targets.runners import Probabilities, Task
+from crossrun_bench.targets.task import Task
 
 _REGION = "crossrun-bench"
 

@@ -3,23 +3,15 @@
 All take uint8 pixels and scale them within the timed work, as the served model does.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.models.model import scaled
-from crossrun_bench.targets.runners import packed
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.targets.runners import Objects, Probabilities, Task
+from crossrun_bench.models.model import Model, Objects, Probabilities, packed, scaled
+from crossrun_bench.pictures.pictures import Batch
+from crossrun_bench.targets.task import Task
 
 
 def source(model: Model) -> Any:

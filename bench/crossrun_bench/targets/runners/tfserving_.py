@@ -3,27 +3,20 @@
 What it serves is expected to be the exported source model, or one that takes the pixels themselves.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import grpc
 import numpy as np
 
 from crossrun.tfserving import prediction_service_pb2 as serving
 from crossrun.tfserving.prediction_service_pb2_grpc import PredictionServiceStub
 from crossrun_bench.errors import BenchError
-from crossrun_bench.models.model import scaled
+from crossrun_bench.models.model import Model, Probabilities, scaled
+from crossrun_bench.pictures.pictures import Batch, Pixels
 from crossrun_bench.targets.runners.grpc_ import answered, channel
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import grpc
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Batch, Pixels
-    from crossrun_bench.targets.runners import Probabilities, Task
+from crossrun_bench.targets.task import Task
 
 _SIGNATURE, _FIELD = "serving_default", "signature_def"
 _TYPES = {number: name for name, number in serving.DataType.items()}

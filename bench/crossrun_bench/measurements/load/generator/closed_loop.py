@@ -4,21 +4,15 @@ Callers are threads that block: against an echo server they gave a lower p50 at 
 asyncio did, and took less CPU for a request at many.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench.measurements.load.generator import counting
-from crossrun_bench.measurements.load.generator.counting import NO_ANSWER, Failed, still_alive
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.load.generator.counting import Call
+from crossrun_bench.measurements.load.generator.counting import NO_ANSWER, Call, Failed, still_alive
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """What both loops do with requests: wait, tell when each was, read what the server told."""
 
-from __future__ import annotations
-
 import re
 import threading
 import time

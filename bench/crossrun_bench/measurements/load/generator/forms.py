@@ -1,32 +1,26 @@
 """The forms in which a picture is asked about: the message of each, and how its reply is read."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun.tfserving import prediction_service_pb2 as serving
 from crossrun.v1 import vision_pb2 as vision
+from crossrun_bench.measurements.load.tasks import Request
 from crossrun_bench.models import heads
 from crossrun_bench.models.model import as_input
 from crossrun_bench.targets.runners.grpc_ import probabilities, raw_request, typed_request
 from crossrun_bench.targets.runners.shared_memory_ import placed_request, registered
 from crossrun_bench.targets.runners.tfserving_ import signature
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import grpc
-    from numpy.typing import NDArray
-
-    from crossrun_bench.measurements.load.tasks import Request
-
-    Answer = NDArray[np.float32]
+Answer = NDArray[np.float32]
 
 JPEG = "jpeg"  # of encoded pictures, to which the reply tells probabilities
 _INFER = "/inference.GRPCInferenceService/ModelInfer"

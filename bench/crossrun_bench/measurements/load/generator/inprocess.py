@@ -5,10 +5,8 @@ python -m crossrun_bench.measurements.load.generator.inprocess < {a Session}, th
 {"do": "turn", "clients": 2, "warm": 0.5, "seconds": 3}  → as of the generator's process
 """
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,12 +16,9 @@ from crossrun_bench.codec import decode
 from crossrun_bench.measurements.load.generator import loops
 from crossrun_bench.measurements.load.tasks import Session
 from crossrun_bench.models.model import as_input
-from crossrun_bench.processes.driven import commands, driven
+from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.providers import CPU
 from crossrun_bench.targets.sessions import options
-
-if TYPE_CHECKING:
-    from crossrun_bench.processes.driven import Reply
 
 
 def main() -> int:

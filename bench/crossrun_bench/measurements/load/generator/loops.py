@@ -1,18 +1,13 @@
 """Which loop a command asks for, and its callers. What a process is told, `turns` knows."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from crossrun_bench.measurements.load.generator.closed_loop import loaded
+from crossrun_bench.measurements.load.generator.counting import Call
 from crossrun_bench.measurements.load.generator.open_loop import MOST, offered
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from crossrun_bench.measurements.load.generator.counting import Call
-
-    Command = Mapping[str, Any]
+Command = Mapping[str, Any]
 
 
 def callers(command: Command) -> int:

@@ -9,21 +9,15 @@ that answers at once that took less CPU for a request than gRPC's futures (195 Â
 3,200 a second) and sent sooner.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench.measurements.load.generator import counting
-from crossrun_bench.measurements.load.generator.counting import NO_ANSWER, Failed, still_alive
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.measurements.load.generator.counting import Call
+from crossrun_bench.measurements.load.generator.counting import NO_ANSWER, Call, Failed, still_alive
 
 MOST = 512  # requests under way at once: twice what our server's queue holds
 NOT_SENT = "NOT_SENT"

@@ -10,41 +10,31 @@ The request is serialized once and replies are not parsed, but for the first of 
 to be right. An address that begins with http:// gets the tensor's bytes in a POST.
 """
 
-from __future__ import annotations
-
 import sys
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.load.generator import loops
-from crossrun_bench.measurements.load.generator.counting import Failed
+from crossrun_bench.measurements.load.generator.counting import Call, Failed
 from crossrun_bench.measurements.load.generator.forms import JPEG, MAKERS
 from crossrun_bench.measurements.load.tasks import Request
 from crossrun_bench.models import heads
-from crossrun_bench.models.model import as_input
-from crossrun_bench.processes.driven import commands, driven
+from crossrun_bench.models.model import Model, as_input
+from crossrun_bench.processes.driven import Reply, commands, driven
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.measurements.load.generator.counting import Call
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.processes.driven import Reply
-
-    Answer = NDArray[np.float32]
-    Read = Callable[[Any], Answer]
-    Opened = AbstractContextManager[tuple[Sequence[Call], Read]]
+Answer = NDArray[np.float32]
+Read = Callable[[Any], Answer]
+Opened = AbstractContextManager[tuple[Sequence[Call], Read]]
 
 _HEADERS = {"Content-Type": "application/octet-stream"}
 TOLERANCE = 1e-3  # of any probability, against onnxruntime in process

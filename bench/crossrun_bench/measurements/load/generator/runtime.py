@@ -9,26 +9,21 @@ come, first served: who waits is in the queue, as with a server. Nothing checks 
 `accuracy` does.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import time
 from collections import deque
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
 from crossrun_bench.codec import decode
 from crossrun_bench.measurements.load.generator import loops
-from crossrun_bench.processes.driven import commands, driven
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.measurements.load.generator.counting import Call
+from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.targets.targets import TARGETS, runner_for
-
-if TYPE_CHECKING:
-    from crossrun_bench.measurements.load.generator.counting import Call
-    from crossrun_bench.processes.driven import Reply
+from crossrun_bench.targets.task import Task
 
 
 class InTurn:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config import kinds
-from crossrun_server.plans.plan import AUTO, Plan
+from crossrun_server.model_config import instance_kinds
+from crossrun_server.plans.lane_plan import AUTO, Plan
 from crossrun_server.runtime import providers
 from crossrun_server.runtime.assignment import Assignment
-from crossrun_server.runtime.providers import DEVICE_ID, GRAPHS, Provider, Request
+from crossrun_server.runtime.providers import DEVICE_ID, GRAPHS, Provider, ProviderRequest
 from crossrun_server.runtime.session import Threads
 
 log = logging.getLogger(__name__)
@@ -35,16 +35,16 @@ HAVE_DEVICE_ID = {
 
 
 @dataclass(frozen=True)
-class Placement:
+class SessionConfig:
     """One request of providers for each session (instance) of a model, and its threads."""
 
-    requests: tuple[Request, ...]
+    requests: tuple[ProviderRequest, ...]
     threads: Threads
-    plan: str = ""  # of lanes in the place of instances; empty where those are given
+    plan: str = ""  # of lanes in the read of instances; empty where those are given
     batch_sizes: str | None = None  # that runs may have, as given
 
 
-def place(proto: pb.ModelConfig, default: Request) -> Placement:
+def read(proto: pb.ModelConfig, default: ProviderRequest) -> SessionConfig:
     """Read where a model's sessions are to run.
 
     Raises:
@@ -58,13 +58,13 @@ def place(proto: pb.ModelConfig, default: Request) -> Placement:
     threads = Threads(_whole_number(proto, INTRA_OP), _whole_number(proto, INTER_OP))
     plan = _plan(proto, len(requests), threads)
     sizes = proto.parameters[BATCH_SIZES].string_value if BATCH_SIZES in proto.parameters else None
-    return Placement(tuple(requests), threads, plan, sizes)
+    return SessionConfig(tuple(requests), threads, plan, sizes)
 
 
 def understands(key: str) -> bool:
     """Whether a key of `parameters` says where a model runs."""
     ours = (PROVIDERS, PLAN, BATCH_SIZES, TOLERANCE, RUNNING, LANES, PROVEN)
-    known = (*ours, kinds.TOLD, INTRA_OP, INTER_OP)
+    known = (*ours, instance_kinds.TOLD, INTRA_OP, INTER_OP)
     return key in known or _is_option(key)
 
 
@@ -72,7 +72,7 @@ def write(proto: pb.ModelConfig, assignments: Sequence[Assignment], plan: Plan |
     """Put what really runs into a configuration, where clients can read it."""
     if not proto.instance_group:
         proto.instance_group.add()
-    kinds.tell(proto, [assignment.on_card for assignment in assignments])
+    instance_kinds.tell(proto, [assignment.on_card for assignment in assignments])
     running = sorted({str(assignment) for assignment in assignments})
     proto.parameters[RUNNING].string_value = "; ".join(running)
     proven = dict.fromkeys(str(assignment.evidence) for assignment in assignments)
@@ -94,7 +94,9 @@ def _plan(proto: pb.ModelConfig, sessions: int, threads: Threads) -> str:
     return proto.parameters[PLAN].string_value
 
 
-def _requests(proto: pb.ModelConfig, group: Group, default: Request) -> list[Request]:
+def _requests(
+    proto: pb.ModelConfig, group: Group, default: ProviderRequest
+) -> list[ProviderRequest]:
     """Give the request of each session of a group; a group of several cards has one for each."""
     request = _wanted(proto, group, default)
     if proto.optimization.cuda.graphs:
@@ -106,8 +108,8 @@ def _requests(proto: pb.ModelConfig, group: Group, default: Request) -> list[Req
     return [_on_card(request, card) for card in group.gpus]
 
 
-def _wanted(proto: pb.ModelConfig, group: Group, default: Request) -> Request:
-    kind = kinds.asked(proto, group)
+def _wanted(proto: pb.ModelConfig, group: Group, default: ProviderRequest) -> ProviderRequest:
+    kind = instance_kinds.asked(proto, group)
     accelerators = _accelerators(proto, kind)
     if PROVIDERS in proto.parameters:
         if accelerators:
@@ -125,7 +127,7 @@ def _wanted(proto: pb.ModelConfig, group: Group, default: Request) -> Request:
     return default
 
 
-def _from_parameters(proto: pb.ModelConfig) -> Request:
+def _from_parameters(proto: pb.ModelConfig) -> ProviderRequest:
     texts = (
         f"{key}={value.string_value}" for key, value in proto.parameters.items() if _is_option(key)
     )
@@ -137,7 +139,7 @@ def _is_option(key: str) -> bool:
     return "." in key and providers.is_known(key.partition(".")[0])
 
 
-def _agreeing(request: Request, kind: Group.Kind) -> Request:
+def _agreeing(request: ProviderRequest, kind: Group.Kind) -> ProviderRequest:
     if kind == Group.KIND_CPU and any(p.name in HAVE_DEVICE_ID for p in request.providers):
         raise LoadError(f"instance_group has KIND_CPU, but parameters 'providers' says {request}")
     if kind == Group.KIND_GPU and {p.name for p in request.providers} == {providers.CPU}:
@@ -145,7 +147,7 @@ def _agreeing(request: Request, kind: Group.Kind) -> Request:
     return request
 
 
-def _accelerators(proto: pb.ModelConfig, kind: Group.Kind) -> Request | None:
+def _accelerators(proto: pb.ModelConfig, kind: Group.Kind) -> ProviderRequest | None:
     """Read Triton's accelerators: those for the kind of the group, and then the kind's own."""
     listed = proto.optimization.execution_accelerators
     on_gpu = kind == Group.KIND_GPU or (
@@ -166,7 +168,7 @@ def _accelerator_options(
     return {one.name: dict(one.parameters) for one in accelerators if one.parameters}
 
 
-def _capturing(request: Request, name: str) -> Request:
+def _capturing(request: ProviderRequest, name: str) -> ProviderRequest:
     """Let the providers that can capture their runs as CUDA graphs, unless their options say no."""
     if not any(provider.name in GRAPHS for provider in request.providers):
         log.warning("%s: optimization.cuda.graphs has no effect on %s", name, request)
@@ -174,15 +176,15 @@ def _capturing(request: Request, name: str) -> Request:
         Provider(p.name, {GRAPHS[p.name]: "1", **p.options}) if p.name in GRAPHS else p
         for p in request.providers
     )
-    return Request(tuple(capturing), request.auto)
+    return ProviderRequest(tuple(capturing), request.auto)
 
 
-def _on_card(request: Request, card: int) -> Request:
+def _on_card(request: ProviderRequest, card: int) -> ProviderRequest:
     placed = (
         Provider(p.name, {**p.options, DEVICE_ID: str(card)}) if p.name in HAVE_DEVICE_ID else p
         for p in request.providers
     )
-    return Request(tuple(placed), request.auto)
+    return ProviderRequest(tuple(placed), request.auto)
 
 
 def _count(group: Group) -> int:

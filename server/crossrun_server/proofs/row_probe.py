@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crossrun_server.proofs import draws, likeness
-from crossrun_server.proofs.draws import Draw
-from crossrun_server.proofs.samples import Range
+from crossrun_server.proofs import row_difference, row_draws
+from crossrun_server.proofs.random_inputs import Range
+from crossrun_server.proofs.row_draws import Draw
 from crossrun_server.scheduling.batching import Run, Tensors, check_rows
-from crossrun_server.tensors.tensors import Array, TensorSpec
+from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 PROVEN, MIXED, UNKNOWN = "proven", "mixed", "unknown"
 
@@ -41,7 +41,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProbeSpec:
     """What a model is asked: all that a finding depends on, but for the model."""
 
     inputs: tuple[TensorSpec, ...]
@@ -65,7 +65,7 @@ class _Refused(Exception):  # noqa: N818
     """The model does not take such a row."""
 
 
-def probe(run: Run, asked: Asked) -> Finding:
+def probe(run: Run, asked: ProbeSpec) -> Finding:
     """Run made-up rows alone and in runs of 2 and 3, with and without the optional inputs.
 
     Every output has to have one row for each, and the same for a row whoever its neighbours are.
@@ -110,10 +110,10 @@ class _Counted:
         return self._run(inputs, outputs)
 
 
-def _tell(run: Run, asked: Asked) -> list[_Told]:
+def _tell(run: Run, asked: ProbeSpec) -> list[_Told]:
     """Try what is given, and made-up rows of the first kind that the model takes."""
-    told, refusals = _tried(run, asked, draws.given(asked.inputs, asked.given))
-    for kind in draws.kinds(asked.inputs, asked.ranges, asked.given):
+    told, refusals = _tried(run, asked, row_draws.given(asked.inputs, asked.given))
+    for kind in row_draws.kinds(asked.inputs, asked.ranges, asked.given):
         found, refused = _tried(run, asked, kind)
         told, refusals = told + found, refusals + refused
         if found:
@@ -123,7 +123,7 @@ def _tell(run: Run, asked: Asked) -> list[_Told]:
     return told
 
 
-def _tried(run: Run, asked: Asked, trials: Iterable[Draw]) -> tuple[list[_Told], list[str]]:
+def _tried(run: Run, asked: ProbeSpec, trials: Iterable[Draw]) -> tuple[list[_Told], list[str]]:
     """Try each draw; of those that the model does not take there is the reason."""
     told, refusals = [], []
     for draw in trials:
@@ -141,7 +141,7 @@ class _Trial:
         _Refused: it does not take one of them alone.
     """
 
-    def __init__(self, run: Run, asked: Asked, draw: Draw) -> None:
+    def __init__(self, run: Run, asked: ProbeSpec, draw: Draw) -> None:
         self._run, self._asked = run, asked
         try:
             self._rows = draw()
@@ -149,7 +149,8 @@ class _Trial:
             raise _Refused("such a row does not fit in memory") from error
         self._alone = [self._answer_alone(row) for row in self._rows]
         self._scales = {
-            spec.name: OTHERS * max(likeness.largest(answer[spec.name]) for answer in self._alone)
+            spec.name: OTHERS
+            * max(row_difference.largest(answer[spec.name]) for answer in self._alone)
             for spec in asked.outputs
         }
         self._moves: dict[int, dict[str, Array]] = {}
@@ -171,7 +172,10 @@ class _Trial:
         first, *others = self._alone
         apart = any(self._apart(first, other, name) for other in others for name in first)
         shown = {
-            name for answer in self._alone for name, array in answer.items() if likeness.says(array)
+            name
+            for answer in self._alone
+            for name, array in answer.items()
+            if row_difference.says(array)
         }
         return _Told(apart, shown)
 
@@ -188,7 +192,9 @@ class _Trial:
             for spec in self._asked.outputs:
                 unsteady = self._apart(pairs[PAIRS[0]][0], again[0], spec.name)
                 apart = self._apart(pairs[one][place], pairs[other][place], spec.name)
-                if apart > 4 * unsteady + (NEIGHBOURS if likeness.is_float(spec.datatype) else 0):
+                if apart > 4 * unsteady + (
+                    NEIGHBOURS if row_difference.is_float(spec.datatype) else 0
+                ):
                     raise _Mixed(f"output {spec.name!r} of a row depends on the others of its run")
 
     def _check_alone(self, group: Group, answers: Sequence[Tensors]) -> None:
@@ -215,7 +221,7 @@ class _Trial:
         for seed in range(JITTERS):
             try:
                 moved = self._answer_alone(
-                    draws.jittered(self._rows[row], self._asked.tolerance, seed)
+                    row_draws.jittered(self._rows[row], self._asked.tolerance, seed)
                 )
             except _Refused:
                 continue
@@ -250,19 +256,21 @@ class _Trial:
             check_rows(answer, rows)
         except ValueError as error:
             raise _Mixed(str(error)) from error
-        read = {s.name: likeness.numbers(answer[s.name], s.datatype) for s in self._asked.outputs}
+        read = {
+            s.name: row_difference.numbers(answer[s.name], s.datatype) for s in self._asked.outputs
+        }
         return [{name: array[row, ...] for name, array in read.items()} for row in range(rows)]
 
     def _allowed(self, spec: TensorSpec) -> float:
-        if not likeness.is_float(spec.datatype):
+        if not row_difference.is_float(spec.datatype):
             return 0
         return max(self._asked.tolerance, HALF_TOLERANCE if spec.datatype in HALVES else 0)
 
     def _apart(self, one: Tensors, other: Tensors, name: str) -> float:
-        return likeness.apart(one[name], other[name], self._scales[name])
+        return row_difference.apart(one[name], other[name], self._scales[name])
 
     def _changed(self, one: Tensors, other: Tensors, name: str) -> Array:
-        return likeness.changed(one[name], other[name], self._scales[name])
+        return row_difference.changed(one[name], other[name], self._scales[name])
 
 
 def _plain(error: Exception) -> str:

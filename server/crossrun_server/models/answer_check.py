@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config import placement
-from crossrun_server.model_config.config import ServedConfig
-from crossrun_server.models.lanes import Opened
-from crossrun_server.proofs import evidence, proof, samples
-from crossrun_server.proofs.evidence import RANDOM, Evidence, Found, Worst
-from crossrun_server.proofs.proof import Proof
+from crossrun_server.model_config import session_config
+from crossrun_server.model_config.config import CompletedConfig
+from crossrun_server.models.lanes import OpenedLanes
+from crossrun_server.proofs import evidence, proof_file, random_inputs
+from crossrun_server.proofs.evidence import RANDOM, Differences, Evidence, Worst
+from crossrun_server.proofs.proof_file import Proof
 from crossrun_server.runtime import defaults, providers
 from crossrun_server.runtime.assignment import Assignment
 from crossrun_server.runtime.providers import CPU
 from crossrun_server.runtime.session import Session
-from crossrun_server.scheduling.scheduler import Run
-from crossrun_server.tensors.tensors import DTYPES, Array, TensorSpec
+from crossrun_server.scheduling.batching import Run
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 Rows = tuple[int, ...]
 
@@ -48,7 +48,7 @@ class _Lane:
         return next((name for name in self.assignment.nodes if name != CPU), CPU)
 
 
-def prove(file: Path, opened: Opened, default: float | None) -> tuple[Evidence, ...]:
+def prove(file: Path, opened: OpenedLanes, default: float | None) -> tuple[Evidence, ...]:
     """Run the proof beside a model in each of its lanes.
 
     Args:
@@ -64,7 +64,7 @@ def prove(file: Path, opened: Opened, default: float | None) -> tuple[Evidence, 
         LoadError: the answers are further off than is allowed, or the proof is damaged or that of
             another model.
     """
-    found, allowed = proof.read(file), _tolerance(opened.served, default)
+    found, allowed = proof_file.read(file), _tolerance(opened.served, default)
     pairs = zip(opened.lanes, opened.sessions, strict=True)
     lanes = [_Lane(lane.run, session.assignment) for lane, session in pairs]
     if found is not None:
@@ -78,18 +78,18 @@ def prove(file: Path, opened: Opened, default: float | None) -> tuple[Evidence, 
     )
 
 
-def _tolerance(served: ServedConfig, default: float | None) -> float | None:
-    key, parameters = placement.TOLERANCE, served.proto.parameters
+def _tolerance(served: CompletedConfig, default: float | None) -> float | None:
+    key, parameters = session_config.TOLERANCE, served.proto.parameters
     if key not in parameters:
         return default
-    return proof.tolerance(parameters[key].string_value, f"parameters {key!r}")
+    return proof_file.tolerance(parameters[key].string_value, f"parameters {key!r}")
 
 
 # --- With a proof ------------------------------------------------------------------------------
 
 
 def _by_proof(
-    lanes: Sequence[_Lane], opened: Opened, held: Proof, allowed: float | None
+    lanes: Sequence[_Lane], opened: OpenedLanes, held: Proof, allowed: float | None
 ) -> list[Evidence]:
     inputs = _inputs(held, opened.served, opened.sessions[0])
     one_by_one, together = _groups(held, opened.served, opened.sessions[0])
@@ -102,7 +102,7 @@ def _by_proof(
     return told
 
 
-def _judged(lane: _Lane, held: Proof, found: Found, allowed: float | None) -> Evidence:
+def _judged(lane: _Lane, held: Proof, found: Differences, allowed: float | None) -> Evidence:
     """Tell what was found; raises LoadError where that is too far off.
 
     Who sets a tolerance is told the agreement, and not held to it.
@@ -150,21 +150,23 @@ def _found(
     held: Proof,
     inputs: Mapping[str, Array],
     groups: Sequence[Rows],
-    served: ServedConfig,
-) -> Found:
-    total = Found()
+    served: CompletedConfig,
+) -> Differences:
+    total = Differences()
     for rows in groups:
         given = {name: _as_called(name, inputs[name][list(rows)], served) for name in inputs}
         try:
             got = run(given, held.wanted)
         except Exception as error:  # onnxruntime raises a class of its own per status code
             reason = providers.plain(str(error))
-            raise LoadError(f"the inputs of {proof.FILE} cannot be run: {reason}") from error
+            raise LoadError(f"the inputs of {proof_file.FILE} cannot be run: {reason}") from error
         total.add(evidence.compare(held, rows, got))
     return total
 
 
-def _groups(held: Proof, served: ServedConfig, session: Session) -> tuple[list[Rows], list[Rows]]:
+def _groups(
+    held: Proof, served: CompletedConfig, session: Session
+) -> tuple[list[Rows], list[Rows]]:
     """The rows of each run: one by one, and all together where the model takes batches."""
     shapes = {spec.name: spec.shape for spec in served.inputs}
     reshaped = (spec for spec in session.inputs if spec.name in served.reshapes.inputs)
@@ -178,7 +180,7 @@ def _groups(held: Proof, served: ServedConfig, session: Session) -> tuple[list[R
     return groups, [together] if len(together) > 1 else []
 
 
-def _inputs(held: Proof, served: ServedConfig, session: Session) -> Mapping[str, Array]:
+def _inputs(held: Proof, served: CompletedConfig, session: Session) -> Mapping[str, Array]:
     """The inputs of a proof; raises LoadError where the model takes or gives others."""
     specs = {spec.name: spec for spec in (*session.inputs, *session.overridable)}
     needed = {spec.name for spec in served.required}
@@ -187,10 +189,11 @@ def _inputs(held: Proof, served: ServedConfig, session: Session) -> Mapping[str,
         if strays := arrays.keys() - there[kind]:
             names = ", ".join(sorted(there[kind]))
             raise LoadError(
-                f"{proof.stale()}: it has the {kind} {sorted(strays)[0]!r}, the model has {names}"
+                f"{proof_file.stale()}: it has the {kind} {sorted(strays)[0]!r}, "
+                f"the model has {names}"
             )
     if missing := needed - held.inputs.keys():
-        raise LoadError(f"{proof.stale()}: it lacks the input {sorted(missing)[0]!r}")
+        raise LoadError(f"{proof_file.stale()}: it lacks the input {sorted(missing)[0]!r}")
     for name, array in held.inputs.items():
         _check_input(specs[name], array)
     return held.inputs
@@ -202,12 +205,12 @@ def _check_input(spec: TensorSpec, array: Array) -> None:
     fits = len(spec.shape) == array.ndim and all(want in (-1, have) for want, have in sizes)
     if array.dtype != dtype or not fits:
         raise LoadError(
-            f"{proof.stale()}: its input {spec.name!r} is {array.dtype} {list(array.shape)}, "
+            f"{proof_file.stale()}: its input {spec.name!r} is {array.dtype} {list(array.shape)}, "
             f"the model takes {spec.datatype} {list(spec.shape)}"
         )
 
 
-def _as_called(name: str, array: Array, served: ServedConfig) -> Array:
+def _as_called(name: str, array: Array, served: CompletedConfig) -> Array:
     """An input as callers give it: config.pbtxt may say another shape than the graph."""
     spec = next((spec for spec in served.inputs if spec.name == name), None)
     if spec is None or spec.accepts(array.shape):
@@ -218,7 +221,7 @@ def _as_called(name: str, array: Array, served: ServedConfig) -> Array:
         return array.reshape(shape)
     except ValueError as error:
         raise LoadError(
-            f"{proof.stale()}: its input {name!r} is {list(array.shape)}, "
+            f"{proof_file.stale()}: its input {name!r} is {list(array.shape)}, "
             f"config.pbtxt says {list(spec.shape)}"
         ) from error
 
@@ -236,7 +239,7 @@ class _Answers:
 
 
 def _by_cpu(
-    lanes: Sequence[_Lane], file: Path, opened: Opened, allowed: float | None
+    lanes: Sequence[_Lane], file: Path, opened: OpenedLanes, allowed: float | None
 ) -> list[Evidence]:
     try:
         answers = _answers(file, opened.served)
@@ -257,7 +260,7 @@ def _as_cpu(lane: _Lane, answers: _Answers, allowed: float | None, free: bool) -
         return Evidence(note=f"{lane.provider} refuses random inputs: {reason}")
     pairs = ((name, answers.outputs[name], got[name]) for name in answers.allowed)
     # An output of another length may count what was found.
-    found = Found({n: evidence.difference(a, b) for n, a, b in pairs if a.shape == b.shape})
+    found = Differences({n: evidence.difference(a, b) for n, a, b in pairs if a.shape == b.shape})
     if not found.differences:
         return Evidence(note=INCOMPARABLE)
     worst = found.worst(answers.allowed if allowed is None else dict.fromkeys(got, allowed))
@@ -268,13 +271,13 @@ def _as_cpu(lane: _Lane, answers: _Answers, allowed: float | None, free: bool) -
     return Evidence(RANDOM, worst.difference, None, worst.allowed)
 
 
-def _answers(file: Path, served: ServedConfig) -> _Answers:
+def _answers(file: Path, served: CompletedConfig) -> _Answers:
     """Ask the CPU provider twice; raises whatever the model does for want of right inputs."""
     run = served.reshapes.around(Session(file, providers.parse(providers.short(CPU))).run)
     names = [spec.name for spec in served.outputs]
     rows = min(2, served.max_batch_size) or 1
     for size in SIZES:
-        inputs = samples.random(served.required, rows, free=size)
+        inputs = random_inputs.random(served.required, rows, free=size)
         try:
             outputs, moved = run(inputs, names), run(_nudged(inputs), names)
         except Exception:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 
-from crossrun_server.scheduling.scheduler import Reply
+from crossrun_server.scheduling.batching import Reply
 
 
 @dataclass(slots=True)
-class Record:
+class RequestRecord:
     """One request to one version of a model; times are those of time.perf_counter_ns().
 
     `reply` is None and `error` is set where it failed, be it that its caller left.
@@ -30,4 +30,4 @@ class Record:
         return self.ended_ns - self.started_ns
 
 
-Observer = Callable[[Record], None]
+Observer = Callable[[RequestRecord], None]

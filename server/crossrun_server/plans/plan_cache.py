@@ -11,8 +11,8 @@ from pathlib import Path
 
 from crossrun_server import disk_cache
 from crossrun_server.errors import LoadError
-from crossrun_server.plans import plan
-from crossrun_server.plans.plan import Plan
+from crossrun_server.plans import lane_plan
+from crossrun_server.plans.lane_plan import Plan
 
 KIND = "plans"
 PROCESSOR = Path("/proc/cpuinfo")
@@ -26,7 +26,7 @@ def key(model: Path, *circumstances: object) -> str:
 def read(key: str) -> Plan | None:
     """Find a plan; None where there is none, or none that can be read."""
     try:
-        return plan.parse((disk_cache.read(KIND, key) or "").strip())
+        return lane_plan.parse((disk_cache.read(KIND, key) or "").strip())
     except LoadError:
         return None
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.tensors.tensor_spec import TensorSpec
 
 # What exporters call sizes that they know nothing of.
 MADE_UP = re.compile(

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from crossrun_server.tensors.tensors import DTYPES, Array
+from crossrun_server.tensors.tensor_spec import DTYPES, Array
 
 # Numbers in a row of a table, at most: each column has a meaning, and a scale, of its own.
 RECORD = 16

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from crossrun_server.errors import LoadError
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 
 FILE = "proof.npz"
 MOST_BYTES = 1_000_000  # of the file

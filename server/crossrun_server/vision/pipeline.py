@@ -1,4 +1,7 @@
-"""What the calls of crossrun.v1.Vision share: encoded pictures in, a model's outputs out."""
+"""Encoded pictures through a model: decoded on threads, cut into batches, run.
+
+Knows what a model says of each picture, but not whether that is classes or boxes; no messages.
+"""
 
 import asyncio
 import logging
@@ -9,102 +12,97 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
-from typing import NamedTuple
 
-from crossrun.v1 import vision_pb2 as pb
 from crossrun_server import cores
 from crossrun_server.errors import InvalidRequest, ServingError
-from crossrun_server.scheduling.scheduler import Reply, Tensors
-from crossrun_server.vision import images
+from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.tensors.tensor_spec import Array
 from crossrun_server.vision.boxes import Resize, Size, View
 from crossrun_server.vision.image_input import ImageInput, fixing
-from crossrun_server.vision.images import Picture
+from crossrun_server.vision.images import Picture, load
 
 log = logging.getLogger(__name__)
 
 # As many as there are cores: more would take turns with each other and with the sessions.
 DECODERS = ThreadPoolExecutor(cores.available(), thread_name_prefix="decoder")
-RESIZE: dict[int, Resize] = {
-    pb.RESIZE_STRETCH: "stretch",
-    pb.RESIZE_CROP: "crop",
-    pb.RESIZE_LETTERBOX: "letterbox",
-}
-
-
-class Seen(NamedTuple):
-    """What a model says of one picture."""
-
-    view: View
-    outputs: Tensors  # of the run that it was in
-    row: int  # of these outputs
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model says of some pictures, in one or several runs."""
+class Prediction:
+    """What a model says of one picture."""
 
-    seen: Sequence[Seen]  # of each picture
-    timings: pb.Timings
+    view: View  # of the picture
+    outputs: Tensors  # of the run that it was in
+    row: int  # of these outputs
+
+    def __getitem__(self, output: str) -> Array:
+        """The picture's own part of an output."""
+        part: Array = self.outputs[output][self.row]
+        return part
 
 
-async def ask(
+@dataclass(frozen=True)
+class Timings:
+    """Where the time of some pictures went, in nanoseconds; waiting and computing add up."""
+
+    decode_ns: int
+    queue_ns: int
+    compute_ns: int
+
+
+async def predict(  # noqa: PLR0913 - what is asked, how, and until when
     input_: ImageInput,
-    request: pb.ClassifyRequest | pb.DetectRequest,
+    images: Sequence[bytes],
+    *,
+    resize: Resize | None,
     outputs: Sequence[str],
     deadline: float | None,
     options: Mapping[str, float] = MappingProxyType({}),
-) -> Answer:
-    """Decode the pictures of a request and run them, in as many batches as they need.
+) -> tuple[list[Prediction], Timings]:
+    """Decode pictures and run a model on them, in as many batches as they need.
 
     Args:
         input_: how they go into the model.
-        request: the pictures, and how they are brought to size.
+        images: JPEG or PNG files.
+        resize: how they are brought to the input's size; None leaves it to the model.
         outputs: of the model, by name.
         deadline: see Scheduler.submit.
         options: values for optional inputs, the same for all pictures.
 
+    Returns:
+        A prediction for each picture, in their order, and where the time went.
+
     Raises:
-        InvalidRequest: there are none, or one cannot be decoded, or the model does not run on
-            one of its size; the message names its position.
+        InvalidRequest: a picture cannot be decoded, or the model does not run on one of its
+            size; the error names its position.
         ServingError: see Model.infer.
     """
-    resize = _resize(request, input_)
     started = time.perf_counter_ns()
-    pictures = await _decode(request.images, input_, resize)
+    pictures = await _decode(images, input_, resize or input_.resize)
     decode_ns = time.perf_counter_ns() - started
-    seen: list[Seen] = []
+    predictions: list[Prediction] = []
     replies: list[Reply] = []
     for batch in _batches(pictures, input_):
         tensors = input_.tensors([picture.pixels for picture in batch], options)
-        with _told(input_, len(seen), batch[0].view.input):
-            replies.append(await input_.model.infer(tensors, outputs, deadline))
-        answer = replies[-1].outputs
-        seen += (Seen(picture.view, answer, row) for row, picture in enumerate(batch))
-    return Answer(seen, _timings(decode_ns, replies))
+        with _blaming_size(input_, len(predictions), batch[0].view.input):
+            reply = await input_.model.infer(tensors, outputs, deadline)
+        predictions += (Prediction(p.view, reply.outputs, row) for row, p in enumerate(batch))
+        replies.append(reply)
+    return predictions, _timings(decode_ns, replies)
 
 
-def _resize(request: pb.ClassifyRequest | pb.DetectRequest, input_: ImageInput) -> Resize:
-    if not request.images:
-        raise InvalidRequest("images is empty, expected at least one JPEG or PNG")
-    if request.resize == pb.RESIZE_UNSPECIFIED:
-        return input_.resize
-    if request.resize not in RESIZE:
-        raise InvalidRequest(f"resize is {request.resize}, expected a value of crossrun.v1.Resize")
-    return RESIZE[request.resize]
-
-
-async def _decode(encoded: Sequence[bytes], input_: ImageInput, resize: Resize) -> list[Picture]:
+async def _decode(images: Sequence[bytes], input_: ImageInput, resize: Resize) -> list[Picture]:
     """Decode on threads: Pillow lets go of the interpreter while it works."""
     loop = asyncio.get_running_loop()
 
-    def load(position: int) -> Picture:
+    def decode(position: int) -> Picture:
         try:
-            return images.load(encoded[position], input_.size, resize)
+            return load(images[position], input_.size, resize)
         except InvalidRequest as error:
             raise InvalidRequest(f"images[{position}]: {error}") from error
 
     return await asyncio.gather(
-        *(loop.run_in_executor(DECODERS, load, i) for i in range(len(encoded)))
+        *(loop.run_in_executor(DECODERS, decode, i) for i in range(len(images)))
     )
 
 
@@ -116,8 +114,8 @@ def _batches(pictures: Sequence[Picture], input_: ImageInput) -> Iterator[Sequen
 
 
 @contextmanager
-def _told(input_: ImageInput, position: int, size: Size) -> Iterator[None]:
-    """Say of a model that fails on a picture of a free size that the size may be why."""
+def _blaming_size(input_: ImageInput, position: int, size: Size) -> Iterator[None]:
+    """If a model fails on a picture of a free size, say that the size may be why."""
     try:
         yield
     except ServingError:
@@ -134,9 +132,9 @@ def _told(input_: ImageInput, position: int, size: Size) -> Iterator[None]:
         ) from error
 
 
-def _timings(decode_ns: int, replies: Sequence[Reply]) -> pb.Timings:
-    return pb.Timings(
-        decode_us=decode_ns // 1000,
-        queue_us=sum(reply.queue_ns for reply in replies) // 1000,
-        compute_us=sum(reply.compute_ns for reply in replies) // 1000,
+def _timings(decode_ns: int, replies: Sequence[Reply]) -> Timings:
+    return Timings(
+        decode_ns=decode_ns,
+        queue_ns=sum(reply.queue_ns for reply in replies),
+        compute_ns=sum(reply.compute_ns for reply in replies),
     )

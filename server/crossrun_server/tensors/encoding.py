@@ -1,67 +1,26 @@
-"""Tensors as the Open Inference Protocol names and lays them out. Knows no gRPC and no onnxruntime.
+"""Tensors as bytes, in the layout of the Open Inference Protocol. Knows no messages.
 
-BF16, which numpy lacks, is carried as its 16 bits in uint16.
-Source: https://github.com/kserve/open-inference-protocol (required API, tensor data).
+Numbers are little-endian and row-major; each string (BYTES) follows its length in four bytes.
+Source: https://github.com/kserve/open-inference-protocol (tensor data).
 """
 
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
-
-DTYPES: dict[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype(np.uint8),
-    "UINT16": np.dtype(np.uint16),
-    "UINT32": np.dtype(np.uint32),
-    "UINT64": np.dtype(np.uint64),
-    "INT8": np.dtype(np.int8),
-    "INT16": np.dtype(np.int16),
-    "INT32": np.dtype(np.int32),
-    "INT64": np.dtype(np.int64),
-    "FP16": np.dtype(np.float16),
-    "FP32": np.dtype(np.float32),
-    "FP64": np.dtype(np.float64),
-    "BF16": np.dtype(np.uint16),
-    "BYTES": np.dtype(np.object_),
-}
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """What a model says of one input or output; -1 in `shape` stands for any size."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    optional: bool = False  # the model has a value of its own where a request gives none
-    symbol: str = ""  # what the model's file calls the first size, where that is free
-    scalar: bool = False  # of no dimension in the graph, whatever `shape` says to callers
-
-    def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of this shape fits; [] and [1] both do where it is a single value."""
-        if self.scalar or not self.shape:
-            return all(size == 1 for size in shape)
-        return len(shape) == len(self.shape) and all(
-            want in (-1, have) for want, have in zip(self.shape, shape, strict=True)
-        )
+from crossrun_server.tensors.tensor_spec import DTYPES, Array
 
 
 def from_bytes(data: bytes | memoryview, datatype: str, shape: tuple[int, ...]) -> Array:
-    """Read a tensor from its wire form, little-endian and row-major, without copying it.
+    """Read a tensor of numbers without copying it, or one of strings.
 
-    A tensor that shared memory holds at an address its dtype cannot be read from is copied.
-
-    Strings (BYTES) are each preceded by their length as four bytes.
+    Numbers are copied only if they lie in shared memory at an address that does not suit them.
 
     Raises:
-        ValueError: the bytes are more or fewer than the shape needs.
+        ValueError: there are more or fewer bytes than the shape needs.
     """
     count = math.prod(shape)
     if datatype == "BYTES":
@@ -91,9 +50,10 @@ def _strings(data: bytes | memoryview, count: int) -> Array:
 def as_strings(strings: Sequence[bytes]) -> Array:
     """Put strings into a one-dimensional object array of str.
 
+    Only text may get there: onnxruntime's Python turns bytes into text with `str`, as "b'…'".
+
     Raises:
-        ValueError: one is not UTF-8. onnxruntime's Python would take bytes for what `str` makes of
-            them, "b'…'", so that nothing but text may get there.
+        ValueError: a string is not UTF-8.
     """
     texts: list[str] = []
     try:
@@ -101,14 +61,14 @@ def as_strings(strings: Sequence[bytes]) -> Array:
     except UnicodeDecodeError as error:
         raise ValueError(
             f"a string is not UTF-8: element {len(texts)} has the byte "
-            f"{error.object[error.start]:#x} at {error.start}; onnxruntime's Python takes text "
-            "only, so a model that is to get bytes, such as an encoded picture, needs a UINT8 input"
+            f"{error.object[error.start]:#x} at {error.start}; onnxruntime's Python takes only "
+            "text, so a model that needs bytes, such as an encoded picture, needs a UINT8 input"
         ) from error
     return np.array(texts, np.object_)
 
 
 def to_bytes(array: Array) -> bytes:
-    """Write a tensor in its wire form."""
+    """Encode a tensor."""
     if array.dtype != np.object_:
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     encoded = (string.encode() for string in array.ravel())
@@ -116,7 +76,7 @@ def to_bytes(array: Array) -> bytes:
 
 
 def write(array: Array, memory: memoryview) -> int:
-    """Write a tensor's wire form at the start of `memory`; gives its size in bytes.
+    """Write an encoded tensor to the start of `memory`, and return its size in bytes.
 
     Raises:
         ValueError: it does not fit; nothing was written.

@@ -16,7 +16,7 @@ _LANE = re.compile(r"([1-9]\d{0,3})x([1-9]\d{0,3})(?:@(0|[1-9]\d{0,5})us)?")
 _BATCH = re.compile(r"batch=([1-9]\d{0,3})")
 
 
-class Lane(NamedTuple):
+class LaneSpec(NamedTuple):
     """Requests at once, threads for each, and how long these stay awake for the next work."""
 
     places: int
@@ -32,7 +32,7 @@ class Lane(NamedTuple):
 class Plan:
     """How a model runs on the cores there are."""
 
-    lanes: tuple[Lane, ...]
+    lanes: tuple[LaneSpec, ...]
     batch: int = (
         1  # rows to which requests that wait are merged, where the queue's policy says none
     )
@@ -60,6 +60,6 @@ def parse(text: str) -> Plan:
     return Plan(lanes_in_order, int(batch[1]) if batch else 1)
 
 
-def _lane(found: re.Match[str]) -> Lane:
+def _lane(found: re.Match[str]) -> LaneSpec:
     places, threads, spin = found.groups()
-    return Lane(int(places), int(threads), None if spin is None else int(spin))
+    return LaneSpec(int(places), int(threads), None if spin is None else int(spin))

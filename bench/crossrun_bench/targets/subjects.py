@@ -1,24 +1,17 @@
 """What is measured, and what each measured process is told: model, pictures, and whom to ask."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from crossrun_bench.processes.serving import serving
+from crossrun_bench.models.model import Model
+from crossrun_bench.pictures.pictures import Pictures
+from crossrun_bench.processes.serving import Server, serving
 from crossrun_bench.targets.convert import converted
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.environments import Backend
 from crossrun_bench.targets.targets import TARGETS, check_detects, label
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import ExitStack
-    from pathlib import Path
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Pictures
-    from crossrun_bench.processes.serving import Server
-    from crossrun_bench.targets.environments import Backend
+from crossrun_bench.targets.task import Task
 
 
 @dataclass(frozen=True)

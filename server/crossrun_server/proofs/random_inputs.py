@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from crossrun_server.tensors.tensors import DTYPES, Array, TensorSpec
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 FREE = 1  # what a free size becomes, unless another is asked for
 

@@ -9,10 +9,10 @@ from functools import partial
 
 import numpy as np
 
-from crossrun_server.proofs import samples
-from crossrun_server.proofs.samples import Range
+from crossrun_server.proofs import random_inputs
+from crossrun_server.proofs.random_inputs import Range
 from crossrun_server.scheduling.batching import Tensors
-from crossrun_server.tensors.tensors import DTYPES, Array, TensorSpec
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 Draw = Callable[[], Sequence[Tensors]]  # three requests of one row
 
@@ -107,7 +107,7 @@ def _draws(
     elements = max(1, _elements(specs, free))
     turns = max(DRAWS, ELEMENTS // elements, len(kinds))
     return [
-        partial(samples.contrasting, specs, kinds[turn % len(kinds)], free, turn)
+        partial(random_inputs.contrasting, specs, kinds[turn % len(kinds)], free, turn)
         for turn in range(turns)
     ]
 
