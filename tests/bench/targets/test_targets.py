@@ -16,6 +16,7 @@ from crossrun.tfserving import prediction_service_pb2 as tfs
 from crossrun.v1 import providers_pb2 as providers
 from crossrun.v1 import vision_pb2 as vision
 from crossrun_bench.errors import BenchError
+from crossrun_bench.measurements.answers.classes import asked
 from crossrun_bench.measurements.answers.gathering import ready
 from crossrun_bench.measurements.rounds import started
 from crossrun_bench.models.model import Model, scaled
@@ -56,10 +57,10 @@ def test_targets_without_tensorflow_answer_alike(
     colours: Path, model: Model, pictures: Pictures, tmp_path: Path
 ) -> None:
     """OpenVINO and the server's forms of a tensor give onnxruntime's answers to each picture."""
-    asked = Asked(colours, "colours", ("onnxruntime", "openvino", "grpc-typed", "grpc-shm"))
+    wanted = Asked(colours, "colours", ("onnxruntime", "openvino", "grpc-typed", "grpc-shm"))
     files = [Path(file) for file in pictures.files]
     with ExitStack() as stack, bar(0) as step:
-        subjects = subjects_of(asked, model, pictures, tmp_path, stack)
+        subjects = subjects_of(wanted, model, pictures, tmp_path, stack)
         tasks = [subject.task for subject in subjects]
         said = asked(ready(tasks, stack), files, tmp_path, step)
     assert [len(target) for target in said] == [4] * 4
