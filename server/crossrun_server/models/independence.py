@@ -16,8 +16,9 @@ import numpy as np
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import disk_cache
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config import config
-from crossrun_server.model_config.config import ROWS, ROWS_INDEPENDENT, CompletedConfig
+from crossrun_server.model_config import completion
+from crossrun_server.model_config.completion import CompletedConfig
+from crossrun_server.model_config.config import ROWS, ROWS_INDEPENDENT
 from crossrun_server.models import warmup
 from crossrun_server.plans import plan_cache
 from crossrun_server.proofs import dimension_names, row_probe
@@ -50,15 +51,14 @@ def complete(
         sessions: one for each list of providers.
 
     Raises:
-        LoadError: see config.complete; or rows mix, but a max_batch_size is declared.
+        LoadError: see completion.complete; or rows mix, but a max_batch_size is declared.
     """
     first = sessions[0]
     tensors = (*first.inputs, *first.overridable), first.outputs
-    served = config.complete(declared, folder.name, *tensors)
+    served = completion.complete(declared, folder.name, *tensors)
     vouched = _vouched(served.proto)
-    served.proto.parameters.pop(
-        ROWS, None
-    )  # a client may send back the configuration of an earlier load
+    # A client may send back the configuration of an earlier load.
+    served.proto.parameters.pop(ROWS, None)
     if served.max_batch_size < 2:  # no rows share a run
         return served
     if vouched:
@@ -67,7 +67,7 @@ def complete(
     if found.state == PROVEN:
         return _telling(served, f"independent: {found.reason}")
     if declared is None:
-        return _unbatched(config.complete(None, folder.name, *tensors, batches=False), found)
+        return _unbatched(completion.complete(None, folder.name, *tensors, batches=False), found)
     if found.state == MIXED:
         raise LoadError(
             f"max_batch_size is {served.max_batch_size}, but rows are {_said(found)}; set it to 0, "

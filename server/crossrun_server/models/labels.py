@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import CompletedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models import layout
 from crossrun_server.scheduling.batching import Tensors
 from crossrun_server.tensors.tensor_spec import TensorSpec

@@ -13,7 +13,7 @@ import numpy as np
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import CompletedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models import layout
 from crossrun_server.proofs.random_inputs import Range, draw_tensor
 from crossrun_server.scheduling.batching import Run, Tensors
