@@ -1,7 +1,7 @@
 """Our default options of execution providers, where onnxruntime's own would surprise.
 
 A model is proven in fp32, so a provider that would compute it in less is told not to, unless
-somebody asks for it. The table of providers in the documents has the source of each option.
+somebody asks for it. docs/providers.md has the source of each option.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""crossrun.v1.Providers: which execution providers there are and which really run."""
+"""crossrun.v1.Providers: which execution providers there are, and which compute the models."""
 
 import asyncio
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ class ProvidersService(ProvidersServicer):
     async def ListProviders(
         self, request: pb.ListProvidersRequest, context: Context
     ) -> pb.ListProvidersResponse:
-        """What is installed and what can run, tried on the first call."""
+        """List what is installed and say what can run; the first call tries it."""
         found = await asyncio.to_thread(inventory.provider_statuses)
         return pb.ListProvidersResponse(
             providers=[_provider(one) for one in found],
@@ -47,7 +47,7 @@ class ProvidersService(ProvidersServicer):
     async def ListPlacements(
         self, request: pb.ListPlacementsRequest, context: Context
     ) -> pb.ListPlacementsResponse:
-        """What the loaded models run on."""
+        """Say what the loaded models run on, and how that was proven."""
         models = self._repository.select(request.model, request.version)
         return pb.ListPlacementsResponse(placements=_placements(models))
 

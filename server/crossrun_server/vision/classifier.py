@@ -97,7 +97,7 @@ def _scores_output(model: Model) -> str:
     if model.config.detection:
         raise InvalidRequest(f"{model.name!r} finds objects and classifies no pictures; use Detect")
     raise InvalidRequest(
-        f"{model.name!r} gives no scores [batch, classes] of {', '.join(DATATYPES)}; use "
+        f"{model.name!r} returns no scores [batch, classes] of {', '.join(DATATYPES)}; use "
         f"ModelInfer, or {RESHAPED}"
     )
 

@@ -16,7 +16,7 @@ from crossrun.tfserving import prediction_service_pb2 as tfs
 from crossrun.v1 import providers_pb2 as providers
 from crossrun.v1 import vision_pb2 as vision
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy import answers
+from crossrun_bench.measurements.answers.gathering import ready
 from crossrun_bench.measurements.rounds import started
 from crossrun_bench.models.model import Model, scaled
 from crossrun_bench.models.repository import read_model
@@ -61,7 +61,7 @@ def test_targets_without_tensorflow_answer_alike(
     with ExitStack() as stack, bar(0) as step:
         subjects = subjects_of(asked, model, pictures, tmp_path, stack)
         tasks = [subject.task for subject in subjects]
-        said = answers.asked(answers.ready(tasks, stack), files, tmp_path, step)
+        said = asked(ready(tasks, stack), files, tmp_path, step)
     assert [len(target) for target in said] == [4] * 4
     for target in said:
         assert max(answer.difference for answer in target) < 1e-6
@@ -266,7 +266,7 @@ def test_a_missing_package_is_named_with_its_extra(
     ("targets", "server", "said"),
     [
         (["oip"], None, "oip is a running server: expected --server HOST:PORT"),
-        (["grpc-raw"], "h:1", "of no use without one of the targets oip, tfserving"),
+        (["grpc-raw"], "h:1", "needs one of the targets oip, tfserving"),
         (["tfserving"], "somewhere", "expected HOST:PORT"),
     ],
 )
