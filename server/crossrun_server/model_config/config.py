@@ -33,7 +33,7 @@ def read(folder: Path) -> pb.ModelConfig | None:
         # An editor on Windows may put a byte order mark before the text.
         proto = text_format.Parse(path.read_text(encoding="utf-8-sig"), pb.ModelConfig())
     except UnicodeDecodeError as error:
-        raise LoadError(f"{path} is no UTF-8 text: {error.reason} at {error.start}") from error
+        raise LoadError(f"{path} is not UTF-8 text: {error.reason} at {error.start}") from error
     except text_format.ParseError as error:
         raise LoadError(f"{path}: {error}") from error
     return _checked(proto, folder.name, "config.pbtxt")

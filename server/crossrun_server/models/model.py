@@ -169,7 +169,7 @@ class Model:
             return str(index)
         if index >= len(labels):
             raise WrongLabels(
-                f"{self.name!r} gives class {index} in {output!r}, which has {len(labels)} labels"
+                f"{self.name!r} returns class {index} in {output!r}, which has {len(labels)} labels"
                 f"{self._counting(index - len(labels))}"
             )
         return labels[index]
@@ -200,7 +200,7 @@ class Model:
             )
         if len(labels) not in fitting(sizes):
             raise WrongLabels(
-                f"{self.name!r} gives {list(sizes)} scores in {output!r}, "
+                f"{self.name!r} returns {list(sizes)} scores in {output!r}, "
                 f"which has {len(labels)} labels"
             )
         return labels * (math.prod(sizes) // len(labels))

@@ -62,7 +62,7 @@ def _judged(lane: CheckedLane, proof: Proof, found: Differences, allowed: float 
     agreement = found.agreement
     if allowed is None and agreement is not None and agreement < proof.min_agreement:
         raise LoadError(
-            f"{lane.title} gives the original's answers in {agreement:.2%} of the proof, "
+            f"{lane.title} returns the original's answers in {agreement:.2%} of the proof, "
             f"required are {proof.min_agreement:.2%} in {proof.precision}; {lane.advice}"
         )
     return Evidence(

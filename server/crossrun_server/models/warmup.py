@@ -113,7 +113,7 @@ def _inputs(sample: pb.ModelWarmup, config: CompletedConfig, folder: Path) -> di
     required = {spec.name for spec in config.required}
     if unlike := (required - sample.inputs.keys()) | (sample.inputs.keys() - specs.keys()):
         raise LoadError(
-            f"it gives {', '.join(sorted(sample.inputs)) or 'no input'}, the model takes "
+            f"it has {', '.join(sorted(sample.inputs)) or 'no input'}, the model takes "
             f"{', '.join(specs)}; see {', '.join(sorted(unlike))}"
         )
     rows = _rows(sample, config.max_batch_size)

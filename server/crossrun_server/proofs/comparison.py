@@ -109,7 +109,7 @@ def _shaped(name: str, got: Array, expected: Array) -> Array:
     if got.size != expected.size or got.dtype.kind not in "biuf":
         raise LoadError(
             f"{stale()}: its output {name!r} is {list(expected.shape)}, "
-            f"the model gives {list(got.shape)}"
+            f"the model returns {list(got.shape)}"
         )
     return got.reshape(expected.shape)
 

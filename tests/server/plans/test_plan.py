@@ -313,7 +313,7 @@ def test_a_model_is_tuned_and_its_plan_pinned(tmp_path: Path, log_file: Path, ru
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ("instance_group { count: 2 }", "config.pbtxt gives instances or threads, not a plan"),
+        ("instance_group { count: 2 }", "config.pbtxt names instances or threads, not a plan"),
         ("max_batch_size: -1", "max_batch_size is -1"),
     ],
 )

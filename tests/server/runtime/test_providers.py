@@ -46,7 +46,7 @@ def test_cuda_on_a_machine_without_it_is_one_clear_sentence(placeable: Path) -> 
         (["cpu,cpu"], "'cpu,cpu' names an execution provider twice"),
         (["cpu", "--provider-option", "cuda.device_id=1"], "there are options for CUDA"),
         (["cpu", "--provider-option", "cpu.speed=9"], f"{CPU} takes no options, got speed"),
-        (["cpu", "--provider-option", "speed"], "'speed' is no provider option; expected PROV"),
+        (["cpu", "--provider-option", "speed"], "'speed' is not a provider option; expected PROV"),
         (["azure"], "AzureExecutionProvider computes none of the model's 3 nodes"),
         (["cuda,tensorrt"], NO_CUDA),
         (["migraphx"], "this build of onnxruntime has no MIGraphXExecutionProvider"),
