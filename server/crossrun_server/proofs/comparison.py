@@ -44,7 +44,7 @@ class Worst(NamedTuple):
 
 @dataclass
 class Differences:
-    """How far answers are from a proof: the largest difference of each output, NaN for NaN."""
+    """How far answers are from a proof: the largest difference of each output, which may be NaN."""
 
     differences: dict[str, float] = field(default_factory=dict)
     same: int = 0

@@ -359,7 +359,7 @@ GOOD = proofs.held(models.colours())
         (proofs.encoded(GOOD, max_diff=None), "max_diff"),
         (proofs.encoded(GOOD, min_agreement=2), "its min_agreement is 2.0, expected 0 to 1"),
         (proofs.encoded(GOOD, origin="dreamt"), "its origin is 'dreamt'"),
-        (proofs.encoded(GOOD, classes="other"), "its classes, 'other', are no output"),
+        (proofs.encoded(GOOD, classes="other"), "its classes, 'other', are not an output"),
         (proofs.encoded(GOOD | {"output/scores": GOOD["output/scores"] * np.nan}), "no number"),
     ],
 )
