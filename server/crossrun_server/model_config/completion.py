@@ -136,7 +136,7 @@ def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: 
         )
     _check_optional(entry, spec)
     batch = (-1,) if batched else ()
-    inside = batch + tuple(reshape.inside(entry, spec))
+    inside = batch + tuple(reshape.shape_in_model(entry, spec))
     fits = len(inside) == len(spec.shape) and all(
         have in (-1, want) for want, have in zip(inside, spec.shape, strict=True)
     )

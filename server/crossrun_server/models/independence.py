@@ -20,7 +20,6 @@ from crossrun_server.model_config import completion
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.model_config.config import ROWS, ROWS_INDEPENDENT
 from crossrun_server.models import warmup
-from crossrun_server.plans import plan_cache
 from crossrun_server.proofs import dimension_names, row_probe
 from crossrun_server.proofs.random_inputs import Range
 from crossrun_server.proofs.row_probe import MIXED, PROVEN, UNKNOWN, Finding
@@ -39,7 +38,7 @@ PRECISION, PREPROCESSING = "crossrun.precision", "crossrun.preprocessing"
 REDUCED = {'"int8"', '"fp16"', "int8", "fp16"}  # precisions in which kernels differ more
 
 
-def complete(
+def complete_with_batches(
     declared: pb.ModelConfig | None, folder: Path, file: Path, sessions: Sequence[Session]
 ) -> CompletedConfig:
     """Complete a configuration, with batches if rows are independent.
@@ -180,8 +179,14 @@ def _ranges(metadata: Mapping[str, str], inputs: Iterable[TensorSpec]) -> dict[s
 def _key(file: Path, session: Session, spec: ProbeSpec) -> str:
     given = [{name: array.tolist() for name, array in row.items()} for row in spec.given]
     session_key = repr(session.request), str(session.assignment), VERSION
-    return plan_cache.key(
-        file, disk_cache.beside(file), PROBE, *session_key, replace(spec, given=()), given
+    return disk_cache.key(
+        file,
+        disk_cache.processor(),
+        disk_cache.beside(file),
+        PROBE,
+        *session_key,
+        replace(spec, given=()),
+        given,
     )
 
 

@@ -86,7 +86,7 @@ def load_version(
 
 def completing(declared: pb.ModelConfig | None, folder: Path, file: Path) -> lanes.Complete:
     """Return what completes a configuration once sessions say what the model takes and returns."""
-    return partial(independence.complete, declared, folder, file)
+    return partial(independence.complete_with_batches, declared, folder, file)
 
 
 def _prepare(

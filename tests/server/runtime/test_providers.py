@@ -169,8 +169,8 @@ def test_what_others_write_meanwhile_is_not_lost() -> None:
     """Only onnxruntime's own lines are taken; the rest reaches stderr after the block."""
     script = (
         "import os\n"
-        "from crossrun_server.runtime.ort_errors import overheard\n"
-        "with overheard() as errors:\n"
+        "from crossrun_server.runtime.ort_errors import captured\n"
+        "with captured() as errors:\n"
         "    os.write(2, b'2026 [E:onnxruntime:Default, x.cc:1 f] no such device\\n')\n"
         "    os.write(2, b'somebody else\\n')\n"
         "print(errors)\n"
