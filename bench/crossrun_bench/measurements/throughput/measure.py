@@ -19,6 +19,7 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.proving import UNPROVEN, Judge, Refused
 from crossrun_bench.measurements.tasks import CUDA, TENSORRT, WAYS, OnProvider
+from crossrun_bench.measurements.throughput.checking import check
 from crossrun_bench.measurements.throughput.result import (
     AloneTurn,
     ProviderThroughput,
@@ -121,7 +122,7 @@ def _checked(judge: Judge, measured: _Measured) -> Checked:
             continue
         most = max(measured.plan.batches) if task.provider.name == TENSORRT else sys.maxsize
         try:
-            found.append(judge.on_provider(task, child, most))
+            found.append(check(judge, task, child, most))
         except Refused:
             raise
         except BenchError as error:
