@@ -134,7 +134,7 @@ def test_the_readme_compares_servers_by_the_study(study: list[Result]) -> None:
 
 
 def test_our_report_is_that_of_the_study(study: list[Result]) -> None:
-    """The one that the README links, and its pictures are there."""
+    """The one that the documents link, and its pictures are there."""
     folder = ROOT / "bench" / "report-pictures"
     assert (ROOT / "bench" / "report.md").read_text() == markdown.render(study, folder.name)
     assert len(list(folder.iterdir())) == 6
@@ -163,7 +163,7 @@ def test_pictures_of_a_folder_stand_at_the_end(tmp_path: Path, run: Command) -> 
     ("name", "options", "expected"),
     [
         ("notes.txt", ["--output", "r.html"], "found: no pictures (.jpeg, .jpg, .png)"),
-        ("a.png", ["--output", "r.html"], "a.png: no readable JPEG or PNG picture"),
+        ("a.png", ["--output", "r.html"], "a.png: not a readable JPEG or PNG picture"),
         ("a.png", [], "needs --output or --markdown"),
     ],
 )

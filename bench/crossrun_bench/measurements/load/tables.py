@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from crossrun_bench.measurements.load import slo
-from crossrun_bench.measurements.load.generator.open_loop import MOST
+from crossrun_bench.measurements.load.generator.loops import MOST
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget
 from crossrun_bench.measurements.load.summary import LoadRow, load_rows, open_rows
 from crossrun_bench.report.headlines import Headline

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.load import peers
 from crossrun_bench.measurements.load.plan import Plan
-from crossrun_bench.measurements.load.tasks import Session
+from crossrun_bench.measurements.tasks import Session
 from crossrun_bench.models.model import Model
 from crossrun_bench.processes.serving import serve_command
 from crossrun_bench.targets.targets import label
