@@ -11,7 +11,8 @@ from typing import Any
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.files import read_text, write_text
-from crossrun_bench.measurements.kinds import KINDS, Result, kind
+from crossrun_bench.measurements.kinds import KINDS, name_of
+from crossrun_bench.measurements.result import Result
 
 FORMAT = "crossrun-bench/1"
 _STUDY = "study"  # a document of several results
@@ -19,7 +20,7 @@ _STUDY = "study"  # a document of several results
 
 def to_document(result: Result) -> dict[str, Any]:
     """The JSON document of a result."""
-    return {"format": FORMAT, "kind": kind(result), **asdict(result)}
+    return {"format": FORMAT, "kind": name_of(result), **asdict(result)}
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def _result(path: Path, document: Any) -> Result:
     if name not in KINDS:
         raise BenchError(f"{path}: expected kind {', '.join(KINDS)}, got {name}")
     try:
-        return decode(KINDS[name], document)
+        result: Result = decode(KINDS[name].result, document)
     except ValueError as error:
         raise BenchError(f"{path}: damaged: {error}") from error
+    return result

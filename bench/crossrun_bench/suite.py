@@ -29,7 +29,7 @@ from typing import Any
 
 from crossrun_bench import files, store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.processes.serving import sibling
 from crossrun_bench.store import Study
 

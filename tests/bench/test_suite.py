@@ -9,8 +9,8 @@ import pytest
 from crossrun_bench import store, suite
 from crossrun_bench.cli.app import check
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.result import Result
 from tests.support.running import BIN, Command
 
 LATENCY = """

@@ -73,7 +73,7 @@ def latency(
     as_json: AsJson = False,
 ) -> None:
     """Time each target on the same pictures, in interleaved rounds, each in its own process."""
-    from crossrun_bench.measurements.latency.measure import Plan, measure
+    from crossrun_bench.measurements.latency.measure import LatencyPlan, measure
     from crossrun_bench.measurements.rounds import Pace
     from crossrun_bench.targets.subjects import Asked
 
@@ -83,7 +83,7 @@ def latency(
     backends = parsing.backends(compare, environment)
     wanted = parsing.words(targets or (ON_PROVIDERS if backends else TIMED))
     asked = Asked(models, name, chosen(wanted, server), server, backends, proof_tolerance)
-    plan = Plan(asked, parsing.sizes(batch), Pace.of(rounds))
+    plan = LatencyPlan(asked, parsing.sizes(batch), Pace.of(rounds))
     finish(partial(measure, plan), output, as_json, require_quiet)
 
 
@@ -102,14 +102,15 @@ def accuracy(
 
     Interrupted, and called again with the same --output, it goes on from OUTPUT.partial.
     """
-    from crossrun_bench.measurements.accuracy import partial as unfinished
-    from crossrun_bench.measurements.accuracy.measure import Plan, measure
+    from crossrun_bench.measurements.accuracy.measure import measure
+    from crossrun_bench.measurements.answers import partial as unfinished
+    from crossrun_bench.measurements.answers.run import AccuracyPlan
     from crossrun_bench.targets.subjects import Asked
 
     wanted = chosen([REFERENCE, *chosen(parsing.words(targets), server)], server)
     if wanted == (REFERENCE,):
         raise BenchError(f"--targets '{targets}': expected some to compare with {REFERENCE}")
-    plan = Plan(Asked(models, name, wanted, server), images, output, skip_unknown_folders)
+    plan = AccuracyPlan(Asked(models, name, wanted, server), images, output, skip_unknown_folders)
     finish(partial(measure, plan), output, as_json)
     if output:
         unfinished.remove(output)
@@ -132,11 +133,11 @@ def precision(
     as_json: AsJson = False,
 ) -> None:
     """Compare the precisions of each model: size, speed and, with pictures, answers."""
-    from crossrun_bench.measurements.precision.measure import Plan, measure
+    from crossrun_bench.measurements.precision.measure import PrecisionPlan, measure
     from crossrun_bench.measurements.rounds import Pace
 
     (backend,) = parsing.backends([[provider, *(provider_option or [])]], environment)
-    plan = Plan(
+    plan = PrecisionPlan(
         models,
         tuple(dict.fromkeys(parsing.words(names))),
         images,
@@ -188,15 +189,15 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Load servers, ours and others, and runtimes in process, all the time or at some rates."""
-    from crossrun_bench.measurements.load import peers
+    from crossrun_bench.measurements.load import servers
     from crossrun_bench.measurements.load.arrivals import checked, rates
     from crossrun_bench.measurements.load.measure import measure
-    from crossrun_bench.measurements.load.plan import Plan
+    from crossrun_bench.measurements.load.plan import LoadPlan
     from crossrun_bench.measurements.load.slo import objective
 
     if require_quiet and server:
         raise BenchError("--require-quiet: a --server that runs already looks like noise")
-    plan = Plan(
+    plan = LoadPlan(
         models=models,
         name=name,
         clients=parsing.clients(clients, default=bool(slo) or not rate),
@@ -204,7 +205,7 @@ def load(
         seconds=seconds,
         forms=tuple(dict.fromkeys(parsing.words(form))),
         runtimes=tuple(dict.fromkeys(parsing.words(targets))),
-        peers=peers.chosen(parsing.words(others)),
+        peers=servers.chosen_peers(parsing.words(others)),
         servers=dict(map(parsing.server, server or [])),
         neighbour=neighbour,
         rates=rates(parsing.words(rate)),
@@ -234,10 +235,10 @@ def throughput(
     as_json: AsJson = False,
 ) -> None:
     """Count rows a second by batch size on each provider, in process and through our server."""
-    from crossrun_bench.measurements.throughput.measure import Plan, measure
+    from crossrun_bench.measurements.throughput.measure import ThroughputPlan, measure
 
     wanted, folders = tuple(dict.fromkeys(parsing.words(providers))), parsing.folders(environment)
-    plan = Plan(
+    plan = ThroughputPlan(
         models, name, wanted, parsing.sizes(batch), rounds, seconds, folders, proof_tolerance
     )
     finish(partial(measure, plan), output, as_json, require_quiet)
@@ -263,11 +264,11 @@ def loadgen(
     as_json: AsJson = False,
 ) -> None:
     """Let MLPerf LoadGen drive the model: its scenarios, its measuring, its verdict."""
-    from crossrun_bench.measurements.loadgen.measure import Plan, measure
+    from crossrun_bench.measurements.loadgen.measure import LoadGenPlan, measure
     from crossrun_bench.measurements.loadgen.rules import chosen as scenarios
 
     wanted = scenarios(parsing.words(scenario))
-    plan = Plan(
+    plan = LoadGenPlan(
         models,
         name,
         wanted,

@@ -35,22 +35,23 @@ def report(
     """Show results: tables here, and as Markdown or as one self-contained HTML page."""
     from crossrun_bench.report import html, terminal
     from crossrun_bench.report import markdown as md
+    from crossrun_bench.report.chapters import chapters
     from crossrun_bench.report.gallery import gallery
 
     if pictures and not (output or markdown):
         raise typer.BadParameter("needs --output or --markdown", param_hint="--pictures")
     read = [result for file in files for result in store.read_all(file)]
-    shown = gallery(pictures) if pictures else ()
+    shown, kept = chapters(read), gallery(pictures) if pictures else ()
     if markdown:
-        md.write(markdown, read, shown)
+        md.write(markdown, shown, kept)
     if output:
-        write_text(output, html.render(read, shown))
+        write_text(output, html.render(shown, kept))
     if into:
-        write_text(into, md.renewed(read_text(into), read))
+        write_text(into, md.renewed(read_text(into), shown))
     if as_json:
         print_json([store.to_document(result) for result in read])
     else:
-        terminal.show(read)
+        terminal.show(shown)
         for written in filter(None, (output, markdown, into)):
             print_line(f"report: {written}")
 
@@ -66,12 +67,13 @@ def run(
     from crossrun_bench import suite as suites
     from crossrun_bench.report import html, terminal
     from crossrun_bench.report import markdown as md
+    from crossrun_bench.report.chapters import chapters
 
     folder = output or Path("build", Path(suite).stem)
-    found = suites.run(suites.read(suite, folder), command(), check)
-    md.write(folder / "report.md", found)
-    write_text(folder / "report.html", html.render(found))
-    terminal.show(found)
+    shown = chapters(suites.run(suites.read(suite, folder), command(), check))
+    md.write(folder / "report.md", shown)
+    write_text(folder / "report.html", html.render(shown))
+    terminal.show(shown)
     for name in ("study.json", "report.md", "report.html"):
         print_line(f"study: {folder / name}")
 

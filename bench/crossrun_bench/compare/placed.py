@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from crossrun_bench.compare.series import Key, Series
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.placement import near
+from crossrun_bench.machine.placement import near
+from crossrun_bench.view.series import Key, Series
 
 Found = Mapping[Key, Series]
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from crossrun_bench.compare.likeness import Pair
-from crossrun_bench.compare.series import Key, Series
 from crossrun_bench.errors import BenchError
+from crossrun_bench.view.series import Key, Series
 
 
 def relative(found: Mapping[Key, Series], reference: str) -> dict[Key, Series]:

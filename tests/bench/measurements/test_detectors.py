@@ -14,9 +14,11 @@ from PIL import Image
 
 from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy.measure import Plan, measure
-from crossrun_bench.measurements.accuracy.partial import DetectionsLine, Partial
+from crossrun_bench.measurements.accuracy.measure import measure
+from crossrun_bench.measurements.answers.partial import Partial
+from crossrun_bench.measurements.answers.run import AccuracyPlan
 from crossrun_bench.measurements.detection.average_precision import average_precision
+from crossrun_bench.measurements.detection.measure import DetectionsLine
 from crossrun_bench.measurements.detection.result import (
     Detection,
     DetectionResult,
@@ -29,6 +31,7 @@ from crossrun_bench.models.model import Detector, Model
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import thumbnail
 from crossrun_bench.report import html, markdown
+from crossrun_bench.report.chapters import chapters
 from crossrun_bench.targets.subjects import Asked
 from tests.support import detectors
 from tests.support.coco import BOX, OTHER, data_set
@@ -115,7 +118,7 @@ def test_a_target_that_runs_no_detector_is_told(
     asked = Asked(repository, "finder", ("onnxruntime", target))
     text = f"{target} runs no detector: expected some of keras-predict, tf-function, onnxruntime, "
     with pytest.raises(BenchError, match=text):
-        measure(Plan(asked, str(data_set(tmp_path / "set")), None), "cmd")
+        measure(AccuracyPlan(asked, str(data_set(tmp_path / "set")), None), "cmd")
 
 
 def changed(root: Path, tmp_path: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
@@ -152,7 +155,7 @@ def test_a_detector_that_lacks_something_is_refused(repository: Path, tmp_path: 
     copy = shutil.copytree(repository, tmp_path / "c")
     (copy / "finder" / "labels.txt").unlink()
     with pytest.raises(BenchError, match=r"finder: no labels.txt says which classes"):
-        measure(Plan(Asked(copy, "finder", ("onnxruntime",)), "x", None), "cmd")
+        measure(AccuracyPlan(Asked(copy, "finder", ("onnxruntime",)), "x", None), "cmd")
 
 
 def test_a_detector_without_thresholds_of_requests_is_asked_for_its_own(
@@ -165,7 +168,8 @@ def test_a_detector_without_thresholds_of_requests_is_asked_for_its_own(
 
     root = changed(repository, tmp_path, fixed)
     (root / "finder" / "config.pbtxt").write_text(detectors.FINDER)
-    plan = Plan(Asked(root, "finder", ("onnxruntime",)), str(data_set(tmp_path / "set")), None)
+    asked, images = Asked(root, "finder", ("onnxruntime",)), data_set(tmp_path / "set")
+    plan = AccuracyPlan(asked, str(images), None)
     result = measure(plan, "cmd")
     assert isinstance(result, DetectionResult)
     assert result.min_score == 0.3
@@ -244,10 +248,10 @@ def test_the_report_has_tables_and_pictures(tmp_path: Path) -> None:
     made = result()
     store.write(tmp_path / "r.json", made)
     assert store.read(tmp_path / "r.json") == made
-    page = html.render([made])
+    page = html.render(chapters([made]))
     assert page.count('<img src="data:image/jpeg;base64,') == 2
     assert "&lt;disc&gt;" in page
-    markdown.write(tmp_path / "r.md", [made])
+    markdown.write(tmp_path / "r.md", chapters([made]))
     text = (tmp_path / "r.md").read_text()
     assert "| Keras predict | 1.0000 | 1.0000 |" in text
     assert "| gRPC server, JPEG | 0.5000 | 0.5000 | -0.5000 | 1 |" in text
@@ -263,8 +267,8 @@ def test_the_report_has_tables_and_pictures(tmp_path: Path) -> None:
 def test_a_result_without_pictures_is_reported() -> None:
     """Nothing is said of any."""
     bare = replace(result(), shown=())
-    assert "What was found" not in html.render([bare])
-    assert "What was found" not in markdown.render([bare], "p")
+    assert "What was found" not in html.render(chapters([bare]))
+    assert "What was found" not in markdown.render(chapters([bare]), "p")
 
 
 def test_the_bundled_detector_is_served_as_well_as_it_was_trained(

@@ -15,7 +15,8 @@ from PIL import Image
 from crossrun_bench import store
 from crossrun_bench.client import classify
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy.result import AccuracyResult, Comparison
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.answers.comparison import Comparison
 from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.loadgen.result import LoadGenResult
 from crossrun_bench.measurements.precision.result import PrecisionResult
@@ -24,6 +25,7 @@ from crossrun_bench.models.labels import labelled
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.report import markdown
+from crossrun_bench.report.chapters import chapters
 from crossrun_bench.targets.task import Task
 from tests.support import detectors
 from tests.support.pictures import COLOURS
@@ -233,7 +235,7 @@ def test_loadgen_holds_a_quantized_model_to_a_share_of_fp32(
     assert list(loadgen.reference or ()) == keras
     assert loadgen.labels == answers.labels
     assert loadgen.left_out == 1
-    assert "| 60.0 % | 60.0 % < 98 % |" in markdown.render([loadgen])
+    assert "| 60.0 % | 60.0 % < 98 % |" in markdown.render(chapters([loadgen]))
 
 
 def test_latency_of_an_exported_model(exported: Path, tmp_path: Path, run: Command) -> None:

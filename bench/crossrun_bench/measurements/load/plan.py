@@ -36,7 +36,7 @@ class Time:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """What to measure: a model, under which loads, which servers beside ours."""
 
     models: Path

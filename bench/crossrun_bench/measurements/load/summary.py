@@ -61,6 +61,21 @@ class LoadRow:
     unsettled: int  # turns that were in no steady state
 
 
+@dataclass(frozen=True)
+class LoadSummary:
+    """A result, and a row for each target and load."""
+
+    result: LoadResult
+    closed: Sequence[LoadRow]
+    open: Sequence[LoadRow]  # without what only looked for the highest rate
+    probed: Sequence[LoadRow]  # open loops, with it
+
+
+def summarise(result: LoadResult) -> LoadSummary:
+    """All that is shown of a result."""
+    return LoadSummary(result, load_rows(result), open_rows(result), open_rows(result, probes=True))
+
+
 def load_rows(result: LoadResult) -> list[LoadRow]:
     """Closed loops: those in process, then for each number of clients a row for each server."""
     alone = [target for target in result.targets if target.in_process]

@@ -36,6 +36,19 @@ class ThroughputRow:
     proof: Checked | None = None  # how far its answers are from the original's
 
 
+@dataclass(frozen=True)
+class ThroughputSummary:
+    """A result, and a row for each provider that ran and batch size."""
+
+    result: ThroughputResult
+    rows: Sequence[ThroughputRow]  # in the order measured
+
+
+def summarise(result: ThroughputResult) -> ThroughputSummary:
+    """All that is shown of a result."""
+    return ThroughputSummary(result, throughput_rows(result))
+
+
 def throughput_rows(result: ThroughputResult) -> list[ThroughputRow]:
     """A row for each provider that ran and batch size, in the order measured."""
     return [
