@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.rounds import Child, started
-from crossrun_bench.measurements.tasks import OnProvider
 from crossrun_bench.models import checked, proof
 from crossrun_bench.models.checked import CPU as BY_CPU
 from crossrun_bench.models.checked import NOTHING, Checked
