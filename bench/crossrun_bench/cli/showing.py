@@ -105,7 +105,7 @@ def compare(
         bool, typer.Option("--allow-unlike", help="Compare unlike machines or models all the same.")
     ] = False,
 ) -> None:
-    """Tell what changed from A to B and is no noise; exit status 1 where a condition is broken."""
+    """Show what changed from A to B by more than noise; exit status 1 if a condition is broken."""
     from crossrun_bench.compare.command import compare as compare_
     from crossrun_bench.report import comparison, terminal
     from crossrun_bench.report import markdown as md
