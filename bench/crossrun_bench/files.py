@@ -10,21 +10,30 @@ from crossrun_bench.errors import BenchError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as a whole; BenchError where that fails."""
+    """Write a text as a whole.
+
+    Raises:
+        BenchError: it cannot be written.
+    """
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file as a whole; BenchError where that fails."""
+    """Write a file as a whole.
+
+    Raises:
+        BenchError: it cannot be written.
+    """
     with whole(path) as aside:
         aside.write_bytes(data)
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A file to write aside, then renamed: a reader sees a whole file or none.
+    """A file to write beside `path`; it is renamed on leaving, so that readers see it whole.
 
-    BenchError where it cannot be written.
+    Raises:
+        BenchError: it cannot be written.
     """
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -38,7 +47,11 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def read_text(path: Path) -> str:
-    """What a file says, one that ends in .xz once it is unpacked; BenchError where none does."""
+    """The text of a file, which is unpacked if its name ends in .xz.
+
+    Raises:
+        BenchError: it cannot be read, or is damaged.
+    """
     try:
         data = path.read_bytes()
         return (lzma.decompress(data) if path.suffix == ".xz" else data).decode()

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 
 class Step(Protocol):
-    """Moves the bar on and says what is under way."""
+    """Moves the bar on, and says what is under way."""
 
     def __call__(self, text: str, done: int = 1, /) -> None:
         """`done` more units of the total are done."""
@@ -18,7 +18,7 @@ class Step(Protocol):
 
 @contextmanager
 def bar(total: int) -> Iterator[Step]:
-    """A bar of `total` units; it leaves nothing behind on the terminal."""
+    """A progress bar of `total` units; it leaves nothing on the terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     console = Console(stderr=True)
     quiet = not console.is_terminal
@@ -30,5 +30,5 @@ def bar(total: int) -> Iterator[Step]:
 
 
 def say(text: str) -> None:
-    """A line on stderr."""
+    """Print a line on stderr."""
     print(f"crossrun-bench: {text}", file=sys.stderr)  # noqa: T201 - the command's own output

@@ -24,7 +24,7 @@ from crossrun_bench.cli.options import (
 )
 from crossrun_bench.cli.output import finish
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.load.tasks import FORMS
+from crossrun_bench.measurements.load.plan import FORMS
 from crossrun_bench.targets.targets import (
     COMPARED,
     IN_PROCESS,

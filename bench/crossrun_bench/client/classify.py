@@ -1,4 +1,4 @@
-"""`crossrun-bench classify`: pictures to a running server, labels back. Knows Vision/Classify."""
+"""`crossrun-bench classify`: asks a running server for the labels of pictures."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +14,15 @@ from crossrun_bench.targets.runners.grpc_ import classify as ask
 
 Classes = list[tuple[str, float]]  # label and score, best first
 _BATCH = 8
-CONNECT_S = 10.0  # a server just started needs a moment
+CONNECT_S = 10.0  # a server that was just started needs a moment
 
 
 def named(images: Sequence[Path], address: str, model: str, top_k: int) -> dict[Path, Classes]:
-    """The `top_k` classes of each picture; BenchError where the server can't be asked."""
+    """The `top_k` best classes of each picture.
+
+    Raises:
+        BenchError: there are no pictures, or the server cannot be asked.
+    """
     files = listed(images)
     answers: dict[Path, Classes] = {}
     with connected(address) as open_channel:
@@ -36,7 +40,11 @@ def named(images: Sequence[Path], address: str, model: str, top_k: int) -> dict[
 
 @contextmanager
 def connected(address: str) -> Iterator[grpc.Channel]:
-    """A channel to a server, once it answers; BenchError where it doesn't."""
+    """A channel to a server, once it answers.
+
+    Raises:
+        BenchError: no server answers.
+    """
     with channel(address) as opened:
         try:
             grpc.channel_ready_future(opened).result(timeout=CONNECT_S)

@@ -27,7 +27,7 @@ class Checked:
 
 
 def compared(proof: Proof, got: Array, tolerance: float | None) -> Checked:
-    """Compares answers to the proof's pictures, or to the first few, with the original's.
+    """Compare answers to the proof's pictures, or to the first few, with the original's.
 
     Raises:
         BenchError: the answers have another shape.
@@ -46,7 +46,7 @@ def compared(proof: Proof, got: Array, tolerance: float | None) -> Checked:
 
 
 def as_cpu(expected: Array, got: Array, tolerance: float | None, *, held: bool) -> Checked:
-    """Compares answers with the CPU provider's; `held` says whether there is a limit."""
+    """Compare answers with the CPU provider's; `held` says whether there is a limit."""
     scale = float(np.abs(expected).max(initial=0.0))
     allowed = ABSOLUTE + RELATIVE * scale if held else None
     difference = largest(expected, got)
@@ -72,7 +72,7 @@ def refusal(proof: Proof | None, found: Checked, *, told: bool) -> str | None:
         return f"{off}, allowed is {found.allowed:.2g}: it computes something else; {how}"
     if proof and not told and (found.agreement or 0.0) < proof.min_agreement:
         return (
-            f"gives the original's answers to {found.agreement or 0.0:.2%} of the proof, "
+            f"returns the original's answers for {found.agreement or 0.0:.2%} of the proof, "
             f"required are {proof.min_agreement:.2%}; {how}"
         )
     return None

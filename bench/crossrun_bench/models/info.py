@@ -1,4 +1,4 @@
-"""Which model a result is of."""
+"""What a result keeps about the model that was measured."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class ModelInfo:
 
 
 def about(model: Model) -> ModelInfo:
-    """The part of a model's description that a result keeps: no paths of the machine."""
+    """What a result keeps: no paths of this machine."""
     return ModelInfo(
         name=model.name,
         version=model.version,

@@ -11,7 +11,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Batch:
-    """The same pictures twice: `pixels` uint8 RGB [batch, H, W, 3], and as JPEG or PNG bytes."""
+    """Pictures twice: as `pixels` uint8 RGB [batch, H, W, 3], and as JPEG or PNG bytes."""
 
     pixels: Pixels
     encoded: tuple[bytes, ...]
@@ -19,7 +19,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures on disk: one .npy of pixels, uint8 [count, H, W, 3], and one file each."""
+    """Pictures on disk: one .npy of pixels uint8 [count, H, W, 3], and a file for each picture."""
 
     pixels: str
     files: tuple[str, ...]

@@ -1,4 +1,7 @@
-"""Which Python environment has an execution provider: builds of onnxruntime exclude each other."""
+"""Finds the Python environment that has an execution provider.
+
+Each build of onnxruntime needs an environment of its own.
+"""
 
 import functools
 import json
@@ -13,7 +16,7 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.providers import Provider, short
 from crossrun_bench.targets.exactness import precision
 
-ROOT = Path(__file__).parents[3]  # of the checkout: scripts and environments are in no wheel
+ROOT = Path(__file__).parents[3]  # the checkout: no wheel holds scripts and environments
 EXTRAS = {"openvino": "openvino", "cuda": "gpu", "tensorrt": "gpu"}
 
 
@@ -23,14 +26,17 @@ class Backend:
 
     provider: Provider
     python: str
-    onnxruntime: str  # version; also the plugin's, where the provider is one
+    onnxruntime: str  # its version, and the plugin's if the provider is a plugin
 
 
 def backend(asked: Provider, given: Mapping[str, Path]) -> Backend:
-    """Where the provider asked for is installed.
+    """Find the environment that has the provider.
 
-    An environment of `given` with its name, or with that after its "@"; else this one; else the
-    checkout's `.venv-NAME`. BenchError where none has it, naming what would help.
+    It looks for an environment of `given` with the provider's name, or the name after its "@";
+    without one, in this environment, and then in the checkout's `.venv-NAME`.
+
+    Raises:
+        BenchError: no environment has it; the error says what would help.
     """
     seen: set[str] = set()
     for python in _candidates(asked, given):
@@ -68,7 +74,7 @@ def _python(name: str, folder: Path) -> str:
 
 @functools.cache
 def _available(python: str) -> dict[str, str]:
-    """What `sessions` finds there."""
+    """The providers that `sessions` finds there."""
     module = [python, "-m", "crossrun_bench.targets.sessions"]
     done = subprocess.run(module, capture_output=True, text=True, check=False)
     if done.returncode == 0:

@@ -1,4 +1,4 @@
-"""What is measured, and what each measured process is told: model, pictures, and whom to ask."""
+"""The subjects of a measurement: each target, on each provider, with the server that it needs."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,14 +16,14 @@ from crossrun_bench.targets.task import Task
 
 @dataclass(frozen=True)
 class Asked:
-    """Targets of one model; `server` is the address of a running one, for those that need it."""
+    """The targets of one model that are asked for; `server` is the address of a running server."""
 
     models: Path
     name: str
     targets: Sequence[str]
     server: str | None = None
-    backends: Sequence[Backend] = ()  # execution providers to compare; none for the CPU alone
-    proof_tolerance: float | None = None  # what may be off by so much is measured, too
+    backends: Sequence[Backend] = ()  # execution providers to compare; none means only the CPU
+    proof_tolerance: float | None = None  # so far off a target may be and is still measured
 
     @property
     def rows(self) -> int:
@@ -34,37 +34,42 @@ class Asked:
 
 @dataclass(frozen=True)
 class Subject:
-    """A target, on one of the providers that are compared, through the server of ours it needs."""
+    """A target on one of the compared providers, and the server of ours that it needs."""
 
     task: Task
     backend: Backend | None = None
     server: Server | None = None
 
     def __str__(self) -> str:
-        """As tables name it."""
+        """The name in tables."""
         return label(self.task.target, self.backend.provider if self.backend else None)
 
 
 def subjects_of(
     asked: Asked, model: Model, pictures: Pictures, folder: Path, stack: ExitStack
 ) -> list[Subject]:
-    """One for each target, or one on each provider; their servers end with `stack`.
+    """The subjects: one for each target, or for each target and provider.
 
-    `folder` takes what is converted. BenchError where anything cannot be started or converted.
+    Their servers end with `stack`, and converted models go into `folder`.
+
+    Raises:
+        BenchError: something cannot be started or converted.
     """
     if model.detector:
         for target in asked.targets:
             check_detects(target)
     pairs = [(backend, _server(asked, backend, stack)) for backend in asked.backends or (None,)]
-    return [
-        _subject(Task(target, model, pictures), asked, backend, server, folder)
+    subjects = [
+        _subject(Task(target, model, pictures), asked, backend, server)
         for target in asked.targets
         for backend, server in (pairs if TARGETS[target].on_provider else [(None, None)])
     ]
+    tasks = converted([subject.task for subject in subjects], folder)
+    return [replace(one, task=task) for one, task in zip(subjects, tasks, strict=True)]
 
 
 def _server(asked: Asked, backend: Backend | None, stack: ExitStack) -> Server | None:
-    """A server where one of the targets needs it, with all the options that they need."""
+    """A server with all options that the targets need, or None if no target needs a server."""
     targets = [TARGETS[target] for target in asked.targets]
     if not any(target.served for target in targets):
         return None
@@ -79,10 +84,8 @@ def _server(asked: Asked, backend: Backend | None, stack: ExitStack) -> Server |
     return stack.enter_context(started)
 
 
-def _subject(
-    task: Task, asked: Asked, backend: Backend | None, server: Server | None, folder: Path
-) -> Subject:
-    """The client of a server runs in this environment, whichever the server's is."""
+def _subject(task: Task, asked: Asked, backend: Backend | None, server: Server | None) -> Subject:
+    """A server's client runs in this environment, whichever environment the server runs in."""
     target = TARGETS[task.target]
     own = server if target.served else None
     if backend:
@@ -90,4 +93,4 @@ def _subject(
         task = replace(task, provider=backend.provider, python=python)
     if own or target.remote:
         task = replace(task, address=own.address if own else asked.server)
-    return Subject(converted(task, folder), backend, own)
+    return Subject(task, backend, own)

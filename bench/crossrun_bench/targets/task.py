@@ -14,28 +14,28 @@ from crossrun_bench.providers import CPU, Provider
 
 @dataclass(frozen=True)
 class Task:
-    """What a measured process runs in, and all that it is told."""
+    """All that a measured process is told, and the Python that runs it."""
 
     target: str
     model: Model
     pictures: Pictures
-    address: str | None = None  # host:port of the server, for the targets that need one
+    address: str | None = None  # host:port of the server, if the target needs one
     provider: Provider = CPU  # of onnxruntime, in process or in the server
     python: str = sys.executable
-    converted: str | None = None  # path of what the source was converted to, where that is run
-    every_class: bool = False  # an answer has all of them, also where one gets the best unasked
+    converted: str | None = None  # path of the converted source, if the target runs it
+    every_class: bool = False  # answers hold all classes, even if the default is the best few
 
     def __str__(self) -> str:
-        """As errors name it."""
+        """The name in errors."""
         provider = "" if self.provider == CPU else f", {self.provider.label}"
         return f"{self.model.name} on {self.target}{provider}"
 
 
 class Runner(Protocol):
-    """A loaded model, ready to answer. Building it loads it; what is missing is raised there."""
+    """A model that is ready to answer. Its constructor loads it, and raises what is missing."""
 
     def run(self, batch: Batch) -> Probabilities | Objects:
-        """Probabilities [batch, classes] for the pictures of `batch`: the work that is timed.
+        """The work that is timed: probabilities [batch, classes] for the pictures of `batch`.
 
-        Of a detector objects instead, [batch, most, 6].
+        A detector returns objects instead, [batch, most, 6].
         """

@@ -194,5 +194,7 @@ def test_counters_that_never_move_tell_nothing(monkeypatch: pytest.MonkeyPatch) 
     """A sandbox shows zeros for its cores: that is no quiet machine, for nobody knows."""
     monkeypatch.setattr(noise, "_cores", lambda: [[0.0] * 10, [0.0] * 10])
     assert noise.usage() is None
-    with pytest.raises(BenchError, match=r"--require-quiet: only Linux tells .* no sandbox does"):
+    with pytest.raises(
+        BenchError, match=r"--require-quiet: only Linux tells .* and sandboxes do not"
+    ):
         noise.expect_quiet()

@@ -148,7 +148,7 @@ def test_a_detector_that_lacks_something_is_refused(repository: Path, tmp_path: 
     def without_thresholds(model: onnx.ModelProto) -> None:
         del model.metadata_props[2]
 
-    with pytest.raises(BenchError, match="expected the outputs num_detections, too"):
+    with pytest.raises(BenchError, match="expected the outputs num_detections as well"):
         read_model(changed(repository, tmp_path / "a", without_count), "finder")
     with pytest.raises(BenchError, match=r"no readable 'crossrun.detection'"):
         read_model(changed(repository, tmp_path / "b", without_thresholds), "finder")

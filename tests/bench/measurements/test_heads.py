@@ -139,7 +139,7 @@ def test_the_server_is_asked_for_pictures_of_logits_too(
 def test_a_file_that_does_not_say_what_its_one_score_means_is_refused(tmp_path: Path) -> None:
     """Nor is one whose head nobody knows."""
     write(tmp_path, "unsaid", single(node("Sigmoid", "one")), "", ["dull", "red"])
-    with pytest.raises(BenchError, match=r"one score, of which 'crossrun\.scores' does not say"):
+    with pytest.raises(BenchError, match=r"one score, and 'crossrun\.scores' does not say"):
         read_model(tmp_path, "unsaid")
     write(tmp_path, "odd", classifier(LOGITS), "hardmax", ["a", "b", "c"])
     with pytest.raises(BenchError, match="unknown head 'hardmax': expected one of softmax"):

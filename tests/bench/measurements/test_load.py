@@ -17,10 +17,10 @@ from crossrun_bench import store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.load import servers
-from crossrun_bench.measurements.load.generator import closed_loop, counting
+from crossrun_bench.measurements.load.generator import counting, loops
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
 from crossrun_bench.measurements.load.summary import load_rows
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.processes import shared_memory
 from crossrun_bench.processes.serving import running
@@ -207,7 +207,7 @@ def test_a_request_that_is_never_answered_is_an_error(monkeypatch: pytest.Monkey
     monkeypatch.setattr(counting, "PATIENCE_S", 0.05)
     stalled = threading.Event()
     calls = [lambda: (stalled.wait(), ""), lambda: (None, "")]
-    found = closed_loop.loaded(calls, 0.01, 0.02)
+    found = loops.closed(calls, 0.01, 0.02)
     stalled.set()
     assert found["errors"] == {"NO_ANSWER": 1}
     assert found["us"]

@@ -16,7 +16,7 @@ from crossrun_bench.measurements.load.generator.runtime import InTurn
 from crossrun_bench.measurements.load.measure import measure
 from crossrun_bench.measurements.load.plan import LoadPlan
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn, Objective
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.report import markdown
 from crossrun_bench.report.chapters import chapters

@@ -20,13 +20,13 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.load import arrivals, measure, slo
 from crossrun_bench.measurements.load import turns as load_turns
-from crossrun_bench.measurements.load.generator import counting, open_loop
+from crossrun_bench.measurements.load.generator import counting, loops
 from crossrun_bench.measurements.load.plan import Load, Time
 from crossrun_bench.measurements.load.result import LoadResult, LoadTurn
 from crossrun_bench.measurements.load.steady import settled
 from crossrun_bench.measurements.load.summary import load_rows, open_rows
-from crossrun_bench.measurements.load.tasks import Request
 from crossrun_bench.measurements.load.turns import Running
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.chapters import chapters
@@ -105,7 +105,7 @@ def test_what_cannot_be_sent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(counting, "PATIENCE_S", 0.05)
     dead = threading.Event()
     schedule = arrivals.schedule("constant", 200.0, 0.1, 0)
-    found = open_loop.offered([lambda: (dead.wait(), "")] * 3, schedule, 0.0, 0.1)
+    found = loops.opened([lambda: (dead.wait(), "")] * 3, schedule, 0.0, 0.1)
     dead.set()
     assert found["errors"] == {"NOT_SENT": 18, "NO_ANSWER": 2}
     assert found["us"] == []

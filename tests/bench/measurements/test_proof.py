@@ -196,7 +196,7 @@ def test_other_best_classes_are_refused_unless_asked_for() -> None:
     got = np.array([[0.49, 0.51], [0.2, 0.8]])
     found = checked.compared(loose, got, None)
     assert found.agreement == 0.5
-    assert "to 50.00% of the proof" in (checked.refusal(loose, found, told=False) or "")
+    assert "for 50.00% of the proof" in (checked.refusal(loose, found, told=False) or "")
     assert checked.refusal(loose, found, told=True) is None
 
 

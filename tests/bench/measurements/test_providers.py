@@ -319,7 +319,7 @@ def test_on_intel_sessions_in_process_answer_as_the_servers_do(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("num_of_threads=1", "the plugin reads no 'num_of_threads'"),
+        ("num_of_threads=1", "the plugin ignores 'num_of_threads'"),
         ("device_type=GPU", "onnxruntime-ep-openvino found no device that it supports"),
         ('load_config={"cpu":{}}', "load_config of OpenVINOExecutionProvider is {"),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from crossrun_bench import store
 from crossrun_bench.machine import machine
+from crossrun_bench.measurements.tasks import OnProvider
 from crossrun_bench.measurements.throughput import measure as throughput
 from crossrun_bench.measurements.throughput import process as onprovider
 from crossrun_bench.measurements.throughput.result import (
@@ -18,7 +19,6 @@ from crossrun_bench.measurements.throughput.result import (
     ThroughputResult,
 )
 from crossrun_bench.measurements.throughput.summary import throughput_rows
-from crossrun_bench.measurements.throughput.tasks import OnProvider
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.processes.serving import Server

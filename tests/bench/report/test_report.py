@@ -143,7 +143,7 @@ def test_pictures_of_a_folder_stand_at_the_end(tmp_path: Path, run: Command) -> 
     ("name", "options", "expected"),
     [
         ("notes.txt", ["--output", "r.html"], "found: no pictures (.jpeg, .jpg, .png)"),
-        ("a.png", ["--output", "r.html"], "a.png: no readable JPEG or PNG picture"),
+        ("a.png", ["--output", "r.html"], "a.png: not a readable JPEG or PNG picture"),
         ("a.png", [], "needs --output or --markdown"),
     ],
 )

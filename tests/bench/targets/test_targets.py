@@ -267,7 +267,7 @@ def test_a_missing_package_is_named_with_its_extra(
     ("targets", "server", "said"),
     [
         (["oip"], None, "oip is a running server: expected --server HOST:PORT"),
-        (["grpc-raw"], "h:1", "of no use without one of the targets oip, tfserving"),
+        (["grpc-raw"], "h:1", "needs one of the targets oip, tfserving"),
         (["tfserving"], "somewhere", "expected HOST:PORT"),
     ],
 )

@@ -24,8 +24,8 @@ from crossrun_bench.measurements.load import turns as load_turns
 from crossrun_bench.measurements.load.plan import Load, LoadPlan, Time
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
 from crossrun_bench.measurements.load.servers import Served
-from crossrun_bench.measurements.load.tasks import Request, Session
 from crossrun_bench.measurements.load.turns import Running
+from crossrun_bench.measurements.tasks import Request, Session
 from crossrun_bench.models.info import about
 from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_model
@@ -106,7 +106,7 @@ def _runtimes(
     plan: LoadPlan, model: Model, pictures: Pictures, folder: Path, stack: ExitStack
 ) -> list[tuple[str, Piped]]:
     """A process for each target in process, once all have loaded; they start together."""
-    tasks = [converted(Task(target, model, pictures), folder) for target in plan.runtimes]
+    tasks = converted([Task(target, model, pictures) for target in plan.runtimes], folder)
     told = [_told("runtime", str(task), task) for task in tasks]
     children = [stack.enter_context(child) for child in told]
     for child in children:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.load.plan import LoadPlan
-from crossrun_bench.measurements.load.tasks import Session
+from crossrun_bench.measurements.tasks import Session
 from crossrun_bench.models.model import Model
 from crossrun_bench.processes.serving import serve_command
 from crossrun_bench.targets.environments import ROOT

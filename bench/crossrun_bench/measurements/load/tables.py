@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from crossrun_bench.measurements.load import slo
-from crossrun_bench.measurements.load.generator.open_loop import MOST
+from crossrun_bench.measurements.load.generator.loops import MOST
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget
 from crossrun_bench.measurements.load.series import trips
 from crossrun_bench.measurements.load.summary import LoadRow, LoadSummary

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossrun_bench.measurements.proving import UNPROVEN, Judge
-from crossrun_bench.measurements.throughput.tasks import OnProvider
+from crossrun_bench.measurements.tasks import OnProvider
 from crossrun_bench.models import checked
 from crossrun_bench.models.checked import Checked
 from crossrun_bench.processes.piped import Piped, piped

@@ -18,6 +18,7 @@ from pathlib import Path
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.proving import UNPROVEN, Judge, Refused
+from crossrun_bench.measurements.tasks import CUDA, TENSORRT, WAYS, OnProvider
 from crossrun_bench.measurements.throughput.checking import check
 from crossrun_bench.measurements.throughput.result import (
     AloneTurn,
@@ -26,7 +27,6 @@ from crossrun_bench.measurements.throughput.result import (
     ThroughputResult,
 )
 from crossrun_bench.measurements.throughput.served import asking, max_batch_size, turn
-from crossrun_bench.measurements.throughput.tasks import CUDA, TENSORRT, WAYS, OnProvider
 from crossrun_bench.models.checked import Checked
 from crossrun_bench.models.info import about
 from crossrun_bench.models.model import Model

@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 
 from crossrun_bench.codec import decode
-from crossrun_bench.measurements.throughput.tasks import CUDA, TENSORRT, OnProvider
+from crossrun_bench.measurements.tasks import CUDA, TENSORRT, OnProvider
 from crossrun_bench.models.model import as_input
 from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.providers import CPU

@@ -10,9 +10,8 @@ import numpy as np
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.tasks import OnProvider, Request
 from crossrun_bench.measurements.throughput.result import ServedTurn
-from crossrun_bench.measurements.throughput.tasks import OnProvider
 from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.processes.serving import Server
 from crossrun_bench.targets.runners.grpc_ import answered, channel

@@ -24,7 +24,7 @@ class RawTensor:
         self._stub = GRPCInferenceServiceStub(opened(task))
 
     def run(self, batch: Batch) -> Objects:
-        """Bytes of the tensor out, bytes of the four outputs back."""
+        """Send the tensor's bytes, and get the bytes of the four outputs."""
         request = raw_request(self._model, as_input(self._model, batch.pixels))
         if self._min_score is not None:
             rows = len(batch.pixels)
@@ -52,7 +52,7 @@ class EncodedPictures:
         self._stub = VisionStub(opened(task))
 
     def run(self, batch: Batch) -> Objects:
-        """Boxes are in pixels of the pictures."""
+        """Send files, and get boxes in pixels of the pictures."""
         request = vision.DetectRequest(
             model=self._model.name, images=batch.encoded, min_score=self._detector.min_score
         )

@@ -1,4 +1,4 @@
-"""LiteRT, once TensorFlow Lite, in process: its CPU kernels (XNNPACK) on every core."""
+"""LiteRT, formerly TensorFlow Lite, in process: its CPU kernels (XNNPACK) on every core."""
 
 from ai_edge_litert.interpreter import Interpreter
 
@@ -9,7 +9,7 @@ from crossrun_bench.targets.task import Task
 
 
 class LiteRt:
-    """The converted model in one interpreter, resized where a batch has another size."""
+    """The converted model in one interpreter, resized when the batch size changes."""
 
     def __init__(self, task: Task) -> None:
         self._model = task.model

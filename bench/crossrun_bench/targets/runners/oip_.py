@@ -11,7 +11,7 @@ from crossrun_bench.targets.task import Task
 
 
 class OpenInference(RawTensor):
-    """ModelInfer with raw contents, once the server's own description of its model fits ours."""
+    """ModelInfer with raw contents, once the server's description of its model fits ours."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task, channel(task.address or ""))
@@ -23,7 +23,7 @@ class OpenInference(RawTensor):
 
 
 def _check(metadata: oip.ModelMetadataResponse, model: Model) -> None:
-    """BenchError where the tensors differ; a server that describes none is taken at its word."""
+    """Raise BenchError if the tensors differ; a server may describe none."""
     image = (model.input_name, model.input_type, (-1, model.height, model.width, 3))
     answer = (model.output_name, "FP32", (-1, model.classes))
     if metadata.inputs and not (len(metadata.inputs) == 1 and _fits(metadata.inputs[0], *image)):
@@ -33,7 +33,7 @@ def _check(metadata: oip.ModelMetadataResponse, model: Model) -> None:
 
 
 def _fits(tensor: Any, name: str, datatype: str, shape: Sequence[int]) -> bool:
-    """Whether it is that tensor; of any size along dimensions given as -1, and of any batch."""
+    """Whether a tensor has this name, type and shape; -1 and the batch fit any size."""
     own = list(tensor.shape)
     sizes = all(size in {-1, wanted} for size, wanted in zip(own[1:], shape[1:], strict=False))
     return (tensor.name, tensor.datatype, len(own)) == (name, datatype, len(shape)) and sizes

@@ -16,9 +16,9 @@ _REGION = "crossrun-bench"
 
 
 class SharedTensor(RawTensor):
-    """ModelInfer whose message says no more than where the tensors lie.
+    """ModelInfer whose message only says where the tensors are.
 
-    One region, as large as the largest batch so far: the probabilities, then the pixels.
+    There is one region, as large as the largest batch so far: the probabilities, then the pixels.
     """
 
     def __init__(self, task: Task) -> None:
@@ -37,12 +37,12 @@ class SharedTensor(RawTensor):
         return np.frombuffer(self._memory, np.float32, shape[0] * shape[1]).reshape(shape).copy()
 
     def _register(self, byte_size: int) -> None:
-        """Forget the region of before and register a larger one."""
+        """Replace the region by a larger one."""
         self._memory = registered(self._stub, byte_size)
 
 
 def registered(stub: Any, byte_size: int) -> Any:
-    """Memory of a region that the server knows, in the place of any of before."""
+    """The memory of a region that the server knows. It replaces the region before."""
     forget = oip.SystemSharedMemoryUnregisterRequest(name=_REGION)
     answered(stub.SystemSharedMemoryUnregister, forget)
     with shared_memory.created(byte_size) as (key, memory):
@@ -52,7 +52,7 @@ def registered(stub: Any, byte_size: int) -> Any:
 
 
 def placed_request(model: Model, pixels: NDArray[Any], answer_size: int) -> oip.ModelInferRequest:
-    """ModelInfer whose tensors lie in the region: the probabilities, then the pixels."""
+    """A request whose tensors are in the region: the probabilities, then the pixels."""
     request = infer_request(model, pixels.shape)
     _place(request.inputs[0], answer_size, pixels.nbytes)
     _place(request.outputs.add(name=model.output_name), 0, answer_size)
