@@ -1,4 +1,4 @@
-"""The whole server, from start to end: the only file that knows all the parts.
+"""The whole server, from start to end: the only module that knows all its parts.
 
 load → warm up → SERVING → signal → NOT_SERVING → drain → stop.
 """
@@ -40,12 +40,15 @@ from crossrun_server.tensors.shared_memory import Regions
 log = logging.getLogger(__name__)
 
 OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # a batch of pictures is far over grpc's 4 MB
+    (
+        "grpc.max_receive_message_length",
+        -1,
+    ),  # a batch of pictures is far over gRPC's 4 MB
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of its requests
 )
 SCRAPE = 10.0  # seconds that a scrape of the metrics waits for the event loop
-LAST_WORDS = 1.0  # seconds that open streams, such as Watch, get after the last answer
+LAST_WORDS = 1.0  # seconds that open streams, such as Watch, have after the last answer
 
 T = TypeVar("T")
 
@@ -59,13 +62,13 @@ class Config:
     port: int = 8001
     provider: str = "auto"
     provider_options: tuple[str, ...] = ()
-    proof_tolerance: float | None = None  # None: that of each model's proof
+    proof_tolerance: float | None = None  # None: the tolerance of each model's proof
     shared_memory: bool = False
     server_name: str = "crossrun"
     control: modes.LoadPolicy = field(default_factory=modes.LoadPolicy)
     metrics: bool = True
     metrics_port: int = 8002
-    cache_config: str = ""  # Triton's local,size=BYTES; none: no response cache
+    cache_config: str = ""  # Triton's local,size=BYTES; empty: no response cache
     trace_config: tuple[str, ...] = ()  # Triton's triton,file=PATH and the like
     log: logs.LogSettings = field(default_factory=logs.LogSettings)
 
@@ -99,14 +102,14 @@ class Server:
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was accepted; a second signal forces.
+    """Serve until SIGTERM or SIGINT, then finish what was accepted; a second signal ends at once.
 
     Args:
         config: what to serve and where.
-        announce: is told the address once all models that load at the start are SERVING.
+        announce: is called with the address once all models of the start are SERVING.
 
     Raises:
-        LoadError: a model cannot be loaded, and that is to be fatal.
+        LoadError: a model cannot be loaded, and the configuration makes that fatal.
         ServingError: the options contradict each other, or the port cannot be bound.
     """
     server = assemble(config, logs.start(config.log), Coordination())
@@ -170,7 +173,7 @@ async def close(server: Server) -> None:
 
 
 async def _cancelled_calls_ended() -> None:
-    """Let the streams end that the stop cancelled; grpc logs those that are cancelled again."""
+    """Wait for streams that the stop cancelled; gRPC logs a stream that is cancelled again."""
     if others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(others, timeout=LAST_WORDS)
 
@@ -213,7 +216,7 @@ async def listening(server: Server, options: Sequence[tuple[str, int]]) -> Async
 
 @contextmanager
 def exporting(config: Config, read: Callable[[], Awaitable[list[Reading]]]) -> Iterator[None]:
-    """Serve the metrics, where they are wanted, until the block ends.
+    """Serve the metrics until the block ends, if the configuration wants them.
 
     Raises:
         ServingError: their port cannot be bound.
@@ -235,7 +238,7 @@ def _soon(function: Callable[[], T]) -> Callable[[], Awaitable[T]]:
 
 
 def _on_this_loop(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
-    """Let other threads call a function that reads what belongs to the event loop."""
+    """Return a function for other threads, which runs on this event loop and waits for it."""
     loop = asyncio.get_running_loop()
 
     async def call() -> T:
@@ -272,7 +275,7 @@ def stop_on_signal(force: Callable[[], None]) -> asyncio.Event:
     def on_signal() -> None:
         if stop.is_set():
             force()
-            os._exit(1)  # whoever signals twice wants no more waiting
+            os._exit(1)  # a second signal means: do not wait any longer
         stop.set()
 
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""crossrun-serve tune: measures one model's lanes, shows the curve, and pins the plan if asked."""
+"""crossrun-serve tune: measures a model's lanes, shows the curve, and pins the plan if asked."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ CONFIG = "config.pbtxt"
 
 
 def tune(models: Path, name: str, *, pin: bool) -> Iterator[str]:
-    """Measure a model on this machine and tell the figures, line by line.
+    """Measure a model on this machine; yields the figures, line by line.
 
     Args:
         models: the model repository.
@@ -25,7 +25,8 @@ def tune(models: Path, name: str, *, pin: bool) -> Iterator[str]:
         pin: write the plan into the model's config.pbtxt.
 
     Raises:
-        LoadError: the model cannot be loaded on the CPU, or its config.pbtxt says otherwise.
+        LoadError: the model cannot be loaded on the CPU, or `pin` is set and there is no
+            config.pbtxt, or it has a plan already.
     """
     source = ModelSource(models / name)
     if pin:

@@ -200,7 +200,7 @@ def test_numbers_that_fit_no_three_channels_are_refused(
         request = vision_pb2.ClassifyRequest(
             model="m", images=[_png(np.zeros((8, 8, 3), np.uint8))]
         )
-        with pytest.raises(grpc.RpcError, match="does not say well how pixels are scaled"):
+        with pytest.raises(grpc.RpcError, match="says wrongly how pixels are scaled"):
             VisionStub(channel).Classify(request)
 
 

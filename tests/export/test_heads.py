@@ -25,7 +25,7 @@ from crossrun_export.heads import Said
 from crossrun_export.options import HeadKind, Limits, Localize
 from crossrun_export.pipeline import Exported, export
 from crossrun_export.told import told
-from crossrun_server.proofs import evidence
+from crossrun_server.proofs import comparison
 from crossrun_server.proofs.proof_file import Proof
 from tests.support.keras_models import headed, options, pixels
 from tests.support.metadata import metadata
@@ -327,7 +327,7 @@ def test_the_proof_says_where_one_score_decides(
     share = {0.5: 1 / 3, 0.0: 2 / 3}[decides]
     assert proof.agreement(expected, got, 0.01, decides) == pytest.approx(share)
     held = Proof({"x": expected}, {"y": expected}, "fp32", "drawn", {"y": 0.01}, 1.0, "y")
-    found = evidence.compare(replace(held, decides=decides), range(3), {"y": got})
+    found = comparison.compare(replace(held, decides=decides), range(3), {"y": got})
     assert found.agreement == pytest.approx(share)
     grey = np.zeros((3, 1, 1, 3), np.uint8)
     measured = bench_proof.Proof(grey, expected, "drawn", 0.01, 1.0, None, decides)

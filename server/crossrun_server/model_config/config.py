@@ -1,4 +1,4 @@
-"""What config.pbtxt says of a model, completed from the ONNX file itself.
+"""A model's config.pbtxt, completed from the ONNX file itself.
 
 The file is Triton's ModelConfig as protobuf text; fields.py says which fields work.
 """
@@ -18,13 +18,13 @@ from crossrun_server.model_config import (
     detection_outputs,
     fields,
     policies,
-    probabilities,
     reshape,
+    scores,
     session_config,
 )
 from crossrun_server.model_config.detection_outputs import DetectionOutputs
-from crossrun_server.model_config.probabilities import UNTOLD, ScoresConfig
 from crossrun_server.model_config.reshape import Reshapes
+from crossrun_server.model_config.scores import UNTOLD, ScoresConfig
 from crossrun_server.scheduling.queueing import SchedulingPolicy
 from crossrun_server.tensors.tensor_spec import TensorSpec
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Keys of `parameters`: that rows are independent, by whoever knows; and what was found of that.
+# Keys of `parameters`: the owner's word that rows are independent, and what the server found.
 ROWS_INDEPENDENT, ROWS = "rows_independent", "crossrun.rows"
-# Where there is no config.pbtxt and the model's first dimension is free.
+# For a model without config.pbtxt whose first dimension is free.
 DEFAULT_MAX_BATCH_SIZE = 32
 
 
@@ -43,7 +43,8 @@ DEFAULT_MAX_BATCH_SIZE = 32
 class CompletedConfig:
     """A completed configuration; the shapes of the specs include the batch dimension.
 
-    Of what a model lets its callers replace, `inputs` holds what the file declares optional.
+    A model may have default values for some inputs. `inputs` holds those that config.pbtxt declares
+    optional.
     """
 
     proto: pb.ModelConfig
@@ -51,26 +52,26 @@ class CompletedConfig:
     outputs: tuple[TensorSpec, ...]
     policy: SchedulingPolicy
     reshapes: Reshapes
-    detection: DetectionOutputs | None = None  # for a model that finds objects
-    independent: bool = True  # whether rows of several requests, or padding, may share a run
-    scores: ScoresConfig = UNTOLD  # what is said of a classifier's
+    detection: DetectionOutputs | None = None  # of a detector
+    independent: bool = True  # whether requests, or padding, may share a run
+    scores: ScoresConfig = UNTOLD  # of a classifier
 
     @property
     def required(self) -> tuple[TensorSpec, ...]:
-        """The inputs that every request has to give."""
+        """The inputs that every request must have."""
         return tuple(spec for spec in self.inputs if not spec.optional)
 
     @property
     def max_batch_size(self) -> int:
-        """The most rows of one request; 0 where the first dimension is not a batch."""
+        """The most rows of one request; 0 if the first dimension is not a batch."""
         return self.proto.max_batch_size
 
 
 def read(folder: Path) -> pb.ModelConfig | None:
-    """Read FOLDER/config.pbtxt; None where there is no such file.
+    """Read FOLDER/config.pbtxt; None if there is no such file.
 
     Raises:
-        LoadError: it is no valid ModelConfig, or describes something this server refuses.
+        LoadError: it is not a valid ModelConfig, or describes something that this server refuses.
     """
     path = folder / "config.pbtxt"
     if not path.exists():
@@ -86,11 +87,11 @@ def read(folder: Path) -> pb.ModelConfig | None:
 
 
 def from_json(text: str, name: str) -> pb.ModelConfig:
-    """Read a configuration given as JSON in place of a model's config.pbtxt.
+    """Read a configuration that a client sent as JSON, instead of a model's config.pbtxt.
 
     Raises:
-        PollError: it is no valid ModelConfig.
-        LoadError: it describes something this server refuses.
+        PollError: it is not a valid ModelConfig.
+        LoadError: it describes something that this server refuses.
     """
     try:
         proto = json_format.Parse(text, pb.ModelConfig())
@@ -114,7 +115,7 @@ def complete(
         name: the model's.
         inputs: of the model.
         outputs: of the model.
-        batches: whether a model without a file gets batches where its first dimensions are free.
+        batches: whether a model without a file gets batches if its first dimensions are free.
 
     Raises:
         LoadError: the file and the model contradict each other.
@@ -140,7 +141,7 @@ def complete(
         policy=policies.read(proto),
         reshapes=reshape.read(proto, batched, specs),
         detection=detection_outputs.read(proto, served_outputs),
-        scores=probabilities.read(proto, served_outputs),
+        scores=scores.read(proto, served_outputs),
     )
 
 
@@ -154,7 +155,7 @@ def _checked(proto: pb.ModelConfig, name: str, source: str) -> pb.ModelConfig:
     used = set(fields.used(proto))
     if refused := used & fields.REFUSED:
         raise LoadError(f"{source}: {', '.join(sorted(refused))} is not supported")
-    for field in sorted({*used & fields.PASSED_OVER, *_unused_parameters(proto)}):
+    for field in sorted({*used & fields.IGNORED, *_unused_parameters(proto)}):
         log.warning("%s: %s in %s has no effect", name, field, source)
     _check_tensors(proto.input, source)
     _check_tensors(proto.output, source)
@@ -179,7 +180,7 @@ def _check_tensors(entries: "Iterable[pb.ModelInput | pb.ModelOutput]", source: 
 
 
 def _check_format(entry: pb.ModelInput, source: str) -> None:
-    """A format tells clients which of a picture's three dims is which; here it changes nothing."""
+    """Check a format, which tells clients the order of a picture's dims, and has no effect here."""
     if entry.format != pb.ModelInput.FORMAT_NONE and len(entry.dims) != len("HWC"):
         raise LoadError(
             f"{source}: {entry.name!r} is {pb.ModelInput.Format.Name(entry.format)}, "
@@ -189,7 +190,7 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
     ours = {ROWS_INDEPENDENT, ROWS}
-    others = (session_config.understands, detection_outputs.understands, probabilities.understands)
+    others = (session_config.understands, detection_outputs.understands, scores.understands)
     known = (ours.__contains__, *others)
     return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))
 
@@ -211,7 +212,7 @@ def _merge(
     found: Sequence[TensorSpec],
     batched: bool,
 ) -> tuple[TensorSpec, ...]:
-    """Let what the file declares narrow what the model has, and write the rest into the file."""
+    """Narrow the model's tensors to what the file declares, and add the others to the file."""
     specs = {spec.name: spec for spec in found}
     undeclared = dict(specs)
     for entry in declared:
@@ -246,7 +247,7 @@ def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: 
 
 
 def _hint(spec: TensorSpec, batched: bool) -> str:
-    """How a single value is declared, which has no dimension of its own."""
+    """Say how to declare a single value, which has no dimension of its own."""
     if batched and len(spec.shape) == 1:
         return "; one value for each row is dims: [ 1 ] reshape { shape: [ ] }"
     return "" if spec.shape else "; a single value is dims: [ 1 ]"
@@ -262,7 +263,7 @@ def _check_optional(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec) -
 
 
 def _named(data_type: int) -> str:
-    """Name a data type; JSON may give one by a number that stands for none."""
+    """Return the name of a data type; from JSON it may be an unknown number."""
     known = data_type in pb.DataType.values()
     return pb.DataType.Name(pb.DataType.ValueType(data_type)) if known else str(data_type)
 

@@ -1,6 +1,6 @@
-"""What dynamic_batching in config.pbtxt says of how requests wait and merge.
+"""What dynamic_batching in config.pbtxt says about how requests wait and merge.
 
-What Triton refuses is refused here; what Triton passes over in silence is logged.
+What Triton refuses is refused here. What Triton ignores in silence is logged.
 """
 
 import logging
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def read(proto: pb.ModelConfig) -> SchedulingPolicy:
-    """Read a model's policy; without dynamic_batching each request runs alone.
+    """Read a model's policy. Without dynamic_batching each request runs alone.
 
     Raises:
         LoadError: the fields contradict each other; the message names the one that is wrong.
@@ -52,10 +52,10 @@ def _policy(max_batch_size: int, batching: pb.ModelDynamicBatching) -> Schedulin
 
 def _queue(policy: pb.ModelQueuePolicy) -> QueuePolicy:
     return QueuePolicy(
-        policy.max_queue_size or QueuePolicy.size,
-        policy.default_timeout_microseconds,
-        policy.allow_timeout_override,
-        policy.timeout_action == pb.ModelQueuePolicy.DELAY,
+        size=policy.max_queue_size or QueuePolicy.size,
+        timeout=policy.default_timeout_microseconds,
+        allow_timeout_override=policy.allow_timeout_override,
+        delay_expired=policy.timeout_action == pb.ModelQueuePolicy.DELAY,
     )
 
 
@@ -102,7 +102,7 @@ def _check_ordering(batching: pb.ModelDynamicBatching) -> None:
 
 
 def _without_effect(batching: pb.ModelDynamicBatching) -> list[tuple[str, str]]:
-    """Name the fields that say nothing, each with the field that it lacks."""
+    """Return the fields that have no effect, each with the field that it needs."""
     found = []
     if not batching.priority_levels:
         for field in ("default_priority_level", "priority_queue_policy"):
@@ -118,7 +118,7 @@ def _without_effect(batching: pb.ModelDynamicBatching) -> list[tuple[str, str]]:
 def _queue_policies(
     batching: pb.ModelDynamicBatching,
 ) -> list[tuple[str, pb.ModelQueuePolicy]]:
-    """Every queue policy with its field's name."""
+    """Return every queue policy with the name of its field."""
     by_level = [
         (f"priority_queue_policy[{level}]", batching.priority_queue_policy[level])
         for level in sorted(batching.priority_queue_policy)

@@ -1,8 +1,8 @@
-"""Where the sessions of a model run: what config.pbtxt says of it, read as provider requests.
+"""How the sessions of a model are to run: what config.pbtxt says of providers, threads and lanes.
 
-Three ways lead here: `parameters` with the key "providers", Triton's
-`optimization.execution_accelerators`, and `instance_group`'s kind; without any of
-them the server's own choice holds.
+Providers come from `parameters` with the key "providers", from Triton's
+`optimization.execution_accelerators`, or from `instance_group`'s kind; without any of these, from
+the server's own choice.
 """
 
 import logging
@@ -16,19 +16,19 @@ from crossrun_server.plans.lane_plan import AUTO, Plan
 from crossrun_server.runtime import providers
 from crossrun_server.runtime.assignment import Assignment
 from crossrun_server.runtime.providers import DEVICE_ID, GRAPHS, Provider, ProviderRequest
-from crossrun_server.runtime.session import Threads
+from crossrun_server.runtime.session_options import Threads
 
 log = logging.getLogger(__name__)
 
 Group = pb.ModelInstanceGroup
 
 PROVIDERS, PLAN, BATCH_SIZES = "providers", "plan", "batch_sizes"
-TOLERANCE = "proof_tolerance"  # the largest difference that a model's proof may find
+TOLERANCE = "proof_tolerance"  # the largest difference from a model's proof
 RUNNING, LANES, PROVEN = "crossrun.running", "crossrun.plan", "crossrun.proof"
 # Triton's names for its ONNX backend.
 INTRA_OP, INTER_OP = "intra_op_thread_count", "inter_op_thread_count"
-MOST_DIGITS = 4  # of threads
-# The option by which a provider is told which card to use.
+MOST_DIGITS = 4  # of a number of threads
+# Providers with the option DEVICE_ID, which chooses a card.
 HAVE_DEVICE_ID = {
     f"{name}ExecutionProvider" for name in ("CUDA", "Tensorrt", "MIGraphX", "ROCM", "Dml")
 }
@@ -36,16 +36,20 @@ HAVE_DEVICE_ID = {
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """One request of providers for each session (instance) of a model, and its threads."""
+    """The providers of each session (instance) of a model, and how the sessions run."""
 
     requests: tuple[ProviderRequest, ...]
     threads: Threads
-    plan: str = ""  # of lanes in the read of instances; empty where those are given
-    batch_sizes: str | None = None  # that runs may have, as given
+    plan: str = ""  # of lanes; empty if the configuration gives instances or threads
+    batch_sizes: str | None = None  # that batches are padded to, as text
 
 
 def read(proto: pb.ModelConfig, default: ProviderRequest) -> SessionConfig:
-    """Read where a model's sessions are to run.
+    """Read how a model's sessions are to run.
+
+    Args:
+        proto: the configuration.
+        default: the providers of a model that names none.
 
     Raises:
         LoadError: a value is malformed, a provider unknown, or two fields contradict each other.
@@ -62,17 +66,17 @@ def read(proto: pb.ModelConfig, default: ProviderRequest) -> SessionConfig:
 
 
 def understands(key: str) -> bool:
-    """Whether a key of `parameters` says where a model runs."""
+    """Whether a key of `parameters` says how sessions run."""
     ours = (PROVIDERS, PLAN, BATCH_SIZES, TOLERANCE, RUNNING, LANES, PROVEN)
-    known = (*ours, instance_kinds.TOLD, INTRA_OP, INTER_OP)
+    known = (*ours, instance_kinds.FILLED_IN, INTRA_OP, INTER_OP)
     return key in known or _is_option(key)
 
 
 def write(proto: pb.ModelConfig, assignments: Sequence[Assignment], plan: Plan | None) -> None:
-    """Put what really runs into a configuration, where clients can read it."""
+    """Write what really runs into a configuration, which clients can read."""
     if not proto.instance_group:
         proto.instance_group.add()
-    instance_kinds.tell(proto, [assignment.on_card for assignment in assignments])
+    instance_kinds.fill_in(proto, [assignment.on_card for assignment in assignments])
     running = sorted({str(assignment) for assignment in assignments})
     proto.parameters[RUNNING].string_value = "; ".join(running)
     proven = dict.fromkeys(str(assignment.evidence) for assignment in assignments)
@@ -82,7 +86,7 @@ def write(proto: pb.ModelConfig, assignments: Sequence[Assignment], plan: Plan |
 
 
 def _plan(proto: pb.ModelConfig, sessions: int, threads: Threads) -> str:
-    """What the configuration says of lanes; one instance, Triton's default, says nothing."""
+    """Return the plan; one instance, which is Triton's default, leaves it to the server."""
     given = sessions > 1 or threads != Threads()
     if PLAN not in proto.parameters:
         return "" if given else AUTO
@@ -97,7 +101,7 @@ def _plan(proto: pb.ModelConfig, sessions: int, threads: Threads) -> str:
 def _requests(
     proto: pb.ModelConfig, group: Group, default: ProviderRequest
 ) -> list[ProviderRequest]:
-    """Give the request of each session of a group; a group of several cards has one for each."""
+    """Return the providers of each session of a group: one for each of its cards, or just one."""
     request = _wanted(proto, group, default)
     if proto.optimization.cuda.graphs:
         request = _capturing(request, proto.name)
@@ -135,7 +139,7 @@ def _from_parameters(proto: pb.ModelConfig) -> ProviderRequest:
 
 
 def _is_option(key: str) -> bool:
-    """Whether a key of `parameters` is an option of a provider, as `openvino.device_type`."""
+    """Whether a key of `parameters` is a provider's option, such as `openvino.device_type`."""
     return "." in key and providers.is_known(key.partition(".")[0])
 
 
@@ -148,7 +152,7 @@ def _agreeing(request: ProviderRequest, kind: Group.Kind) -> ProviderRequest:
 
 
 def _accelerators(proto: pb.ModelConfig, kind: Group.Kind) -> ProviderRequest | None:
-    """Read Triton's accelerators: those for the kind of the group, and then the kind's own."""
+    """Read Triton's accelerators for the kind of a group; CUDA comes last for KIND_GPU."""
     listed = proto.optimization.execution_accelerators
     on_gpu = kind == Group.KIND_GPU or (
         kind == Group.KIND_AUTO and bool(listed.gpu_execution_accelerator)
@@ -169,7 +173,7 @@ def _accelerator_options(
 
 
 def _capturing(request: ProviderRequest, name: str) -> ProviderRequest:
-    """Let the providers that can capture their runs as CUDA graphs, unless their options say no."""
+    """Tell providers to capture their runs as CUDA graphs, if they can and no option says no."""
     if not any(provider.name in GRAPHS for provider in request.providers):
         log.warning("%s: optimization.cuda.graphs has no effect on %s", name, request)
     capturing = (

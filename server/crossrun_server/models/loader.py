@@ -1,7 +1,7 @@
-"""One model from its files: finds the versions that are wanted, and loads all of them or none.
+"""Loads one model from its files: finds the wanted versions, and loads all of them or none.
 
-The files are a folder, or bytes given in its place; a configuration may be given in place of
-config.pbtxt. Knows no other models and nothing of requests.
+The files are a folder, or bytes that a client sent instead; a client may also send a configuration
+instead of config.pbtxt. Knows no other models, and nothing of requests.
 """
 
 import ctypes
@@ -30,8 +30,8 @@ class ModelSource:
     """What one model is loaded from."""
 
     folder: Path  # its name is the model's
-    config: str | None = None  # a ModelConfig as JSON, used in place of config.pbtxt
-    files: Mapping[str, bytes] | None = None  # by path in the folder, used in its place
+    config: str | None = None  # a ModelConfig as JSON, used instead of config.pbtxt
+    files: Mapping[str, bytes] | None = None  # by path in the folder, used instead of it
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class LoadedVersions:
 
 def load(
     source: ModelSource,
-    shared: ServerContext,
+    context: ServerContext,
     previous: LoadedVersions | None = None,
     announce: Callable[[list[int]], None] = lambda _: None,
 ) -> LoadedVersions:
@@ -57,12 +57,12 @@ def load(
 
     Args:
         source: the model's files.
-        shared: what it has in common with other models.
-        previous: versions of it whose files have not changed since are taken over.
+        context: what the server gives to each model.
+        previous: what is loaded now; versions whose files have not changed are kept.
         announce: is told which versions are about to be loaded.
 
     Raises:
-        PollError: there is no such folder, or what was given in its place cannot be used.
+        PollError: there is no such folder, or the files that were sent cannot be used.
         LoadError: a version cannot be loaded; the message names the model and the reason.
     """
     failed = f"failed to load {source.name!r}"
@@ -73,8 +73,8 @@ def load(
             files = _wanted(declared, _versions(folder, declared), folder)
             announce(list(files))
             kept = _unchanged(previous or LoadedVersions(), stamp)
-            loaded = LoadedVersions(_load_versions(folder, files, declared, shared, kept), stamp)
-            _give_back()
+            loaded = LoadedVersions(_load_versions(folder, files, declared, context, kept), stamp)
+            _return_free_memory()
             return loaded
     except PollError as error:
         text = f"{failed}, failed to poll from model repository: {error}"
@@ -83,8 +83,8 @@ def load(
         raise LoadError(f"{failed}: {error}") from error
 
 
-def measure_plan(source: ModelSource, shared: ServerContext) -> MeasuredPlan:
-    """Measure the lanes of the newest version that the version policy asks for.
+def measure_plan(source: ModelSource, context: ServerContext) -> MeasuredPlan:
+    """Measure the plan of the newest version that the version policy asks for.
 
     Raises:
         LoadError: it cannot be loaded, or does not run on the CPU.
@@ -92,7 +92,7 @@ def measure_plan(source: ModelSource, shared: ServerContext) -> MeasuredPlan:
     with _opened(source) as folder:
         declared = _declared(source)
         *_, file = _wanted(declared, _versions(folder, declared), folder).values()
-        placed = session_config.read(declared or pb.ModelConfig(), shared.default)
+        placed = session_config.read(declared or pb.ModelConfig(), context.default)
         if not placed.plan:
             raise LoadError(f"{source.name}: config.pbtxt gives instances or threads, not a plan")
         return lanes.measure_plan(
@@ -102,7 +102,7 @@ def measure_plan(source: ModelSource, shared: ServerContext) -> MeasuredPlan:
 
 @contextmanager
 def _opened(source: ModelSource) -> Iterator[Path]:
-    """Give the model's folder; files that were given as bytes lie in one until they are loaded."""
+    """Yield the model's folder; files that came as bytes lie in a temporary one."""
     if source.files is None:
         if not layout.has_model(source.folder.parent, source.name):
             raise PollError(f"there is no folder {source.folder}")
@@ -110,8 +110,8 @@ def _opened(source: ModelSource) -> Iterator[Path]:
         return
     if source.config is None:
         raise PollError("files were given without 'config', which has to describe them")
-    with tempfile.TemporaryDirectory(prefix="crossrun-") as room:
-        folder = Path(room) / source.name
+    with tempfile.TemporaryDirectory(prefix="crossrun-") as temporary:
+        folder = Path(temporary) / source.name
         for name, data in source.files.items():
             _write(folder, name, data)
         yield folder
@@ -174,33 +174,33 @@ def _load_versions(
     folder: Path,
     files: Mapping[int, Path],
     declared: pb.ModelConfig | None,
-    shared: ServerContext,
+    context: ServerContext,
     kept: Mapping[int, Model],
 ) -> dict[int, Model]:
     built: dict[int, Model] = {}
     try:
         for version, file in files.items():
             if version not in kept:
-                built[version] = version_loader.open_version(
-                    folder, version, file, declared, shared
+                built[version] = version_loader.load_version(
+                    folder, version, file, declared, context
                 )
     except BaseException as error:
         for model in built.values():
             model.close()
         built.clear()
-        _let_go(error)
+        _release_frames(error)
         raise
     return {version: built.get(version) or kept[version] for version in files}
 
 
-def _give_back() -> None:
-    """Let the system have again what loading needed and running does not; glibc keeps it else."""
+def _return_free_memory() -> None:
+    """Return the memory that loading needed to the system, which glibc does not do by itself."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Release what the frames of a failure hold: sessions, and these hold memory and threads."""
+def _release_frames(error: BaseException | None) -> None:
+    """Release the sessions that the frames of a failure hold, with their memory and threads."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

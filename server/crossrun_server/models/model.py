@@ -1,8 +1,8 @@
-"""One version of one model: what it takes, what it gives, what it makes of a request.
+"""One version of one model: checks requests, answers them, and knows its inputs and outputs.
 
-Whoever keeps a model across an `await` does so in `with model:`, so that a model which is
+Code that keeps a model across an `await` holds it in `with model:`, so that a model which is
 replaced meanwhile is not closed under a request.
-Knows arrays, not messages; how the session runs and how requests wait is not its business.
+Knows arrays, not messages. Does not know how sessions run or how requests wait.
 """
 
 import asyncio
@@ -22,19 +22,19 @@ from crossrun_server.scheduling.batching import Reply
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.readings import Reading, known
 from crossrun_server.telemetry.request_record import Observer, RequestRecord
-from crossrun_server.telemetry.statistics import ModelStatistics
+from crossrun_server.telemetry.statistics import Statistics
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """What counts a model's requests, what remembers their answers, and who else is told of them.
+    """What counts a model's requests, what caches their answers, and who else is told of them.
 
     The observers are told of each request once it is over, after the statistics.
     """
 
-    statistics: ModelStatistics
-    cache: ModelCache | None = None  # None computes every answer
+    statistics: Statistics
+    cache: ModelCache | None = None  # None: every answer is computed
     observers: tuple[Observer, ...] = ()
 
 
@@ -44,15 +44,16 @@ class Model:
     Args:
         version: the number of its folder.
         config: its completed configuration.
-        labels: names of the classes, of each output that has any.
+        labels: names of the classes, by output.
         metadata: the ONNX file's own.
-        scheduler: what runs it, telling the statistics of each run.
-        assignments: what computes it, one of each session.
+        scheduler: runs it, and tells the statistics of each run.
+        assignments: what computes it, for each session.
         instruments: what watches it.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - a model has that many parts
+    def __init__(  # noqa: PLR0913 - a model has that many parts
         self,
+        *,
         version: str,
         config: CompletedConfig,
         labels: Mapping[str, tuple[str, ...]],
@@ -99,7 +100,7 @@ class Model:
         return self._scheduler.pending
 
     def reading(self) -> Reading:
-        """Read its counters and what was found of it, at one moment."""
+        """Read its counters, and what was found before it served."""
         evidence = [assignment.evidence for assignment in self.assignments]
         first = self.assignments[0]
         return Reading(
@@ -110,10 +111,10 @@ class Model:
             cached=self.cache is not None,
             difference=max(known(it.difference for it in evidence), default=None),
             agreement=min(known(it.agreement for it in evidence), default=None),
-            asked=first.asked,
+            asked_precision=first.asked_precision,
         )
 
-    async def infer(  # noqa: PLR0913, PLR0917 - on what terms a request waits
+    async def infer(  # noqa: PLR0913, PLR0917 - the terms on which a request waits
         self,
         inputs: dict[str, Array],
         outputs: Sequence[str] = (),
@@ -122,7 +123,7 @@ class Model:
         timeout: int = 0,
         request_id: str = "",
     ) -> Reply:
-        """Answer one request; without `outputs`, all of them.
+        """Answer one request; no `outputs` means all of them.
 
         The deadline, the priority and the timeout are those of Scheduler.submit.
 
@@ -151,10 +152,10 @@ class Model:
         return _find(name, self.outputs, f"{self.name!r} has no output {name!r}; its outputs are")
 
     def label(self, output: str, index: int) -> str:
-        """Name a class of an output; the index itself where the output has no labels.
+        """Return the name of a class; the index itself if the output has no labels.
 
         Raises:
-            WrongLabels: it has labels, but none for this class: the others are shifted as well.
+            WrongLabels: it has labels, but none for this class: so the others are shifted, too.
         """
         labels = self.labels.get(output, ())
         if not labels:
@@ -167,20 +168,20 @@ class Model:
         return labels[index]
 
     def _counting(self, beyond: int) -> str:
-        """What may settle a class that is the first beyond those of a detector's labels."""
+        """Suggest that classes count from 1, if a class is the first beyond a detector's labels."""
         found = self.config.detection
         if found is None or found.first_class or beyond:
             return ""
         return "; if its classes count from 1, parameters 'detection.first_class' says so"
 
     def names(self, output: str, sizes: Sequence[int]) -> Sequence[str]:
-        """The labels of scores of these sizes, one for each; none where an output has none.
+        """Return the labels of scores of these sizes, one for each score.
 
-        Nor where rows are detections, or one score stands for two classes.
+        There are none if the output has no labels, or if its rows are detections.
 
         Raises:
             WrongLabels: they are more or fewer than the scores.
-            InvalidRequest: they name what the output holds, which is the number of a class.
+            InvalidRequest: the output holds the number of a class, which the labels name.
         """
         labels, found = self.labels.get(output, ()), self.config.detection
         if not labels or (found and output in found.names):
@@ -198,19 +199,19 @@ class Model:
         return labels * (math.prod(sizes) // len(labels))
 
     async def drain(self) -> None:
-        """Wait until nobody uses it and nothing of it runs, not even for a caller who left."""
+        """Wait until nobody uses it and nothing runs, not even for a caller who left."""
         await self._unused.wait()
         await self._scheduler.drain()
 
     def close(self) -> None:
-        """Release the model's threads and what was kept of its answers."""
+        """Release the model's threads and its cached answers."""
         self._scheduler.close()
         if self.cache is not None:
             self.cache.close()
 
     @contextmanager
     def _recorded(self, request_id: str) -> Iterator[RequestRecord]:
-        """Tell the observers of a request once it is over, however it ends."""
+        """Tell the observers about a request once it is over, however it ends."""
         record = RequestRecord(self.name, self.version, request_id)
         try:
             yield record

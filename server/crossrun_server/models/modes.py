@@ -1,4 +1,4 @@
-"""When models are loaded: at the start, when the disk changes, or when somebody asks.
+"""When models are loaded: at the start, when the disk changes, or when a client asks.
 
 The three modes are Triton's. Knows no gRPC.
 """
@@ -30,9 +30,9 @@ ALL = "*"
 class Mode(StrEnum):
     """Triton's model control modes."""
 
-    NONE = "none"  # what is there at the start
-    POLL = "poll"  # what is there, and what changes
-    EXPLICIT = "explicit"  # what is asked for
+    NONE = "none"  # all models that exist at the start
+    POLL = "poll"  # all models, and their changes on disk
+    EXPLICIT = "explicit"  # the models that clients ask for
 
 
 @dataclass(frozen=True)
@@ -40,30 +40,31 @@ class LoadPolicy:
     """Which models are loaded, and when."""
 
     mode: Mode = Mode.NONE
-    at_start: tuple[str, ...] = ()  # names, or "*" alone; with Mode.EXPLICIT only
+    at_start: tuple[str, ...] = ()  # names, or only "*"; with Mode.EXPLICIT only
     poll_seconds: int = 15
     exit_on_error: bool = True
-    among: frozenset[str] | None = None  # of those that are to be there, these alone; None: all
+    among: frozenset[str] | None = None  # load only these of them at the start; None: all
 
 
 class Control:
-    """Has a repository load and unload models as one of the modes says."""
+    """Loads and unloads the models of a repository, as the mode says."""
 
     def __init__(
         self, repository: Repository, policy: LoadPolicy, agree: Agree | None = None
     ) -> None:
-        """Store what is controlled and how; `agree` has the last word on loads asked for."""
+        """Store what is controlled and how; `agree` decides on loads that clients ask for."""
         self.repository = repository
         self._policy = policy
         self._agree = agree
         self._seen: dict[str, layout.Stamp] = {}
 
     async def start(self) -> None:
-        """Load what is to be there from the start.
+        """Load the models that must be there from the start.
 
         Raises:
             ServingError: the options contradict each other.
-            LoadError: there is no repository; or a model cannot be loaded and that is to be fatal.
+            LoadError: there is no repository, or a model cannot be loaded and the policy says to
+                exit then.
         """
         root = self.repository.root
         found = layout.models(root)
@@ -77,22 +78,22 @@ class Control:
                 await self._load(name, fatal=self._policy.exit_on_error)
 
     async def watch(self) -> None:
-        """Follow the disk until cancelled; returns at once in modes that do not."""
+        """Follow changes on disk until cancelled; return at once in modes that do not."""
         while self._policy.mode == Mode.POLL:
             await asyncio.sleep(self._policy.poll_seconds)
             try:
                 await self._poll()
-            except Exception:  # such as a folder that goes while we look; the next look tells
+            except Exception:  # such as a folder that vanishes meanwhile; the next poll tells
                 log.exception("failed to poll model repository %s", self.repository.root)
 
     async def load(
         self, name: str, config: str | None = None, files: dict[str, bytes] | None = None
     ) -> None:
-        """Load a model because somebody asked; see ModelSource for the arguments.
+        """Load a model because a client asked; see ModelSource for the arguments.
 
         Raises:
             ControlRefused: the mode does not allow it.
-            InvalidRequest: the name is none.
+            InvalidRequest: the name cannot be a model's.
             ModelUnavailable: the server is draining.
             LoadError: it cannot be loaded.
         """
@@ -105,12 +106,12 @@ class Control:
             raise
 
     async def unload(self, name: str) -> None:
-        """Unload a model because somebody asked.
+        """Unload a model because a client asked.
 
         Raises:
             ControlRefused: the mode does not allow it.
             ModelUnavailable: the server is draining.
-            UnknownModel: nobody knows it.
+            UnknownModel: there is no such model.
         """
         self._allow(name)
         await self.repository.unload(name)

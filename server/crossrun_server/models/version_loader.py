@@ -1,4 +1,4 @@
-"""One version of a model, from its file to what answers requests: opened, warmed up, proven.
+"""Loads one version of a model: opens it, warms it up, and checks its answers.
 
 Knows the model's folder, and no other versions.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import cores
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config import probabilities, session_config
+from crossrun_server.model_config import probabilities, scores, session_config
 from crossrun_server.model_config.config import CompletedConfig
 from crossrun_server.models import answer_check, independence, labels, lanes
 from crossrun_server.models.lanes import OpenedLanes
@@ -25,107 +25,132 @@ from crossrun_server.runtime.providers import ProviderRequest
 from crossrun_server.scheduling.batching import Tensors
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.request_record import Observer
-from crossrun_server.telemetry.statistics import ModelStatistics
+from crossrun_server.telemetry.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ServerContext:
-    """What the models of a server have in common."""
+    """What a server gives to each of its models."""
 
     default: ProviderRequest  # the execution providers of models that name none
-    cache: ResponseCache | None = None  # of the answers of models that ask for it
+    cache: ResponseCache | None = None  # for models that ask for it
     observers: tuple[Observer, ...] = ()  # are told of each request once it is over
     cores: int = 0  # threads of sessions that ask for no number; 0: one for each core
     proof_tolerance: float | None = None  # of models that name none; None: the proof's own
 
 
 @dataclass(frozen=True)
-class _Tried:
-    """A version whose lanes have run."""
+class _Prepared:
+    """A version that has been warmed up and checked."""
 
     opened: OpenedLanes
     served: CompletedConfig
     labels: Mapping[str, tuple[str, ...]]
     assignments: tuple[Assignment, ...]
 
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The ONNX file's own."""
+        return self.opened.sessions[0].metadata
 
-def open_version(
-    folder: Path, version: int, file: Path, declared: pb.ModelConfig | None, shared: ServerContext
+
+def load_version(
+    folder: Path, version: int, file: Path, declared: pb.ModelConfig | None, context: ServerContext
 ) -> Model:
-    """Open a version, and run it before anybody asks.
+    """Load a version, and run it before anybody asks.
 
     Args:
         folder: the model's.
         version: its number.
         file: of the version.
-        declared: the model's configuration; None where there is none.
-        shared: what it has in common with other models.
+        declared: the model's configuration; None if there is none.
+        context: what the server gives to each model.
 
     Raises:
         LoadError: it cannot run, or not as it was proven; the message names the version.
     """
     started = time.perf_counter()
     try:
-        tried = _tried(folder, file, declared, shared)
+        prepared = _prepare(folder, file, declared, context)
     except LoadError as error:
         raise LoadError(f"version {version}: {error}") from error
-    session_config.write(tried.served.proto, tried.assignments, tried.opened.plan)
+    session_config.write(prepared.served.proto, prepared.assignments, prepared.opened.plan)
     title = f"{folder.name} version {version}"
-    _tell(title, tried.opened, time.perf_counter() - started)
-    log.info("%s: %s", title, tried.served.proto.parameters[session_config.PROVEN].string_value)
-    return _model(str(version), tried, shared)
+    _log_load(title, prepared.opened, time.perf_counter() - started)
+    evidence = prepared.served.proto.parameters[session_config.PROVEN].string_value
+    log.info("%s: %s", title, evidence)
+    return _model(str(version), prepared, context)
 
 
 def completing(declared: pb.ModelConfig | None, folder: Path, file: Path) -> lanes.Complete:
-    """What completes a configuration once sessions tell what the model takes and gives."""
+    """Return what completes a configuration once sessions say what the model takes and returns."""
     return partial(independence.complete, declared, folder, file)
 
 
-def _tried(
-    folder: Path, file: Path, declared: pb.ModelConfig | None, shared: ServerContext
-) -> _Tried:
-    placed = session_config.read(declared or pb.ModelConfig(), shared.default)
-    there = shared.cores or cores.available()
-    opened = lanes.open_lanes(file, placed, there, completing(declared, folder, file))
-    metadata = opened.sessions[0].metadata
-    served = _settled(opened.served, metadata)
-    named, answers = labels.read(folder, served), Tensors()
+def _prepare(
+    folder: Path, file: Path, declared: pb.ModelConfig | None, context: ServerContext
+) -> _Prepared:
+    wanted = session_config.read(declared or pb.ModelConfig(), context.default)
+    core_count = context.cores or cores.available()
+    opened = lanes.open_lanes(file, wanted, core_count, completing(declared, folder, file))
+    served = _with_declared_scores(opened.served, opened.sessions[0].metadata)
+    named = _read_labels(folder, served, opened.sessions[0].metadata)
+    answers = _warm_up(opened, served, folder)
+    labels.check_answers(named, served, answers)
+    evidence = answer_check.check(file, opened, context.proof_tolerance)
+    pairs = zip(opened.sessions, evidence, strict=True)
+    assignments = tuple(replace(session.assignment, evidence=one) for session, one in pairs)
+    return _Prepared(opened, _with_doubts(served, answers), named, assignments)
+
+
+def _read_labels(
+    folder: Path, served: CompletedConfig, metadata: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    named = labels.read(folder, served)
     labels.warn_of_others(named, folder.name, metadata)
-    probabilities.check(served.scores, served.outputs, named)
+    scores.check(served.scores, served.outputs, named)
+    return named
+
+
+def _warm_up(opened: OpenedLanes, served: CompletedConfig, folder: Path) -> Tensors:
+    """Run every lane, and return the last answers."""
+    answers = Tensors()
     for lane in opened.lanes:
         warm_up(noting(lane.run, answers), served, folder, opened.sizes)
-    labels.check_answers(named, served, answers)
-    told = answer_check.prove(file, opened, shared.proof_tolerance)
-    pairs = zip(opened.sessions, told, strict=True)
-    assignments = tuple(replace(session.assignment, evidence=one) for session, one in pairs)
-    return _Tried(opened, _doubted(served, answers), named, assignments)
+    return answers
 
 
-def _model(version: str, tried: _Tried, shared: ServerContext) -> Model:
-    opened, served = tried.opened, tried.served
-    instruments = Instruments(ModelStatistics(), _part_of(shared.cache, served), shared.observers)
+def _model(version: str, prepared: _Prepared, context: ServerContext) -> Model:
+    opened, served = prepared.opened, prepared.served
+    statistics = Statistics()
     policy = served.policy
     if opened.plan and policy.merges_freely:
         policy = replace(policy, merge_rows=opened.plan.batch)
-    scheduler = Scheduler(opened.lanes, policy, instruments.statistics.executed, opened.cores)
-    metadata = opened.sessions[0].metadata
-    return Model(version, served, tried.labels, metadata, scheduler, tried.assignments, instruments)
+    return Model(
+        version=version,
+        config=served,
+        labels=prepared.labels,
+        metadata=prepared.metadata,
+        scheduler=Scheduler(opened.lanes, policy, observe=statistics.executed, cores=opened.cores),
+        assignments=prepared.assignments,
+        instruments=Instruments(statistics, _cache_of(context.cache, served), context.observers),
+    )
 
 
-def _settled(served: CompletedConfig, metadata: Mapping[str, str]) -> CompletedConfig:
-    """With what the file itself says of its scores."""
-    return replace(served, scores=probabilities.settle(served.scores, metadata))
+def _with_declared_scores(served: CompletedConfig, metadata: Mapping[str, str]) -> CompletedConfig:
+    """Add what the file itself says of its scores."""
+    return replace(served, scores=scores.settle(served.scores, metadata))
 
 
-def _doubted(served: CompletedConfig, answers: Tensors) -> CompletedConfig:
-    """With what answers at load say against scores of which nobody says what they are."""
+def _with_doubts(served: CompletedConfig, answers: Tensors) -> CompletedConfig:
+    """Add why the first answers are not probabilities, for scores whose head is unknown."""
     doubts = probabilities.doubts(served.outputs, answers)
     return replace(served, scores=replace(served.scores, doubts=doubts))
 
 
-def _part_of(cache: ResponseCache | None, served: CompletedConfig) -> ModelCache | None:
+def _cache_of(cache: ResponseCache | None, served: CompletedConfig) -> ModelCache | None:
     if not served.proto.response_cache.enable:
         return None
     if cache is None:
@@ -135,7 +160,7 @@ def _part_of(cache: ResponseCache | None, served: CompletedConfig) -> ModelCache
     return ModelCache(cache)
 
 
-def _tell(title: str, opened: OpenedLanes, seconds: float) -> None:
+def _log_load(title: str, opened: OpenedLanes, seconds: float) -> None:
     assignments = [session.assignment for session in opened.sessions]
     for reason in {why: None for one in assignments for why in one.skipped.values()}:
         log.warning("%s was asked to run on %s: %s", title, assignments[0].requested, reason)

@@ -1,7 +1,7 @@
-"""Runs before a model is ready: its model_warmup samples, or zeros where it has none.
+"""Runs a model before it is ready: on its model_warmup samples, or on zeros if it has none.
 
-So the first caller does not pay for what is done only once. Knows no onnxruntime:
-what it runs is a plain function.
+So the first caller does not pay for what is done only once. Knows no onnxruntime: it runs a plain
+function.
 """
 
 import logging
@@ -22,21 +22,22 @@ from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 log = logging.getLogger(__name__)
 
-ZERO = "0"  # as a string: a model that reads numbers takes it, and fails at ""
-PICTURE = 320  # pixels of a picture's free side: few nets take one of 1 x 1
+ZERO = "0"  # a model that reads numbers from strings takes it, but not ""
+PICTURE = 320  # pixels of a picture's free side: few networks take 1 x 1
 FOLDER = "warmup"  # in the model's folder, for input_data_file
 
 
 def warm_up(run: Run, config: CompletedConfig, folder: Path, sizes: Sequence[int] = ()) -> None:
-    """Run every sample of the configuration as often as it says; without samples, zeros once.
+    """Run every sample as often as the configuration says; without samples, run zeros once.
 
-    Where batches have a few sizes and all else is fixed, zeros run once in each of them as well.
+    If batches are padded to certain sizes and all other sizes are fixed, zeros also run once in
+    each of these.
 
     Args:
-        run: what is to be warmed up.
+        run: runs the model.
         config: the completed configuration.
         folder: the model's folder.
-        sizes: those of batches; empty for any.
+        sizes: those that batches are padded to; empty if they are not.
 
     Raises:
         LoadError: a sample does not fit the model or fails; zeros that fail are only logged.
@@ -49,8 +50,8 @@ def warm_up(run: Run, config: CompletedConfig, folder: Path, sizes: Sequence[int
             reason = " ".join(str(error).split())  # onnxruntime's may have several lines
             raise LoadError(f"failed to run warmup sample {name!r}: {reason}") from error
     if sizes and all(-1 not in spec.shape[1:] for spec in config.required):
-        # TensorRT builds its engine anew for each size outside the range that it has seen: from
-        # the largest to the smallest first, that is twice.
+        # TensorRT builds its engine again for each size outside the range it has seen. With the
+        # largest first and then the smallest, that happens only twice.
         for rows in (sizes[-1], *sizes[:-1]):
             _run_zeros(run, config, rows)
     elif not config.proto.model_warmup:
@@ -58,7 +59,7 @@ def warm_up(run: Run, config: CompletedConfig, folder: Path, sizes: Sequence[int
 
 
 def noting(run: Run, answers: Tensors) -> Run:
-    """The same run, which notes what it returned last."""
+    """Wrap a run so that it also puts what it returns into `answers`."""
 
     def noted(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
         found = run(inputs, outputs)
@@ -76,14 +77,17 @@ def _run_sample(run: Run, sample: pb.ModelWarmup, config: CompletedConfig, folde
 
 
 def requests(config: CompletedConfig, folder: Path) -> Iterator[dict[str, Array]]:
-    """Make a request of one row of each sample that fits the model."""
+    """Make a request of one row from each sample that fits the model."""
     for sample in config.proto.model_warmup:
         with suppress(LoadError, OSError, ValueError):  # the warm-up itself says what is wrong
             yield {name: array[:1] for name, array in _inputs(sample, config, folder).items()}
 
 
 def zeros(config: CompletedConfig) -> dict[str, Array]:
-    """Make a request of one row, with free sizes 1, of a picture PICTURE; no optional input."""
+    """Make a request of one row, without optional inputs.
+
+    Free sizes become 1, those of a picture PICTURE.
+    """
     return {spec.name: _filled(spec.datatype, _sizes(spec), ZERO) for spec in config.required}
 
 
@@ -120,7 +124,7 @@ def _inputs(sample: pb.ModelWarmup, config: CompletedConfig, folder: Path) -> di
 
 
 def _rows(sample: pb.ModelWarmup, limit: int) -> int | None:
-    """How often one item is repeated; None where the first dimension is not a batch."""
+    """Return how often one item is repeated; None if the first dimension is not a batch."""
     rows = sample.batch_size or 1
     if rows > (limit or 1):
         raise LoadError(f"its batch_size is {rows}, the model takes 1 to {limit or 1}")

@@ -1,7 +1,7 @@
-"""Which sessions run a model: lanes, the widest first, each of some threads and some places.
+"""The plan of a model: its lanes, the widest first, each with its places and threads.
 
-A wide lane has many threads for one request, which is answered soonest; a narrow one has few
-threads for each of many requests, and no time is lost on threads that wait for each other.
+A wide lane has many threads for one request, which is answered soonest. A narrow lane has few
+threads for each of many requests, so less time is lost on threads that wait for each other.
 Knows no onnxruntime and no scheduler.
 """
 
@@ -17,11 +17,11 @@ _BATCH = re.compile(r"batch=([1-9]\d{0,3})")
 
 
 class LaneSpec(NamedTuple):
-    """Requests at once, threads for each, and how long these stay awake for the next work."""
+    """One lane: its requests at once, the threads of each, and how long these stay awake."""
 
     places: int
     threads: int
-    spin: int | None = None  # microseconds; None leaves it to the session
+    spin: int | None = None  # microseconds; None for the session's default
 
     def __str__(self) -> str:
         spin = "" if self.spin is None else f"@{self.spin}us"
@@ -33,19 +33,17 @@ class Plan:
     """How a model runs on the cores there are."""
 
     lanes: tuple[LaneSpec, ...]
-    batch: int = (
-        1  # rows to which requests that wait are merged, where the queue's policy says none
-    )
+    batch: int = 1  # rows that waiting requests are merged to, if the policy names no number
 
     def __str__(self) -> str:
         return ",".join(map(str, self.lanes)) + (f",batch={self.batch}" if self.batch > 1 else "")
 
 
 def parse(text: str) -> Plan:
-    """Read what `str` of a plan gives, as 1x2@10us,2x1 or 4x1,batch=8.
+    """Read a plan from text, such as 1x2@10us,2x1 or 4x1,batch=8, which `str` of a plan returns.
 
     Raises:
-        LoadError: it is no plan.
+        LoadError: the text is not a plan.
     """
     *words, last = (word.strip() for word in text.split(","))
     batch = _BATCH.fullmatch(last)

@@ -1,6 +1,6 @@
-"""Plans that were found once, kept on disk: by model, providers, processor, cores and onnxruntime.
+"""Measured plans, kept on disk by model, providers, processor, cores and onnxruntime.
 
-A plan that cannot be kept is measured again at the next load; that is all that is lost.
+A plan that cannot be kept is measured again at the next load.
 """
 
 import fcntl
@@ -19,28 +19,28 @@ PROCESSOR = Path("/proc/cpuinfo")
 
 
 def key(model: Path, *circumstances: object) -> str:
-    """Name what a plan holds for: this model on this processor in these circumstances."""
+    """Return a key for this model, on this processor, in these circumstances."""
     return disk_cache.key(model, _processor(), *circumstances)
 
 
 def read(key: str) -> Plan | None:
-    """Find a plan; None where there is none, or none that can be read."""
+    """Read a plan; None if there is none that can be read."""
     try:
         return lane_plan.parse((disk_cache.read(KIND, key) or "").strip())
     except LoadError:
         return None
 
 
-def write(key: str, found: Plan) -> None:
+def write(key: str, plan: Plan) -> None:
     """Keep a plan, whole or not at all."""
-    disk_cache.write(KIND, key, f"{found}\n")
+    disk_cache.write(KIND, key, f"{plan}\n")
 
 
 @contextmanager
 def measuring() -> Iterator[None]:
-    """Let one process at a time measure: two that did at once would find each other's plans."""
+    """Let one process measure at a time: two at once would disturb each other."""
     with ExitStack() as stack:
-        with suppress(OSError):  # where there is no room for a lock nobody waits
+        with suppress(OSError):  # without a lock file nobody waits
             file = disk_cache.folder(KIND) / "lock"
             file.parent.mkdir(parents=True, exist_ok=True)
             fcntl.flock(stack.enter_context(file.open("w")), fcntl.LOCK_EX)

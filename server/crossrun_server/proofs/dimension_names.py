@@ -1,11 +1,11 @@
-"""What a model's file calls the first sizes of its tensors, and whether these are one size."""
+"""What a model's file calls the first sizes of its tensors, and whether all are the same size."""
 
 import re
 from collections.abc import Sequence
 
 from crossrun_server.tensors.tensor_spec import TensorSpec
 
-# What exporters call sizes that they know nothing of.
+# Names that exporters make up for sizes.
 MADE_UP = re.compile(
     r"|\?|-1|none|unk(nown)?_*\d*"  # tf2onnx and others
     r"|s\d+|.*_dim_\d+|.*_dynamic_axes_\d+"  # PyTorch
@@ -15,9 +15,9 @@ MADE_UP = re.compile(
 
 
 def disagreement(specs: Sequence[TensorSpec]) -> str:
-    """Say which tensor's first size the model's file calls otherwise than another's.
+    """Say which two tensors have first sizes with different names; empty if all agree.
 
-    Names that exporters make up for sizes they know nothing of say nothing. Empty where all agree.
+    Names that exporters make up are ignored.
     """
     named = [(spec, meaning) for spec in specs if (meaning := _meaning(spec.symbol))]
     for spec, meaning in named[1:]:
@@ -31,7 +31,7 @@ def disagreement(specs: Sequence[TensorSpec]) -> str:
 
 
 def _meaning(symbol: str) -> str:
-    """A size's name, if it says anything, in one of its spellings."""
+    """Return a size's name in one spelling; empty if the name is made up."""
     if MADE_UP.fullmatch(symbol):
         return ""
     return re.sub(r"[_ ]?size$", "", symbol.casefold())

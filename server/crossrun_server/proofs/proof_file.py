@@ -1,6 +1,6 @@
-"""The proof beside a model: inputs with the original's own answers, and how far from them is right.
+"""The proof beside a model: inputs, the original's answers, and how far off answers may be.
 
-docs/model-repository.md describes the file, which the export writes. Knows arrays; runs nothing.
+The export writes the file; docs/model-repository.md describes it. Knows arrays. Runs nothing.
 """
 
 import json
@@ -20,7 +20,7 @@ MOST_BYTES = 1_000_000  # of the file
 MOST_UNPACKED = 64_000_000  # bytes of its arrays
 ABOUT, INPUT, OUTPUT = "about", "input/", "output/"
 ORIGINS = PHOTOGRAPHS, DRAWN = ("photographs", "drawn")
-DETECTIONS = "detections"  # stands for the four outputs of a detector, which are held together
+DETECTIONS = "detections"  # stands for the four outputs of a detector, which are compared together
 BOXES, SCORES, CLASSES, COUNT = DETECTED = (
     "detection_boxes", "detection_scores", "detection_classes", "num_detections"
 )  # fmt: skip
@@ -28,21 +28,21 @@ BOXES, SCORES, CLASSES, COUNT = DETECTED = (
 
 @dataclass(frozen=True)
 class Proof:
-    """Arrays by the graph's names, pictures first; what is NaN in an output is not held."""
+    """Arrays by the graph's names, pictures first; NaN in an output is not compared."""
 
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
     precision: str  # fp32, int8, fp16
     origin: str  # one of ORIGINS
     max_diff: Mapping[str, float]  # of any number of an output; of DETECTIONS for all four
-    min_agreement: float  # share of answers that have to be the same
-    classes: str = ""  # the output whose best class is compared; none where empty
-    threshold: float = 0.0  # of a detector: the least score
-    decides: float = 0.5  # from which on a single number speaks for the second of two classes
+    min_agreement: float  # share of answers that must be the same
+    classes: str = ""  # the output whose best class is compared; empty for none
+    threshold: float = 0.0  # the least score of a detector
+    decides: float = 0.5  # a single number above this stands for the second of two classes
 
     @property
     def rows(self) -> int:
-        """How many pictures there are."""
+        """The number of pictures."""
         return len(next(iter(self.inputs.values())))
 
     @property
@@ -52,10 +52,10 @@ class Proof:
 
 
 def read(file: Path) -> Proof | None:
-    """Read the proof beside a model's file; None where there is none.
+    """Read the proof beside a model's file; None if there is none.
 
     Raises:
-        LoadError: it is damaged, too large, or no proof.
+        LoadError: it is damaged, too large, or not a proof.
     """
     path = file.with_name(FILE)
     if not path.exists():
@@ -71,10 +71,14 @@ def read(file: Path) -> Proof | None:
 
 
 def tolerance(text: str, option: str) -> float:
-    """Read a largest difference, as a person gives it.
+    """Read the largest allowed difference from text.
+
+    Args:
+        text: a number, 0 or more.
+        option: where the text comes from, for the error.
 
     Raises:
-        LoadError: it is no number from 0.
+        LoadError: it is not such a number.
     """
     try:
         found = float(text)
@@ -100,15 +104,15 @@ def _proof(arrays: Mapping[str, Array]) -> Proof:
     about = json.loads(str(arrays[ABOUT].item()))
     detector = about.get(DETECTIONS, {})
     proof = Proof(
-        _named(arrays, INPUT),
-        _named(arrays, OUTPUT),
-        str(about["precision"]),
-        str(about["origin"]),
-        {str(name): float(value) for name, value in about["max_diff"].items()},
-        float(about["min_agreement"]),
-        str(about.get("classes", "")),
-        float(detector.get("score_threshold", 0.0)),
-        float(about.get("decides", 0.5)),
+        inputs=_named(arrays, INPUT),
+        outputs=_named(arrays, OUTPUT),
+        precision=str(about["precision"]),
+        origin=str(about["origin"]),
+        max_diff={str(name): float(value) for name, value in about["max_diff"].items()},
+        min_agreement=float(about["min_agreement"]),
+        classes=str(about.get("classes", "")),
+        threshold=float(detector.get("score_threshold", 0.0)),
+        decides=float(about.get("decides", 0.5)),
     )
     _check(proof)
     return proof
@@ -122,32 +126,44 @@ def _named(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
 
 
 def _check(proof: Proof) -> None:
-    """Refuse what would pass any model, or leave outputs out."""
+    """Raise ValueError for a proof that any model would pass, or that leaves outputs out."""
     if proof.origin not in ORIGINS:
         raise ValueError(f"its origin is {proof.origin!r}, expected {' or '.join(ORIGINS)}")
+    _check_rows(proof)
+    if any(array.dtype.kind not in "biuf" for array in proof.outputs.values()):
+        raise ValueError("an output holds no numbers")
+    if DETECTIONS in proof.max_diff:
+        _check_detections(proof)
+    held = _held(proof)
+    if held != proof.max_diff.keys() or not all(v >= 0 for v in proof.max_diff.values()):
+        raise ValueError(f"its max_diff is not of {', '.join(sorted(held))}, each a number from 0")
+    if proof.classes:
+        _check_classes(proof, held)
+    if not 0 <= proof.min_agreement <= 1:
+        raise ValueError(f"its min_agreement is {proof.min_agreement}, expected 0 to 1")
+    if all(array.dtype.kind == "f" and np.isnan(array).all() for array in proof.outputs.values()):
+        raise ValueError("its outputs hold no number")
+
+
+def _check_rows(proof: Proof) -> None:
     every = {**proof.inputs, **proof.outputs}
     counts = {array.shape[0] if array.ndim else 0 for array in every.values()}
     if counts != {proof.rows} or not proof.rows:
         raise ValueError("its arrays are not as many rows of each input and output, one or more")
-    if any(array.dtype.kind not in "biuf" for array in proof.outputs.values()):
-        raise ValueError("an output holds no numbers")
-    held = {DETECTIONS} if DETECTIONS in proof.max_diff else set()
-    if held:
-        _check_detections(proof)
-    held |= proof.outputs.keys() - (set(DETECTED) if held else set())
-    if held != proof.max_diff.keys() or not all(v >= 0 for v in proof.max_diff.values()):
-        raise ValueError(f"its max_diff is not of {', '.join(sorted(held))}, each a number from 0")
-    if proof.classes and (
-        proof.classes not in held or proof.outputs[proof.classes].ndim != 2  # rows of classes
-    ):
+
+
+def _held(proof: Proof) -> set[str]:
+    """Return the names that need a largest difference."""
+    if DETECTIONS not in proof.max_diff:
+        return set(proof.outputs)
+    return {DETECTIONS} | (proof.outputs.keys() - set(DETECTED))
+
+
+def _check_classes(proof: Proof, held: set[str]) -> None:
+    if proof.classes not in held or proof.outputs[proof.classes].ndim != 2:  # rows of classes
         raise ValueError(f"its classes, {proof.classes!r}, are no output of a row for each input")
-    if proof.classes and np.isnan(proof.outputs[proof.classes]).any():
+    if np.isnan(proof.outputs[proof.classes]).any():
         raise ValueError(f"{proof.classes!r}, whose best classes are compared, holds NaN")
-    if not 0 <= proof.min_agreement <= 1:
-        raise ValueError(f"its min_agreement is {proof.min_agreement}, expected 0 to 1")
-    floats = [array for array in proof.outputs.values() if array.dtype.kind == "f"]
-    if len(floats) == len(proof.outputs) and all(np.isnan(array).all() for array in floats):
-        raise ValueError("its outputs hold no number")
 
 
 def _check_detections(proof: Proof) -> None:
@@ -162,5 +178,5 @@ def _check_detections(proof: Proof) -> None:
 
 
 def stale() -> str:
-    """How an error begins that is about a proof and a model which do not fit each other."""
+    """Return the beginning of an error about a proof that does not fit its model."""
     return f"{FILE} is not of this model (delete it if the model was replaced)"

@@ -1,6 +1,6 @@
-"""Requests that a model is tried with before anybody asks it: random rows, the same at each load.
+"""Random requests to try a model with before it serves; they are the same at each load.
 
-Knows types and shapes; knows no model and no onnxruntime.
+Knows types and shapes. Knows no model and no onnxruntime.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
-FREE = 1  # what a free size becomes, unless another is asked for
+FREE = 1  # the default for free sizes
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Range:
     high: float = 1.0
 
 
-MAGNITUDES = -3.0, 4.0  # of ten: thousandths to ten thousands, of either sign
+MAGNITUDES = -3.0, 4.0  # powers of ten, from thousandths to ten thousands
 
 
 def random(
@@ -35,11 +35,11 @@ def random(
     """Draw a request whose rows differ from each other.
 
     Args:
-        specs: the inputs; the first size is the batch's where it is free.
+        specs: the inputs; the first size is the batch's if it is free.
         rows: how many.
-        ranges: of float inputs, by name; 0 to 1 where nothing is said.
-        free: what other free sizes become.
-        seed: other seeds, other requests.
+        ranges: of float inputs, by name; 0 to 1 for the others.
+        free: replaces other free sizes.
+        seed: chooses the request.
 
     Returns:
         Arrays by name: floats from their range, integers from the whole range of their type,
@@ -62,14 +62,15 @@ def contrasting(
 ) -> list[dict[str, Array]]:
     """Draw three requests of one row that have little in common.
 
-    One has values that are nearly equal, one of the whole range, one of its two ends alone: where
-    rows are scaled, sorted or added up together, each shows in the others' answers.
+    The first has values that are nearly equal, the second has values of the whole range, the third
+    has only the two ends of the range. If a model scales, sorts or adds up rows together, each of
+    them changes the others' answers.
 
     Args:
         specs: the inputs; the first size is the batch's.
         ranges: by name. None: floats of any magnitude, integers from the whole range of their type.
-        free: what free sizes become.
-        seed: other seeds, other rows.
+        free: replaces free sizes.
+        seed: chooses the rows.
     """
     draw = np.random.default_rng(seed)
     drawn = {s.name: _contrasting(draw, s, ranges.get(s.name), _shape(s, 1, free)) for s in specs}
@@ -142,5 +143,5 @@ def _is_float(datatype: str) -> bool:
 def _floats(values: Array, datatype: str) -> Array:
     if datatype != "BF16":
         return values.astype(DTYPES[datatype])
-    # Bits: those of a float32, cut in half.
+    # The bits of BF16 are the upper half of a float32's.
     return (values.astype(np.float32).view(np.uint32) >> 16).astype(DTYPES[datatype])

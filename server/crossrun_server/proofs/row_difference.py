@@ -1,4 +1,4 @@
-"""By how much two answers of a model to one row differ."""
+"""How much two answers of a model to one row differ."""
 
 import math
 
@@ -6,51 +6,52 @@ import numpy as np
 
 from crossrun_server.tensors.tensor_spec import DTYPES, Array
 
-# Numbers in a row of a table, at most: each column has a meaning, and a scale, of its own.
-RECORD = 16
+# An output whose last dimension has at most so many numbers is a table: each of its columns has a
+# meaning, and a scale, of its own.
+MOST_COLUMNS = 16
 
 
 def is_float(datatype: str) -> bool:
-    """Whether a datatype's values are compared by how far they are apart."""
+    """Whether values of a datatype are compared by how far apart they are."""
     return datatype == "BF16" or DTYPES[datatype].kind == "f"
 
 
 def numbers(array: Array, datatype: str) -> Array:
-    """Give the values of an output: floats as FP64, all others as they are."""
+    """Return the values of an output: floats as FP64, all others unchanged."""
     if datatype == "BF16":
         bits = np.left_shift(array, 16, dtype=np.uint32)
         return bits.view(np.float32).astype(np.float64)
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
-def says(array: Array) -> bool:
-    """Whether there is more in an answer than zeros, and what is no number."""
+def is_telling(array: Array) -> bool:
+    """Whether an answer has values that are neither zero nor NaN nor infinite."""
     if array.dtype.kind == "f":
         array = array[np.isfinite(array)]
     return bool(array.astype(bool).any())
 
 
 def largest(array: Array) -> float:
-    """The largest magnitude of floats; 0 for others."""
+    """Return the largest magnitude of floats; 0 for other types."""
     return float(np.max(_magnitudes(array), initial=0))
 
 
 def apart(one: Array, other: Array, scale: float) -> float:
-    """By how much answers differ where they do most.
+    """Return how far apart two answers are, at the place where they differ most.
 
     Args:
         one: an answer to one row, floats in FP64.
         other: another.
-        scale: what is added to the largest magnitude in them, of which floats are a share.
+        scale: is added to the largest magnitude in both, by which differences are divided.
 
     Returns:
-        0 for equal answers; of others than floats 1; infinity for other shapes.
+        0 for equal answers; 1 if they differ and are not floats; infinity if shapes differ.
     """
     return float(np.max(_differences(one, other, scale), initial=0))
 
 
 def changed(one: Array, other: Array, scale: float) -> Array:
-    """By how much they differ in all, by column; no number counts for more than 1."""
+    """Return the sum of the differences, by column; each counts for 1 at most."""
     if one.shape != other.shape:
         return np.array(math.inf)
     differences = np.minimum(_differences(one, other, scale), 1)
@@ -76,6 +77,6 @@ def _magnitudes(array: Array) -> Array:
 
 
 def _axes(array: Array) -> tuple[int, ...]:
-    """Along which values have one scale: all, but for the columns of a table."""
-    table = array.ndim > 1 and array.shape[-1] <= RECORD
+    """Return the axes along which values share a scale: all, except for the columns of a table."""
+    table = array.ndim > 1 and array.shape[-1] <= MOST_COLUMNS
     return tuple(range(array.ndim - 1 if table else array.ndim))

@@ -1,6 +1,4 @@
-"""Of what the rows are made that a model is tried with: of given requests, or of which sizes and
-ranges, those first that tell most.
-"""
+"""Rows to try a model with: given requests, then random rows of several sizes and ranges."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,10 +14,10 @@ from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 Draw = Callable[[], Sequence[Tensors]]  # three requests of one row
 
-FREE = (32, 224, 3, 1)  # sizes to try where they are free, until the model takes them
+FREE = (32, 224, 3, 1)  # tried for free sizes, until the model accepts them
 MOST_ELEMENTS = 1 << 24  # of one row with such sizes
-# Floats and integers that rows are made of, the former of any magnitude at last. Few models take
-# indices or lengths from all of 32 or 64 bits, so integers are small; those of 8 or 16 are not.
+# Ranges of the floats and the integers in a row; None is any magnitude. Integers are small, because
+# few models accept indices or lengths of any size; but those of 8 or 16 bits may have any value.
 FEW, BITS = Range(0, 9), Range(0, 1)
 RANGES: tuple[tuple[Range | None, Range], ...] = (
     (Range(-1, 1), Range(-99, 99)),
@@ -29,26 +27,28 @@ RANGES: tuple[tuple[Range | None, Range], ...] = (
     (Range(-1, 1), FEW),
     (Range(0, 1), BITS),
 )
-DRAWS, ELEMENTS = 2, 16  # at least, and of one row of each together: few may be equal by chance
+# The least number of draws, and of the elements of a row in all draws together: a few elements may
+# be equal by chance.
+DRAWS, ELEMENTS = 2, 16
 
 
 def given(specs: Sequence[TensorSpec], requests: Sequence[Tensors]) -> Iterator[Draw]:
-    """Take rows from requests that give these inputs, where two of them fit together."""
+    """Take rows from requests with these inputs, if at least two have the same shapes."""
     names = {spec.name for spec in specs}
     like = [row for row in requests if row.keys() == names and _alike(row, requests[0])]
     if len(like) > 1:
         yield lambda: [like[i % len(like)] for i in range(3)]
 
 
-def kinds(
+def made_up(
     specs: Sequence[TensorSpec], known: Mapping[str, Range], requests: Sequence[Tensors]
 ) -> Iterator[list[Draw]]:
-    """Ways to make up rows, one after the other until the model takes them.
+    """Yield ways to make up rows; each is tried until the model accepts one.
 
     Args:
         specs: the inputs.
         known: the ranges of some of them.
-        requests: that the model takes; free sizes are those of the first.
+        requests: that the model accepts; free sizes are those of the first.
     """
     sized = _sized(specs, requests)
     free = _free(sized)
@@ -59,7 +59,7 @@ def kinds(
 
 
 def jittered(row: Tensors, share: float, seed: int) -> Tensors:
-    """Change numbers by no more than nobody minds; what is no such number stays."""
+    """Change floats by a share of their range, and bytes by 1 at most; all else stays the same."""
     draw = np.random.default_rng(seed)
 
     def moved(array: Array) -> Array:
@@ -89,7 +89,7 @@ def _sized(specs: Sequence[TensorSpec], requests: Sequence[Tensors]) -> list[Ten
 
 
 def _free(specs: Sequence[TensorSpec]) -> Sequence[int]:
-    """What free sizes may become; anything where there are none."""
+    """Return the sizes to try for free ones; any one if no size is free."""
     if all(-1 not in spec.shape[1:] for spec in specs):
         return FREE[:1]
     return [size for size in FREE if _elements(specs, size) <= MOST_ELEMENTS] or FREE[-1:]
@@ -98,16 +98,16 @@ def _free(specs: Sequence[TensorSpec]) -> Sequence[int]:
 def _draws(
     specs: Sequence[TensorSpec], known: Mapping[str, Range], free: int, whole: bool
 ) -> list[Draw]:
-    kinds: list[dict[str, Range | None]] = []
+    choices: list[dict[str, Range | None]] = []
     for floats, integers in RANGES:
         ranges = {spec.name: _range(spec, floats, integers, whole) for spec in specs}
         ranges |= known
-        if ranges not in kinds:
-            kinds.append(ranges)
+        if ranges not in choices:
+            choices.append(ranges)
     elements = max(1, _elements(specs, free))
-    turns = max(DRAWS, ELEMENTS // elements, len(kinds))
+    turns = max(DRAWS, ELEMENTS // elements, len(choices))
     return [
-        partial(random_inputs.contrasting, specs, kinds[turn % len(kinds)], free, turn)
+        partial(random_inputs.contrasting, specs, choices[turn % len(choices)], free, turn)
         for turn in range(turns)
     ]
 

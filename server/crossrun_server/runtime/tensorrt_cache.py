@@ -1,4 +1,4 @@
-"""TensorRT's engines, which take long to build, and where they are kept for the next start."""
+"""The options by which TensorRT keeps its engines, which take long to build, for the next start."""
 
 import logging
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ from crossrun_server import disk_cache
 
 log = logging.getLogger(__name__)
 
-OPTIONS = {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1"}
+SWITCHES = {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1"}
 ENGINES, TIMINGS = "trt_engine_cache_path", "trt_timing_cache_path"
 
 
-def kept(given: Mapping[str, str], model: Path | bytes) -> Mapping[str, str]:
-    """The options by which TensorRT keeps them; none where their folder cannot be written.
+def options(given: Mapping[str, str], model: Path | bytes) -> Mapping[str, str]:
+    """Return these options; none if the folder of the engines cannot be written.
 
-    An engine holds the weights of its model, and onnxruntime names it by the shape of the graph:
-    so each model, with its options, has a folder of its own.
+    An engine holds the weights of its model, but onnxruntime names it by the shape of the graph. So
+    each model, with its options, has a folder of its own.
 
     Args:
         given: the provider's other options.
-        model: the file that a session is to be made of, or its bytes.
+        model: the file of the session that is to be made, or its bytes.
     """
     home = disk_cache.folder("tensorrt")
     try:
@@ -32,4 +32,4 @@ def kept(given: Mapping[str, str], model: Path | bytes) -> Mapping[str, str]:
     except OSError as error:
         log.warning("TensorRT's engines cannot be kept for the next start: %s", error)
         return {}
-    return {**OPTIONS, **{option: str(place) for option, place in places.items()}}
+    return {**SWITCHES, **{option: str(place) for option, place in places.items()}}

@@ -1,8 +1,8 @@
-"""The road to a model's sessions: admission, deadlines, cancellation, dynamic batching.
+"""Brings requests to a model's sessions: admission, deadlines, cancellation, dynamic batching.
 
-Knows no gRPC and no onnxruntime: what it runs are plain functions. A request that
-meets an idle lane goes straight to it; whoever left or ran out of time while
-waiting is dropped before it costs a place in a batch.
+A request that meets an idle lane goes straight to it. A request whose caller has left, or whose
+time has run out, is dropped before it costs a place in a batch. Runs are plain functions: knows no
+gRPC and no onnxruntime.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from crossrun_server.scheduling.queueing import RequestQueue, SchedulingPolicy
 
 @dataclass(frozen=True)
 class Lane:
-    """What runs batches, how many at once, and how many cores each run takes."""
+    """A run, how many batches it runs at once, and how many cores each of them takes."""
 
     run: Run
     places: int = 1
@@ -37,7 +37,7 @@ class Lane:
 
 @dataclass(eq=False)
 class _Place:
-    """Where one batch at a time runs: a thread of its own."""
+    """Where one batch at a time runs, on a thread of its own."""
 
     run: Run
     cores: int
@@ -47,17 +47,18 @@ class _Place:
 
 
 class Scheduler:
-    """Runs requests in batches, side by side as far as there are lanes and cores.
+    """Runs requests in batches, side by side if there are lanes and cores.
 
-    A request that waits alone gets the widest lane; several get narrow ones, side by side.
-    What waits and what runs is known under one lock: the thread that ends a batch starts the next
-    itself, so that no core idles until the event loop has heard of it. All else is the loop's.
+    A request that waits alone gets the widest lane; several requests get narrow ones, side by side.
+    One lock guards what waits and what runs: the thread that ends a batch starts the next one
+    itself, so that no core idles until the event loop hears of it. Everything else belongs to the
+    event loop.
 
     Args:
-        lanes: what runs a batch.
+        lanes: what runs batches.
         policy: how requests wait and merge.
         observe: is told of each executed batch, on the event loop, before its callers go on.
-        cores: how many all runs together may take; 0 is as many as all lanes have.
+        cores: how many cores all runs together may take; 0 for those of all lanes.
     """
 
     def __init__(
@@ -70,14 +71,14 @@ class Scheduler:
         self._places = [_Place(lane.run, lane.cores) for lane in lanes for _ in range(lane.places)]
         self._idle = list(self._places)
         self._cores = cores or sum(place.cores for place in self._places)
-        # Who waits is divided among lanes that share the cores, where the policy says no sizes.
+        # Requests are divided among lanes that share cores, unless the policy names batch sizes.
         self._divides = bool(cores) and policy.merges_freely
         self._policy = policy
         self._observe = observe
         self._waiting = RequestQueue(policy)
         self._line: dict[
             InferenceRequest, Result | None
-        ] = {}  # by arrival, where the order is preserved
+        ] = {}  # by arrival, if the order is preserved
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -94,19 +95,19 @@ class Scheduler:
     ) -> Reply:
         """Wait for the answer to one request.
 
-        Where the model's first dimension is a batch, all inputs share its size.
+        If the model's first dimension is a batch, all inputs have the same batch size.
 
         Args:
-            inputs: arrays by input name; not to be changed until the answer is there.
-            outputs: names of the outputs wanted.
+            inputs: arrays by input name; they must not change before the answer is there.
+            outputs: names of the wanted outputs.
             deadline: on the running event loop's clock, in seconds; None waits for ever.
-            priority: 1 is the highest; the default level for 0 and for a level there is not.
-            timeout: microseconds in the queue; counts where it may override the queue's own
-                and is less than that.
+            priority: 1 is the highest; 0 and unknown levels mean the default level.
+            timeout: microseconds in the queue; it counts if the queue lets requests override its
+                own timeout, and if it is shorter.
 
         Raises:
-            QueueFull: as many requests wait as may; this one was not taken.
-            DeadlineExceeded: the deadline passed first, or the queue's timeout.
+            QueueFull: the queue is full; the request was not accepted.
+            DeadlineExceeded: the deadline or the queue's timeout passed first.
             ModelUnavailable: the scheduler is closed.
         """
         if self._closed:
@@ -127,17 +128,17 @@ class Scheduler:
 
     @property
     def pending(self) -> int:
-        """How many requests wait to be run."""
+        """The number of requests that wait to be run."""
         with self._lock:
             return len(self._waiting)
 
     def close(self) -> None:
-        """Refuse whoever still waits; let each thread go once what it runs has ended."""
+        """Refuse the requests that wait; each thread ends once its batch has ended."""
         with self._lock:
             self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None  # it knows this scheduler, which would keep the sessions alive
+            self._timer = None  # it would keep this scheduler, and so the sessions, alive
         for request in list(self._waiting):
             _answer(request, ModelUnavailable("the model was unloaded while the request waited"))
         for place in self._places:
@@ -152,7 +153,7 @@ class Scheduler:
         return InferenceRequest(inputs, outputs, rows, answer, loop.time(), deadline, level)
 
     def _admit(self, request: InferenceRequest, asked: int) -> None:
-        """Let a request wait, and go at once if it can."""
+        """Put a request into the queue, and start it at once if possible."""
         queue = self._policy.queue_of(request.level)
         timeout = queue.timeout_for(asked)
         if timeout:
@@ -176,7 +177,7 @@ class Scheduler:
         _answer(request, DeadlineExceeded(late))
 
     def _forget(self, request: InferenceRequest) -> None:
-        """Do without a request that has its answer or whose caller has left."""
+        """Drop a request that has its answer, or whose caller has left."""
         with self._lock:
             self._waiting.leave(request)
         if request.alarm is not None:
@@ -191,7 +192,7 @@ class Scheduler:
                 self._quiet.set()
 
     def _pump(self) -> None:
-        """Start batches while a place is idle and the requests need not wait for company."""
+        """Start batches while a place is idle and a batch is ready."""
         now = time.monotonic()  # the event loop's clock
         while not self._closed and self._waiting and (place := self._next_place()):
             batch, ready_at = self._waiting.next_batch(now, self._shares(place))
@@ -203,7 +204,7 @@ class Scheduler:
             self._start(place, batch)
 
     def _next_place(self) -> _Place | None:
-        """The widest idle place that leaves cores for all who wait; else the narrowest there is."""
+        """Return the widest idle place that leaves cores for all requests, or the narrowest one."""
         fitting = [place for place in reversed(self._idle) if place.cores <= self._cores]
         wanted = len(self._waiting)
         roomy = [place for place in fitting if place.cores * wanted <= self._cores]
@@ -212,7 +213,7 @@ class Scheduler:
         return min(fitting, key=lambda place: place.cores, default=None)
 
     def _shares(self, place: _Place) -> int:
-        """Among how many places those who wait are divided."""
+        """Return how many places the waiting requests are divided among."""
         return self._cores // place.cores if self._divides else 1
 
     def _wake_at(self, when: float) -> None:
@@ -230,14 +231,14 @@ class Scheduler:
         self._cores -= place.cores
         for request in batch:
             self._waiting.leave(request)
-        # A mistake in here would be lost in the future; so its logger gets it.
+        # Without `result`, an exception in here would be lost; so the future's logger gets it.
         place.thread.submit(self._work, place, batch).add_done_callback(Future.result)
 
     def _work(self, place: _Place, batch: list[InferenceRequest]) -> None:
-        """Run a batch, on the place's thread, and start what is next."""
+        """Run a batch on the place's thread, and start the next one."""
         results, executions = execute(place.run, batch)
         with self._lock:
-            self._idle.append(place)  # taken again first, while its caches are warm
+            self._idle.append(place)  # chosen again first, while its caches are warm
             self._cores += place.cores
             self._pump()
         with suppress(RuntimeError):  # the loop is closed: nobody waits
@@ -256,11 +257,11 @@ class Scheduler:
     def _settle(self, request: InferenceRequest, result: Result) -> None:
         if not self._policy.preserve_ordering:
             _answer(request, result)
-        elif request in self._line:  # otherwise its caller has left
+        elif request in self._line:  # or else its caller has left
             self._line[request] = result
 
     def _hand_out(self) -> None:
-        """Answer those in line whose predecessors all have their answers."""
+        """Answer the requests in line whose predecessors all have their answers."""
         while self._line:
             request, result = next(iter(self._line.items()))
             if result is None:

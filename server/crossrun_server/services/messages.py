@@ -1,4 +1,7 @@
-"""Open Inference Protocol messages to arrays and back: raw, typed, in shared memory, as classes."""
+"""Converts messages of the Open Inference Protocol to arrays and back.
+
+A tensor may be raw, typed or in shared memory; an output may be asked for as its best classes.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +20,7 @@ from crossrun_server.tensors.encoding import as_strings, from_bytes, to_bytes, w
 from crossrun_server.tensors.shared_memory import Regions
 from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
-# The field of InferTensorContents for each datatype; FP16 and BF16 travel raw only.
+# The field of InferTensorContents for each datatype; FP16 and BF16 have none, they are always raw.
 CONTENTS = {
     "BOOL": "bool_contents",
     "UINT8": "uint_contents",
@@ -35,7 +38,7 @@ CONTENTS = {
 
 
 class RequestedOutput(NamedTuple):
-    """How an output is asked for: as it is, into shared memory, or as its best classes."""
+    """How a request wants an output: as it is, in shared memory, or as its best classes."""
 
     shared: MemoryRange | None = None
     memory: memoryview | None = None  # of this range
@@ -45,11 +48,11 @@ class RequestedOutput(NamedTuple):
 def read_inputs(
     request: WireRequest, find: Callable[[str], TensorSpec], regions: Regions
 ) -> dict[str, Array]:
-    """Decode all inputs of a request: raw, typed, or in shared memory, which is read in place.
+    """Decode all inputs of a request; those in shared memory are not copied.
 
     Args:
         request: the message and its raw tensors.
-        find: gives the spec of an input by name, or raises InvalidRequest.
+        find: returns the spec of an input by name, or raises InvalidRequest.
         regions: the shared memory that clients have registered.
 
     Raises:
@@ -78,10 +81,10 @@ def read_inputs(
 
 
 def read_outputs(request: pb.ModelInferRequest, regions: Regions) -> dict[str, RequestedOutput]:
-    """Find which outputs a request asks for, and how; none asked for is an empty mapping.
+    """Find which outputs a request asks for, and how; empty if it names none.
 
     Raises:
-        InvalidRequest: an output is asked for twice, or in a way that makes no sense.
+        InvalidRequest: an output is asked for twice, or in two ways that exclude each other.
         UnknownRegion, NotEnabled: see Regions.view.
     """
     wanted: dict[str, RequestedOutput] = {}
@@ -107,8 +110,8 @@ def write_outputs(
 ) -> None:
     """Put a model's outputs into a response, raw, as Triton does.
 
-    Every output has its raw entry, for clients find it by position; what went into shared
-    memory has an empty one, and parameters that tell where it lies and how many bytes it is.
+    Clients find an output's raw entry by its position, so every output has an entry. The entry
+    of an output in shared memory is empty; its parameters say where it lies and how large it is.
 
     Raises:
         InvalidRequest: an output does not fit its shared memory, or has no classes.
@@ -161,10 +164,10 @@ def _classes(model: Model, name: str, array: Array, count: int) -> Array:
 def _raw(
     request: WireRequest, outside: Sequence[pb.ModelInferRequest.InferInputTensor]
 ) -> Iterator[bytes | memoryview]:
-    """The raw contents, one for each of the inputs outside shared memory, in their order."""
+    """Iterate over the raw contents: one for each input outside shared memory, in their order."""
     message, raw = request
     if raw and (typed := [tensor.name for tensor in outside if tensor.HasField("contents")]):
-        raise InvalidRequest(  # word for word as Triton has it: its clients look for this
+        raise InvalidRequest(  # word for word as Triton says it, because its clients look for this
             "contents field must not be specified when using raw_input_contents for "
             f"{typed[0]!r} for model {message.model_name!r}"
         )

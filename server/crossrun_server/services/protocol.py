@@ -1,4 +1,4 @@
-"""inference.GRPCInferenceService, put together from its parts."""
+"""inference.GRPCInferenceService, put together from the services of its extensions."""
 
 from crossrun_server.models.modes import Control
 from crossrun_server.services.control import ControlService
@@ -12,7 +12,7 @@ from crossrun_server.telemetry.logs import Log
 from crossrun_server.telemetry.tracing import Tracer
 from crossrun_server.tensors.shared_memory import Regions
 
-# What works, under Triton's names; shared memory only where the server was started with it.
+# What works, by Triton's names.
 EXTENSIONS = (
     "classification",
     "model_configuration",
@@ -24,7 +24,7 @@ EXTENSIONS = (
     "trace",
     "logging",
 )
-SHARED_MEMORY = "system_shared_memory"
+SHARED_MEMORY = "system_shared_memory"  # only if the server was started with it
 
 
 class ProtocolService(

@@ -1,4 +1,4 @@
-"""TraceSetting and LogSettings: what is traced and logged, told and changed while serving."""
+"""TraceSetting and LogSettings: read and change what is traced and logged, while serving."""
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
@@ -63,7 +63,7 @@ class SettingsService(GRPCInferenceServiceServicer):
 
 
 def log_changes(request: pb.LogSettingsRequest) -> dict[str, Value | None]:
-    """Read the settings of a request, for Log.change."""
+    """Return the settings that a request changes, as Log.change takes them."""
     return {name: _value(setting) for name, setting in request.settings.items()}
 
 

@@ -18,7 +18,7 @@ async def read_counters(models: list[Model]) -> list[Counters]:
 
 
 class StatisticsService(GRPCInferenceServiceServicer):
-    """Tells the counters of every model of a repository."""
+    """Answers with the counters of every model of a repository."""
 
     def __init__(self, repository: Repository, read_counters: ReadCounters) -> None:
         """Store the models, and what reads the counters of some of them."""
@@ -30,7 +30,7 @@ class StatisticsService(GRPCInferenceServiceServicer):
         request: pb.ModelStatisticsRequest,
         context: Context,
     ) -> pb.ModelStatisticsResponse:
-        """Counters of one version, of all of a model, or of all models."""
+        """Return the counters of a version, of all versions of a model, or of all models."""
         models = self._repository.select(request.name, request.version)
         counted = await self._read_counters(models)
         return pb.ModelStatisticsResponse(model_stats=map(_statistics, models, counted))

@@ -1,6 +1,6 @@
 """crossrun.v1.Vision: encoded pictures in, labels and boxes out.
 
-Converts messages; what is done with the pictures is vision's.
+Converts messages; the pictures themselves are the business of `vision`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,14 +36,14 @@ class VisionService(VisionServicer):
         self._repository = repository
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
-        """Name what each picture shows."""
+        """Return the best classes of each picture."""
         with self._find(request) as model:
             response = await _classify(model, request, deadline_of(context))
         _send_timings(context, response.timings)
         return response
 
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:
-        """Find the objects in each picture."""
+        """Return the objects in each picture."""
         with self._find(request) as model:
             response = await _detect(model, request, deadline_of(context))
         _send_timings(context, response.timings)

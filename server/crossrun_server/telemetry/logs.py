@@ -1,6 +1,6 @@
-"""What the log says and how it looks: Triton's settings, applied to Python's logging.
+"""What is logged, and how it looks: Triton's settings, applied to Python's logging.
 
-Levels beyond INFO: 1 logs each request in one line, 2 and above whatever the libraries say.
+Verbose level 1 logs each request in one line; 2 and above also log what the libraries say.
 Source: https://github.com/triton-inference-server/server (docs/protocol/extension_logging.md).
 """
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 Value = bool | int | str
 PREFIX = "log_"
 KINDS: dict[type, str] = {bool: "a boolean", int: "a whole number", str: "a string"}
-# Format → the line and its time, in UTC; {} takes the microseconds.
+# Format → the line, and its time in UTC; {} stands for the microseconds.
 FORMATS = {
     "default": ("%(letter)s%(asctime)s %(process)d %(where)s] %(message)s", "%m%d %H:%M:%S.{}"),
     "ISO8601": ("%(asctime)s %(letter)s %(process)d %(where)s] %(message)s", "%Y-%m-%dT%H:%M:%SZ"),
@@ -27,9 +27,9 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class LogSettings:
-    """Named as on the wire, without `log_`."""
+    """The settings, named as on the wire, without `log_`."""
 
-    file: str = ""  # none: stderr
+    file: str = ""  # empty: stderr
     info: bool = True
     warning: bool = True
     error: bool = True
@@ -38,7 +38,7 @@ class LogSettings:
 
 
 def start(settings: LogSettings) -> "Log":
-    """Take over all logging of the process.
+    """Take over the logging of the whole process.
 
     Raises:
         ServingError: there is no such format, or the file cannot be written.
@@ -59,15 +59,15 @@ class Log:
         self._handler = handler
 
     def settings(self) -> dict[str, Value]:
-        """Tell the settings by their names on the wire."""
+        """Return the settings by their names on the wire."""
         return {f"{PREFIX}{name}": value for name, value in asdict(self._settings).items()}
 
     def change(self, changes: Mapping[str, Value | None]) -> None:
         """Change settings, by their names on the wire: all of them or none.
 
         Raises:
-            InvalidRequest: there is no such setting, or it cannot have that value.
-            NotSupported: the file, which is chosen at the start.
+            InvalidRequest: there is no such setting, or its value is not allowed.
+            NotSupported: the file cannot change while the server runs.
         """
         told = self.settings()
         for name, value in changes.items():
@@ -77,7 +77,7 @@ class Log:
         _apply(self._settings, self._handler)
 
     def finished(self, record: RequestRecord) -> None:
-        """Log a request that is over, where every request is to be logged."""
+        """Log a request that is over, if requests are to be logged."""
         if self._settings.verbose_level:
             log.debug("%s", _line(record))
 
@@ -140,7 +140,7 @@ def _check_format(name: str) -> None:
 
 
 def _line(record: RequestRecord) -> str:
-    """Say in one line what became of a request; its id, which is the caller's, is quoted."""
+    """Describe a request in one line; its id is quoted, because it comes from the caller."""
     head = f"{record.model} version {record.version}, request {record.request_id!r}"
     if record.reply is None:
         assert record.error

@@ -1,7 +1,7 @@
-"""What an HTTP client is answered at the metrics port: metrics at one path, nothing at others.
+"""HTTP at the metrics port: metrics at one path, and errors at all others.
 
-prometheus_client answers every path with the metrics, and whoever asks there for the health of a
-server would believe it ready.
+prometheus_client answers every path with the metrics, so a client that asked this port for the
+server's health would believe it ready.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ App = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 def at_one_path(metrics: App) -> App:
-    """Give an application that is `metrics` for GET and HEAD of /metrics, and 404 or 405 else."""
+    """Wrap `metrics` so that it only answers GET and HEAD of /metrics; all else is 404 or 405."""
 
     def answered(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
@@ -35,7 +35,7 @@ def _refused(start: Any, status: str, text: str, *headers: tuple[str, str]) -> I
 
 
 def _bodiless_for_head(app: App) -> App:
-    """Leave out the body where HEAD asks, after counting it."""
+    """Wrap an application so that HEAD gets the length of the body, but no body."""
 
     def answered(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "HEAD":

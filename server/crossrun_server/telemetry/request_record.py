@@ -1,4 +1,4 @@
-"""What is known of one request once it is over. Knows neither who counts nor who traces it."""
+"""What is known of one request once it is over. Knows neither what counts nor what traces it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from crossrun_server.scheduling.batching import Reply
 class RequestRecord:
     """One request to one version of a model; times are those of time.perf_counter_ns().
 
-    `reply` is None and `error` is set where it failed, be it that its caller left.
+    If it failed, or its caller left, `reply` is None and `error` is set.
     """
 
     model: str
     version: str
     request_id: str
     started_ns: int = field(default_factory=perf_counter_ns)
-    queued_ns: int = 0  # 0: refused before it could wait
+    queued_ns: int = 0  # 0: it was refused before it could wait
     ended_ns: int = 0
     rows: int = 0
     reply: Reply | None = None
@@ -26,7 +26,7 @@ class RequestRecord:
 
     @property
     def duration_ns(self) -> int:
-        """From arrival to answer."""
+        """Nanoseconds from arrival to answer."""
         return self.ended_ns - self.started_ns
 
 

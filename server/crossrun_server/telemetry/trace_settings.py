@@ -1,4 +1,4 @@
-"""What can be set of request tracing, on the command line and over the wire. Traces nothing.
+"""The settings of request tracing, from the command line and over the wire. Traces nothing.
 
 Source: https://github.com/triton-inference-server/server (docs/protocol/extension_trace.md,
 docs/user_guide/trace.md).
@@ -23,7 +23,7 @@ class TraceSettings:
 
     level: str = OFF
     rate: int = 1000  # one request in how many
-    count: int = -1  # traces that are still to be made; -1: no end
+    count: int = -1  # traces that are still to be made; -1: without end
     log_frequency: int = 0  # traces per file; 0: one file, complete at the end
 
 
@@ -32,14 +32,14 @@ class TraceConfig:
     """How tracing starts."""
 
     settings: TraceSettings = TraceSettings()
-    file: str = ""  # none: there is no tracing
+    file: str = ""  # empty: no tracing
 
 
 def parse(options: Sequence[str]) -> TraceConfig:
     """Read Triton's options `triton,file=PATH`, `triton,log-frequency=N`, `level=TIMESTAMPS`, ….
 
     Raises:
-        ServingError: one of them is not known, or has a value that it cannot have.
+        ServingError: an option is unknown, or its value is not allowed.
     """
     changes: dict[str, Any] = {}
     file = ""
@@ -77,10 +77,14 @@ def _check_start(config: TraceConfig) -> None:
 
 
 def changed(own: Mapping[str, Any], changes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Read changes as they come over the wire into settings by field; an empty one goes back.
+    """Apply changes from the wire to a scope's own settings; an empty value removes a setting.
+
+    Args:
+        own: the settings by field.
+        changes: values by the settings' names on the wire.
 
     Raises:
-        InvalidRequest: there is no such setting, or it cannot have that value.
+        InvalidRequest: there is no such setting, or its value is not allowed.
         NotSupported: it cannot change while the server runs.
     """
     fields = dict(own)
@@ -120,7 +124,7 @@ def _whole(least: int, most: int) -> Callable[[str, Sequence[str]], int]:
     return read
 
 
-# The name of a setting on the wire → the field that holds it, and how its value is read.
+# The name of a setting on the wire → its field, and what reads its value.
 FIELDS: dict[str, tuple[str, Callable[[str, Sequence[str]], Any]]] = {
     "trace_level": ("level", _level),
     "trace_rate": ("rate", _whole(1, 2**31 - 1)),

@@ -10,14 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.model_config.probabilities import (
-    DATATYPES,
-    OUTPUT,
-    RESHAPED,
-    may_be_scores,
-    probabilities,
-    untold,
-)
+from crossrun_server.model_config.probabilities import probabilities, untold
+from crossrun_server.model_config.scores import DATATYPES, OUTPUT, RESHAPED, may_be_scores
 from crossrun_server.models.model import Model
 from crossrun_server.tensors.tensor_spec import TensorSpec
 from crossrun_server.vision import image_input
@@ -103,7 +97,7 @@ def _scores_output(model: Model) -> str:
     if model.config.detection:
         raise InvalidRequest(f"{model.name!r} finds objects and classifies no pictures; use Detect")
     raise InvalidRequest(
-        f"{model.name!r} gives no scores [batch, classes] of {', '.join(DATATYPES)}; use "
+        f"{model.name!r} returns no scores [batch, classes] of {', '.join(DATATYPES)}; use "
         f"ModelInfer, or {RESHAPED}"
     )
 

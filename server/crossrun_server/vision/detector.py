@@ -1,4 +1,4 @@
-"""How a model finds objects in pictures: what it is given, and what its outputs say was found.
+"""How a model finds objects in pictures: what its graph is told, and how its outputs are read.
 
 Knows arrays and the model's configuration; no messages, no codecs.
 """
@@ -19,7 +19,7 @@ from crossrun_server.vision.boxes import Box, Boxes
 from crossrun_server.vision.image_input import ImageInput
 from crossrun_server.vision.pipeline import Prediction
 
-# The optional inputs by which a graph lets its callers choose: one value for each picture.
+# Optional inputs of a graph, with which its callers choose: a value for each picture.
 SCORE, IOU, MOST = "score_threshold", "iou_threshold", "max_detections"
 LISTED = 20  # labels in a message
 
@@ -126,18 +126,18 @@ class Detector:
         # The output of a single picture may have no dimension.
         count = prediction.outputs[self.outputs.count].reshape(-1)[prediction.row]
         if np.isnan(count):
-            raise NoNumber(f"{self.model.name!r} gives a number of detections that is none")
+            raise NoNumber(f"{self.model.name!r} returns NaN as the number of detections")
         rows: NDArray[np.bool_] = np.arange(len(scores)) < count
         return rows
 
     def _check_numbers(self, prediction: Prediction, counted: NDArray[np.bool_]) -> None:
         if any(np.isnan(prediction[name][counted]).any() for name in self.outputs.rows):
-            raise NoNumber(f"{self.model.name!r} gives detections that are no numbers")
+            raise NoNumber(f"{self.model.name!r} returns detections that are not numbers")
 
     def _check_range(self, scores: NDArray[np.float64]) -> None:
         if not in_range(scores).all():
             raise InvalidRequest(
-                f"{self.model.name!r} gives detections with scores from {scores.min():.4g} to "
+                f"{self.model.name!r} returns detections with scores from {scores.min():.4g} to "
                 f"{scores.max():.4g}, expected probabilities from 0 to 1; use ModelInfer"
             )
 
@@ -161,9 +161,9 @@ def describe(model: Model) -> Detector:
     if found is None:
         given = (f"{x.name!r} {x.datatype} {list(x.shape)}" for x in model.outputs.values())
         raise InvalidRequest(
-            f"{model.name!r} gives no detections: expected the outputs detection_boxes "
+            f"{model.name!r} returns no detections: expected the outputs detection_boxes "
             "[batch, max, 4], detection_scores and detection_classes [batch, max], or parameters "
-            f"in config.pbtxt that name them (detection.boxes …); it gives {', '.join(given)}"
+            f"in config.pbtxt that name them (detection.boxes …); it returns {', '.join(given)}"
         )
     return Detector(image_input.describe(model, found.longest_side), found)
 

@@ -1,6 +1,7 @@
-"""Encoded pictures through a model: decoded on threads, cut into batches, run.
+"""Runs a model on encoded pictures: decodes them on threads, and cuts them into batches.
 
-Knows what a model says of each picture, but not whether that is classes or boxes; no messages.
+Returns what the model says of each picture, and does not know whether that is classes or boxes.
+Knows no messages.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from crossrun_server.vision.images import Picture, load
 
 log = logging.getLogger(__name__)
 
-# As many as there are cores: more would take turns with each other and with the sessions.
+# As many threads as cores: more would take turns with each other and with the sessions.
 DECODERS = ThreadPoolExecutor(cores.available(), thread_name_prefix="decoder")
 
 
@@ -107,7 +108,7 @@ async def _decode(images: Sequence[bytes], input_: ImageInput, resize: Resize) -
 
 
 def _batches(pictures: Sequence[Picture], input_: ImageInput) -> Iterator[Sequence[Picture]]:
-    """Cut into runs of pictures that follow each other and are alike in size."""
+    """Cut pictures into batches; those of a batch follow each other and have the same size."""
     for size, group in groupby(pictures, key=lambda picture: picture.view.input):
         alike, most = list(group), input_.at_once(size)
         yield from (alike[i : i + most] for i in range(0, len(alike), most))
@@ -115,7 +116,7 @@ def _batches(pictures: Sequence[Picture], input_: ImageInput) -> Iterator[Sequen
 
 @contextmanager
 def _blaming_size(input_: ImageInput, position: int, size: Size) -> Iterator[None]:
-    """If a model fails on a picture of a free size, say that the size may be why."""
+    """If a model fails on a picture of a free size, say that the size may be the reason."""
     try:
         yield
     except ServingError:

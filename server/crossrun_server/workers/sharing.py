@@ -1,6 +1,7 @@
-"""Control calls that reach all workers of a port, whichever of them a client happens to call.
+"""Control calls reach all workers of a port, whichever worker a client happens to call.
 
-A worker hands such a call on instead of following it, and follows those that are handed to it.
+The worker that is called forwards the call instead of following it. It follows the calls that the
+supervisor then makes to every worker.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,7 +24,7 @@ Operation = Callable[[Any], Awaitable[Any]]  # request to response
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a call: its response, or a status and its details."""
+    """The result of a call: its response, or a status and its details."""
 
     response: Any = None
     code: grpc.StatusCode | None = None
@@ -35,7 +36,7 @@ Forward = Callable[[str, Change], Awaitable[Outcome]]
 
 
 def operations(protocol: ProtocolService) -> dict[str, Operation]:
-    """What each control call does in this process, by the method's name."""
+    """Return what carries out each control call in this process, by the method's name."""
     return {
         LOAD: protocol.load,
         UNLOAD: protocol.unload,
@@ -47,7 +48,7 @@ def operations(protocol: ProtocolService) -> dict[str, Operation]:
 
 
 async def follow(own: Mapping[str, Operation], method: str, request: Change) -> Outcome:
-    """Do in this process what a call asks for.
+    """Carry out a call in this process.
 
     Args:
         own: see `operations`.
@@ -56,12 +57,12 @@ async def follow(own: Mapping[str, Operation], method: str, request: Change) -> 
     """
     try:
         return Outcome(await own[method](request))
-    except Exception as error:  # noqa: BLE001 - as on the edge: it ends this call only
+    except Exception as error:  # noqa: BLE001 - as in `services.edge`: it ends this call only
         return Outcome(None, *explain(error, method))
 
 
 class Sharing(grpc.aio.ServerInterceptor):
-    """Hands control calls on; those that only ask for settings are answered here."""
+    """Forwards control calls; a call that only reads settings is answered here."""
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward

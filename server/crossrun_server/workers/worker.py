@@ -1,7 +1,7 @@
-"""One of several server processes on a port; started by the supervisor, with its job on stdin.
+"""One of several server processes on a port. The supervisor starts it with its job on stdin.
 
-It loads the models, waits until it may serve, and serves until it is told to stop. It ends with
-the supervisor, however that ends: stdin is closed then.
+It loads the models, waits until it may serve, and serves until it is told to stop. It ends when
+the supervisor does, however that ends, because stdin is closed then.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ SUPERVISOR = "supervisor"  # its socket's name; a worker's is its number
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is told at its start."""
+    """What the supervisor sends a worker at its start."""
 
-    number: int  # no two workers of a supervisor ever have the same
+    number: int  # never used twice by a supervisor
     config: Config
     cores: int  # its share of the machine
     folder: Path  # of the sockets
 
 
 class Worker:
-    """What the supervisor may ask of this process."""
+    """The functions that the supervisor calls in this process."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -48,23 +48,23 @@ class Worker:
         self.admitted, self.serving, self.stop = (asyncio.Event() for _ in range(3))
 
     async def open(self) -> frozenset[str]:
-        """Take requests; gives the names of the models that were to be there at the start."""
+        """Take requests; returns the names of the models that were to be loaded at the start."""
         self.admitted.set()
         await self.serving.wait()
         index = self._server.control.repository.index()
         return frozenset(line.name for line in index if line.state)
 
     async def change(self, method: str, request: Change) -> Outcome:
-        """Follow a control call; the stop waits for it, as for any other request."""
+        """Carry out a control call; the stop waits for it, as for any other request."""
         with self._server.edge.in_flight:
             return await follow(self._operations, method, request)
 
     async def read(self) -> list[Reading]:
-        """Tell what this process has counted."""
+        """Return what this process has counted."""
         return self._server.readings()
 
     async def end(self) -> None:
-        """Begin to stop."""
+        """Start the stop."""
         self.stop.set()
 
 
@@ -72,8 +72,8 @@ async def serve(job: Job, supervisor: Peer) -> None:
     """Do a job until told to stop.
 
     Raises:
-        LoadError: a model cannot be loaded, and that is to be fatal.
-        ServingError: an option cannot be followed, or the port cannot be bound.
+        LoadError: a model cannot be loaded, and the configuration makes that fatal.
+        ServingError: an option is wrong, or the port cannot be bound.
     """
     process_log = logs.start(job.config.log)
     server = app.assemble(job.config, process_log, _coordination(job, supervisor))
@@ -119,7 +119,7 @@ def _of(model: Model, readings: list[Reading]) -> Counters:
 
 
 async def _run(job: Job) -> int:
-    """Serve, and tell the supervisor why if that cannot be; gives the exit code."""
+    """Serve, and tell the supervisor if that fails; returns the exit code."""
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _orphaned, job.folder)
     supervisor = Peer(job.folder / SUPERVISOR)
     try:
@@ -133,17 +133,17 @@ async def _run(job: Job) -> int:
 
 
 def _orphaned(folder: Path) -> None:
-    """End at once: nobody could stop or replace this process, and the port is anybody's."""
+    """End at once: nobody can stop or replace this process, and others may take the port."""
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
 def _ignore(*_: Any) -> None:
-    """Leave signals that a whole group is sent, by a terminal or systemd, to the supervisor."""
+    """Leave a signal that a terminal or systemd sends to the whole group to the supervisor."""
 
 
 def main() -> None:
-    """Read the job and do it."""
+    """Read a job from stdin and do it."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)
     job: Job = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own supervisor wrote it

@@ -280,14 +280,14 @@ def test_detections_that_are_no_numbers_are_refused(part: str, finder: Detector)
     outputs[part][0, 2] = np.nan
     assert read(finder, outputs) == [0, 1]
     outputs[part][0, 1] = np.nan
-    with pytest.raises(NoNumber, match="'finder' gives detections that are no numbers"):
+    with pytest.raises(NoNumber, match="'finder' returns detections that are not numbers"):
         read(finder, outputs)
 
 
 def test_a_count_that_is_no_number_is_refused(finder: Detector) -> None:
     """It does not mean that nothing was found."""
     outputs = outputs_of_two() | {"num_detections": np.array([np.nan], np.float32)}
-    with pytest.raises(NoNumber, match="'finder' gives a number of detections that is none"):
+    with pytest.raises(NoNumber, match="'finder' returns NaN as the number of detections"):
         read(finder, outputs)
 
 

@@ -20,7 +20,7 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import providers_pb2
 from crossrun_server.models import answer_check
 from crossrun_server.models.version_loader import ServerContext
-from crossrun_server.proofs import evidence
+from crossrun_server.proofs import comparison
 from crossrun_server.proofs.evidence import Evidence
 from crossrun_server.proofs.proof_file import Proof
 from crossrun_server.runtime.session import Session
@@ -157,7 +157,7 @@ def test_a_session_that_is_off_is_noticed(tmp_path: Path, monkeypatch: pytest.Mo
     assert said.startswith(f"{OPENVINO} in bf16 is off by 0.01 in 'scores' ")
     assert said.endswith('give openvino.load_config={"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}')
     (found, *_) = load(tmp_path, ServerContext(ON_CPU.default, proof_tolerance=0.02))
-    assert (found.allowed, found.asked) == (0.02, "bf16")
+    assert (found.allowed, found.asked_precision) == (0.02, "bf16")
     assert "0.01" in str(found)
 
 
@@ -544,7 +544,7 @@ def test_detections_are_compared_by_what_they_are_of(
     proof = Proof(
         {"image": np.zeros((1, 2))}, expected, "fp32", "drawn", {"detections": 0.001}, 1, "", 0.5
     )
-    found = evidence.compare(proof, (0,), outputs(got))
+    found = comparison.compare(proof, (0,), outputs(got))
     assert found.differences["detections"] == pytest.approx(difference, abs=1e-6)
     assert found.agreement == pytest.approx(agreement)
 
@@ -557,7 +557,7 @@ def test_a_detector_that_gives_no_numbers_is_seen() -> None:
     )
     spoilt = outputs(TWO)
     spoilt["detection_boxes"][0, 3, 0] = np.nan
-    assert not evidence.compare(proof, (0,), spoilt).worst(proof.max_diff).fits
+    assert not comparison.compare(proof, (0,), spoilt).worst(proof.max_diff).fits
 
 
 # --- Several processes -------------------------------------------------------------------------
@@ -594,13 +594,13 @@ def test_a_proof_costs_a_handful_of_runs(tmp_path: Path, monkeypatch: pytest.Mon
         runs.append((session.threads, len(answer["scores"])))
 
     stand_in(monkeypatch, count)
-    prove = answer_check.prove
+    check = answer_check.check
 
     def proved(*given: Any) -> tuple[Evidence, ...]:
         runs.clear()
-        return prove(*given)
+        return check(*given)
 
-    monkeypatch.setattr(answer_check, "prove", proved)
+    monkeypatch.setattr(answer_check, "check", proved)
     load(tmp_path)
     rows = [*[1] * proofs.ROWS, proofs.ROWS]
     assert runs == [(threads, many) for threads in (2, 1) for many in rows]

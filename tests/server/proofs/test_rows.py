@@ -27,7 +27,8 @@ from crossrun_server.models.model import Model
 from crossrun_server.plans import search, spinning
 from crossrun_server.proofs import dimension_names, row_probe
 from crossrun_server.proofs.random_inputs import Range
-from crossrun_server.proofs.row_probe import MIXED, PROVEN, UNKNOWN, Finding, ProbeSpec
+from crossrun_server.proofs.row_probe import MIXED, PROVEN, UNKNOWN, Finding
+from crossrun_server.proofs.row_trial import ProbeSpec
 from crossrun_server.runtime.session import Session
 from crossrun_server.scheduling.batching import Tensors
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec

@@ -198,7 +198,7 @@ def test_what_gives_no_detections_is_told_with_what_it_gives(stub: VisionStub) -
     """Names, datatypes and shapes of its outputs."""
     code, details = refusal(lambda: detect(stub, encoded(scene()), model="colours"))
     assert code == StatusCode.INVALID_ARGUMENT
-    assert details.endswith("it gives 'scores' FP32 [-1, 3]")
+    assert details.endswith("it returns 'scores' FP32 [-1, 3]")
 
 
 def test_the_bench_measures_none_of_any_size(tmp_path: Path) -> None:

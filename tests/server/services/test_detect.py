@@ -154,7 +154,7 @@ def test_a_localizer_classifies_and_a_detector_does_not(stub: VisionStub) -> Non
         ),
         (
             lambda: detect(stub, picture, model="colours"),
-            "'colours' gives no detections: expected the outputs detection_boxes",
+            "'colours' returns no detections: expected the outputs detection_boxes",
         ),
     ):
         code, details = refusal(call)

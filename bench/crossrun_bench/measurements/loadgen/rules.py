@@ -1,8 +1,8 @@
 """The rules of MLPerf Inference v0.5 for MobileNet, as settings of today's LoadGen.
 
 Sources: the rules of 22 October 2019 (mlcommons/inference_policies, inference_rules.adoc) and
-v0.5/mlperf.conf on branch r0.5 of mlcommons/inference. bench/README.md tells which of them LoadGen
-no longer knows, and which are smaller here. Knows neither LoadGen itself nor a model.
+v0.5/mlperf.conf on branch r0.5 of mlcommons/inference. docs/benchmarking.md tells which of them
+LoadGen no longer knows, and which are smaller here. Knows neither LoadGen itself nor a model.
 """
 
 from collections.abc import Iterable
