@@ -19,11 +19,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
 from crossrun_server.errors import ServingError
-from crossrun_server.models import modes, response_cache
+from crossrun_server.models import modes
 from crossrun_server.models.modes import Control
 from crossrun_server.models.repository import Agree, Repository
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
+from crossrun_server.scheduling import response_cache
 from crossrun_server.services import reflection
 from crossrun_server.services.edge import Edge
 from crossrun_server.services.health import HealthService

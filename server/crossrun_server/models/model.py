@@ -16,9 +16,9 @@ from time import perf_counter_ns
 from crossrun_server.errors import InvalidRequest, WrongLabels
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models.labels import fitting
-from crossrun_server.models.response_cache import ModelCache
 from crossrun_server.runtime.assignment import Assignment
 from crossrun_server.scheduling.batching import Reply
+from crossrun_server.scheduling.response_cache import ModelCache
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.readings import Reading, known
 from crossrun_server.telemetry.request_record import Observer, RequestRecord

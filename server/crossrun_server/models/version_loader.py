@@ -18,11 +18,11 @@ from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models import answer_check, independence, labels, lanes
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.models.model import Instruments, Model
-from crossrun_server.models.response_cache import ModelCache, ResponseCache
 from crossrun_server.models.warmup import noting, warm_up
 from crossrun_server.runtime.assignment import Assignment
 from crossrun_server.runtime.providers import ProviderRequest
 from crossrun_server.scheduling.batching import Tensors
+from crossrun_server.scheduling.response_cache import ModelCache, ResponseCache
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.request_record import Observer
 from crossrun_server.telemetry.statistics import Statistics

@@ -1,1 +1,1 @@
-"""How requests wait, form batches and run. Knows no gRPC and no onnxruntime."""
+"""How requests wait, form batches, run, or are answered from the cache. Knows no gRPC."""

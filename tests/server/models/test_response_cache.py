@@ -10,8 +10,8 @@ import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server.models.response_cache import ENTRY, ModelCache, ResponseCache
 from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.scheduling.response_cache import ENTRY, ModelCache, ResponseCache
 from tests.support import models
 from tests.support.running import Command, Server, serving
 from tests.support.telemetry import samples, statistics
