@@ -56,12 +56,6 @@ def load() -> LoadResult:
     return LoadResult("crossrun-bench load models", MACHINE, INFO, False, targets)
 
 
-@pytest.fixture(scope="module")
-def request_(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Request:
-    """One picture for the model of colours, and the right answer."""
-    return fakes.request(colours, tmp_path_factory.mktemp("load"))
-
-
 @contextmanager
 def generating(request: Request) -> Iterator[Callable[..., dict[str, Any]]]:
     """A generator that is told to take short turns."""

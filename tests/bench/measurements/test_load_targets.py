@@ -28,12 +28,6 @@ INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 3)
 TURN = LoadTurn(4, 1, 10**9, (10_000,) * 400, {}, 0, 10**9, 400, 10**8)
 
 
-@pytest.fixture(scope="module")
-def request_(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Request:
-    """One picture for the model of colours, and the right answer."""
-    return fakes.request(colours, tmp_path_factory.mktemp("load"))
-
-
 def test_runtimes_and_tensorflow_serving_under_every_load(
     colours: Path, request_: Request, tmp_path: Path, run: Command
 ) -> None:

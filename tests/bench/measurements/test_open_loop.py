@@ -41,12 +41,6 @@ INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 3)
 MACHINE = machine.describe()
 
 
-@pytest.fixture(scope="module")
-def request_(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Request:
-    """One picture for the model of colours, and the right answer."""
-    return fakes.request(colours, tmp_path_factory.mktemp("load"))
-
-
 def stalling(request: Request) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     """A server's answer: right, one at a time, and once, at its 150th, only after a while."""
     answer, one, asked = fakes.right(request), threading.Lock(), iter(range(10**9))

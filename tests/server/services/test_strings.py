@@ -113,7 +113,7 @@ def test_an_output_that_is_no_text_is_told(stub: Stub) -> None:
     code, details = refusal(lambda: stub.ModelInfer(message))
     assert code == StatusCode.UNIMPLEMENTED
     assert details.startswith(
-        "a string in output y is not UTF-8, and onnxruntime's Python gives text"
+        "a string in output y is not UTF-8, and onnxruntime's Python returns only text"
     )
     message.inputs[0].contents.int64_contents[0] = 1
     assert stub.ModelInfer(message).raw_output_contents[0] == wire([b"fine\0"])
