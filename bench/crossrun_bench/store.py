@@ -33,24 +33,40 @@ class Study:
 
 
 def write_study(path: Path, study: Study) -> None:
-    """Write a study's document, which holds those of its results; BenchError where that fails."""
+    """Write a study's document, which holds those of its results.
+
+    Raises:
+        BenchError: the file cannot be written.
+    """
     head = {"format": FORMAT, "kind": _STUDY, "command": study.command, "suite": study.suite}
     documents = [to_document(result) for result in study.results]
     write_text(path, json.dumps(head | {"results": documents}) + "\n")
 
 
 def write(path: Path, result: Result) -> None:
-    """Write a result's document; BenchError where that fails."""
+    """Write a result's document.
+
+    Raises:
+        BenchError: the file cannot be written.
+    """
     write_text(path, json.dumps(to_document(result)) + "\n")
 
 
 def read(path: Path) -> Result:
-    """The result in a file; BenchError for what is no whole `crossrun-bench/1`, or is a study."""
+    """The result in a file.
+
+    Raises:
+        BenchError: the file is not a whole `crossrun-bench/1`, or it is a study.
+    """
     return _result(path, _document(path))
 
 
 def read_all(path: Path) -> list[Result]:
-    """The result in a file, or all those of a study; BenchError as of `read`."""
+    """The result in a file, or all results of a study.
+
+    Raises:
+        BenchError: the file is not a whole `crossrun-bench/1`.
+    """
     document = _document(path)
     parts = document.get("results") if document.get("kind") == _STUDY else None
     return [_result(path, part) for part in (parts if isinstance(parts, list) else [document])]

@@ -19,7 +19,11 @@ def finish(
     as_json: bool,
     require_quiet: bool = False,
 ) -> None:
-    """Measure, keep the result or show it; BenchError where quiet was wanted and was not."""
+    """Measure, then keep the result or show it.
+
+    Raises:
+        BenchError: --require-quiet was given, and others used the machine.
+    """
     if require_quiet:
         noise.expect_quiet()
     result = measure(command())

@@ -40,7 +40,11 @@ class Compared:
     unpaired: list[tuple[Row, str]]  # what changes do not tell of, and the file that does
 
     def broken(self, condition: Condition) -> list[Change]:
-        """The changes that break a condition; BenchError where there is nothing to judge by."""
+        """The changes that break a condition.
+
+        Raises:
+            BenchError: there is nothing to judge by.
+        """
         about = [change for change in self.changes if condition.about(change)]
         if not about:
             raise BenchError(f"--fail-if '{condition.text}': these results hold nothing like it")

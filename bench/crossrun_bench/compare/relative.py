@@ -16,7 +16,10 @@ from crossrun_bench.view.series import Key, Series
 def relative(found: Mapping[Key, Series], reference: str) -> dict[Key, Series]:
     """Times by the median time of the reference, rates by its rate; without the reference itself.
 
-    The reference is taken at the same setting, or at its only one. BenchError where there is none.
+    The reference is taken at the same setting, or at its only one.
+
+    Raises:
+        BenchError: there is no such reference.
     """
     own = _settings(found, reference)
     return {

@@ -117,6 +117,25 @@ def test_the_tables_of_our_documents_are_those_of_the_study(study: list[Result])
         assert markdown.renewed(text, summarised) == text
 
 
+def test_the_readme_compares_servers_by_the_study(study: list[Result]) -> None:
+    """Requests a second of each server's better setting, and the memory of all."""
+    table = markdown.renewed("<!-- crossrun-bench: load 1 -->\n<!-- end -->", chapters(study))
+    rows = [
+        [cell.split()[0] for cell in line.split("|")[1:-1]] for line in table.splitlines()[3:-1]
+    ]
+    readme = (ROOT / "README.md").read_text()
+    for clients in (1, 4, 16):
+        best = [
+            max(int(row[2]) for row in rows if row[:2] == [name, str(clients)])
+            for name in ("crossrun", "triton", "kserve")
+        ]
+        cells = " | ".join(map(str, best))
+        assert re.search(rf"^\| requests/s, {clients} clients? \| {cells} \|", readme, re.M)
+    for name in ("crossrun", "triton", "kserve"):
+        memory = [int(row[-2].replace(",", "")) for row in rows if row[0] == name]
+        assert f"| {min(memory)}\N{EN DASH}{max(memory)} MB |" in readme
+
+
 def test_our_report_is_that_of_the_study(study: list[Result]) -> None:
     """The one that the documents link, and its pictures are there."""
     folder = ROOT / "bench" / "report-pictures"

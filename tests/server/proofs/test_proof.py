@@ -211,7 +211,7 @@ def test_what_is_no_number_is_refused_whatever_is_allowed(
 
         return change
 
-    for value, said in ((np.nan, "gives what is no number in 'scores'"), (np.inf, "off by inf")):
+    for value, said in ((np.nan, "returns NaN or infinity in 'scores'"), (np.inf, "off by inf")):
         stand_in(monkeypatch, spoil(value))
         assert said in refusal(tmp_path, ServerContext(ON_CPU.default, proof_tolerance=1e30))
 
@@ -225,7 +225,9 @@ def test_other_answers_are_refused_though_each_number_is_near(tmp_path: Path) ->
     }
     held = {"max_diff": {"y": 0.1}, "classes": "y"}
     proofs.write(tmp_path / "same" / "1", arrays, **held)
-    said = f"{placed.CPU} gives the original's answers in 50.00% of the proof, required are 100.00%"
+    said = (
+        f"{placed.CPU} returns the original's answers in 50.00% of the proof, required are 100.00%"
+    )
     assert refusal(tmp_path, name="same").startswith(said)
     (found, *_) = load(tmp_path, ServerContext(ON_CPU.default, proof_tolerance=0.1), "same")
     assert found.agreement == 0.5
@@ -322,7 +324,7 @@ def renamed(old: str, new: str) -> Callable[[dict[str, np.ndarray]], dict[str, n
         ),
         (
             lambda a: a | {"output/scores": a["output/scores"][:, :2]},
-            "its output 'scores' is [1, 2], the model gives [1, 3]",
+            "its output 'scores' is [1, 2], the model returns [1, 3]",
         ),
     ],
 )
@@ -342,10 +344,10 @@ GOOD = proofs.held(models.colours())
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "is no readable proof"),
-        (b"not an archive", "is no readable proof"),
-        (proofs.encoded(GOOD)[:-200], "is no readable proof"),
-        (proofs.tampered(proofs.encoded(GOOD)), "is no readable proof"),
+        (b"", "is not a readable proof"),
+        (b"not an archive", "is not a readable proof"),
+        (proofs.encoded(GOOD)[:-200], "is not a readable proof"),
+        (proofs.tampered(proofs.encoded(GOOD)), "is not a readable proof"),
         (proofs.bomb(), "allowed are 64,000,000"),
         (b"x" * 1_000_001, "it has 1,000,001 bytes, allowed are 1,000,000"),
         (proofs.encoded(GOOD | {"output/scores": np.array([[{}], [1]], object)}), "allow_pickle"),
@@ -357,7 +359,7 @@ GOOD = proofs.held(models.colours())
         (proofs.encoded(GOOD, max_diff=None), "max_diff"),
         (proofs.encoded(GOOD, min_agreement=2), "its min_agreement is 2.0, expected 0 to 1"),
         (proofs.encoded(GOOD, origin="dreamt"), "its origin is 'dreamt'"),
-        (proofs.encoded(GOOD, classes="other"), "its classes, 'other', are no output"),
+        (proofs.encoded(GOOD, classes="other"), "its classes, 'other', are not an output"),
         (proofs.encoded(GOOD | {"output/scores": GOOD["output/scores"] * np.nan}), "no number"),
     ],
 )
@@ -366,7 +368,7 @@ def test_a_damaged_proof_is_never_passed_over(tmp_path: Path, data: bytes, said:
     proofs.repository(tmp_path)
     (tmp_path / "colours" / "1" / "proof.npz").write_bytes(data)
     text = refusal(tmp_path)
-    assert text.startswith("proof.npz is no readable proof: ")
+    assert text.startswith("proof.npz is not a readable proof: ")
     assert said in text
     assert text.endswith("expected what crossrun-export writes, or no such file")
 
@@ -391,7 +393,7 @@ def test_a_damaged_proof_of_a_detector_is_refused(
     kept["input/image"] = GOOD["input/image"][:1]
     proofs.write(tmp_path / "colours" / "1", kept, max_diff={"detections": 0.1})
     text = refusal(tmp_path)
-    assert text.startswith("proof.npz is no readable proof: ")
+    assert text.startswith("proof.npz is not a readable proof: ")
     assert said in text
 
 
@@ -502,7 +504,7 @@ def test_what_is_no_number_is_refused_without_a_proof_too(
     models.write(tmp_path, "int8", models.int8(models.conv(), calibration), "max_batch_size: 4")
     stand_in(monkeypatch, add(np.nan), OPENVINO)
     for name in ("conv", "int8"):
-        assert f"{OPENVINO} gives what is no number in 'y'" in refusal(tmp_path, name=name)
+        assert f"{OPENVINO} returns NaN or infinity in 'y'" in refusal(tmp_path, name=name)
 
 
 def test_a_reduced_precision_without_a_proof_is_told_and_not_held(

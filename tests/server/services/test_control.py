@@ -161,7 +161,7 @@ def test_a_model_can_be_sent_over_the_wire(stub: Stub, root: Path, room: Path) -
 
 
 def test_a_failed_reload_leaves_the_old_one_serving(stub: Stub, root: Path) -> None:
-    """The error goes to the one who asked and into the index; callers notice nothing."""
+    """The caller of the load and the index get the error; callers of the model notice nothing."""
     two_versions(root, "hurt")
     load(stub, "hurt").result()
     file = root / "hurt" / "2" / "model.onnx"
@@ -271,7 +271,7 @@ def test_an_unloaded_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
 
 
 def test_a_batch_at_work_is_never_cut_off(stub: Stub, root: Path) -> None:
-    """Where a caller has left, the session is released only once what runs has ended."""
+    """If a caller has left, the session is released only after its run has ended."""
     models.write(root, "left", models.slow(), models.ONE_AT_A_TIME)
     load(stub, "left").result()
     at_work(stub, "left").cancel()
@@ -281,7 +281,7 @@ def test_a_batch_at_work_is_never_cut_off(stub: Stub, root: Path) -> None:
 
 
 def test_a_replaced_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
-    """While the old one is at work the new one answers, and the index calls it READY."""
+    """While the old version is at work, the new one answers, and the index calls it READY."""
     models.write(root, "replaced", models.slow(), models.ONE_AT_A_TIME)
     load(stub, "replaced").result()
     accepted = at_work(stub, "replaced")

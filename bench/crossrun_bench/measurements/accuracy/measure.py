@@ -23,7 +23,9 @@ def measure(plan: AccuracyPlan, command: str) -> AccuracyResult | DetectionResul
     """Compare all targets on the same pictures; an interrupted run goes on where it stopped.
 
     Pictures that the model was calibrated on are left out: of those it knows too much.
-    BenchError where anything cannot be read, started or run.
+
+    Raises:
+        BenchError: something cannot be read, started or run.
     """
     model = read_model(plan.asked.models, plan.asked.name)
     labels = read_labels(plan.asked.models, plan.asked.name)

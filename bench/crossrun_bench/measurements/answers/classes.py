@@ -39,7 +39,8 @@ def compared(
 ) -> Chunk[Answer]:
     """Of scores [pictures, …] the answers, compared with the first's.
 
-    BenchError where one is no number.
+    Raises:
+        BenchError: a score is not finite.
     """
     for child, said in zip(children, scores, strict=True):
         check_numbers(child, said, files)

@@ -68,7 +68,11 @@ def ask(
 
 
 def check_numbers(child: Child, said: NDArray[Any], files: Sequence[Path]) -> None:
-    """BenchError where an answer [pictures, …] is no number: it compares as equal to nothing."""
+    """Checks that all answers [pictures, …] are finite: NaN is equal to nothing.
+
+    Raises:
+        BenchError: an answer is not finite.
+    """
     wrong = ~np.isfinite(said).all(axis=tuple(range(1, said.ndim)))
     if wrong.any():
         task, first = child.task, files[int(wrong.argmax())]

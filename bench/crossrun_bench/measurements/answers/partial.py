@@ -23,11 +23,15 @@ Chunk = Sequence[tuple[Said, ...]]  # for each target its answers, the reference
 class Partial(Generic[Said]):
     """The chunks of a run, each on disk as soon as it is known, in lines of a `kind`.
 
-    `run` is all that has to be the same to go on. BenchError where the file that is there belongs
-    to another run, or is damaged other than at its end.
+    `run` is all that has to be the same to go on.
     """
 
     def __init__(self, output: Path | None, run: dict[str, Any], kind: Callable[..., Any]) -> None:
+        """Reads the chunks so far.
+
+        Raises:
+            BenchError: the file belongs to another run, or is damaged other than at its end.
+        """
         self._kind: Any = kind
         self._path = _beside(output) if output else None
         self._head = {"format": FORMAT, "run": json.loads(json.dumps(run))}

@@ -39,7 +39,11 @@ class DetectionsLine:
 def measure(
     plan: AccuracyPlan, model: Model, labels: tuple[str, ...], command: str, folder: Path
 ) -> DetectionResult:
-    """Compare all targets on the same pictures; BenchError where anything cannot be read or run."""
+    """Compare all targets on the same pictures.
+
+    Raises:
+        BenchError: something cannot be read or run.
+    """
     if plan.skip_unknown:
         raise BenchError(f"{model.name} is a detector: --skip-unknown-folders is for classifiers")
     if not labels:

@@ -32,7 +32,8 @@ class LatencyPlan:
 def measure(plan: LatencyPlan, command: str) -> LatencyResult:
     """Measure all targets at each batch size, in interleaved rounds.
 
-    BenchError where anything cannot be read, started or run.
+    Raises:
+        BenchError: something cannot be read, started or run.
     """
     model = read_model(plan.asked.models, plan.asked.name)
     before = machine.describe()

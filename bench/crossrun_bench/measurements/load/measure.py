@@ -58,7 +58,8 @@ class _Ready:
 def measure(plan: LoadPlan, command: str) -> LoadResult:
     """Measure all targets under each load, in interleaved rounds; then look for highest rates.
 
-    BenchError where anything cannot be read or started, or where a server answers wrong.
+    Raises:
+        BenchError: something cannot be read or started, or a server answers wrong.
     """
     model = read_model(plan.models, plan.name)
     before = machine.describe()
@@ -159,7 +160,7 @@ def _round(
 
 @contextmanager
 def _started(server: Served, ready: _Ready) -> Iterator[Take]:
-    """The server, if it does not run yet; gives what takes a turn of it."""
+    """Starts the server if it does not run yet; yields what takes a turn of it."""
     with ExitStack() as stack:
         address, pid = server.address, None
         if server.command:

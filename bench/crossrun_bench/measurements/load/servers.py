@@ -69,7 +69,11 @@ def _ours(plan: LoadPlan, form: str) -> Served:
 
 
 def chosen_peers(names: Iterable[str]) -> tuple[str, ...]:
-    """The named peers, each once, or "all"; BenchError for an unknown one, or one not made yet."""
+    """The named peers, each once; all of them for "all".
+
+    Raises:
+        BenchError: a peer is unknown, or has no environment yet.
+    """
     wanted = tuple(dict.fromkeys(p for n in names for p in (PEERS if n == "all" else (n,))))
     for name in wanted:
         if name not in PEERS:

@@ -1,4 +1,4 @@
-"""Summaries of load, computed on reading: how much of what is there a server gives.
+"""Summaries of load, computed on reading: how much of the free throughput a server reaches.
 
 *Free* is what servers could give at most: the most that onnxruntime does in process with no more
 callers than there are clients, times the share of the cores that the generator leaves.

@@ -46,7 +46,11 @@ class LoadGenPlan:
     skip_unknown: bool = False  # whether to pass over pictures whose folder is no class
 
     def __post_init__(self) -> None:
-        """BenchError for what does not go together."""
+        """Checks that the options go together.
+
+        Raises:
+            BenchError: they do not.
+        """
         if self.target not in SYSTEMS:
             expected = ", ".join(SYSTEMS)
             raise BenchError(f"unknown target '{self.target}': expected one of {expected}")
@@ -59,7 +63,8 @@ class LoadGenPlan:
 def measure(plan: LoadGenPlan, command: str) -> LoadGenResult:
     """Let LoadGen run all scenarios, one after another.
 
-    BenchError where anything cannot be read, started or run.
+    Raises:
+        BenchError: something cannot be read, started or run.
     """
     model = read_model(plan.models, plan.name)
     if model.detector:

@@ -46,7 +46,8 @@ class PrecisionPlan:
 def measure(plan: PrecisionPlan, command: str) -> PrecisionResult:
     """Time all models in interleaved rounds, then ask those of each source what pictures show.
 
-    BenchError where anything cannot be read, started or run.
+    Raises:
+        BenchError: something cannot be read, started or run.
     """
     names = plan.names or exported(plan.models)
     groups = _grouped([read_model(plan.models, name) for name in names])

@@ -75,7 +75,8 @@ class _Measured:
 def measure(plan: ThroughputPlan, command: str) -> ThroughputResult:
     """Measure every provider that can run here.
 
-    BenchError where the model cannot be read.
+    Raises:
+        BenchError: the model cannot be read.
     """
     if not plan.providers:
         raise BenchError("--providers '': expected some, such as cuda,cpu")
@@ -115,7 +116,11 @@ def _provider(  # noqa: PLR0913, PLR0917 - what is measured, with what, and who 
 
 
 def _checked(judge: Judge, measured: _Measured) -> Checked:
-    """Of all ways to run it the worst; Refused where one answers otherwise than the original."""
+    """How far the worst of all ways to run the model is off.
+
+    Raises:
+        Refused: it answers otherwise than the original.
+    """
     found = [UNPROVEN]
     for task, child in list(measured.children):
         if task.model.detector:  # one of its outputs is asked for, and says too little

@@ -1,4 +1,4 @@
-"""Summaries of throughput, computed on reading: what a server gives of what is there, and why."""
+"""Summaries of throughput, computed on reading: what a server reaches of a session, and why."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def _row(found: ProviderThroughput, batch: int, cores: float) -> ThroughputRow:
 
 
 def _alone(turns: Sequence[AloneTurn], batch: int, way: str) -> float | None:
-    """Mean over the rounds, of the number of callers that gives most."""
+    """Mean over the rounds, with the number of callers that is fastest."""
     rates: dict[int, list[float]] = {}
     for turn in turns:
         if (turn.batch, turn.way) == (batch, way):
