@@ -106,7 +106,7 @@ def compare(
         bool, typer.Option("--allow-unlike", help="Compare unlike machines or models all the same.")
     ] = False,
 ) -> None:
-    """Show what changed from A to B beyond noise; exit status 1 if a condition is broken."""
+    """Show what changed from A to B by more than noise; exit status 1 if a condition is broken."""
     from crossrun_bench.compare.command import compare as compare_
     from crossrun_bench.report import comparison, terminal
     from crossrun_bench.report import markdown as md
