@@ -29,7 +29,7 @@ from typing import Any
 
 from crossrun_bench import files, store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.processes.serving import sibling
 from crossrun_bench.store import Study
 
@@ -60,9 +60,12 @@ class Suite:
 
 
 def read(name: str, folder: Path) -> Suite:
-    """The suite in a file, or the one of that name that comes along; BenchError for any other.
+    """The suite in a file, or a suite of ours by its name.
 
     `$NAME` in an option is the environment's, `$STUDY` the folder of the study.
+
+    Raises:
+        BenchError: there is no such suite, or it is not a list of steps.
     """
     shipped = sorted(file.name.removesuffix(".toml") for file in _SHIPPED.iterdir())
     file = _SHIPPED / f"{name}.toml" if name in shipped else Path(name)
@@ -83,7 +86,7 @@ def read(name: str, folder: Path) -> Suite:
 
 
 def run(suite: Suite, command: str, check: Callable[[Sequence[str]], None]) -> Sequence[Result]:
-    """Run the steps that have no result yet, and write the study; gives its results.
+    """Run the steps that have no result yet, and write the study; returns its results.
 
     Args:
         suite: what to run; results of it that are in its folder are kept.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from crossrun_export import simplify
 from crossrun_export.backend import tensorflow as tf
 from crossrun_export.backend import tf2onnx
 from crossrun_export.errors import ExportError
@@ -61,9 +62,10 @@ def convert(
             return answer(image)
 
     try:
-        converted = tf2onnx.convert.from_function(
-            classify, signature, opset=OPSET, custom_rewriter=[_fix_shapes, _spell_erfc]
-        )
+        with simplify.in_place():
+            converted = tf2onnx.convert.from_function(
+                classify, signature, opset=OPSET, custom_rewriter=[_fix_shapes, _spell_erfc]
+            )
         model: onnx.ModelProto = converted[0]
         _keep_one_input(model, classify.get_concrete_function(*signature))
         _name_batch(model)

@@ -39,7 +39,7 @@ from crossrun_server.tensors.shared_memory import Regions
 
 log = logging.getLogger(__name__)
 
-OPTIONS = (
+GRPC_OPTIONS = (
     (
         "grpc.max_receive_message_length",
         -1,
@@ -115,7 +115,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     server = assemble(config, logs.start(config.log), Coordination())
     stop = stop_on_signal(lambda: None)
     await server.control.start()
-    async with listening(server, OPTIONS) as address:
+    async with listening(server, GRPC_OPTIONS) as address:
         with exporting(config, _soon(server.readings)):
             await work(server, stop, lambda: announce(address))
     await close(server)

@@ -66,7 +66,8 @@ def command(
     model_control_mode: Annotated[
         Mode,
         typer.Option(
-            help="What is loaded: all at the start; also what changes; what clients ask for."
+            help="none: load all models at the start; poll: also follow changes on disk; "
+            "explicit: load what clients ask for."
         ),
     ] = LoadPolicy.mode,
     load_model: Annotated[

@@ -6,10 +6,13 @@ Knows nothing of their contents.
 import hashlib
 import logging
 import os
+import platform
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 log = logging.getLogger(__name__)
+
+PROCESSOR = Path("/proc/cpuinfo")
 
 
 def folder(kind: str) -> Path:
@@ -57,6 +60,16 @@ def key(model: Path | bytes, *circumstances: object) -> str:
     for circumstance in circumstances:
         digest.update(f"\n{circumstance}".encode())
     return digest.hexdigest()[:32]
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _digest(model: Path | bytes) -> "hashlib._Hash":

@@ -67,7 +67,7 @@ def test_the_metadata_tell_how_to_prepare_and_what_it_costs(exported_detectors: 
             "iou_threshold": 0.5,
             "max_detections": 100,
         }
-    assert found["detector"]["parity"]["images"] == 500
+    assert found["detector"]["parity"]["images"] == 100
     assert found["detector"]["parity"]["max_abs_diff"] < 1e-4
     for name in NAMES[1:]:
         assert found[name]["price"]["map_change"] > -0.01

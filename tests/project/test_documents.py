@@ -204,7 +204,7 @@ def programs() -> Iterator[dict[str, Any]]:
     from crossrun_server import cli as serve
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("crossrun_server.runtime.listing.lines", list)  # of --list-providers
+        patch.setattr("crossrun_server.runtime.inventory.lines", list)  # of --list-providers
         yield parsers(export, bench, serve)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 
 from crossrun_server.scheduling.batching import Execution, Reply, Tensors
+from crossrun_server.scheduling.places import Lane
 from crossrun_server.scheduling.queueing import SchedulingPolicy
-from crossrun_server.scheduling.scheduler import Lane, Scheduler
+from crossrun_server.scheduling.scheduler import Scheduler
 
 
 class Gate:

@@ -3,8 +3,10 @@
 import numpy as np
 
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer, TargetAnswers
-from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.answers.comparison import Answer, TargetAnswers
+from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency
+from crossrun_bench.measurements.turns import Turn
 from crossrun_bench.models.info import ModelInfo
 
 MACHINE = machine.describe()

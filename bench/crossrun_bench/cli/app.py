@@ -23,7 +23,11 @@ def command() -> str:
 
 
 def check(words: Sequence[str]) -> None:
-    """BenchError for words that are no command line of this program."""
+    """Checks a command line of this program without running it.
+
+    Raises:
+        BenchError: it is not a command line of this program.
+    """
     program, name, *options = words
     command: Any = typer.main.get_command(app)
     # Typer has a click of its own, or the real one, and names its family of errors nowhere.

@@ -1,4 +1,4 @@
-"""What the texts of options mean; BenchError for those that mean nothing."""
+"""What the texts of options mean. Each function raises BenchError if a text means nothing."""
 
 import shlex
 from collections.abc import Sequence

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 
-from crossrun_bench.compare.series import Key, Series
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.placement import near
+from crossrun_bench.machine.placement import near
+from crossrun_bench.view.series import Key, Series
 
 Found = Mapping[Key, Series]
 
 
 def together(a: Found, b: Found) -> tuple[Found, Found]:
-    """Of what both hold the rounds that are alike; what has none is in neither.
+    """The rounds that are alike of what both hold; a series without any is left out.
 
-    BenchError where nothing has any.
+    Raises:
+        BenchError: no series has any.
     """
     shared = {key: _alike(a[key], b[key]) for key in a if key in b}
     alike = {key: pair for key, pair in shared.items() if pair[0].numbers and pair[1].numbers}

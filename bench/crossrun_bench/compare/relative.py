@@ -9,14 +9,17 @@ from dataclasses import replace
 import numpy as np
 
 from crossrun_bench.compare.likeness import Pair
-from crossrun_bench.compare.series import Key, Series
 from crossrun_bench.errors import BenchError
+from crossrun_bench.view.series import Key, Series
 
 
 def relative(found: Mapping[Key, Series], reference: str) -> dict[Key, Series]:
     """Times by the median time of the reference, rates by its rate; without the reference itself.
 
-    The reference is taken at the same setting, or at its only one. BenchError where there is none.
+    The reference is taken at the same setting, or at its only one.
+
+    Raises:
+        BenchError: there is no such reference.
     """
     own = _settings(found, reference)
     return {

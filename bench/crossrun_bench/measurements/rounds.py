@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from crossrun_bench.machine.core_to_core import core_to_core
-from crossrun_bench.measurements.latency.result import Turn
+from crossrun_bench.measurements.turns import Turn
 from crossrun_bench.processes import shared_memory
 from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.targets.task import Task

@@ -52,7 +52,7 @@ def probabilities(scores: Array, head: str | None) -> Probabilities:
     if head is None:
         _check_telling(given)
     elif (given.shape[1] == 1) != (head in BINARY):
-        raise InvalidRequest(f"{given.shape[1]} scores for a picture are no {head!r}")
+        raise InvalidRequest(f"{given.shape[1]} scores for a picture are not {head!r}")
     found = _MADE.get(head or "softmax", _as_they_are)(given)
     _check_range(found, head)
     if head == "softmax":
@@ -90,7 +90,7 @@ def _check_range(found: NDArray[np.float64], head: str | None) -> None:
     for place, row in enumerate(found):
         if not in_range(row).all():  # NaN is in no range
             raise InvalidRequest(
-                f"images[{place}]: its scores are no {head or 'probabilities'!r}: from "
+                f"images[{place}]: its scores are not {head or 'probabilities'!r}: from "
                 f"{row.min():.4g} to {row.max():.4g}, expected probabilities from 0 to 1"
             )
 
@@ -99,7 +99,7 @@ def _check_sums(found: NDArray[np.float64]) -> None:
     for place, row in enumerate(found):
         if abs(row.sum() - 1) > SUM_TOLERANCE:
             raise InvalidRequest(
-                f"images[{place}]: its scores are no 'softmax': they sum to {row.sum():.4g}, "
+                f"images[{place}]: its scores are not 'softmax': they sum to {row.sum():.4g}, "
                 f"expected 1; parameters {SCORES!r} in config.pbtxt may say another of "
                 f"{', '.join(HEADS)}"
             )

@@ -76,7 +76,7 @@ def read(proto: pb.ModelConfig, batched: bool, found: Sequence[TensorSpec]) -> R
     )
 
 
-def inside(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec) -> Sequence[int]:
+def shape_in_model(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec) -> Sequence[int]:
     """Return the shape of a tensor in the model, which may differ from the caller's.
 
     As in Triton, dims of ones are a single value if the model has no dimension.

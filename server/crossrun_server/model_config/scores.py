@@ -96,7 +96,7 @@ def check(
     (spec,) = found
     width, names = spec.shape[1], labels.get(spec.name, ())
     if width > 0 and (width == 1) != (scores.head in BINARY):
-        raise LoadError(f"output {spec.name!r} has {width} scores, which are no {scores.head!r}")
+        raise LoadError(f"output {spec.name!r} has {width} scores, which are not {scores.head!r}")
     if scores.head in BINARY and names and len(names) != 2:
         raise LoadError(
             f"output {spec.name!r} is one score, {scores.head!r}, for two classes; "

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from crossrun_server.model_config import session_config
-from crossrun_server.model_config.config import CompletedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models import cpu_check, proof_check
 from crossrun_server.models.checked_lane import CheckedLane
 from crossrun_server.models.lanes import OpenedLanes

@@ -41,7 +41,7 @@ class CheckedLane:
     def too_far(self, worst: Worst, reference: str) -> str:
         """Say that an output is too far from the reference's."""
         if np.isnan(worst.difference):
-            return f"{self.title} gives what is no number in {worst.output!r}; {self.advice}"
+            return f"{self.title} returns NaN or infinity in {worst.output!r}; {self.advice}"
         return (
             f"{self.title} is off by {worst.difference:.2g} in {worst.output!r} from {reference}, "
             f"allowed is {worst.allowed:.2g}; {self.advice}"

@@ -16,10 +16,10 @@ import numpy as np
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import disk_cache
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config import config
-from crossrun_server.model_config.config import ROWS, ROWS_INDEPENDENT, CompletedConfig
+from crossrun_server.model_config import completion
+from crossrun_server.model_config.completion import CompletedConfig
+from crossrun_server.model_config.config import ROWS, ROWS_INDEPENDENT
 from crossrun_server.models import warmup
-from crossrun_server.plans import plan_cache
 from crossrun_server.proofs import dimension_names, row_probe
 from crossrun_server.proofs.random_inputs import Range
 from crossrun_server.proofs.row_probe import MIXED, PROVEN, UNKNOWN, Finding
@@ -38,7 +38,7 @@ PRECISION, PREPROCESSING = "crossrun.precision", "crossrun.preprocessing"
 REDUCED = {'"int8"', '"fp16"', "int8", "fp16"}  # precisions in which kernels differ more
 
 
-def complete(
+def complete_with_batches(
     declared: pb.ModelConfig | None, folder: Path, file: Path, sessions: Sequence[Session]
 ) -> CompletedConfig:
     """Complete a configuration, with batches if rows are independent.
@@ -50,15 +50,14 @@ def complete(
         sessions: one for each list of providers.
 
     Raises:
-        LoadError: see config.complete; or rows mix, but a max_batch_size is declared.
+        LoadError: see completion.complete; or rows mix, but a max_batch_size is declared.
     """
     first = sessions[0]
     tensors = (*first.inputs, *first.overridable), first.outputs
-    served = config.complete(declared, folder.name, *tensors)
+    served = completion.complete(declared, folder.name, *tensors)
     vouched = _vouched(served.proto)
-    served.proto.parameters.pop(
-        ROWS, None
-    )  # a client may send back the configuration of an earlier load
+    # A client may send back the configuration of an earlier load.
+    served.proto.parameters.pop(ROWS, None)
     if served.max_batch_size < 2:  # no rows share a run
         return served
     if vouched:
@@ -67,7 +66,7 @@ def complete(
     if found.state == PROVEN:
         return _telling(served, f"independent: {found.reason}")
     if declared is None:
-        return _unbatched(config.complete(None, folder.name, *tensors, batches=False), found)
+        return _unbatched(completion.complete(None, folder.name, *tensors, batches=False), found)
     if found.state == MIXED:
         raise LoadError(
             f"max_batch_size is {served.max_batch_size}, but rows are {_said(found)}; set it to 0, "
@@ -180,8 +179,14 @@ def _ranges(metadata: Mapping[str, str], inputs: Iterable[TensorSpec]) -> dict[s
 def _key(file: Path, session: Session, spec: ProbeSpec) -> str:
     given = [{name: array.tolist() for name, array in row.items()} for row in spec.given]
     session_key = repr(session.request), str(session.assignment), VERSION
-    return plan_cache.key(
-        file, disk_cache.beside(file), PROBE, *session_key, replace(spec, given=()), given
+    return disk_cache.key(
+        file,
+        disk_cache.processor(),
+        disk_cache.beside(file),
+        PROBE,
+        *session_key,
+        replace(spec, given=()),
+        given,
     )
 
 

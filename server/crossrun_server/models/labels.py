@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import CompletedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models import layout
 from crossrun_server.scheduling.batching import Tensors
 from crossrun_server.tensors.tensor_spec import TensorSpec
@@ -146,11 +146,11 @@ def _split(text: str) -> tuple[str, ...]:
 def _text(data: bytes, name: str) -> str:
     """Decode UTF-8, with or without a byte order mark."""
     if data.startswith(OTHER_TEXT) or b"\0" in data:
-        raise LoadError(f"{name} is no UTF-8 text: it looks like UTF-16; save it as UTF-8")
+        raise LoadError(f"{name} is not UTF-8 text: it looks like UTF-16; save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise LoadError(
-            f"{name} is no UTF-8 text: line {line} holds the byte 0x{data[error.start]:02x}"
+            f"{name} is not UTF-8 text: line {line} holds the byte 0x{data[error.start]:02x}"
         ) from error

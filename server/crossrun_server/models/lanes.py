@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crossrun_server import cores
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import CompletedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.model_config.session_config import SessionConfig
 from crossrun_server.models.warmup import zeros
 from crossrun_server.plans import lane_plan, plan_cache, search
@@ -21,7 +21,7 @@ from crossrun_server.runtime.session import Session
 from crossrun_server.runtime.session_options import SPIN, SPINS, VERSION, Threads
 from crossrun_server.scheduling import padding
 from crossrun_server.scheduling.batching import Run
-from crossrun_server.scheduling.scheduler import Lane
+from crossrun_server.scheduling.places import Lane
 
 log = logging.getLogger(__name__)
 
@@ -172,11 +172,11 @@ def _measured(opener: _Opener, served: CompletedConfig) -> MeasuredPlan:
     try:
         measured = search.measure_plan(
             lambda threads, spin: served.reshapes.around(opener.session(threads, spin).run),
-            opener.core_count,
-            SPINS,
-            zeros(served),
-            [spec.name for spec in served.outputs],
-            served.max_batch_size if served.independent else 0,
+            core_count=opener.core_count,
+            durations=SPINS,
+            inputs=zeros(served),
+            outputs=[spec.name for spec in served.outputs],
+            most=served.max_batch_size if served.independent else 0,
         )
     except LoadError:
         raise

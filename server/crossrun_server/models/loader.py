@@ -94,7 +94,7 @@ def measure_plan(source: ModelSource, context: ServerContext) -> MeasuredPlan:
         *_, file = _wanted(declared, _versions(folder, declared), folder).values()
         placed = session_config.read(declared or pb.ModelConfig(), context.default)
         if not placed.plan:
-            raise LoadError(f"{source.name}: config.pbtxt gives instances or threads, not a plan")
+            raise LoadError(f"{source.name}: config.pbtxt names instances or threads, not a plan")
         return lanes.measure_plan(
             file, placed, cores.available(), version_loader.completing(declared, folder, file)
         )

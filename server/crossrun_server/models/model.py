@@ -14,7 +14,7 @@ from functools import partial
 from time import perf_counter_ns
 
 from crossrun_server.errors import InvalidRequest, WrongLabels
-from crossrun_server.model_config.config import CompletedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models.labels import fitting
 from crossrun_server.models.response_cache import ModelCache
 from crossrun_server.runtime.assignment import Assignment
@@ -136,7 +136,14 @@ class Model:
             for name in outputs:
                 self.output(name)
             wanted = tuple(outputs) or tuple(self.outputs)
-            submit = partial(self._scheduler.submit, inputs, wanted, deadline, priority, timeout)
+            submit = partial(
+                self._scheduler.submit,
+                inputs,
+                wanted,
+                deadline=deadline,
+                priority=priority,
+                timeout=timeout,
+            )
             record.rows, record.queued_ns = self._rows(inputs), perf_counter_ns()
             record.reply = await (
                 self.cache.answer(inputs, wanted, submit) if self.cache else submit()
@@ -162,7 +169,7 @@ class Model:
             return str(index)
         if index >= len(labels):
             raise WrongLabels(
-                f"{self.name!r} gives class {index} in {output!r}, which has {len(labels)} labels"
+                f"{self.name!r} returns class {index} in {output!r}, which has {len(labels)} labels"
                 f"{self._counting(index - len(labels))}"
             )
         return labels[index]
@@ -193,7 +200,7 @@ class Model:
             )
         if len(labels) not in fitting(sizes):
             raise WrongLabels(
-                f"{self.name!r} gives {list(sizes)} scores in {output!r}, "
+                f"{self.name!r} returns {list(sizes)} scores in {output!r}, "
                 f"which has {len(labels)} labels"
             )
         return labels * (math.prod(sizes) // len(labels))

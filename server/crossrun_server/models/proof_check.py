@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import CompletedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models.checked_lane import CheckedLane
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.proofs import comparison, proof_file
@@ -62,7 +62,7 @@ def _judged(lane: CheckedLane, proof: Proof, found: Differences, allowed: float 
     agreement = found.agreement
     if allowed is None and agreement is not None and agreement < proof.min_agreement:
         raise LoadError(
-            f"{lane.title} gives the original's answers in {agreement:.2%} of the proof, "
+            f"{lane.title} returns the original's answers in {agreement:.2%} of the proof, "
             f"required are {proof.min_agreement:.2%} in {proof.precision}; {lane.advice}"
         )
     return Evidence(

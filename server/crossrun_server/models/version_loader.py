@@ -14,7 +14,7 @@ from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import cores
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config import probabilities, scores, session_config
-from crossrun_server.model_config.config import CompletedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models import answer_check, independence, labels, lanes
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.models.model import Instruments, Model
@@ -86,7 +86,7 @@ def load_version(
 
 def completing(declared: pb.ModelConfig | None, folder: Path, file: Path) -> lanes.Complete:
     """Return what completes a configuration once sessions say what the model takes and returns."""
-    return partial(independence.complete, declared, folder, file)
+    return partial(independence.complete_with_batches, declared, folder, file)
 
 
 def _prepare(

@@ -13,7 +13,7 @@ import numpy as np
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import CompletedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models import layout
 from crossrun_server.proofs.random_inputs import Range, draw_tensor
 from crossrun_server.scheduling.batching import Run, Tensors
@@ -113,7 +113,7 @@ def _inputs(sample: pb.ModelWarmup, config: CompletedConfig, folder: Path) -> di
     required = {spec.name for spec in config.required}
     if unlike := (required - sample.inputs.keys()) | (sample.inputs.keys() - specs.keys()):
         raise LoadError(
-            f"it gives {', '.join(sorted(sample.inputs)) or 'no input'}, the model takes "
+            f"it has {', '.join(sorted(sample.inputs)) or 'no input'}, the model takes "
             f"{', '.join(specs)}; see {', '.join(sorted(unlike))}"
         )
     rows = _rows(sample, config.max_batch_size)

@@ -4,7 +4,6 @@ A plan that cannot be kept is measured again at the next load.
 """
 
 import fcntl
-import platform
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,12 +14,11 @@ from crossrun_server.plans import lane_plan
 from crossrun_server.plans.lane_plan import Plan
 
 KIND = "plans"
-PROCESSOR = Path("/proc/cpuinfo")
 
 
 def key(model: Path, *circumstances: object) -> str:
     """Return a key for this model, on this processor, in these circumstances."""
-    return disk_cache.key(model, _processor(), *circumstances)
+    return disk_cache.key(model, disk_cache.processor(), *circumstances)
 
 
 def read(key: str) -> Plan | None:
@@ -45,12 +43,3 @@ def measuring() -> Iterator[None]:
             file.parent.mkdir(parents=True, exist_ok=True)
             fcntl.flock(stack.enter_context(file.open("w")), fcntl.LOCK_EX)
         yield
-
-
-def _processor() -> str:
-    try:
-        lines = PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -59,8 +59,9 @@ class MeasuredPlan:
         return self.curve[-1].waited
 
 
-def measure_plan(  # noqa: PLR0913, PLR0917 - a machine, a model, and one request
+def measure_plan(  # noqa: PLR0913 - a machine, a model, and one request
     open_lane: OpenLane,
+    *,
     core_count: int,
     durations: Sequence[int],
     inputs: Tensors,

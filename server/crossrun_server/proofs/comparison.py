@@ -44,7 +44,7 @@ class Worst(NamedTuple):
 
 @dataclass
 class Differences:
-    """How far answers are from a proof: the largest difference of each output, NaN for NaN."""
+    """How far answers are from a proof: the largest difference of each output, which may be NaN."""
 
     differences: dict[str, float] = field(default_factory=dict)
     same: int = 0
@@ -109,7 +109,7 @@ def _shaped(name: str, got: Array, expected: Array) -> Array:
     if got.size != expected.size or got.dtype.kind not in "biuf":
         raise LoadError(
             f"{stale()}: its output {name!r} is {list(expected.shape)}, "
-            f"the model gives {list(got.shape)}"
+            f"the model returns {list(got.shape)}"
         )
     return got.reshape(expected.shape)
 

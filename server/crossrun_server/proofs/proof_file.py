@@ -65,7 +65,7 @@ def read(file: Path) -> Proof | None:
     except Exception as error:  # whatever numpy, zipfile and zlib meet in the bytes
         reason = " ".join(str(error).split())
         raise LoadError(
-            f"{FILE} is no readable proof: {reason}; expected what crossrun-export writes, "
+            f"{FILE} is not a readable proof: {reason}; expected what crossrun-export writes, "
             "or no such file"
         ) from error
 
@@ -161,7 +161,9 @@ def _held(proof: Proof) -> set[str]:
 
 def _check_classes(proof: Proof, held: set[str]) -> None:
     if proof.classes not in held or proof.outputs[proof.classes].ndim != 2:  # rows of classes
-        raise ValueError(f"its classes, {proof.classes!r}, are no output of a row for each input")
+        raise ValueError(
+            f"its classes, {proof.classes!r}, are not an output with a row for each input"
+        )
     if np.isnan(proof.outputs[proof.classes]).any():
         raise ValueError(f"{proof.classes!r}, whose best classes are compared, holds NaN")
 

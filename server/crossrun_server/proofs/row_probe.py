@@ -10,7 +10,7 @@ import numpy as np
 
 from crossrun_server.proofs import row_draws
 from crossrun_server.proofs.row_draws import Draw
-from crossrun_server.proofs.row_trial import Mixed, Outcome, ProbeSpec, Refused, Unknown, trial
+from crossrun_server.proofs.row_trial import Mixed, ProbeSpec, Refused, TrialOutcome, Unknown, trial
 from crossrun_server.scheduling.batching import Run, Tensors
 
 PROVEN, MIXED, UNKNOWN = "proven", "mixed", "unknown"
@@ -63,7 +63,7 @@ class _Counted:
         return self._run(inputs, outputs)
 
 
-def _outcomes(run: Run, spec: ProbeSpec) -> list[Outcome]:
+def _outcomes(run: Run, spec: ProbeSpec) -> list[TrialOutcome]:
     """Try the given rows, and made-up rows of the first kind that the model accepts."""
     outcomes, refusals = _try_all(run, spec, row_draws.given(spec.inputs, spec.given))
     for draws in row_draws.made_up(spec.inputs, spec.ranges, spec.given):
@@ -76,7 +76,9 @@ def _outcomes(run: Run, spec: ProbeSpec) -> list[Outcome]:
     return outcomes
 
 
-def _try_all(run: Run, spec: ProbeSpec, draws: Iterable[Draw]) -> tuple[list[Outcome], list[str]]:
+def _try_all(
+    run: Run, spec: ProbeSpec, draws: Iterable[Draw]
+) -> tuple[list[TrialOutcome], list[str]]:
     """Try each draw; return the outcomes, and the reasons for those that the model refuses."""
     outcomes, refusals = [], []
     for draw in draws:

@@ -43,7 +43,7 @@ class ProbeSpec:
     numbers: frozenset[str] = frozenset()  # outputs of class indices, in which 0 means something
 
 
-class Outcome(NamedTuple):
+class TrialOutcome(NamedTuple):
     """What the answers to some rows show; if they show nothing, nothing is proven."""
 
     apart: bool  # whether they differ
@@ -62,7 +62,7 @@ class Refused(Exception):  # noqa: N818
     """The model does not accept such a row."""
 
 
-def trial(run: Run, spec: ProbeSpec, draw: Draw) -> Outcome:
+def trial(run: Run, spec: ProbeSpec, draw: Draw) -> TrialOutcome:
     """Compare all answers to three rows.
 
     Raises:
@@ -90,7 +90,7 @@ class _Trial:
         }
         self._moves: dict[int, dict[str, Array]] = {}
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> TrialOutcome:
         self._check_again(self._alone, [self._answer_alone(row) for row in self._rows])
         most = self._spec.most
         pairs = {pair: self._together(pair) for pair in PAIRS if most >= len(pair)}
@@ -98,7 +98,7 @@ class _Trial:
             self._check_neighbours(pairs)
         for group in (*pairs, *(group for group in TRIPLES if most >= len(group))):
             self._check_alone(group, pairs.get(group) or self._together(group))
-        return Outcome(self._differ(), self._shown())
+        return TrialOutcome(self._differ(), self._shown())
 
     def _differ(self) -> bool:
         first, *others = self._alone

@@ -51,7 +51,13 @@ def assigned(
     running = [provider for provider in request.providers if provider.name in nodes]
     precisions = {provider.name: defaults.described_precision(provider) for provider in running}
     on_card = any("GPU" in providers.device(provider) for provider in running)
-    return Assignment(str(request), nodes, skipped, precisions, on_card)
+    return Assignment(
+        requested=str(request),
+        nodes=nodes,
+        skipped=skipped,
+        precisions=precisions,
+        on_card=on_card,
+    )
 
 
 def _counted(nodes: int) -> str:

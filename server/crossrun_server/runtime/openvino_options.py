@@ -105,7 +105,7 @@ def _config(options: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     try:
         config = json.loads(text)
     except ValueError as error:
-        raise _error(f"{CONFIG} is no JSON: {error}") from error
+        raise _error(f"{CONFIG} is not JSON: {error}") from error
     if not isinstance(config, dict) or not all(isinstance(one, dict) for one in config.values()):
         example = json.dumps({"CPU": {HINT: "bf16"}})
         raise LoadError(

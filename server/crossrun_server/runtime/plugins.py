@@ -106,7 +106,7 @@ def _register(package: str, title: str) -> dict[str, str]:
         module = importlib.import_module(package.replace("-", "_"))
         provided = list(module.get_ep_names())
     except Exception as error:  # noqa: BLE001 - a broken package must not stop the others
-        log.warning("%s is no usable plugin: %s", title, error)
+        log.warning("%s is not a usable plugin: %s", title, error)
         return {}
     provided = [name for name in provided if name not in built_in()]
     if not provided:

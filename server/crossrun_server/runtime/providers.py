@@ -120,7 +120,7 @@ def parse_options(texts: Iterable[str]) -> dict[str, dict[str, str]]:
     for text in texts:
         found = re.fullmatch(r"(\w+)\.([^=]+)=(.*)", text)
         if not found:
-            raise LoadError(f"{text!r} is no provider option; expected PROVIDER.KEY=VALUE")
+            raise LoadError(f"{text!r} is not a provider option; expected PROVIDER.KEY=VALUE")
         options.setdefault(found[1], {})[found[2]] = found[3]
     return options
 

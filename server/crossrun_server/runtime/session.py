@@ -86,7 +86,7 @@ class Session:
             named = " or ".join(sorted(strings & set(outputs)))
             raise NotSupported(
                 f"a string in output {named} is not UTF-8, and "
-                "onnxruntime's Python gives text only; bytes need an output that is UINT8"
+                "onnxruntime's Python returns only text; bytes need an output that is UINT8"
             ) from error
 
     def attempt(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:

@@ -8,9 +8,8 @@ gRPC and no onnxruntime.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from threading import RLock
 
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable
@@ -19,31 +18,11 @@ from crossrun_server.scheduling.batching import (
     InferenceRequest,
     Reply,
     Result,
-    Run,
     Tensors,
     execute,
 )
+from crossrun_server.scheduling.places import Lane, Place, Places
 from crossrun_server.scheduling.queueing import RequestQueue, SchedulingPolicy
-
-
-@dataclass(frozen=True)
-class Lane:
-    """A run, how many batches it runs at once, and how many cores each of them takes."""
-
-    run: Run
-    places: int = 1
-    cores: int = 1
-
-
-@dataclass(eq=False)
-class _Place:
-    """Where one batch at a time runs, on a thread of its own."""
-
-    run: Run
-    cores: int
-    thread: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="session")
-    )
 
 
 class Scheduler:
@@ -68,17 +47,14 @@ class Scheduler:
         observe: Callable[[Execution], None] = lambda _: None,
         cores: int = 0,
     ) -> None:
-        self._places = [_Place(lane.run, lane.cores) for lane in lanes for _ in range(lane.places)]
-        self._idle = list(self._places)
-        self._cores = cores or sum(place.cores for place in self._places)
+        self._places = Places(lanes, cores)
         # Requests are divided among lanes that share cores, unless the policy names batch sizes.
         self._divides = bool(cores) and policy.merges_freely
         self._policy = policy
         self._observe = observe
         self._waiting = RequestQueue(policy)
-        self._line: dict[
-            InferenceRequest, Result | None
-        ] = {}  # by arrival, if the order is preserved
+        # By arrival, if the order is preserved.
+        self._line: dict[InferenceRequest, Result | None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -141,8 +117,7 @@ class Scheduler:
             self._timer = None  # it would keep this scheduler, and so the sessions, alive
         for request in list(self._waiting):
             _answer(request, ModelUnavailable("the model was unloaded while the request waited"))
-        for place in self._places:
-            place.thread.shutdown(wait=False)
+        self._places.close()
 
     def _request(
         self, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None, level: int
@@ -150,7 +125,15 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         rows = next((len(x) for x in inputs.values()), 1) if self._policy.max_batch_size else 1
         answer: asyncio.Future[Reply] = loop.create_future()
-        return InferenceRequest(inputs, outputs, rows, answer, loop.time(), deadline, level)
+        return InferenceRequest(
+            inputs=inputs,
+            outputs=outputs,
+            rows=rows,
+            answer=answer,
+            arrived=loop.time(),
+            deadline=deadline,
+            level=level,
+        )
 
     def _admit(self, request: InferenceRequest, asked: int) -> None:
         """Put a request into the queue, and start it at once if possible."""
@@ -188,13 +171,17 @@ class Scheduler:
 
     def _rest(self) -> None:
         with self._lock:
-            if not self._waiting and len(self._idle) == len(self._places):
+            if not self._waiting and self._places.all_idle:
                 self._quiet.set()
 
     def _pump(self) -> None:
         """Start batches while a place is idle and a batch is ready."""
         now = time.monotonic()  # the event loop's clock
-        while not self._closed and self._waiting and (place := self._next_place()):
+        while (
+            not self._closed
+            and self._waiting
+            and (place := self._places.choose(len(self._waiting)))
+        ):
             batch, ready_at = self._waiting.next_batch(now, self._shares(place))
             if not batch:
                 return
@@ -203,18 +190,13 @@ class Scheduler:
                 return
             self._start(place, batch)
 
-    def _next_place(self) -> _Place | None:
-        """Return the widest idle place that leaves cores for all requests, or the narrowest one."""
-        fitting = [place for place in reversed(self._idle) if place.cores <= self._cores]
-        wanted = len(self._waiting)
-        roomy = [place for place in fitting if place.cores * wanted <= self._cores]
-        if roomy:
-            return max(roomy, key=lambda place: place.cores)
-        return min(fitting, key=lambda place: place.cores, default=None)
+    def _next_place(self) -> Place | None:
+        """Return the place of the next batch; None if nothing waits, or no place is free."""
+        return self._places.choose(len(self._waiting)) if self._waiting else None
 
-    def _shares(self, place: _Place) -> int:
+    def _shares(self, place: Place) -> int:
         """Return how many places the waiting requests are divided among."""
-        return self._cores // place.cores if self._divides else 1
+        return self._places.room_for(place) if self._divides else 1
 
     def _wake_at(self, when: float) -> None:
         if self._timer is not None:
@@ -226,20 +208,18 @@ class Scheduler:
         with self._lock:
             self._pump()
 
-    def _start(self, place: _Place, batch: list[InferenceRequest]) -> None:
-        self._idle.remove(place)
-        self._cores -= place.cores
+    def _start(self, place: Place, batch: list[InferenceRequest]) -> None:
+        self._places.take(place)
         for request in batch:
             self._waiting.leave(request)
         # Without `result`, an exception in here would be lost; so the future's logger gets it.
         place.thread.submit(self._work, place, batch).add_done_callback(Future.result)
 
-    def _work(self, place: _Place, batch: list[InferenceRequest]) -> None:
+    def _work(self, place: Place, batch: list[InferenceRequest]) -> None:
         """Run a batch on the place's thread, and start the next one."""
         results, executions = execute(place.run, batch)
         with self._lock:
-            self._idle.append(place)  # chosen again first, while its caches are warm
-            self._cores += place.cores
+            self._places.release(place)
             self._pump()
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             batch[0].loop.call_soon_threadsafe(self._finish, batch, results, executions)

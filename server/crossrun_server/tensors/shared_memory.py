@@ -97,7 +97,9 @@ class Regions:
             ) from error
         finally:
             os.close(descriptor)
-        self._regions[name] = Region(name, key, offset, byte_size, mapping)
+        self._regions[name] = Region(
+            name=name, key=key, offset=offset, byte_size=byte_size, mapping=mapping
+        )
 
     def unregister(self, name: str = "") -> None:
         """Unregister a region, if it is known; without a name, all regions.

@@ -15,7 +15,7 @@ import grpc
 from crossrun_server.errors import ServingError
 
 SERVICE = "crossrun.Link"
-OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+LINK_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 Function = Callable[..., Awaitable[Any]]
 
@@ -31,7 +31,7 @@ async def answering(socket: Path, functions: Mapping[str, Function]) -> AsyncIte
     Raises:
         ServingError: the socket cannot be made: a path of over a hundred bytes is too long.
     """
-    server = grpc.aio.server(options=OPTIONS)
+    server = grpc.aio.server(options=LINK_OPTIONS)
     methods = {name: _handler(function) for name, function in functions.items()}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
     try:
@@ -57,7 +57,7 @@ class Peer:
     """Another process, called through its socket."""
 
     def __init__(self, socket: Path) -> None:
-        self._channel = grpc.aio.insecure_channel(f"unix:{socket}", OPTIONS)
+        self._channel = grpc.aio.insecure_channel(f"unix:{socket}", LINK_OPTIONS)
 
     async def call(self, name: str, *arguments: Any, timeout: float | None = None) -> Any:
         """Call a function there and return its result.

@@ -25,7 +25,7 @@ from crossrun_server.workers.changes import Change
 from crossrun_server.workers.link import Peer, answering
 from crossrun_server.workers.sharing import Outcome, Sharing, follow, operations
 
-OPTIONS = tuple((dict(app.OPTIONS) | {"grpc.so_reuseport": 1}).items())
+WORKER_OPTIONS = tuple((dict(app.GRPC_OPTIONS) | {"grpc.so_reuseport": 1}).items())
 SUPERVISOR = "supervisor"  # its socket's name; a worker's is its number
 
 
@@ -83,7 +83,7 @@ async def serve(job: Job, supervisor: Peer) -> None:
     async with answering(job.folder / str(job.number), functions):
         await supervisor.call("loaded", job.number)
         await worker.admitted.wait()
-        async with app.listening(server, OPTIONS):
+        async with app.listening(server, WORKER_OPTIONS):
             await app.work(server, worker.stop, worker.serving.set)
     await app.close(server)
 

@@ -11,10 +11,13 @@ import pytest
 from PIL import Image
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy.answers import asked, ready
-from crossrun_bench.measurements.accuracy.measure import Plan, measure
-from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer, agree
-from crossrun_bench.measurements.summary import accuracy_rows
+from crossrun_bench.measurements.accuracy.measure import measure
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.answers.classes import asked
+from crossrun_bench.measurements.answers.comparison import Answer, agree
+from crossrun_bench.measurements.answers.gathering import ready
+from crossrun_bench.measurements.answers.run import AccuracyPlan
+from crossrun_bench.measurements.answers.summary import accuracy_rows
 from crossrun_bench.models import heads
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
@@ -72,7 +75,7 @@ def test_one_score_answers_for_two_classes_on_every_way(
 ) -> None:
     """In process, as tensors and as pictures: the same decisions, top-1 by both labels."""
     targets = ("onnxruntime", "grpc-raw", "grpc-jpeg")
-    result = measure(Plan(Asked(repository, name, targets), str(pictures), None), "cmd")
+    result = measure(AccuracyPlan(Asked(repository, name, targets), str(pictures), None), "cmd")
     assert isinstance(result, AccuracyResult)
     for row in accuracy_rows(result):
         assert (row.top1, row.top5, row.agreement) == (0.75, None, 1.0)

@@ -12,8 +12,9 @@ from PIL import Image
 
 from crossrun_bench.client.detect import listed as detected
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy.answers import compared
-from crossrun_bench.measurements.accuracy.measure import Plan, measure
+from crossrun_bench.measurements.accuracy.measure import measure
+from crossrun_bench.measurements.answers.classes import compared
+from crossrun_bench.measurements.answers.run import AccuracyPlan
 from crossrun_bench.measurements.detection import coco
 from crossrun_bench.models import labels
 from crossrun_bench.models.repository import read_labels, read_model
@@ -220,4 +221,4 @@ def test_accuracy_of_a_model_that_gives_no_numbers_is_none(
     onnx.save(model, file)
     asked = Asked(tmp_path / "models", "colours", ("onnxruntime",))
     with pytest.raises(BenchError, match=r"colours on ONNX Runtime: no number for .*\.png"):
-        measure(Plan(asked, str(folder), None), "cmd")
+        measure(AccuracyPlan(asked, str(folder), None), "cmd")

@@ -139,8 +139,8 @@ def test_min_score_is_held_against_probabilities(stub: VisionStub) -> None:
         ),
         ("unsaid_sigmoid", "'unsaid_sigmoid': nothing tells what its scores are: those of its "),
         ("unsaid_one", "nothing tells what one score for a picture means; "),
-        ("wrong_softmax", "images[0]: its scores are no 'softmax': they sum to 2.129, expected 1"),
-        ("wrong_sigmoid", "images[0]: its scores are no 'sigmoid': from -1 to 3.98, expected"),
+        ("wrong_softmax", "images[0]: its scores are not 'softmax': they sum to 2.129, expected 1"),
+        ("wrong_sigmoid", "images[0]: its scores are not 'sigmoid': from -1 to 3.98, expected"),
         (
             "beside_unsaid",
             "'beside_unsaid' has several outputs that may be scores: embedding, scores; "
@@ -212,7 +212,7 @@ def _silent(_: onnx.ModelProto) -> None:
         ([("scores.output", "x")], 3, _silent, "'scores.output' is 'x', expected an output of"),
         ([("scores", "logits")], 3, _says("softmax"), "metadata crossrun.scores says 'softmax'"),
         ([], 3, _says("hardmax"), "crossrun.scores has the head 'hardmax', expected one of"),
-        ([], 3, _says("binary"), "output 'scores' has 3 scores, which are no 'binary'"),
+        ([], 3, _says("binary"), "output 'scores' has 3 scores, which are not 'binary'"),
         ([], 3, _says("softmax", output="y"), "the model has no output 'y' of FP16, FP32, FP64"),
         ([("scores", "binary")], 1, _silent, "for two classes; expected 2 labels, got 1"),
         ([], 3, _says("softmax", output="y"), "reshape in config.pbtxt gives this shape to an"),
@@ -253,5 +253,5 @@ def test_logits_of_any_size_become_probabilities() -> None:
     sure = probabilities(np.array([[-40.0], [40.0]], np.float32), "binary-logits")
     assert sure[0, 1] == sure[1, 0] == pytest.approx(np.exp(-40.0), rel=1e-6)
     for wrong in (np.nan, np.inf):
-        with pytest.raises(InvalidRequest, match=r"images\[0\]: its scores are no 'logits'"):
+        with pytest.raises(InvalidRequest, match=r"images\[0\]: its scores are not 'logits'"):
             probabilities(np.array([[wrong, 0.0]], np.float32), "logits")

@@ -227,8 +227,14 @@ def test_each_placement_is_tried(tmp_path: Path) -> None:
         Session(alike, replace(ON_CPU.default, auto=True)),
     ]
     for order in (sessions, sessions[::-1]):
-        assert independence.complete(None, tmp_path / "m", file, order).max_batch_size == 0
-    assert independence.complete(None, tmp_path / "m", file, sessions[:1]).max_batch_size == 32
+        assert (
+            independence.complete_with_batches(None, tmp_path / "m", file, order).max_batch_size
+            == 0
+        )
+    assert (
+        independence.complete_with_batches(None, tmp_path / "m", file, sessions[:1]).max_batch_size
+        == 32
+    )
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ WRONG = {
     "an old Mac's": (b"a\rb\rc\r", "has 1 labels, .* 3 classes$"),
     "empty": (b"", "labels.txt holds no label"),
     "a mark alone": (b"\xef\xbb\xbf", "labels.txt holds no label"),
-    "UTF-16": ("red\ngreen\nblue\n".encode("utf-16"), "labels.txt is no UTF-8 .* like UTF-16"),
+    "UTF-16": ("red\ngreen\nblue\n".encode("utf-16"), "labels.txt is not UTF-8 .* like UTF-16"),
     "UTF-16 without a mark": ("red\ngreen\nblue\n".encode("utf-16-le"), "it looks like UTF-16"),
     "Latin 1": ("red\ngr\u00fcn\nblue\n".encode("latin-1"), "labels.txt .* line 2 .* byte 0xfc"),
 }
@@ -164,7 +164,7 @@ def test_an_answer_with_other_classes_is_refused(channel: grpc.Channel) -> None:
     assert strings(reply.raw_output_contents[0]) == ["1.000000:1:dog"]
     code, text = refusal(lambda: Stub(channel).ModelInfer(scores(0, 1, 0)))
     assert code == StatusCode.INTERNAL
-    assert text == "'named' gives [3] scores in 'y', which has 2 labels"
+    assert text == "'named' returns [3] scores in 'y', which has 2 labels"
 
 
 def test_one_score_for_two_classes_is_not_the_first_ones(channel: grpc.Channel) -> None:
@@ -183,7 +183,7 @@ def test_a_detected_class_beyond_the_labels_is_refused(detecting: Server) -> Non
         code, text = refusal(lambda: stub.Detect(ask))
     assert code == StatusCode.INTERNAL
     assert text == (
-        "'short' gives class 2 in 'detection_classes', which has 2 labels; if its classes count "
+        "'short' returns class 2 in 'detection_classes', which has 2 labels; if its classes count "
         "from 1, parameters 'detection.first_class' says so"
     )
 
@@ -239,7 +239,7 @@ def test_a_configuration_in_another_encoding_is_named(tmp_path: Path) -> None:
     models.write(tmp_path, "colours", models.colours(), models.COLOURS_CONFIG)
     file = tmp_path / "colours" / "config.pbtxt"
     file.write_bytes(models.COLOURS_CONFIG.encode("utf-16"))
-    with pytest.raises(LoadError, match=f"{file} is no UTF-8 text"):
+    with pytest.raises(LoadError, match=f"{file} is not UTF-8 text"):
         config.read(file.parent)
 
 

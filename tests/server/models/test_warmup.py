@@ -62,7 +62,7 @@ def test_a_sample_runs_as_often_and_as_large_as_it_says(
         (index("zero_data: true", dims="[-1]"), "has dims [-1], expected sizes"),
         (index(""), "expected zero_data, random_data or input_data_file"),
         ("batch_size: 5 " + index("zero_data: true"), "batch_size is 5, the model takes 1 to 4"),
-        ("", "it gives no input, the model takes index"),
+        ("", "it has no input, the model takes index"),
         (index("zero_data: true") + index("zero_data: true").replace("index", "x"), "see x"),
         (index("random_data: true"), "indices element out of data bounds"),
     ],

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Sequence
 
 from crossrun_server.scheduling.batching import Tensors
+from crossrun_server.scheduling.places import Lane as RunLane
 from crossrun_server.scheduling.queueing import SchedulingPolicy
-from crossrun_server.scheduling.scheduler import Lane as RunLane
 from crossrun_server.scheduling.scheduler import Scheduler
 from tests.support.gate import Gate, rows, send, settle
 

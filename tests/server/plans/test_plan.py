@@ -110,7 +110,14 @@ def test_every_lane_is_measured_on_its_own_session() -> None:
 
         return run
 
-    tuned = search.measure_plan(open_lane, 6, (0,), {"x": np.zeros((1, 2))}, ["y"], 8)
+    tuned = search.measure_plan(
+        open_lane,
+        core_count=6,
+        durations=(0,),
+        inputs={"x": np.zeros((1, 2))},
+        outputs=["y"],
+        most=8,
+    )
     assert [str(point.lane) for point in tuned.curve] == ["1x6", "2x3", "6x1"]
     assert {size for sizes in seen.values() for size in sizes} == {1, 4, 8}
     assert set(seen) == {6, 3, 1}
@@ -132,7 +139,14 @@ def test_lanes_whose_threads_wait_for_each_other_spin_as_long_as_pays() -> None:
 
         return run
 
-    tuned = search.measure_plan(open_lane, 2, (0, 10, 1000), {"x": np.zeros((1, 2))}, ["y"], 0)
+    tuned = search.measure_plan(
+        open_lane,
+        core_count=2,
+        durations=(0, 10, 1000),
+        inputs={"x": np.zeros((1, 2))},
+        outputs=["y"],
+        most=0,
+    )
     assert str(tuned.plan) == "1x2@10us,2x1"
     assert asked == {(1, None), (2, None), (2, 0), (2, 10), (2, 1000)}
     assert [spin.duration for spin in tuned.spins[LaneSpec(1, 2)]] == [0, 10, 1000]
@@ -187,9 +201,9 @@ def test_who_starts_together_measures_once(tmp_path: Path, monkeypatch: pytest.M
     models.write(tmp_path, "simple", models.sum_and_difference(), "max_batch_size: 8")
     measured, tune = [], search.measure_plan
 
-    def counted(*arguments: Any) -> search.MeasuredPlan:
+    def counted(*arguments: Any, **named: Any) -> search.MeasuredPlan:
         measured.append(arguments)
-        return tune(*arguments)
+        return tune(*arguments, **named)
 
     monkeypatch.setattr(search, "measure_plan", counted)
     monkeypatch.setattr(cores, "waited", lambda: 0.0)
@@ -214,10 +228,10 @@ def test_no_other_model_opens_while_one_is_measured(
     tune, measuring = search.measure_plan, list[int]()
     seen: list[set[int]] = []
 
-    def watched(*arguments: Any) -> search.MeasuredPlan:
+    def watched(*arguments: Any, **named: Any) -> search.MeasuredPlan:
         measuring.append(threading.get_ident())
         time.sleep(0.3)  # the others would open theirs now
-        found = tune(*arguments)
+        found = tune(*arguments, **named)
         measuring.remove(threading.get_ident())
         return found
 
@@ -299,7 +313,7 @@ def test_a_model_is_tuned_and_its_plan_pinned(tmp_path: Path, log_file: Path, ru
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ("instance_group { count: 2 }", "config.pbtxt gives instances or threads, not a plan"),
+        ("instance_group { count: 2 }", "config.pbtxt names instances or threads, not a plan"),
         ("max_batch_size: -1", "max_batch_size is -1"),
     ],
 )

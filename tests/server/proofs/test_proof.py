@@ -166,7 +166,7 @@ def test_what_is_no_number_is_refused_whatever_is_allowed(
 
         return change
 
-    for value, said in ((np.nan, "gives what is no number in 'scores'"), (np.inf, "off by inf")):
+    for value, said in ((np.nan, "returns NaN or infinity in 'scores'"), (np.inf, "off by inf")):
         stand_in(monkeypatch, spoil(value))
         assert said in refusal(tmp_path, ServerContext(ON_CPU.default, proof_tolerance=1e30))
 
@@ -180,7 +180,9 @@ def test_other_answers_are_refused_though_each_number_is_near(tmp_path: Path) ->
     }
     held = {"max_diff": {"y": 0.1}, "classes": "y"}
     proofs.write(tmp_path / "same" / "1", arrays, **held)
-    said = f"{placed.CPU} gives the original's answers in 50.00% of the proof, required are 100.00%"
+    said = (
+        f"{placed.CPU} returns the original's answers in 50.00% of the proof, required are 100.00%"
+    )
     assert refusal(tmp_path, name="same").startswith(said)
     (found, *_) = load(tmp_path, ServerContext(ON_CPU.default, proof_tolerance=0.1), "same")
     assert found.agreement == 0.5

@@ -44,7 +44,7 @@ def renamed(old: str, new: str) -> Callable[[dict[str, np.ndarray]], dict[str, n
         ),
         (
             lambda a: a | {"output/scores": a["output/scores"][:, :2]},
-            "its output 'scores' is [1, 2], the model gives [1, 3]",
+            "its output 'scores' is [1, 2], the model returns [1, 3]",
         ),
     ],
 )
@@ -64,10 +64,10 @@ GOOD = proofs.held(models.colours())
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "is no readable proof"),
-        (b"not an archive", "is no readable proof"),
-        (proofs.encoded(GOOD)[:-200], "is no readable proof"),
-        (proofs.tampered(proofs.encoded(GOOD)), "is no readable proof"),
+        (b"", "is not a readable proof"),
+        (b"not an archive", "is not a readable proof"),
+        (proofs.encoded(GOOD)[:-200], "is not a readable proof"),
+        (proofs.tampered(proofs.encoded(GOOD)), "is not a readable proof"),
         (proofs.bomb(), "allowed are 64,000,000"),
         (b"x" * 1_000_001, "it has 1,000,001 bytes, allowed are 1,000,000"),
         (proofs.encoded(GOOD | {"output/scores": np.array([[{}], [1]], object)}), "allow_pickle"),
@@ -79,7 +79,7 @@ GOOD = proofs.held(models.colours())
         (proofs.encoded(GOOD, max_diff=None), "max_diff"),
         (proofs.encoded(GOOD, min_agreement=2), "its min_agreement is 2.0, expected 0 to 1"),
         (proofs.encoded(GOOD, origin="dreamt"), "its origin is 'dreamt'"),
-        (proofs.encoded(GOOD, classes="other"), "its classes, 'other', are no output"),
+        (proofs.encoded(GOOD, classes="other"), "its classes, 'other', are not an output"),
         (proofs.encoded(GOOD | {"output/scores": GOOD["output/scores"] * np.nan}), "no number"),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_damaged_proof_is_never_passed_over(tmp_path: Path, data: bytes, said:
     proofs.repository(tmp_path)
     (tmp_path / "colours" / "1" / "proof.npz").write_bytes(data)
     text = refusal(tmp_path)
-    assert text.startswith("proof.npz is no readable proof: ")
+    assert text.startswith("proof.npz is not a readable proof: ")
     assert said in text
     assert text.endswith("expected what crossrun-export writes, or no such file")
 
@@ -113,7 +113,7 @@ def test_a_damaged_proof_of_a_detector_is_refused(
     kept["input/image"] = GOOD["input/image"][:1]
     proofs.write(tmp_path / "colours" / "1", kept, max_diff={"detections": 0.1})
     text = refusal(tmp_path)
-    assert text.startswith("proof.npz is no readable proof: ")
+    assert text.startswith("proof.npz is not a readable proof: ")
     assert said in text
 
 

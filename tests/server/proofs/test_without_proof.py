@@ -110,7 +110,7 @@ def test_what_is_no_number_is_refused_without_a_proof_too(
     models.write(tmp_path, "int8", models.int8(models.conv(), calibration), "max_batch_size: 4")
     stand_in(monkeypatch, add(np.nan), OPENVINO)
     for name in ("conv", "int8"):
-        assert f"{OPENVINO} gives what is no number in 'y'" in refusal(tmp_path, name=name)
+        assert f"{OPENVINO} returns NaN or infinity in 'y'" in refusal(tmp_path, name=name)
 
 
 def test_a_reduced_precision_without_a_proof_is_told_and_not_held(

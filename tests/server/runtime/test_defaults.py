@@ -177,7 +177,7 @@ def test_openvino_computes_in_f32_unless_its_options_say_otherwise(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("/etc/openvino.json", "load_config is no JSON: "),
+        ("/etc/openvino.json", "load_config is not JSON: "),
         ("[]", "expected properties by device, such as "),
         ('{"CPU": 1}', "expected properties by device, such as "),
         ('{"cpu": {}}', "load_config names the device 'cpu', expected one of CPU, GPU, NPU"),

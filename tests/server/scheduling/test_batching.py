@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.scheduling.places import Lane
 from crossrun_server.scheduling.queueing import QueuePolicy, SchedulingPolicy
-from crossrun_server.scheduling.scheduler import Lane, Scheduler
+from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.tensors.tensor_spec import Array
 from tests.support.gate import Gate, doubled, play, rows, send, settle
 

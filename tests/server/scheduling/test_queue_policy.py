@@ -8,7 +8,7 @@ from google.protobuf import text_format
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import DeadlineExceeded, LoadError, QueueFull
-from crossrun_server.model_config import config
+from crossrun_server.model_config import completion
 from crossrun_server.scheduling.queueing import QueuePolicy, SchedulingPolicy
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.tensors.tensor_spec import TensorSpec
@@ -256,7 +256,7 @@ def served(text: str, max_batch_size: int = 8) -> SchedulingPolicy:
     proto = text_format.Parse(f"dynamic_batching {{ {text} }}", pb.ModelConfig(name="m"))
     proto.max_batch_size = max_batch_size
     spec = TensorSpec("x", "FP32", (-1, 2))
-    return config.complete(proto, "m", [spec], [spec]).policy
+    return completion.complete(proto, "m", [spec], [spec]).policy
 
 
 def test_dynamic_batching_is_read() -> None:
@@ -285,7 +285,9 @@ def test_without_dynamic_batching_nothing_is_merged() -> None:
     """A model that only has a batch size runs each request alone."""
     spec = TensorSpec("x", "FP32", (-1, 2))
     proto = pb.ModelConfig(name="m", max_batch_size=8)
-    assert config.complete(proto, "m", [spec], [spec]).policy == SchedulingPolicy(8, merge=False)
+    assert completion.complete(proto, "m", [spec], [spec]).policy == SchedulingPolicy(
+        8, merge=False
+    )
 
 
 LEVELS = "priority_levels: 2 default_priority_level: 1 "

@@ -9,8 +9,9 @@ import pytest
 
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable, QueueFull
 from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.scheduling.places import Lane
 from crossrun_server.scheduling.queueing import QueuePolicy, SchedulingPolicy
-from crossrun_server.scheduling.scheduler import Lane, Scheduler
+from crossrun_server.scheduling.scheduler import Scheduler
 from tests.support.gate import Gate, doubled, play, rows, send, settle
 
 

@@ -51,7 +51,7 @@ def test_nothing_found_is_an_empty_list(stub: VisionStub) -> None:
 
 
 def test_the_reply_says_who_answered_and_where_the_time_went(stub: VisionStub) -> None:
-    """The name, the version, and decoding and computing apart."""
+    """The answer has the model's name and version, and the times of decoding and computing."""
     reply = detect(stub, encoded(scene()))
     assert (reply.model, reply.version) == ("finder", "1")
     assert reply.timings.decode_us > 0
@@ -72,7 +72,7 @@ def test_more_pictures_than_the_batch_holds_are_answered_in_order(stub: VisionSt
 
 @pytest.mark.parametrize("model", ["finder", "localizer", "foreign"])
 def test_what_is_not_wanted_is_left_out(stub: VisionStub, model: str) -> None:
-    """By score, by number and by label, which goes before the number; the graph helps or not."""
+    """Detections are chosen by score, by label and then by number, with the graph's help or not."""
     picture = encoded(scene())
     for wanted, expected in (
         ({"min_score": 0.7}, ["red", "green"]),
@@ -87,7 +87,7 @@ def test_what_is_not_wanted_is_left_out(stub: VisionStub, model: str) -> None:
 
 
 def test_the_graph_gets_the_thresholds_that_it_takes(stub: VisionStub) -> None:
-    """Each one that is given; the model's own hold in the place of the others."""
+    """A request's thresholds reach the graph; those it leaves out are the model's own."""
     picture = encoded(scene())
     for given, expected in (
         ({}, [0.5, 0.3]),
@@ -101,7 +101,7 @@ def test_the_graph_gets_the_thresholds_that_it_takes(stub: VisionStub) -> None:
 
 
 def test_a_detector_without_labels_counts_them(stub: VisionStub) -> None:
-    """Classes are numbers then; without a count, whatever scores above 0 is found."""
+    """Without labels classes are numbers; without a count, every score above 0 is a detection."""
     picture = encoded(Image.new("RGB", (9, 9), RED))
     assert labels(detect(stub, picture, model="uncounted")) == ["0"]
     picture = encoded(scene())
@@ -111,7 +111,7 @@ def test_a_detector_without_labels_counts_them(stub: VisionStub) -> None:
 
 @pytest.mark.parametrize("model", ["localizer", "foreign", "uncounted"])
 def test_other_detectors_find_the_same(stub: VisionStub, model: str) -> None:
-    """One described in config.pbtxt, one without count, and a localizer without thresholds."""
+    """A detector may be described in config.pbtxt, have no count, or have no thresholds."""
     pictures = [encoded(scene((640, 480))), encoded(scene((90, 300)))]
     for ours, other in zip(
         detect(stub, *pictures).results, detect(stub, *pictures, model=model).results, strict=True
@@ -143,7 +143,7 @@ def test_the_model_says_how_pictures_are_brought_to_size(stub: VisionStub) -> No
 
 
 def test_a_localizer_classifies_and_a_detector_does_not(stub: VisionStub) -> None:
-    """Who asks for the wrong thing is told what would be right."""
+    """A request that does not fit the model is told what would be right."""
     picture = encoded(scene())
     reply = stub.Classify(pb.ClassifyRequest(model="localizer", images=[picture]))
     assert [c.label for c in reply.results[0].classes] == ["red", "green", "blue"]
@@ -212,7 +212,7 @@ def test_a_description_that_cannot_be_stops_the_load(
 
 
 def test_outputs_that_only_share_the_names_are_no_detections(tmp_path: Path) -> None:
-    """A model that nobody calls a detector loads whatever its outputs are called."""
+    """A model that nobody calls a detector loads, whatever the names of its outputs."""
     text = models.identity(onnx.TensorProto.STRING, ["batch", 4, 4], y="detection_boxes")
     models.write(tmp_path, "text", text)
     (model,) = loader.load(ModelSource(tmp_path / "text"), ON_CPU).models.values()

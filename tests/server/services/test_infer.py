@@ -31,7 +31,7 @@ def request(model: str, datatype: str, shape: list[int], **kwargs: object) -> pb
 def test_raw_tensors_of_every_dtype_come_back_unchanged(
     channel: grpc.Channel, datatype: str
 ) -> None:
-    """An identity model gives back the very bytes it was sent, whatever the dtype."""
+    """An identity model returns the very bytes that it was sent, whatever the dtype."""
     message = request(f"identity_{datatype.lower()}", datatype, [1, 2], id="seven")
     message.raw_input_contents.append(raw(datatype))
     reply = Stub(channel).ModelInfer(message)
@@ -153,7 +153,7 @@ def test_a_missing_input_is_named(channel: grpc.Channel) -> None:
 
 
 def test_an_input_given_twice_is_refused(channel: grpc.Channel) -> None:
-    """The second tensor of a name is not silently taken for the first."""
+    """Two tensors of the same name are refused."""
     message = simple(5)
     message.inputs[1].name = "INPUT0"
     assert refusal(Stub(channel).ModelInfer, message)[1] == "input 'INPUT0' is given twice"
@@ -176,7 +176,7 @@ def test_raw_contents_match_the_inputs_in_number(channel: grpc.Channel) -> None:
 
 
 def test_values_are_raw_or_typed_and_not_both(channel: grpc.Channel) -> None:
-    """Which input has both is told, whatever else is wrong; the text is Triton's own."""
+    """The error names the input that has both, in Triton's own words."""
     message = simple(5)
     message.inputs[0].contents.int_contents.extend([5] * 16)
     for _ in ("as many raw entries as inputs", "one too few"):
@@ -224,7 +224,7 @@ def test_broken_strings_are_refused(channel: grpc.Channel) -> None:
 
 
 def test_a_parameter_that_would_be_passed_over_is_refused(channel: grpc.Channel) -> None:
-    """What is not implemented and would change the answer is an error, never ignored."""
+    """A feature that is not implemented and would change the answer is refused."""
     message = simple(5)
     message.parameters["sequence_id"].int64_param = 1
     code, details = refusal(Stub(channel).ModelInfer, message)
@@ -233,7 +233,7 @@ def test_a_parameter_that_would_be_passed_over_is_refused(channel: grpc.Channel)
 
 
 def test_parameters_of_the_callers_own_are_passed_over(channel: grpc.Channel) -> None:
-    """Names that the protocol does not reserve, of any type, and sequences that are none."""
+    """Parameters with names of the caller's own are ignored, as are empty sequences."""
     message = simple(5)
     expected = Stub(channel).ModelInfer(message)
     message.parameters["colour"].string_param = "red"
@@ -297,7 +297,7 @@ def test_a_failure_inside_the_model_tells_the_caller_nothing_of_it(
 
 
 def test_a_shape_that_a_reshape_cannot_take_is_the_callers_fault() -> None:
-    """Where sizes are free, elements that do not make up the model's shape name their input."""
+    """If sizes are free, the error for a wrong number of elements names the input."""
     reshapes = Reshapes(inputs={"x": (2, -1)})
     run = reshapes.around(lambda inputs, _: inputs)
     assert run({"x": np.zeros(4)}, ["x"])["x"].shape == (2, 2)

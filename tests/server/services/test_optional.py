@@ -163,5 +163,5 @@ def test_a_sample_of_the_warm_up_may_leave_out_what_is_optional(tmp_path: Path) 
     models.write(tmp_path, "some", scaled(), INPUTS + SAMPLE % "x")
     assert loader.load(ModelSource(tmp_path / "some"), ON_CPU).models
     models.write(tmp_path, "less", scaled(), INPUTS + SAMPLE % "factor")
-    with pytest.raises(LoadError, match="it gives factor, the model takes x, factor; see x"):
+    with pytest.raises(LoadError, match="it has factor, the model takes x, factor; see x"):
         loader.load(ModelSource(tmp_path / "less"), ON_CPU)

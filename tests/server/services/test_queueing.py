@@ -118,7 +118,7 @@ def test_priorities_are_taken_where_there_are_no_levels(kind: str, channel: grpc
 def test_a_parameter_of_the_wrong_kind_is_named(
     name: str, kind: str, value: object, expected: str, channel: grpc.Channel
 ) -> None:
-    """A priority or timeout that is no whole number of 0 or more is INVALID_ARGUMENT."""
+    """A priority or timeout that is not a whole number of 0 or more is INVALID_ARGUMENT."""
     message = simple(5)
     setattr(message.parameters[name], kind, value)
     code, details = refusal(Stub(channel).ModelInfer, message)
@@ -128,7 +128,7 @@ def test_a_parameter_of_the_wrong_kind_is_named(
 
 
 def test_an_empty_parameter_is_named(channel: grpc.Channel) -> None:
-    """A parameter that is there and holds nothing is not taken for 0."""
+    """An empty parameter is refused, not read as 0."""
     message = simple(5)
     message.parameters["timeout"].Clear()
     assert refusal(Stub(channel).ModelInfer, message)[1] == "parameter 'timeout' is empty"

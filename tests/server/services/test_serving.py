@@ -101,7 +101,7 @@ def test_a_stop_lets_accepted_requests_finish(slow_server: Server) -> None:
 
 
 def test_a_second_signal_forces_the_end(slow_server: Server) -> None:
-    """Whoever signals twice does not wait for requests at work."""
+    """A second signal ends the server without waiting for requests at work."""
     with grpc.insecure_channel(slow_server.address) as channel:
         accepted = until_running(Stub(channel))
         slow_server.process.terminate()
@@ -162,7 +162,7 @@ def test_the_server_reports_to_nobody(
 
 
 def test_a_port_in_use_is_one_line(server: Server, tiny_models: Path, run: Command) -> None:
-    """A second server on a port does not share it in silence."""
+    """A second server on a port fails instead of sharing it."""
     port = server.address.rpartition(":")[2]
     ended = run("crossrun-serve", tiny_models, "--port", port)
     assert ended.returncode == 1
@@ -289,7 +289,7 @@ def test_a_start_that_fails_is_one_line(tmp_path: Path, run: Command) -> None:
 
 
 def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:
-    """What is not implemented is passed over aloud."""
+    """A field that is not implemented is ignored with a warning."""
     model = models.identity(models.ELEMENT_TYPES["FP32"], ["batch", 1])
     text = "max_batch_size: 2\nresponse_cache { enable: true }\n"
     text += "optimization { graph { level: 1 } } parameters { key: 'colour' value {} }"
@@ -302,7 +302,7 @@ def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:
 
 
 def test_a_server_without_stderr_starts(tiny_models: Path, tmp_path: Path) -> None:
-    """Whoever closes stderr gets a server that logs nothing."""
+    """A server whose stderr is closed serves, and logs nothing."""
     (tmp_path / "simple").symlink_to(tiny_models / "simple")
     command = f"exec {BIN}/crossrun-serve {tmp_path} --port 0 --no-metrics 2>&-"
     with subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, text=True) as process:

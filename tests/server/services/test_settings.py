@@ -34,13 +34,13 @@ DEFAULTS = {
 
 
 def test_the_log_settings_are_told(own_server: Server) -> None:
-    """All of Triton's, each as the kind that it is."""
+    """All of Triton's settings are there, each with its type."""
     assert logging(own_server) == DEFAULTS
     assert logging(own_server, log_verbose_level=1) == DEFAULTS | {"log_verbose_level": 1}
 
 
 def test_verbose_logs_each_request_in_one_line(own_server: Server) -> None:
-    """From level 1 on, whether it was answered or failed, and no longer at 0."""
+    """From level 1 on each request is logged, answered or failed; at 0 none is."""
     infer(own_server, gather(1))
     was = own_server.log.read_text()
     logging(own_server, log_verbose_level=1)
@@ -56,7 +56,7 @@ def test_verbose_logs_each_request_in_one_line(own_server: Server) -> None:
 
 
 def test_what_is_turned_off_is_not_logged(own_server: Server) -> None:
-    """Errors and what happens are each turned off, and on again, by themselves."""
+    """Errors and events are turned off and on independently."""
     logging(own_server, log_error=False)
     refusal(infer, own_server, gather(99))
     assert "ModelInfer failed" not in own_server.log.read_text()
@@ -68,7 +68,7 @@ def test_what_is_turned_off_is_not_logged(own_server: Server) -> None:
 
 
 def test_warnings_can_be_turned_off_at_the_start(tmp_path: Path, log_file: Path) -> None:
-    """A config field without effect is then passed over in silence, as was asked for."""
+    """With warnings off, a config field without effect is ignored in silence."""
     models.write(tmp_path / "m", "gather", models.gather(), "response_cache { enable: true }")
     with serving(tmp_path / "m", log_file, "--no-log-warning") as running:
         assert "has no effect" not in running.log.read_text()
@@ -86,7 +86,7 @@ def test_the_format_changes_the_lines_that_follow(own_server: Server) -> None:
 
 
 def test_the_log_can_go_to_a_file(two_models: Path, log_file: Path, tmp_path: Path) -> None:
-    """Chosen at the start, told over the wire, and not to be changed there."""
+    """The log file is chosen at the start; clients can read it and cannot change it."""
     other = tmp_path / "server.log"
     options = ("--log-file", str(other), "--log-format", "ISO8601", "--log-verbose", "1")
     with serving(two_models, log_file, *options) as running:
@@ -131,7 +131,7 @@ def test_a_log_setting_that_makes_no_sense_changes_nothing(own_server: Server) -
 def test_a_log_option_that_cannot_be_followed_is_one_line(
     option: str, value: str, expected: str, two_models: Path, run: Command
 ) -> None:
-    """The server does not start and log elsewhere or otherwise."""
+    """A log option that cannot be followed keeps the server from starting."""
     ended = run("crossrun-serve", two_models, "--port", 0, option, value)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()

@@ -113,14 +113,14 @@ def test_an_output_that_is_no_text_is_told(stub: Stub) -> None:
     code, details = refusal(lambda: stub.ModelInfer(message))
     assert code == StatusCode.UNIMPLEMENTED
     assert details.startswith(
-        "a string in output y is not UTF-8, and onnxruntime's Python gives text"
+        "a string in output y is not UTF-8, and onnxruntime's Python returns only text"
     )
     message.inputs[0].contents.int64_contents[0] = 1
     assert stub.ModelInfer(message).raw_output_contents[0] == wire([b"fine\0"])
 
 
 def test_strings_beside_bf16_stop_the_load(tmp_path: Path) -> None:
-    """onnxruntime's Python has no road for both, which is better said before anybody asks."""
+    """onnxruntime's Python cannot do both, so the load fails and says so."""
     graph = models.identity(onnx.TensorProto.BFLOAT16, ["batch", 1])
     graph.graph.input.append(helper.make_tensor_value_info("s", STRING, ["batch", 1]))
     graph.graph.output.append(helper.make_tensor_value_info("t", STRING, ["batch", 1]))

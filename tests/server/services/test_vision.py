@@ -52,7 +52,7 @@ def test_more_pictures_than_the_batch_holds_are_answered_in_order(channel: grpc.
 
 
 def test_the_reply_says_where_the_time_went(channel: grpc.Channel) -> None:
-    """Decoding and computing both took time, and both are told."""
+    """The answer says how long decoding and computing took."""
     picture = encoded(Image.effect_noise((800, 600), 90))
     request = pb.ClassifyRequest(model="colours", images=[picture])
     reply, call = VisionStub(channel).Classify.with_call(request)
@@ -115,7 +115,7 @@ def test_a_request_that_makes_no_sense_is_refused(channel: grpc.Channel) -> None
 
 
 def test_every_kind_of_pixel_becomes_rgb() -> None:
-    """Grey, palette, alpha, CMYK and 16-bit pictures all give eight-bit RGB."""
+    """Grey, palette, alpha, CMYK and 16-bit pictures all become eight-bit RGB."""
     grey16 = Image.fromarray(np.full((9, 9), 51 * 257, np.uint16))
     for data in (
         encoded(Image.new("L", (9, 9), 51)),
@@ -179,7 +179,7 @@ def test_a_jpeg_much_larger_than_the_input_is_decoded_smaller() -> None:
 
 
 def test_pixels_equal_those_of_keras(photographs: Path) -> None:
-    """Every photograph comes out as keras.utils.load_img gives it, bit by bit."""
+    """Every photograph equals what keras.utils.load_img returns, bit by bit."""
     keras = pytest.importorskip("crossrun_export.backend").keras
     files = sorted(photographs.glob("*/*.JPEG")) + sorted((MATERIAL / "photos").glob("*.jpg"))
     for file in files:

@@ -75,7 +75,7 @@ def test_boxes_never_leave_the_picture() -> None:
 
 
 def test_any_order_and_unit_is_read() -> None:
-    """Boxes of other detectors mean the same."""
+    """Boxes in another order or unit mean the same."""
     box = np.array([[0.25, 0.5, 0.75, 1]])
     for order, unit, given in (
         ("yxyx", "normalised", [0.25, 0.5, 0.75, 1]),

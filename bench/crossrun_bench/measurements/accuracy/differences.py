@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from crossrun_bench.measurements.accuracy.result import Answer, Comparison
+from crossrun_bench.measurements.answers.comparison import Answer, Comparison
 
 SHOWN = 12  # flips: a page, and a result with its small pictures, stays readable
 

@@ -155,5 +155,9 @@ def _check_size(file: Path, image: _Image, picture: Path) -> None:
 
 
 def size_of(picture: Path) -> tuple[int, int]:
-    """Width and height, the EXIF orientation applied; BenchError for what Pillow can't read."""
+    """Width and height, with the EXIF orientation applied.
+
+    Raises:
+        BenchError: Pillow cannot read the file.
+    """
     return upright(loaded(picture)).size

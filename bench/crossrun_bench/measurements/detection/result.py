@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crossrun_bench.machine.machine import Machine
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.models.info import ModelInfo
 
 Box = tuple[float, ...]  # ymin, xmin, ymax, xmax in pixels of the picture
@@ -44,11 +44,9 @@ class ShownPicture:
 
 
 @dataclass(frozen=True)
-class DetectionResult:
+class DetectionResult(Result):
     """Objects that the targets of one detector found, the reference first, and those there are."""
 
-    command: str
-    machine: Machine
     model: ModelInfo
     min_score: float  # down to which all were asked
     pictures: tuple[str, ...]

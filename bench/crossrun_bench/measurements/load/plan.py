@@ -36,7 +36,7 @@ class Time:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """What to measure: a model, under which loads, which servers beside ours."""
 
     models: Path
@@ -55,7 +55,11 @@ class Plan:
     processes: int = 1  # that ask
 
     def __post_init__(self) -> None:
-        """BenchError for a form of requests that is none, or a target that is not in process."""
+        """Checks the names of forms and targets.
+
+        Raises:
+            BenchError: a form of requests is unknown, or a target does not run in process.
+        """
         if not self.forms or not set(self.forms) <= set(FORMS):
             asked = ",".join(self.forms)
             raise BenchError(f"--form '{asked}': expected some of {', '.join(FORMS)}")

@@ -1,11 +1,11 @@
-"""The report's plots on load: latency, throughput, and where a request's time goes."""
+"""The plots of a load result: latency, throughput, and where a request's time goes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from crossrun_bench.measurements.latency.plots import Plot
 from crossrun_bench.measurements.load.result import LoadResult
-from crossrun_bench.measurements.load.summary import LoadRow, load_rows, open_rows
+from crossrun_bench.measurements.load.summary import LoadRow, LoadSummary
+from crossrun_bench.view.plot import Plot
 
 Along = Callable[[LoadRow], float]
 
@@ -21,13 +21,13 @@ def colours(result: LoadResult) -> dict[str, str]:
     return {target.target: f"load-{i}" for i, target in enumerate(result.targets)}
 
 
-def plots(result: LoadResult) -> list[Plot]:
+def plots(summary: LoadSummary) -> list[Plot]:
     """A line for each target: through its numbers of clients, and through its rates; then bars."""
-    closed, rates = load_rows(result), sorted(open_rows(result, probes=True), key=_offered)
+    result, closed, rates = summary.result, summary.closed, sorted(summary.probed, key=_offered)
     found = [_plot(CLOSED, closed, result, lambda row: row.rate.value), _clients(closed, result)]
     if rates:
         found.append(_plot(OPEN, rates, result, _offered))
-    told = [row for row in closed + open_rows(result) if row.parts.rest is not None]
+    told = [row for row in [*closed, *summary.open] if row.parts.rest is not None]
     return [*found, _parts(told)] if told else found
 
 

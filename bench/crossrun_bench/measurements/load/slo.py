@@ -38,7 +38,11 @@ class Highest:
 
 
 def objective(text: str) -> Objective:
-    """Of `p99=10ms`; BenchError for anything else."""
+    """The objective that a text such as `p99=10ms` names.
+
+    Raises:
+        BenchError: the text names none.
+    """
     match = _WRITTEN.fullmatch(text)
     if not match or float(match[1]) not in POINTS or not float(match[2]):
         points = ", ".join(f"p{point:g}" for point in POINTS)

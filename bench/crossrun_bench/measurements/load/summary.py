@@ -1,4 +1,4 @@
-"""Summaries of load, computed on reading: how much of what is there a server gives.
+"""Summaries of load, computed on reading: how much of the free throughput a server reaches.
 
 *Free* is what servers could give at most: the most that onnxruntime does in process with no more
 callers than there are clients, times the share of the cores that the generator leaves.
@@ -59,6 +59,21 @@ class LoadRow:
     rss_bytes: int | None
     errors: dict[str, int]
     unsettled: int  # turns that were in no steady state
+
+
+@dataclass(frozen=True)
+class LoadSummary:
+    """A result, and a row for each target and load."""
+
+    result: LoadResult
+    closed: Sequence[LoadRow]
+    open: Sequence[LoadRow]  # without what only looked for the highest rate
+    probed: Sequence[LoadRow]  # open loops, with it
+
+
+def summarise(result: LoadResult) -> LoadSummary:
+    """All that is shown of a result."""
+    return LoadSummary(result, load_rows(result), open_rows(result), open_rows(result, probes=True))
 
 
 def load_rows(result: LoadResult) -> list[LoadRow]:

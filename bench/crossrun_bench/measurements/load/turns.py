@@ -31,7 +31,11 @@ class Running:
 def taken(
     generators: Sequence[Piped], server: Running, load: Load, time: Time, number: int
 ) -> LoadTurn:
-    """Ask the server; BenchError where it answers wrong."""
+    """Ask the server.
+
+    Raises:
+        BenchError: it answers wrong.
+    """
     pid, apart = server.pid, core_to_core()
     before = machine.cpu_ns(pid) if pid else 0
     found = merged(_asked(generators, server, load, time, number))

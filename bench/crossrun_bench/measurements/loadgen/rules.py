@@ -46,7 +46,11 @@ SCENARIOS = {
 
 
 def chosen(names: Iterable[str]) -> tuple[str, ...]:
-    """The named scenarios, each once; BenchError for a name that is none, or for no names."""
+    """The named scenarios, each once.
+
+    Raises:
+        BenchError: a name is not a scenario, or there are no names.
+    """
     wanted = tuple(dict.fromkeys(names))
     unknown = next((name for name in wanted if name not in SCENARIOS), None)
     if unknown is not None or not wanted:

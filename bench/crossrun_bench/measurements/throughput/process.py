@@ -48,7 +48,7 @@ def _serve(first_line: Any, reply: Reply) -> None:
 
 
 def calling(loaded: Any, task: OnProvider, tensor: Any, device: str = DEVICE) -> Callable[[], Any]:
-    """What runs one batch and gives its answer, float32 [batch, classes], on the host."""
+    """Runs one batch and returns its answer, float32 [batch, classes], on the host."""
     name, output = task.model.input_name, task.model.output_name
     if task.way == "plain":
         return lambda: loaded.run([output], {name: tensor})[0]

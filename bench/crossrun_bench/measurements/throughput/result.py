@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from crossrun_bench.machine.machine import Machine
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.models.checked import Checked
 from crossrun_bench.models.info import ModelInfo
 
@@ -51,11 +51,9 @@ class ProviderThroughput:
 
 
 @dataclass(frozen=True)
-class ThroughputResult:
+class ThroughputResult(Result):
     """Rows a second on some execution providers, by batch size."""
 
-    command: str
-    machine: Machine
     cards: tuple[str, ...]  # graphics cards and their drivers, as nvidia-smi names them
     model: ModelInfo
     providers: tuple[ProviderThroughput, ...]

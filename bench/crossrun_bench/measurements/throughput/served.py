@@ -22,7 +22,11 @@ ROWS, FEWEST, MOST = 64, 4, 32
 
 
 def max_batch_size(server: Server, model: str) -> int:
-    """The most rows of a request; BenchError where the server does not tell."""
+    """The most rows of a request.
+
+    Raises:
+        BenchError: the server does not say.
+    """
     with channel(server.address) as opened:
         stub = GRPCInferenceServiceStub(opened)
         config = answered(stub.ModelConfig, oip.ModelConfigRequest(name=model)).config
@@ -31,7 +35,7 @@ def max_batch_size(server: Server, model: str) -> int:
 
 
 def asking(task: OnProvider, child: Piped, batch: int, folder: Path) -> Request:
-    """A request of `batch` rows and the answer that a process gives to it; both into `folder`."""
+    """A request of `batch` rows and a process's answer to it, both as files in `folder`."""
     pixels, expected = folder / f"{batch}.npy", folder / "expected.npy"
     few = np.load(task.pixels)
     np.save(pixels, np.resize(few, (batch, *few.shape[1:])))
@@ -40,7 +44,11 @@ def asking(task: OnProvider, child: Piped, batch: int, folder: Path) -> Request:
 
 
 def turn(server: Server, request: Request, seconds: float, number: int) -> ServedTurn:
-    """Ask for so many seconds; BenchError where a first answer is wrong."""
+    """Ask for so many seconds.
+
+    Raises:
+        BenchError: a first answer is wrong.
+    """
     batch = len(np.load(request.pixels, mmap_mode="r"))
     clients = min(MOST, max(FEWEST, ROWS // batch))
     asked = {"do": "turn", "address": server.address, "clients": clients}

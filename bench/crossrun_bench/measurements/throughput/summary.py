@@ -1,4 +1,4 @@
-"""Summaries of throughput, computed on reading: what a server gives of what is there, and why."""
+"""Summaries of throughput, computed on reading: what a server reaches of a session, and why."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +36,19 @@ class ThroughputRow:
     proof: Checked | None = None  # how far its answers are from the original's
 
 
+@dataclass(frozen=True)
+class ThroughputSummary:
+    """A result, and a row for each provider that ran and batch size."""
+
+    result: ThroughputResult
+    rows: Sequence[ThroughputRow]  # in the order measured
+
+
+def summarise(result: ThroughputResult) -> ThroughputSummary:
+    """All that is shown of a result."""
+    return ThroughputSummary(result, throughput_rows(result))
+
+
 def throughput_rows(result: ThroughputResult) -> list[ThroughputRow]:
     """A row for each provider that ran and batch size, in the order measured."""
     return [
@@ -69,7 +82,7 @@ def _row(found: ProviderThroughput, batch: int, cores: float) -> ThroughputRow:
 
 
 def _alone(turns: Sequence[AloneTurn], batch: int, way: str) -> float | None:
-    """Mean over the rounds, of the number of callers that gives most."""
+    """Mean over the rounds, with the number of callers that is fastest."""
     rates: dict[int, list[float]] = {}
     for turn in turns:
         if (turn.batch, turn.way) == (batch, way):

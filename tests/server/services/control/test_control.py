@@ -107,7 +107,7 @@ def test_a_model_can_be_sent_over_the_wire(stub: Stub, root: Path, room: Path) -
 
 
 def test_a_failed_reload_leaves_the_old_one_serving(stub: Stub, root: Path) -> None:
-    """The error goes to the one who asked and into the index; callers notice nothing."""
+    """The caller of the load and the index get the error; callers of the model notice nothing."""
     two_versions(root, "hurt")
     load(stub, "hurt").result()
     file = root / "hurt" / "2" / "model.onnx"

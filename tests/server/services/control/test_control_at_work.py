@@ -35,7 +35,7 @@ def test_an_unloaded_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
 
 
 def test_a_batch_at_work_is_never_cut_off(stub: Stub, root: Path) -> None:
-    """Where a caller has left, the session is released only once what runs has ended."""
+    """If a caller has left, the session is released only after its run has ended."""
     models.write(root, "left", models.slow(), models.ONE_AT_A_TIME)
     load(stub, "left").result()
     until_running(stub, slow(model="left")).cancel()
@@ -45,7 +45,7 @@ def test_a_batch_at_work_is_never_cut_off(stub: Stub, root: Path) -> None:
 
 
 def test_a_replaced_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
-    """While the old one is at work the new one answers, and the index calls it READY."""
+    """While the old version is at work, the new one answers, and the index calls it READY."""
     models.write(root, "replaced", models.slow(), models.ONE_AT_A_TIME)
     load(stub, "replaced").result()
     accepted = until_running(stub, slow(model="replaced"))

@@ -6,14 +6,12 @@ is removed once OUTPUT is written. Knows nothing of how answers come about.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy.result import Answer
-from crossrun_bench.measurements.detection.result import Detection
 
 FORMAT = "crossrun-bench-partial/1"
 
@@ -22,30 +20,18 @@ Said = TypeVar("Said")  # of one picture by one target
 Chunk = Sequence[tuple[Said, ...]]  # for each target its answers, the reference's first
 
 
-@dataclass(frozen=True)
-class AnswersLine:
-    """A chunk of a classifier's answers."""
-
-    answers: tuple[tuple[Answer, ...], ...]  # for each target
-
-
-@dataclass(frozen=True)
-class DetectionsLine:
-    """A chunk of a detector's, of each picture all that was found."""
-
-    answers: tuple[tuple[tuple[Detection, ...], ...], ...]  # for each target
-
-
 class Partial(Generic[Said]):
     """The chunks of a run, each on disk as soon as it is known, in lines of a `kind`.
 
-    `run` is all that has to be the same to go on. BenchError where the file that is there belongs
-    to another run, or is damaged other than at its end.
+    `run` is all that has to be the same to go on.
     """
 
-    def __init__(
-        self, output: Path | None, run: dict[str, Any], kind: Callable[..., Any] = AnswersLine
-    ) -> None:
+    def __init__(self, output: Path | None, run: dict[str, Any], kind: Callable[..., Any]) -> None:
+        """Reads the chunks so far.
+
+        Raises:
+            BenchError: the file belongs to another run, or is damaged other than at its end.
+        """
         self._kind: Any = kind
         self._path = _beside(output) if output else None
         self._head = {"format": FORMAT, "run": json.loads(json.dumps(run))}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Generic
 
 from crossrun_bench.machine.machine import Machine
-from crossrun_bench.measurements.accuracy.answers import CHUNK, Read, ask, chunks, joined, ready
-from crossrun_bench.measurements.accuracy.partial import Partial, Said
+from crossrun_bench.measurements.answers.gathering import CHUNK, Read, ask, chunks, joined, ready
+from crossrun_bench.measurements.answers.partial import Partial, Said
 from crossrun_bench.models.model import Model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import bar, say
@@ -20,7 +20,7 @@ from crossrun_bench.targets.subjects import Asked, subjects_of
 
 
 @dataclass(frozen=True)
-class Plan:
+class AccuracyPlan:
     """What to compare: targets, the reference first, on the pictures of a folder or "bundled"."""
 
     asked: Asked
@@ -40,7 +40,7 @@ class Run(Generic[Said]):
 
 
 def answers(
-    plan: Plan, model: Model, run: Run[Said], before: Machine, folder: Path
+    plan: AccuracyPlan, model: Model, run: Run[Said], before: Machine, folder: Path
 ) -> list[tuple[Said, ...]]:
     """Of each target to all pictures, from what is kept of an interrupted run and by asking."""
     partial: Partial[Said] = Partial(plan.output, _same(plan, model, run, before), run.line)
@@ -59,7 +59,7 @@ def answers(
     return joined(partial.chunks)
 
 
-def _same(plan: Plan, model: Model, run: Run[Said], before: Machine) -> dict[str, Any]:
+def _same(plan: AccuracyPlan, model: Model, run: Run[Said], before: Machine) -> dict[str, Any]:
     """What has to be the same for answers to belong together: of pictures, names and sizes."""
     pairs = zip(run.names, run.files, strict=True)
     listed = "".join(f"{name} {file.stat().st_size}\n" for name, file in pairs)
