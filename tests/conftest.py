@@ -13,7 +13,16 @@ import pytest
 
 from tests.conformance import options
 from tests.support import detectors, models
-from tests.support.running import BIN, MATERIAL, ROOT, Command, Server, run_here, serving
+from tests.support.running import (
+    BIN,
+    MATERIAL,
+    ROOT,
+    Command,
+    Server,
+    run_here,
+    run_server,
+    serving,
+)
 
 if TYPE_CHECKING:
     from crossrun_export.sources import Source
@@ -143,6 +152,7 @@ def run() -> Command:
 
     crossrun-bench runs in this process, for its start would be half of a test's time; whatever it
     measures has processes of its own. A suite's steps write to the real stderr, so that it has one.
+    crossrun-serve is forked off a process that has imported it.
     """
 
     def run_command(
@@ -151,6 +161,8 @@ def run() -> Command:
         words = [str(BIN / name), *map(str, arguments)]
         if name == "crossrun-bench" and arguments[0] != "run" and env is None:
             return run_here(words)
+        if name == "crossrun-serve" and env is None:
+            return run_server(words)
         return subprocess.run(
             words, capture_output=True, text=True, check=False, env=os.environ | (env or {})
         )
