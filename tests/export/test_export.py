@@ -20,7 +20,7 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_export import convert, pictures, publish, sources, verify
+from crossrun_export import convert, inference, pictures, publish, sources, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.options import Tolerance
@@ -156,8 +156,8 @@ def test_what_convnext_is_made_of_is_converted() -> None:
     model = keras.Model(image, keras.layers.Dense(4, activation="softmax")(means))
     source = sources.Source(model, (), "random", "0" * 64, pixels("-1..1"))
     pictures = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
-    got = verify.onnx_scores(source, convert.to_onnx(source, "uint8"), pictures)
-    np.testing.assert_allclose(got, verify.keras_scores(source, pictures), rtol=0, atol=1e-6)
+    got = inference.onnx_scores(source, convert.to_onnx(source, "uint8"), pictures)
+    np.testing.assert_allclose(got, inference.keras_scores(source, pictures), rtol=0, atol=1e-6)
 
 
 def test_versions_count_up_and_leave_a_tuned_config_alone(

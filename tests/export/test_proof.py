@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from crossrun_export import convert, proof, proving, sources, tolerance, verify
+from crossrun_export import convert, inference, proof, proving, sources, tolerance, verify
 from crossrun_export.errors import ExportError
 from crossrun_export.pipeline import export
 from crossrun_export.proof import Bounds, Proof
@@ -45,7 +45,7 @@ def test_a_proof_holds_what_keras_says(exported: Path, small: sources.Source) ->
     inputs = arrays["input/image"]
     assert inputs.shape == (8, 64, 64, 3)
     is_uint8 = inputs.dtype == np.uint8
-    taken = verify.inputs_of(small, inputs, "float32") if is_uint8 else inputs
+    taken = inference.inputs_of(small, inputs, "float32") if is_uint8 else inputs
     expected = small.model.predict(taken, verbose=0)
     np.testing.assert_allclose(arrays["output/probabilities"], expected, rtol=0, atol=1e-6)
     told = arrays["about"].item()
