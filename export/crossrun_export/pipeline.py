@@ -12,13 +12,13 @@ import onnx
 
 from crossrun_export import (
     alternatives,
+    classifier_proof,
     convert,
     dtypes,
     heads,
     inference,
     localize,
     pictures,
-    proving,
     publish,
     release,
     runtime,
@@ -177,7 +177,7 @@ def _made(subject: Subject, tell: Tell) -> list[Made]:
 
 
 def _head(subject: Subject, model: onnx.ModelProto, expected: Scores) -> Head:
-    """What the scores are that a model of this output gives."""
+    """What the model's scores are."""
     said = heads.Said(subject.options.scores, subject.source.loss)
     return heads.find(model, convert.OUTPUT, expected, subject.measured.names, said)
 
@@ -248,6 +248,6 @@ def _version(made: Made, subject: Subject) -> Version:
         about["calibration"] = made.calibration
     if made.localization:
         about["localization"] = asdict(made.localization)
-    prove = proving.classifier(source, made.model, made.precision, made.allowed, made.parts)
+    prove = classifier_proof.prover(source, made.model, made.precision, made.allowed, made.parts)
     origin: Origin = "photographs" if measured.hashes else "drawn"
     return Version(made.precision, made.model, about, OF_CLASSES, measured.stretched, prove, origin)

@@ -17,7 +17,7 @@ MANY = 5  # classes; of as many or fewer, the best five are all
 
 @dataclass(frozen=True)
 class Parity:
-    """How far it is. An agreement is the share of pictures of which both decide alike."""
+    """How near the two are. An agreement is the share of pictures that both decide alike."""
 
     images: int
     max_abs_diff: float
@@ -53,7 +53,7 @@ def verify(expected: Scores, got: Scores, names: Sequence[str], allowed: Allowed
 def compare(
     expected: Scores, got: Scores, kind: HeadKind = "softmax", tie: float = TIE
 ) -> tuple[Parity, int]:
-    """Compare scores [count, classes]; also gives the index of the picture that differs most."""
+    """Compare scores [count, classes]; also returns the index of the picture that differs most."""
     difference = np.abs(expected - got).max(axis=1)
     parity = Parity(
         images=len(expected),
@@ -68,9 +68,9 @@ def compare(
 
 
 def _decided_alike(expected: Scores, got: Scores, kind: HeadKind, tie: float) -> NDArray[np.bool_]:
-    """Of which pictures both decide alike, ties aside: [count].
+    """Whether both decide alike on each picture, ties aside: [count].
 
-    Where classes are decided one by one, that is which of them are there; if none is, the best.
+    If classes are decided one by one, both have to find the same ones, or else the same best one.
     """
     best_alike = _same_best(heads.ranked(expected, kind), heads.ranked(got, kind), 1, tie)
     if kind not in heads.BY_CLASS:
@@ -83,7 +83,7 @@ def _decided_alike(expected: Scores, got: Scores, kind: HeadKind, tie: float) ->
 
 
 def _same_best(expected: Scores, got: Scores, k: int, tie: float) -> NDArray[np.bool_]:
-    """Of which pictures the k best classes are among the k best of the original, ties aside."""
+    """Whether each picture's k best classes are among the original's k best, ties aside."""
     chosen = best(got, k)
     least = -np.sort(-expected, axis=1)[:, k - 1]
     scores = np.take_along_axis(expected, chosen, axis=1)

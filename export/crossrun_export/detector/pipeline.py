@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from crossrun_export import convert, publish, release, runtime
-from crossrun_export.detector import check, measure, proving, suppress
+from crossrun_export.detector import check, detector_proof, measure, suppress
 from crossrun_export.detector.check import Parity, Price
 from crossrun_export.detector.data import Example
 from crossrun_export.detector.measure import ALL, AveragePrecision, Detections
@@ -55,7 +55,7 @@ def export(
     """Export a detector into a model repository, each precision as a model of its own.
 
     Args:
-        source: a network of two outputs, as `load` gives it.
+        source: a network of two outputs, as `load` returns it.
         options: what to make of it.
         tell: is told what is under way.
 
@@ -163,8 +163,8 @@ def _version(made: Made, subject: Subject) -> Version:
     }
     if made.calibration:
         about["calibration"] = made.calibration
-    pixels = proving.pixels_of(subject.pictures.measured)
-    prove = proving.detector(source, made.model, made.precision, options)
+    pixels = detector_proof.pixels_of(subject.pictures.measured)
+    prove = detector_proof.prover(source, made.model, made.precision, options)
     origin: Origin = "photographs" if options.data else "drawn"
     return Version(made.precision, made.model, about, [suppress.CLASSES], pixels, prove, origin)
 

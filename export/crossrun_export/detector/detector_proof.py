@@ -23,7 +23,7 @@ OVERLAP = 0.5  # of two boxes, from which on they may be of one object
 Floats = NDArray[np.float64]
 
 
-def detector(
+def prover(
     source: Source, model: onnx.ModelProto, precision: Precision, options: Options
 ) -> Callable[[Pixels], Proof]:
     """What makes the proof of a detector on some pictures.

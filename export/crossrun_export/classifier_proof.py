@@ -16,7 +16,7 @@ from crossrun_export.sources import Source
 from crossrun_export.tolerance import Allowed
 
 
-def classifier(
+def prover(
     source: Source,
     model: onnx.ModelProto,
     precision: Precision,
