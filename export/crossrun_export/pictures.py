@@ -159,7 +159,7 @@ def _chosen(folder: Path, files: Sequence[Path], shared: list[bool]) -> list[Pat
     if len(free) < LEAST:
         why = f" (one in {SHARE} of {len(others)}, the rest is measured on)" if others else ""
         raise ExportError(
-            f"{folder} gives {len(free)} pictures to calibrate on{why}; expected {LEAST} or more"
+            f"{folder} has {len(free)} pictures to calibrate on{why}; expected {LEAST} or more"
         )
     places = np.linspace(0, len(free) - 1, min(MOST, len(free))).round().astype(int)
     return [free[place] for place in places]

@@ -136,6 +136,23 @@ def test_shapes_are_constant_before_tf2onnx_looks_at_them(
     assert not {"Shape", "Gather", "Slice", "Concat"} & kinds
 
 
+def test_a_step_of_tf2onnx_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is converted all the same, from the graph as it was before the step changed it."""
+    optimizers = importlib.import_module("tf2onnx.optimizer")
+
+    class Failing(optimizers.TransposeOptimizer):  # type: ignore[name-defined, misc]
+        def _optimize(self, graph: Any) -> None:
+            super()._optimize(graph)
+            graph.get_nodes().clear()
+            raise ValueError
+
+    monkeypatch.setitem(optimizers._optimizers, "optimize_transpose", Failing)
+    source = sources.Source(strongest(), (), "random", "0" * 64, pixels("0..1"))
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    got = inference.onnx_scores(source, convert.to_onnx(source, "uint8"), pictures)
+    np.testing.assert_allclose(got, inference.keras_scores(source, pictures), rtol=0, atol=1e-6)
+
+
 def test_equality_on_answers_that_are_all_the_same_is_told_for_what_it_is(tmp_path: Path) -> None:
     """A network that answers every picture alike is equal to anything that does so, too."""
     image = keras.Input((8, 8, 3))
