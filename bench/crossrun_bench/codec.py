@@ -1,6 +1,4 @@
-"""Frozen dataclasses from JSON, checked. Knows the few types that our dataclasses use."""
-
-from __future__ import annotations
+"""Makes frozen dataclasses from JSON, and checks it. Knows only the types that ours use."""
 
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -11,10 +9,13 @@ T = TypeVar("T")
 
 
 def decode(kind: type[T], value: object, where: str = "") -> T:
-    """`value`, as `json` parsed it, as a `kind`; ValueError names the place that does not fit.
+    """A `kind` from `value`, which `json` has parsed.
 
-    A float may be written as a whole number; fields that `kind` does not have are ignored, and
-    those that have a default may be missing.
+    A float may be written as a whole number. Fields that `kind` does not have are ignored, and
+    fields with a default may be missing.
+
+    Raises:
+        ValueError: something does not fit; the error names the place.
     """
     return cast(T, _decode(kind, value, where))
 

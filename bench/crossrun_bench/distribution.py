@@ -1,6 +1,4 @@
-"""The distribution that the bench is installed from, and how messages name its extras."""
-
-from __future__ import annotations
+"""The distribution that holds the bench, and how messages name its extras."""
 
 import platform
 import sys
@@ -19,7 +17,7 @@ def the_extra(name: str) -> str:
 
 
 def missing(package: str | None, extra: str) -> str:
-    """Say which extra brings a package that could not be imported, or which Python it wants."""
+    """Say which extra brings a missing package, or which Python that package needs."""
     brought = the_extra(extra)
     if str(package).startswith(_TENSORFLOW) and sys.version_info >= _NO_TENSORFLOW:
         return (

@@ -1,5 +1,5 @@
-"""What goes wrong, in one line: the command line prints it and ends with a status other than 0."""
+"""The errors that users see: the command line prints one in a line, and ends with status 1."""
 
 
 class BenchError(Exception):
-    """Something a user can mend; the text names what was wrong and what was expected."""
+    """Something that a user can fix; the text says what was wrong and what was expected."""

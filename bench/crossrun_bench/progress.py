@@ -1,19 +1,16 @@
-"""One progress bar on stderr, so that stdout stays for results."""
+"""What a command says on stderr while it works, so that stdout stays for results."""
 
-from __future__ import annotations
-
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 class Step(Protocol):
-    """Moves the bar on and says what is under way."""
+    """Moves the bar on, and says what is under way."""
 
     def __call__(self, text: str, done: int = 1, /) -> None:
         """`done` more units of the total are done."""
@@ -21,7 +18,7 @@ class Step(Protocol):
 
 @contextmanager
 def bar(total: int) -> Iterator[Step]:
-    """A bar of `total` units; it leaves nothing behind on the terminal."""
+    """A progress bar of `total` units; it leaves nothing on the terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     console = Console(stderr=True)
     quiet = not console.is_terminal
@@ -30,3 +27,8 @@ def bar(total: int) -> Iterator[Step]:
     ) as progress:
         task = progress.add_task("starting", total=total)
         yield lambda text, done=1: progress.update(task, advance=done, description=text)
+
+
+def say(text: str) -> None:
+    """Print a line on stderr."""
+    print(f"crossrun-bench: {text}", file=sys.stderr)  # noqa: T201 - the command's own output

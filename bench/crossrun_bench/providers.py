@@ -1,26 +1,21 @@
-"""Execution providers of onnxruntime, as people ask for them. Knows none that is installed."""
+"""Execution providers of onnxruntime, as users name them. Does not know which are installed."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_SUFFIX = "ExecutionProvider"  # people type what is before it, in any case
+_SUFFIX = "ExecutionProvider"  # users type what is before it, in any case
 
 
 @dataclass(frozen=True)
 class Provider:
-    """An execution provider, as onnxruntime names it, and the options that it is given."""
+    """An execution provider, with onnxruntime's name, and its options."""
 
     name: str
     options: dict[str, str] = field(default_factory=dict)
-    environment: str = ""  # the name of the one it was asked from, where one was named
-    precision: str = ""  # that it was told to compute fp32 in: f32, tf32, bf16, fp16; "" if unsaid
+    environment: str = ""  # the name of the environment, if the user named one
+    precision: str = ""  # in which it computes fp32: f32, tf32, bf16, fp16; "" if unknown
 
     def __str__(self) -> str:
         """OpenVINOExecutionProvider (device_type=GPU)."""
@@ -28,13 +23,13 @@ class Provider:
 
     @property
     def place(self) -> str:
-        """Which one, and where: OpenVINO@plugin."""
+        """The provider and its environment: OpenVINO@plugin."""
         name = self.name.removesuffix(_SUFFIX)
         return f"{name}@{self.environment}" if self.environment else name
 
     @property
     def label(self) -> str:
-        """As a table names it: OpenVINO@plugin (device_type=GPU)."""
+        """The name in tables: OpenVINO@plugin (device_type=GPU)."""
         return self.place + self._given()
 
     def _given(self) -> str:
@@ -46,14 +41,15 @@ CPU = Provider(f"CPU{_SUFFIX}")
 
 
 def short(name: str) -> str:
-    """What people type: openvino for OpenVINOExecutionProvider."""
+    """What users type: openvino for OpenVINOExecutionProvider."""
     return name.removesuffix(_SUFFIX).lower()
 
 
 def asked(name: str, options: Sequence[str]) -> Provider:
-    """What was asked for by NAME or NAME@ENVIRONMENT, with options KEY=VALUE.
+    """The provider for NAME or NAME@ENVIRONMENT, with options KEY=VALUE.
 
-    BenchError where an option has no "=".
+    Raises:
+        BenchError: an option is not KEY=VALUE.
     """
     provider, _, environment = name.partition("@")
     return Provider(provider, dict(_option(name, text) for text in options), environment)

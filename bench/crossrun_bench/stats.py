@@ -1,31 +1,26 @@
-"""Percentiles, and ratios with an interval. Knows numbers only."""
+"""Percentiles, means, and ratios with an interval. Knows only numbers."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 CONFIDENCE = 0.95
 MIN_PAIRS = 5
-BEYOND = 10  # values above a percentile, for it to be told: p99 of 1,000, p99.9 of 10,000
-_RESAMPLES = 20_000  # of the narrowest sample the interval is at 1 in 1,000
+BEYOND = 10  # a percentile needs so many values above it: p99 1,000 in all, p99.9 10,000
+_RESAMPLES = 20_000  # for the smallest sample, the interval ends at 1 in 1,000
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long; `low` and `high` bound it with 95 % confidence, where known."""
+    """How many times as long; `low` and `high` bound it with 95 % confidence, if known."""
 
     value: float
     low: float | None
     high: float | None
 
-    def inverse(self) -> Ratio:
-        """The same comparison told from the other side."""
+    def inverse(self) -> "Ratio":
+        """The same comparison from the other side."""
         low = None if self.high is None else 1 / self.high
         high = None if self.low is None else 1 / self.low
         return Ratio(1 / self.value, low, high)
@@ -33,7 +28,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two shares; `low` and `high` bound it with 95 % confidence."""
+    """The difference of two shares; `low` and `high` bound it with 95 % confidence."""
 
     value: float
     low: float
@@ -42,7 +37,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Mean:
-    """Of some rounds; `low` and `high` bound it with 95 % confidence, where there are two."""
+    """The mean of some rounds; `low` and `high` bound it with 95 % confidence, if known."""
 
     value: float
     low: float | None
@@ -50,7 +45,7 @@ class Mean:
 
 
 def mean(values: Sequence[float]) -> Mean:
-    """With Student's interval."""
+    """The mean with Student's interval."""
     from scipy.stats import t  # noqa: PLC0415 - takes a second to import
 
     value, count = float(np.mean(values)), len(values)
@@ -62,24 +57,24 @@ def mean(values: Sequence[float]) -> Mean:
 
 
 def percentiles(values: Sequence[int], points: Sequence[float]) -> tuple[float, ...]:
-    """Linear between values, in their unit; p99 of 20 values is nearly the largest."""
+    """Percentiles in the values' unit, interpolated; p99 of 20 values is nearly the largest."""
     return tuple(float(p) for p in np.percentile(values, points))
 
 
 def tail(values: Sequence[int], point: float) -> float | None:
-    """A percentile in the unit of the values; None where fewer than 10 of them lie beyond.
+    """A percentile in the values' unit; None if fewer than 10 of them are above it.
 
-    So many are counted within a third, one standard deviation of a Poisson count: √10 of 10.
+    The standard deviation of a Poisson count of 10 is √10, about a third.
     """
     beyond = round(len(values) * (100 - point) / 100, 6)
     return percentiles(values, (point,))[0] if beyond >= BEYOND else None
 
 
 def paired_ratio(slow: Sequence[float], fast: Sequence[float]) -> Ratio:
-    """Geometric mean of slow[i] / fast[i], with its bootstrap interval over the pairs.
+    """The geometric mean of slow[i] / fast[i], with its bootstrap interval over the pairs.
 
-    A pair is one round: what slowed down both of its turns cancels out. Fewer than 5 pairs give
-    no interval.
+    A pair is one round: what slowed down both of its turns cancels out. Fewer than 5 pairs have no
+    interval.
     """
     from scipy.stats import bootstrap  # noqa: PLC0415 - takes a second to import
 
@@ -99,7 +94,7 @@ def paired_ratio(slow: Sequence[float], fast: Sequence[float]) -> Ratio:
 
 
 def expanded(pairs: int) -> float:
-    """The level at which percentiles of a small bootstrap cover 95 %.
+    """The confidence level at which the percentiles of a small bootstrap cover 95 %.
 
     Plain percentiles of 5 pairs cover 84 %, of 10 pairs 91 %. The correction is Hesterberg's,
     "What Teachers Should Know About the Bootstrap", The American Statistician 69 (2015), 3.3.

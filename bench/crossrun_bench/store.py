@@ -3,24 +3,16 @@
 Knows nothing of how values are measured or shown.
 """
 
-from __future__ import annotations
-
 import json
-import lzma
-import os
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.kinds import KINDS, kind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.files import read_text, write_text
+from crossrun_bench.measurements.kinds import KINDS, name_of
+from crossrun_bench.measurements.result import Result
 
 FORMAT = "crossrun-bench/1"
 _STUDY = "study"  # a document of several results
@@ -28,7 +20,7 @@ _STUDY = "study"  # a document of several results
 
 def to_document(result: Result) -> dict[str, Any]:
     """The JSON document of a result."""
-    return {"format": FORMAT, "kind": kind(result), **asdict(result)}
+    return {"format": FORMAT, "kind": name_of(result), **asdict(result)}
 
 
 @dataclass(frozen=True)
@@ -41,63 +33,40 @@ class Study:
 
 
 def write_study(path: Path, study: Study) -> None:
-    """Write a study's document, which holds those of its results; BenchError where that fails."""
+    """Write a study's document, which holds those of its results.
+
+    Raises:
+        BenchError: the file cannot be written.
+    """
     head = {"format": FORMAT, "kind": _STUDY, "command": study.command, "suite": study.suite}
     documents = [to_document(result) for result in study.results]
     write_text(path, json.dumps(head | {"results": documents}) + "\n")
 
 
 def write(path: Path, result: Result) -> None:
-    """Write a result's document; BenchError where that fails."""
+    """Write a result's document.
+
+    Raises:
+        BenchError: the file cannot be written.
+    """
     write_text(path, json.dumps(to_document(result)) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text as a whole; BenchError where that fails."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file as a whole; BenchError where that fails."""
-    with whole(path) as aside:
-        aside.write_bytes(data)
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A file to write aside, then renamed: a reader sees a whole file or none.
-
-    BenchError where it cannot be written.
-    """
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield aside
-        aside.replace(path)
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def read_text(path: Path) -> str:
-    """What a file says, one that ends in .xz once it is unpacked; BenchError where none does."""
-    try:
-        data = path.read_bytes()
-        return (lzma.decompress(data) if path.suffix == ".xz" else data).decode()
-    except lzma.LZMAError as error:
-        raise BenchError(f"{path}: damaged: {error}") from error
-    except OSError as error:
-        raise BenchError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def read(path: Path) -> Result:
-    """The result in a file; BenchError for what is no whole `crossrun-bench/1`, or is a study."""
+    """The result in a file.
+
+    Raises:
+        BenchError: the file is not a whole `crossrun-bench/1`, or it is a study.
+    """
     return _result(path, _document(path))
 
 
 def read_all(path: Path) -> list[Result]:
-    """The result in a file, or all those of a study; BenchError as of `read`."""
+    """The result in a file, or all results of a study.
+
+    Raises:
+        BenchError: the file is not a whole `crossrun-bench/1`.
+    """
     document = _document(path)
     parts = document.get("results") if document.get("kind") == _STUDY else None
     return [_result(path, part) for part in (parts if isinstance(parts, list) else [document])]
@@ -119,6 +88,7 @@ def _result(path: Path, document: Any) -> Result:
     if name not in KINDS:
         raise BenchError(f"{path}: expected kind {', '.join(KINDS)}, got {name}")
     try:
-        return decode(KINDS[name], document)
+        result: Result = decode(KINDS[name].result, document)
     except ValueError as error:
         raise BenchError(f"{path}: damaged: {error}") from error
+    return result

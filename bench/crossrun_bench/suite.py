@@ -16,27 +16,22 @@ Each step is a command with its options, so whatever can be typed can be a step;
 mean is the commands' business. A step whose result lies there is not run again.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess
 import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from crossrun_bench import store
+from crossrun_bench import files, store
 from crossrun_bench.errors import BenchError
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.processes.serving import sibling
 from crossrun_bench.store import Study
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from crossrun_bench.measurements.kinds import Result
 
 _SHIPPED = resources.files("crossrun_bench") / "suites"
 _COPY, _MODELS, _STUDY = "suite.toml", "models", "study.json"
@@ -65,9 +60,12 @@ class Suite:
 
 
 def read(name: str, folder: Path) -> Suite:
-    """The suite in a file, or the one of that name that comes along; BenchError for any other.
+    """The suite in a file, or a suite of ours by its name.
 
     `$NAME` in an option is the environment's, `$STUDY` the folder of the study.
+
+    Raises:
+        BenchError: there is no such suite, or it is not a list of steps.
     """
     shipped = sorted(file.name.removesuffix(".toml") for file in _SHIPPED.iterdir())
     file = _SHIPPED / f"{name}.toml" if name in shipped else Path(name)
@@ -88,7 +86,7 @@ def read(name: str, folder: Path) -> Suite:
 
 
 def run(suite: Suite, command: str, check: Callable[[Sequence[str]], None]) -> Sequence[Result]:
-    """Run the steps that have no result yet, and write the study; gives its results.
+    """Run the steps that have no result yet, and write the study; returns its results.
 
     Args:
         suite: what to run; results of it that are in its folder are kept.
@@ -154,7 +152,7 @@ def _claim(folder: Path, suite: Suite) -> None:
     """Results of one folder are of one suite, in one state of it."""
     copy = folder / _COPY
     if not copy.exists():
-        store.write_text(copy, suite.text)
+        files.write_text(copy, suite.text)
     elif copy.read_text("utf-8") != suite.text:
         raise BenchError(f"{folder} holds results of another suite; expected another --output")
 
@@ -165,4 +163,4 @@ def _run(step: Step, words: Sequence[str], output: Path) -> None:
         again = "run the suite again to go on from there"
         raise BenchError(f"{' '.join(step.run)} ended with status {done.returncode}; {again}")
     if step.exports:
-        store.write_text(output, shlex.join(words) + "\n")
+        files.write_text(output, shlex.join(words) + "\n")

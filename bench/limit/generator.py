@@ -1,12 +1,10 @@
-"""How much one process of the load generator can ask, on one core.
+"""Measures how much one process of the load generator can ask, on one core.
 
     .venv/bin/python bench/limit/generator.py models/ --model mobilenet
 
-The server, on another core, answers at once. Prints, for each load, what was answered, what a
+The server, on another core, answers at once. For each load, it prints how much was answered, what a
 request took of the generator's core, and how late requests were sent.
 """
-
-from __future__ import annotations
 
 import argparse
 import multiprocessing
@@ -14,27 +12,23 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun_bench.measurements.load.plan import Load, Time
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.load.result import LoadTurn
 from crossrun_bench.measurements.load.turns import Running, taken
+from crossrun_bench.measurements.tasks import Request
+from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.processes.piped import piped
 from instant import serve
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from crossrun_bench.measurements.load.result import LoadTurn
-    from crossrun_bench.models.model import Model
 
 CLIENTS = (1, 16, 64)
 RATES = (100.0, 500.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0)
@@ -69,7 +63,7 @@ def _measured(model: Model) -> dict[Load, list[LoadTurn]]:
 
 @contextmanager
 def _instant(core: int, message: bytes) -> Iterator[Running]:
-    """A server in a process that is pinned to a core."""
+    """Run a server in a process that is pinned to a core."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         fork = multiprocessing.get_context("fork")
         process = fork.Process(target=_pinned, args=(core, listening, message), daemon=True)
@@ -86,7 +80,7 @@ def _pinned(core: int, listening: socket.socket, message: bytes) -> None:
 
 
 def _request(model: Model, folder: Path) -> tuple[Request, bytes]:
-    """What is asked, and a message that passes for the answer."""
+    """The request, and a message that counts as its answer."""
     scores = np.full((1, model.classes), 1 / model.classes, np.float32)
     np.save(folder / "expected.npy", scores)
     pixels = drawn(folder, 1, model.height, model.width).pixels

@@ -1,10 +1,8 @@
 """A gRPC server that answers every call at once with the same bytes: HTTP/2 by hand.
 
-For `generator.py` beside it: no gRPC server in Python is fast enough to show a client's limit. It
-reads frames, not headers, and takes whatever a gRPC client sends. RFC 9113, sections 4 and 6.
+`generator.py` needs it: no gRPC server in Python is fast enough to show a client's limit. It reads
+frames, not headers, and takes whatever a gRPC client sends. RFC 9113, sections 4 and 6.
 """
-
-from __future__ import annotations
 
 import socket
 import struct
@@ -18,7 +16,7 @@ PREFACE = 24  # bytes that every client begins with
 
 
 def serve(listening: socket.socket, message: bytes) -> None:
-    """Answer each connection in a thread of its own, for good."""
+    """Answer each connection in a thread of its own, for ever."""
     while True:
         connection, _ = listening.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -45,7 +43,7 @@ def _answer(connection: socket.socket, message: bytes) -> None:
 
 
 def _frames(received: bytearray) -> list[tuple[int, int, int, bytes]]:
-    """Kind, flags, stream and payload of each whole frame, which are taken off."""
+    """Take off each whole frame: its kind, flags, stream and payload."""
     found, at = [], 0
     while len(received) - at >= 9:
         end = at + 9 + int.from_bytes(received[at : at + 3], "big")
@@ -84,5 +82,5 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _header(name: bytes, value: bytes) -> bytes:
-    """As HPACK writes one that it does not index."""
+    """A header in HPACK, without indexing."""
     return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value

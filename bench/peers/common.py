@@ -1,9 +1,7 @@
-"""What the peers share: the command line, the session, the word that one is ready.
+"""What the peers share: the command line, the session, and the announcement that one is ready.
 
-A peer runs in an environment of its own; of the project it sees nothing but the model's file.
+A peer runs in an environment of its own. It sees nothing of the project except the model's file.
 """
-
-from __future__ import annotations
 
 import argparse
 import platform
@@ -35,17 +33,17 @@ class Asked:
 
 
 def asked(peer: str | None) -> Asked:
-    """The command line of every peer; `peer` is the docstring of its script."""
+    """Read the command line of a peer; `peer` is the docstring of its script."""
     parser = argparse.ArgumentParser(description=peer)
     parser.add_argument("onnx", help="MODEL.onnx")
     parser.add_argument("--name", required=True, help="of the model, for clients")
     parser.add_argument("--threads", type=int, default=1, help="of each session")
-    parser.add_argument("--sessions", type=int, default=1, help="that work at the same time")
+    parser.add_argument("--sessions", type=int, default=1, help="that work at once")
     return Asked(**vars(parser.parse_args()))
 
 
 class Runner:
-    """One session, called by `sessions` threads at once: that equals as many sessions."""
+    """One session, called by `sessions` threads at once: this equals as many sessions."""
 
     def __init__(self, model: Asked) -> None:
         self._session = session(model.onnx, model.threads)
@@ -59,10 +57,10 @@ class Runner:
 
 
 def session(onnx: str, threads: int) -> Any:
-    """The file on the CPU, its threads spinning as is onnxruntime's default."""
+    """The file on the CPU; its threads spin, as is onnxruntime's default."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    if _lacks_vnni():  # where kernels for signed weights saturate; crossrun does the same
+    if _lacks_vnni():  # kernels for signed weights saturate there; crossrun does the same
         options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
@@ -74,7 +72,7 @@ def _lacks_vnni() -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on: these servers can't be told to find one themselves."""
+    """A port on which nobody listens: these servers cannot find one themselves."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -82,7 +80,7 @@ def free_port() -> int:
 
 
 def announce_when_ready(name: str, port: int) -> None:
-    """Print `serving on HOST:PORT` as soon as the gRPC server says that the model is ready."""
+    """Print `serving on HOST:PORT` once the gRPC server says that the model is ready."""
     threading.Thread(target=_announce, args=(name, port), daemon=True).start()
 
 
@@ -103,5 +101,5 @@ def _announce(name: str, port: int) -> None:
 
 
 def say(address: str) -> None:
-    """The one line that the bench waits for."""
+    """Print the line for which the bench waits."""
     print(f"serving on {address}", flush=True)  # noqa: T201 - the script's own output

@@ -1,10 +1,8 @@
-"""KServe's Python model server, over its gRPC server.
+"""KServe's Python model server, over gRPC.
 
-A session is called in threads, so that the server's loop reads others meanwhile. The log line for
-each request is off.
+Threads call a session, so that the server's loop can read other requests meanwhile. The log line
+for each request is off.
 """
-
-from __future__ import annotations
 
 import asyncio
 from typing import Any
@@ -24,7 +22,7 @@ class Onnx(kserve.Model):
         self.ready = True
 
     async def predict(self, payload: InferRequest, *_: Any, **__: Any) -> InferResponse:
-        """One run, in a thread."""
+        """Run once, in a thread."""
         pixels = payload.inputs[0].as_numpy()
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._runner.pool, self._runner.run, pixels)

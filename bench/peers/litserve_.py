@@ -1,7 +1,7 @@
-"""LitServe, which speaks HTTP: the bytes of the tensor in a POST, those of float32 back.
+"""LitServe, which speaks HTTP: a POST with the tensor's bytes is answered with those of float32.
 
-`sessions` worker processes of one session each, one process for HTTP, and its queue for many
-requests a second (`fast_queue`).
+It has `sessions` worker processes with a session each, one process for HTTP, and the queue that is
+made for many requests a second (`fast_queue`).
 """
 
 import threading
@@ -33,7 +33,7 @@ class Onnx(litserve.LitAPI):
         return np.frombuffer(request, np.uint8).reshape(1, *self._input.shape[1:])
 
     def predict(self, pixels: Any) -> Any:
-        """One run."""
+        """Run once."""
         return self._session.run(None, {self._input.name: pixels})[0]
 
     def encode_response(self, output: Any) -> Response:
@@ -42,7 +42,7 @@ class Onnx(litserve.LitAPI):
 
 
 def _announce(port: int) -> None:
-    """LitServe's own check of health answers once all workers are set up."""
+    """LitServe's health check answers once all workers are set up."""
     url = f"http://{common.HOST}:{port}"
     while True:
         try:

@@ -1,11 +1,8 @@
-"""MLServer with a custom runtime, over its gRPC server.
+"""MLServer with a custom runtime, over gRPC.
 
-The runtime stays in the server's process: a session is called in threads, which spares the queue to
-MLServer's parallel workers that a picture would have to be pickled through. Debug logs and metrics
-are off.
+The runtime stays in the server's process, and threads call a session. MLServer's parallel workers
+would get each picture pickled, through a queue. Debug logs and metrics are off.
 """
-
-from __future__ import annotations
 
 import asyncio
 
@@ -25,7 +22,7 @@ class Onnx(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """One run, in a thread, so that others are read meanwhile."""
+        """Run once, in a thread, so that other requests can be read meanwhile."""
         pixels = NumpyCodec.decode_input(payload.inputs[0])
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._runner.pool, self._runner.run, pixels)

@@ -1,9 +1,7 @@
 """Ray Serve: ModelInfer of the Open Inference Protocol through its gRPC proxy.
 
-`sessions` replicas of one session each. The messages are the project's own stubs.
+It has `sessions` replicas with a session each. The messages are the project's own stubs.
 """
-
-from __future__ import annotations
 
 import os
 import tempfile
@@ -21,7 +19,7 @@ from crossrun.oip import grpc_service_pb2 as oip
 _SERVICER = "crossrun.oip.grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server"
 
 _SETTINGS = {
-    # Ray's own processes import the stubs, and this folder, as well.
+    # Ray's own processes import the stubs and this folder as well.
     "PYTHONPATH": os.pathsep.join([str(common.PROTO), str(Path(__file__).parent)]),
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
@@ -38,11 +36,11 @@ class Onnx:
         self._output = self._session.get_outputs()[0].name
 
     def ModelReady(self, _: Any) -> Any:  # noqa: N802 - the protocol's name
-        """A replica is ready once it is made."""
+        """Say yes: a replica is ready once it exists."""
         return oip.ModelReadyResponse(ready=True)
 
     def ModelInfer(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
-        """One run."""
+        """Run once."""
         shape = tuple(request.inputs[0].shape)
         pixels = np.frombuffer(request.raw_input_contents[0], np.uint8).reshape(shape)
         (answer,) = self._session.run([self._output], {self._input: pixels})

@@ -1,10 +1,8 @@
 """NVIDIA Triton with its Python backend: the server inside nvidia-pytriton, without pytriton.
 
-No wheel holds Triton's onnxruntime backend, so `sessions` instances of a model in Python call
+No wheel holds Triton's onnxruntime backend. So `sessions` instances of a model in Python call
 onnxruntime, each in a process of its own.
 """
-
-from __future__ import annotations
 
 import os
 import signal
@@ -25,7 +23,7 @@ instance_group [ {{ kind: KIND_CPU, count: {sessions} }} ]
 parameters {{ key: "onnx" value: {{ string_value: "{onnx}" }} }}
 parameters {{ key: "threads" value: {{ string_value: "{threads}" }} }}
 """
-# The backend starts a bare Python that knows nothing of this environment's packages.
+# The backend starts a bare Python that does not find this environment's packages.
 _LOADER = """
 import sys
 sys.path[:0] = {paths}
@@ -48,7 +46,7 @@ def main() -> None:
 
 
 def _repository(root: Path, model: common.Asked) -> None:
-    """A model repository of one model in Python."""
+    """Write a model repository with one model in Python."""
     described = common.session(model.onnx, 1)
     image, answer = described.get_inputs()[0], described.get_outputs()[0]
     folder = root / model.name / "1"
@@ -64,7 +62,7 @@ def _repository(root: Path, model: common.Asked) -> None:
 
 
 def _options(root: Path, port: int) -> list[str]:
-    """The wheel keeps the backend's stub for each Python apart: bring both together."""
+    """Put the backend and its stub for this Python together: the wheel keeps the stubs apart."""
     backends, python = root / "backends", f"{sys.version_info[0]}.{sys.version_info[1]}"
     (backends / "python").mkdir(parents=True)
     parts = [*(_home() / "backends" / "python").iterdir()]
@@ -90,7 +88,7 @@ def _packages() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Where the backend's stub finds libpython: beside the Python that runs this."""
+    """Let the backend's stub find libpython beside the Python that runs this."""
     paths = filter(None, [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")])
     return os.environ | {"LD_LIBRARY_PATH": os.pathsep.join(paths)}
 

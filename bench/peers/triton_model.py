@@ -1,6 +1,4 @@
-"""The model that triton_.py puts into Triton's Python backend. Runs inside the backend alone."""
-
-from __future__ import annotations
+"""The model that triton_.py puts into Triton's Python backend. Only runs inside the backend."""
 
 import json
 from typing import Any
@@ -11,7 +9,7 @@ import common
 
 
 class TritonPythonModel:
-    """The file in a session; the backend makes one in the process of each instance."""
+    """The file in a session; each instance has one, in a process of its own."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the file that the config names."""
@@ -22,7 +20,7 @@ class TritonPythonModel:
         self._output = self._session.get_outputs()[0].name
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """One run for each request."""
+        """Run once for each request."""
         return [self._answered(request) for request in requests]
 
     def _answered(self, request: Any) -> Any:

@@ -3,20 +3,21 @@
     .venv/bin/python export/studies/applications.py [NAME ...]
 
 Writes the table of docs/export-assumptions.md, or the rows of the functions named. Models have
-random weights and small inputs. What is found is held against `preprocess_input` of the function's
-own module, number by number; what is converted, against Keras. First the pixels of all, which is
-quick, then the conversions. Deep networks of random weights may be chaotic: a difference beyond the
-limit is held against how far Keras's own scores move if each weight moves to the next number.
+random weights and small inputs. The pixels found are held against the function's own module's
+`preprocess_input`, number by number; the converted graph is held against Keras. Deep networks of
+random weights may be chaotic: a difference beyond the limit is held against how far Keras's own
+scores move if each weight moves to the next number.
 """
 
-import gc
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from crossrun_export import convert, inference, scenes, verify
@@ -36,13 +37,23 @@ NONE_YET = "not tried"
 
 
 def main(names: list[str]) -> None:
-    """Find the pixels of what is named, or of all, convert it, and write the table."""
-    every = sorted(name for name in dir(keras.applications) if name[0].isupper())
-    for name in names or every:
+    """Find the pixels of what is named, convert it, and write its rows; or do so for all."""
+    if not names:
+        for name in sorted(name for name in dir(keras.applications) if name[0].isupper()):
+            _apart(name)
+    for name in names:
         for options in _options(name):
             _write(_found(name, options))
-    for name in names or every:
         _write(_converted(name))
+
+
+def _apart(name: str) -> None:
+    """In a process of its own: what is too large for the memory ends no others."""
+    ended = subprocess.run([sys.executable, __file__, name], check=False)
+    if ended.returncode:
+        row = _rows()[f"`{name}`"]
+        size = psutil.virtual_memory().total / 2**30
+        _write([*row[:-1], f"stopped with status {ended.returncode} in {size:.0f} GiB of memory"])
 
 
 def _options(name: str) -> Iterator[dict[str, bool]]:
@@ -52,9 +63,6 @@ def _options(name: str) -> Iterator[dict[str, bool]]:
 
 
 def _build(name: str, options: dict[str, bool]) -> keras.Model:
-    """What was built before it is let go: the largest have gigabytes of weights."""
-    keras.backend.clear_session()
-    gc.collect()
     keras.utils.set_random_seed(SEED)
     function = getattr(keras.applications, name)
     return function(input_shape=(SIZE, SIZE, 3), weights=None, classes=CLASSES, **options)

@@ -1,4 +1,4 @@
-"""The command `crossrun-serve`: one line where there is no build of onnxruntime."""
+"""The command `crossrun-serve`; without a build of onnxruntime it says so in a line."""
 
 from crossrun_server import distribution
 
@@ -6,7 +6,7 @@ from crossrun_server import distribution
 def main() -> None:
     """Run the command line of `cli`, if what it needs is installed."""
     try:
-        from crossrun_server import cli  # noqa: PLC0415 - what it lacks is told in one line
+        from crossrun_server import cli  # noqa: PLC0415 - to say in a line what is missing
     except ModuleNotFoundError as error:
         raise SystemExit(
             f"crossrun-serve: needs {error.name}, which is not installed: "

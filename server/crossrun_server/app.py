@@ -1,4 +1,4 @@
-"""The whole server, from start to end: the only file that knows all the parts.
+"""The whole server, from start to end: the only module that knows all its parts.
 
 load → warm up → SERVING → signal → NOT_SERVING → drain → stop.
 """
@@ -21,31 +21,34 @@ from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb
 from crossrun_server.errors import ServingError
 from crossrun_server.models import modes, response_cache
 from crossrun_server.models.modes import Control
-from crossrun_server.models.opening import Shared
 from crossrun_server.models.repository import Agree, Repository
+from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
 from crossrun_server.services import reflection
 from crossrun_server.services.edge import Edge
-from crossrun_server.services.health import Health
+from crossrun_server.services.health import HealthService
 from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.services.providers import ProvidersService
-from crossrun_server.services.statistics import Count, count
+from crossrun_server.services.statistics import ReadCounters, read_counters
 from crossrun_server.services.vision import VisionService
 from crossrun_server.telemetry import logs, metrics, trace_settings
 from crossrun_server.telemetry.readings import Reading
-from crossrun_server.telemetry.record import Observer
+from crossrun_server.telemetry.request_record import Observer
 from crossrun_server.telemetry.tracing import Tracer
 from crossrun_server.tensors.shared_memory import Regions
 
 log = logging.getLogger(__name__)
 
-OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # a batch of pictures is far over grpc's 4 MB
+GRPC_OPTIONS = (
+    (
+        "grpc.max_receive_message_length",
+        -1,
+    ),  # a batch of pictures is far over gRPC's 4 MB
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of its requests
 )
 SCRAPE = 10.0  # seconds that a scrape of the metrics waits for the event loop
-LAST_WORDS = 1.0  # seconds that open streams, such as Watch, get after the last answer
+LAST_WORDS = 1.0  # seconds that open streams, such as Watch, have after the last answer
 
 T = TypeVar("T")
 
@@ -59,39 +62,39 @@ class Config:
     port: int = 8001
     provider: str = "auto"
     provider_options: tuple[str, ...] = ()
-    proof_tolerance: float | None = None  # None: that of each model's proof
+    proof_tolerance: float | None = None  # None: the tolerance of each model's proof
     shared_memory: bool = False
     server_name: str = "crossrun"
-    control: modes.Policy = field(default_factory=modes.Policy)
+    control: modes.LoadPolicy = field(default_factory=modes.LoadPolicy)
     metrics: bool = True
     metrics_port: int = 8002
-    cache_config: str = ""  # Triton's local,size=BYTES; none: no response cache
+    cache_config: str = ""  # Triton's local,size=BYTES; empty: no response cache
     trace_config: tuple[str, ...] = ()  # Triton's triton,file=PATH and the like
-    log: logs.Settings = field(default_factory=logs.Settings)
+    log: logs.LogSettings = field(default_factory=logs.LogSettings)
 
 
 @dataclass(frozen=True)
-class Company:
-    """What a server does in another way where it is one of several on its port."""
+class Coordination:
+    """What a server does differently if it is one of several on its port."""
 
     suffix: str = ""  # of the files of its traces
-    cores: int = 0  # that are its share; 0: all that the process may use
+    cores: int = 0  # its share of the machine; 0: all that the process may use
     agree: Agree | None = None  # has the last word on loads that clients ask for
-    count: Count = count  # tells what counts as counted
+    read_counters: ReadCounters = read_counters  # of some models, whoever has answered for them
     interceptors: tuple[grpc.aio.ServerInterceptor, ...] = ()
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A server without its port."""
+class Server:
+    """A server that is put together, and listens to no port yet."""
 
     config: Config
+    coordination: Coordination
     control: Control
-    health: Health
+    health: HealthService
     tracer: Tracer
     edge: Edge
     protocol: ProtocolService
-    company: Company
 
     def readings(self) -> list[Reading]:
         """Read the counters of all models; to be called on the event loop."""
@@ -99,110 +102,121 @@ class Parts:
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was accepted; a second signal forces.
+    """Serve until SIGTERM or SIGINT, then finish what was accepted; a second signal ends at once.
 
     Args:
         config: what to serve and where.
-        announce: is told the address once all models that load at the start are SERVING.
+        announce: is called with the address once all models of the start are SERVING.
 
     Raises:
-        LoadError: a model cannot be loaded, and that is to be fatal.
+        LoadError: a model cannot be loaded, and the configuration makes that fatal.
         ServingError: the options contradict each other, or the port cannot be bound.
     """
-    parts = assemble(config, logs.start(config.log), Company())
+    server = assemble(config, logs.start(config.log), Coordination())
     stop = stop_on_signal(lambda: None)
-    await parts.control.start()
-    async with listening(parts, OPTIONS) as address:
-        with exporting(config, _soon(parts.readings)):
-            await work(parts, stop, lambda: announce(address))
-    await close(parts)
+    await server.control.start()
+    async with listening(server, GRPC_OPTIONS) as address:
+        with exporting(config, _soon(server.readings)):
+            await work(server, stop, lambda: announce(address))
+    await close(server)
 
 
-def assemble(config: Config, process_log: logs.Log, company: Company) -> Parts:
-    """Put a server together; nothing is loaded and no port is open.
+def assemble(config: Config, process_log: logs.Log, coordination: Coordination) -> Server:
+    """Put a server together; no model is loaded and no port is open.
 
     Raises:
         ServingError: an option is not understood.
     """
-    health, edge = Health(), Edge()
-    tracer = Tracer(trace_settings.parse(config.trace_config), company.suffix)
-    shared = _shared(config, (tracer.finished, process_log.finished), company.cores)
+    health, edge = HealthService(), Edge()
+    tracer = Tracer(trace_settings.parse(config.trace_config), coordination.suffix)
+    shared = _shared(config, (tracer.finished, process_log.finished), coordination.cores)
     models = Repository(config.models, shared, health.set)
-    control = Control(models, config.control, company.agree)
+    control = Control(models, config.control, coordination.agree)
     protocol = ProtocolService(
-        config.server_name,
-        control,
-        Regions(config.shared_memory),
-        edge.in_flight,
-        tracer,
-        process_log,
-        company.count,
+        name=config.server_name,
+        control=control,
+        regions=Regions(config.shared_memory),
+        in_flight=edge.in_flight,
+        tracer=tracer,
+        log=process_log,
+        read_counters=coordination.read_counters,
     )
-    return Parts(config, control, health, tracer, edge, protocol, company)
+    return Server(
+        config=config,
+        coordination=coordination,
+        control=control,
+        health=health,
+        tracer=tracer,
+        edge=edge,
+        protocol=protocol,
+    )
 
 
-async def work(parts: Parts, stop: asyncio.Event, started: Callable[[], None]) -> None:
-    """Answer requests until the stop, then those that were accepted."""
-    watching = asyncio.create_task(parts.control.watch())
+async def work(server: Server, stop: asyncio.Event, started: Callable[[], None]) -> None:
+    """Answer requests until the stop, then finish those that were accepted."""
+    watching = asyncio.create_task(server.control.watch())
     started()
     await stop.wait()
     log.info("draining")
     watching.cancel()
-    parts.control.repository.draining = True
-    parts.health.stop()
-    await parts.edge.in_flight.drained()
+    server.control.repository.draining = True
+    server.health.stop()
+    await server.edge.in_flight.drained()
 
 
-async def close(parts: Parts) -> None:
+async def close(server: Server) -> None:
     """Release everything, once the port is closed."""
-    await parts.control.repository.close()
+    await server.control.repository.close()
     await _cancelled_calls_ended()
-    parts.tracer.close()
+    server.tracer.close()
     log.info("stopped")
 
 
 async def _cancelled_calls_ended() -> None:
-    """Let the streams end that the stop cancelled; grpc logs those that are cancelled again."""
+    """Wait for streams that the stop cancelled; gRPC logs a stream that is cancelled again."""
     if others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(others, timeout=LAST_WORDS)
 
 
-def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> Shared:
+def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> ServerContext:
     options = providers.parse_options(config.provider_options)
     kept = (
-        response_cache.Cache(response_cache.parse(config.cache_config))
+        response_cache.ResponseCache(response_cache.parse(config.cache_config))
         if config.cache_config
         else None
     )
     default = providers.parse(config.provider, options)
-    return Shared(default, kept, observers, cores, config.proof_tolerance)
+    return ServerContext(default, kept, observers, cores, config.proof_tolerance)
 
 
 @asynccontextmanager
-async def listening(parts: Parts, options: Sequence[tuple[str, int]]) -> AsyncIterator[str]:
-    """Open the port, and be SERVING, until the block ends; gives the address.
+async def listening(server: Server, options: Sequence[tuple[str, int]]) -> AsyncIterator[str]:
+    """Open the port, and be SERVING, until the block ends; yields the address.
+
+    Args:
+        server: it has loaded its models.
+        options: gRPC's.
 
     Raises:
         ServingError: the port cannot be bound.
     """
-    config = parts.config
-    server = grpc.aio.server(
-        interceptors=(parts.edge, *parts.company.interceptors), options=options
-    )
-    names = _add_services(server, parts.control.repository, parts.protocol, parts.health)
-    port = _bind(server, config)
-    await server.start()
+    config = server.config
+    interceptors = (server.edge, *server.coordination.interceptors)
+    grpc_server = grpc.aio.server(interceptors=interceptors, options=options)
+    names = _add_services(grpc_server, server)
+    port = _bind(grpc_server, config)
+    await grpc_server.start()
     for name in names:
-        parts.health.set(name, True)
+        server.health.set(name, True)
     try:
         yield f"{config.host}:{port}"
     finally:
-        await server.stop(LAST_WORDS)
+        await grpc_server.stop(LAST_WORDS)
 
 
 @contextmanager
 def exporting(config: Config, read: Callable[[], Awaitable[list[Reading]]]) -> Iterator[None]:
-    """Serve the metrics, where they are wanted, until the block ends.
+    """Serve the metrics until the block ends, if the configuration wants them.
 
     Raises:
         ServingError: their port cannot be bound.
@@ -224,7 +238,7 @@ def _soon(function: Callable[[], T]) -> Callable[[], Awaitable[T]]:
 
 
 def _on_this_loop(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
-    """Let other threads call a function that reads what belongs to the event loop."""
+    """Return a function for other threads, which runs on this event loop and waits for it."""
     loop = asyncio.get_running_loop()
 
     async def call() -> T:
@@ -233,22 +247,21 @@ def _on_this_loop(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
     return lambda: asyncio.run_coroutine_threadsafe(call(), loop).result(SCRAPE)
 
 
-def _add_services(
-    server: grpc.aio.Server, models: Repository, protocol: ProtocolService, health: Health
-) -> list[str]:
+def _add_services(grpc_server: grpc.aio.Server, server: Server) -> list[str]:
     """Register every service; returns the names that health answers for besides the models."""
-    grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(protocol, server)
-    vision_pb2_grpc.add_VisionServicer_to_server(VisionService(models), server)
-    providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), server)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    models = server.control.repository
+    grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(server.protocol, grpc_server)
+    vision_pb2_grpc.add_VisionServicer_to_server(VisionService(models), grpc_server)
+    providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), grpc_server)
+    health_pb2_grpc.add_HealthServicer_to_server(server.health, grpc_server)
     served = [grpc_service_pb2.DESCRIPTOR, vision_pb2.DESCRIPTOR, providers_pb2.DESCRIPTOR]
-    reflection.enable([*served, health_pb2.DESCRIPTOR], server)
+    reflection.enable([*served, health_pb2.DESCRIPTOR], grpc_server)
     return ["", *reflection.services(served)]
 
 
-def _bind(server: grpc.aio.Server, config: Config) -> int:
+def _bind(grpc_server: grpc.aio.Server, config: Config) -> int:
     try:
-        return server.add_insecure_port(f"{config.host}:{config.port}")
+        return grpc_server.add_insecure_port(f"{config.host}:{config.port}")
     except RuntimeError as error:
         raise ServingError(
             f"cannot listen on {config.host}:{config.port}: is the port in use?"
@@ -256,13 +269,13 @@ def _bind(server: grpc.aio.Server, config: Config) -> int:
 
 
 def stop_on_signal(force: Callable[[], None]) -> asyncio.Event:
-    """Give an event that SIGTERM and SIGINT set; a second one calls `force` and exits with 1."""
+    """Return an event that SIGTERM and SIGINT set; the second calls `force` and exits with 1."""
     stop = asyncio.Event()
 
     def on_signal() -> None:
         if stop.is_set():
             force()
-            os._exit(1)  # whoever signals twice wants no more waiting
+            os._exit(1)  # a second signal means: do not wait any longer
         stop.set()
 
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""crossrun-serve: reads the command line, starts the server."""
+"""crossrun-serve: reads the command line and starts the server."""
 
 import asyncio
 import sys
@@ -11,24 +11,24 @@ import typer
 from crossrun_server import tune
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
-from crossrun_server.models.modes import Mode, Policy
-from crossrun_server.runtime import listing
+from crossrun_server.models.modes import LoadPolicy, Mode
+from crossrun_server.runtime import inventory
 from crossrun_server.telemetry import logs
 from crossrun_server.workers import supervisor
 
 
 def _list_providers(wanted: bool) -> None:
     if wanted:
-        typer.echo("\n".join(listing.lines()))
+        typer.echo("\n".join(inventory.lines()))
         raise typer.Exit
 
 
 def command(
     models: Annotated[Path, typer.Argument(help="Model repository: NAME/1/model.onnx …")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = Config.host,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks one.")] = Config.port,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = Config.port,
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes that serve on the one port; Linux only.")
+        int, typer.Option(min=1, help="Processes that serve on the port together; Linux only.")
     ] = 1,
     provider: Annotated[
         str,
@@ -36,13 +36,13 @@ def command(
     ] = Config.provider,
     provider_option: Annotated[
         list[str] | None,
-        typer.Option(help="Option of a provider, as openvino.device_type=GPU; repeatable."),
+        typer.Option(help="Option of a provider, such as openvino.device_type=GPU; repeatable."),
     ] = None,
     proof_tolerance: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="Largest difference of an answer from those beside the model in proof.npz.",
+            help="Largest difference allowed between an answer and the model's proof.npz.",
             show_default="the proof's own",
         ),
     ] = None,
@@ -52,33 +52,37 @@ def command(
             "--list-providers",
             callback=_list_providers,
             is_eager=True,
-            help="Try every execution provider on this machine, tell which can run, and exit.",
+            help="Try every execution provider on this machine, say which can run, and exit.",
         ),
     ] = False,
     shared_memory: Annotated[
         bool,
         typer.Option(
             "--shared-memory",
-            help="Let clients keep tensors in system shared memory; for clients that are trusted.",
+            help="Let clients keep tensors in system shared memory; only for clients you trust.",
         ),
     ] = Config.shared_memory,
     server_name: Annotated[str, typer.Option(help="Name in ServerMetadata.")] = Config.server_name,
     model_control_mode: Annotated[
         Mode,
-        typer.Option(help="What is loaded: all at the start; what changes; what is asked for."),
-    ] = Policy.mode,
+        typer.Option(
+            help="none: load all models at the start; poll: also follow changes on disk; "
+            "explicit: load what clients ask for."
+        ),
+    ] = LoadPolicy.mode,
     load_model: Annotated[
-        list[str] | None, typer.Option(help="With explicit: load it at the start; '*' is all.")
+        list[str] | None,
+        typer.Option(help="With explicit: a model to load at the start, repeatable; '*' is all."),
     ] = None,
     repository_poll_secs: Annotated[
-        int, typer.Option(min=1, help="With poll: seconds from one look to the next.")
-    ] = Policy.poll_seconds,
+        int, typer.Option(min=1, help="With poll: seconds between two looks at the repository.")
+    ] = LoadPolicy.poll_seconds,
     exit_on_error: Annotated[
-        bool, typer.Option(help="End where a model cannot be loaded at the start.")
-    ] = Policy.exit_on_error,
-    metrics: Annotated[bool, typer.Option(help="Prometheus metrics.")] = Config.metrics,
+        bool, typer.Option(help="End if a model cannot be loaded at the start.")
+    ] = LoadPolicy.exit_on_error,
+    metrics: Annotated[bool, typer.Option(help="Serve Prometheus metrics.")] = Config.metrics,
     metrics_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the metrics; 0 picks one.")
+        int, typer.Option(min=0, max=65535, help="Port of the metrics; 0 picks a free port.")
     ] = Config.metrics_port,
     cache_config: Annotated[
         str, typer.Option(help="Response cache: local,size=BYTES.", show_default=False)
@@ -86,44 +90,54 @@ def command(
     trace_config: Annotated[
         list[str],
         typer.Option(
-            help="Tracing, any number of times: triton,file=PATH; triton,log-frequency=N; "
+            help="Tracing, repeatable: triton,file=PATH; triton,log-frequency=N; "
             "level=TIMESTAMPS; rate=N; count=N.",
             show_default=False,
         ),
     ] = list(Config.trace_config),  # noqa: B006 - typer copies it
     log_verbose: Annotated[
-        int, typer.Option(min=0, help="1 logs each request, 2 what the libraries say.")
-    ] = logs.Settings.verbose_level,
-    log_info: Annotated[bool, typer.Option(help="Log what happens.")] = logs.Settings.info,
-    log_warning: Annotated[bool, typer.Option(help="Log warnings.")] = logs.Settings.warning,
-    log_error: Annotated[bool, typer.Option(help="Log errors.")] = logs.Settings.error,
+        int, typer.Option(min=0, help="1 logs each request, 2 also what the libraries log.")
+    ] = logs.LogSettings.verbose_level,
+    log_info: Annotated[bool, typer.Option(help="Log events.")] = logs.LogSettings.info,
+    log_warning: Annotated[bool, typer.Option(help="Log warnings.")] = logs.LogSettings.warning,
+    log_error: Annotated[bool, typer.Option(help="Log errors.")] = logs.LogSettings.error,
     log_format: Annotated[
-        str, typer.Option(help="Lines of the log: default or ISO8601.")
-    ] = logs.Settings.format,
+        str, typer.Option(help="Format of log lines: default or ISO8601.")
+    ] = logs.LogSettings.format,
     log_file: Annotated[
-        str, typer.Option(help="Log to a file, not to stderr.", show_default=False)
-    ] = logs.Settings.file,
+        str, typer.Option(help="Log to a file instead of stderr.", show_default=False)
+    ] = logs.LogSettings.file,
 ) -> None:
     """Serve ONNX models over gRPC: Open Inference Protocol and crossrun.v1.Vision."""
-    control = Policy(
-        model_control_mode, tuple(load_model or ()), repository_poll_secs, exit_on_error
+    control = LoadPolicy(
+        mode=model_control_mode,
+        at_start=tuple(load_model or ()),
+        poll_seconds=repository_poll_secs,
+        exit_on_error=exit_on_error,
     )
-    log = logs.Settings(log_file, log_info, log_warning, log_error, log_verbose, log_format)
+    log = logs.LogSettings(
+        file=log_file,
+        info=log_info,
+        warning=log_warning,
+        error=log_error,
+        verbose_level=log_verbose,
+        format=log_format,
+    )
     config = Config(
-        models,
-        host,
-        port,
-        provider,
-        tuple(provider_option or ()),
-        proof_tolerance,
-        shared_memory,
-        server_name,
-        control,
-        metrics,
-        metrics_port,
-        cache_config,
-        tuple(trace_config),
-        log,
+        models=models,
+        host=host,
+        port=port,
+        provider=provider,
+        provider_options=tuple(provider_option or ()),
+        proof_tolerance=proof_tolerance,
+        shared_memory=shared_memory,
+        server_name=server_name,
+        control=control,
+        metrics=metrics,
+        metrics_port=metrics_port,
+        cache_config=cache_config,
+        trace_config=tuple(trace_config),
+        log=log,
     )
     try:
         asyncio.run(_serving(config, workers))
@@ -136,7 +150,7 @@ def tune_command(
     model: Annotated[str, typer.Option(help="Name of the model.")],
     pin: Annotated[bool, typer.Option("--pin", help="Write the plan into config.pbtxt.")] = False,
 ) -> None:
-    """Measure a model's lanes on this machine: latency against throughput, and the plan."""
+    """Measure a model's lanes on this machine: latency, throughput, and the plan they lead to."""
     try:
         for line in tune.tune(models, model, pin=pin):
             typer.echo(line)
@@ -155,7 +169,7 @@ def _announce(address: str) -> None:
 
 
 def main() -> None:
-    """Serve; or tune, if that is the first word. A repository of that name is ./tune."""
+    """Serve; or tune, if that is the first word. A repository with that name is ./tune."""
     if sys.argv[1:2] == ["tune"]:
         sys.argv[:2] = [f"{sys.argv[0]} tune"]
         typer.run(tune_command)

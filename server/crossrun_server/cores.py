@@ -15,18 +15,18 @@ WAITED = Path("/proc/thread-self/schedstat")
 
 @cache
 def granted() -> float:
-    """Cores of this process's affinity, or what its cgroup grants where that is less."""
+    """Return the cores of this process's affinity, or of its cgroup if these are fewer."""
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min([own, *_quotas(OWN, CGROUPS)])
 
 
 def available() -> int:
-    """Whole cores, at least one; a quota of 1.5 counts as 2."""
+    """Return the number of whole cores, at least one; a quota of 1.5 counts as 2."""
     return max(1, math.ceil(granted()))
 
 
 def waited() -> float:
-    """Seconds for which the calling thread could have run and had no core; 0 but on Linux."""
+    """Return the seconds that the calling thread has waited for a core; 0 outside Linux."""
     try:
         return int(WAITED.read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -34,7 +34,7 @@ def waited() -> float:
 
 
 def _quotas(own: Path, root: Path) -> Iterator[float]:
-    """Cores that each cgroup from the process's own up to the root grants, where it limits them."""
+    """Yield the cores of each cgroup that limits them, from the process's own up to the root."""
     try:
         lines = own.read_text().splitlines()
     except OSError:  # not Linux

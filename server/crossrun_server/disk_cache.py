@@ -1,25 +1,28 @@
-"""What was found or built once and is kept on disk for the next start: where, and for which model.
+"""Texts and folders that are kept on disk for the next start, by kind and by model.
 
-Knows nothing of what is kept.
+Knows nothing of their contents.
 """
 
 import hashlib
 import logging
 import os
+import platform
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 log = logging.getLogger(__name__)
 
+PROCESSOR = Path("/proc/cpuinfo")
+
 
 def folder(kind: str) -> Path:
-    """The folder of one kind of things to keep; it need not exist."""
+    """Return the folder of one kind; it need not exist."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - raises nothing without a home
     return Path(home) / "crossrun" / kind
 
 
 def read(kind: str, name: str) -> str | None:
-    """What is kept under a name; None where there is nothing, or nothing that can be read."""
+    """Read the text with a name; None if there is none that can be read."""
     try:
         return (folder(kind) / name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -27,7 +30,7 @@ def read(kind: str, name: str) -> str | None:
 
 
 def write(kind: str, name: str, text: str) -> None:
-    """Keep a text under a name, whole or not at all."""
+    """Keep a text under a name; it is written completely, or not at all."""
     file = folder(kind) / name
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +42,7 @@ def write(kind: str, name: str, text: str) -> None:
 
 
 def beside(model: Path) -> list[tuple[str, int, int]]:
-    """The other files in a model's folder, which may hold its weights: path, bytes, time."""
+    """Return path, bytes and time of the other files beside a model, which may be its weights."""
     folder = model.parent
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != model)
     traces = [(file.relative_to(folder).as_posix(), file.stat()) for file in files]
@@ -47,16 +50,26 @@ def beside(model: Path) -> list[tuple[str, int, int]]:
 
 
 def key(model: Path | bytes, *circumstances: object) -> str:
-    """Name what holds for this model in these circumstances only.
+    """Return a key for this model in these circumstances.
 
     Args:
         model: the file, or its bytes.
-        circumstances: whatever else it depends on, by what `str` gives.
+        circumstances: everything else that matters; two are equal if `str` of them is.
     """
     digest = _digest(model)
-    for one in circumstances:
-        digest.update(f"\n{one}".encode())
+    for circumstance in circumstances:
+        digest.update(f"\n{circumstance}".encode())
     return digest.hexdigest()[:32]
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _digest(model: Path | bytes) -> "hashlib._Hash":

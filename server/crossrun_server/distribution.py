@@ -4,8 +4,8 @@ NAME = "crossrun-inference"
 
 
 def the_extra(name: str) -> str:
-    """Name an extra in a message, without a command.
+    """Return words that name an extra in a message, without a command.
 
-    The distribution is on no package index: how to install it depends on where it came from.
+    The distribution is on no package index, so how to install it depends on where it came from.
     """
     return f"the extra [{name}] of {NAME}"

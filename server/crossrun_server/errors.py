@@ -6,11 +6,11 @@ class ServingError(Exception):
 
 
 class InvalidRequest(ServingError):  # noqa: N818 - named after what happened, as the others
-    """The request cannot be answered as it stands; the message names what was expected."""
+    """The request cannot be answered; the message names what was expected."""
 
 
 class NotSupported(ServingError):  # noqa: N818
-    """What is asked for exists in the protocol, but not here."""
+    """The protocol has what is asked for, but this server does not."""
 
 
 class UnknownModel(ServingError):  # noqa: N818
@@ -18,11 +18,11 @@ class UnknownModel(ServingError):  # noqa: N818
 
 
 class ModelUnavailable(ServingError):  # noqa: N818
-    """The model is known but takes no requests now: not loaded, or draining."""
+    """The model is known, but takes no requests now: it is not loaded, or it is draining."""
 
 
 class ControlRefused(ServingError):  # noqa: N818
-    """Loading and unloading on request are not allowed as the server was started."""
+    """The server was started without permission to load and unload models on request."""
 
 
 class QueueFull(ServingError):  # noqa: N818
@@ -50,12 +50,12 @@ class NotEnabled(ServingError):  # noqa: N818
 
 
 class PollError(LoadError):
-    """What a model was to be loaded from is not there or cannot be read."""
+    """The files that a model is loaded from are missing or cannot be read."""
 
 
 class NoNumber(ServingError):  # noqa: N818
-    """A model gave scores or boxes that are no numbers: they are above no limit and below none."""
+    """A model returned NaN among scores or boxes, which no limit can be compared with."""
 
 
 class WrongLabels(ServingError):  # noqa: N818
-    """A model gave a class for which its labels have no name: they are those of other classes."""
+    """A model returned a class without a label, so its labels belong to other classes."""

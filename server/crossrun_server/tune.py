@@ -1,23 +1,23 @@
-"""crossrun-serve tune: measures one model's lanes, shows the curve, and pins the plan if asked."""
+"""crossrun-serve tune: measures a model's lanes, shows the curve, and pins the plan if asked."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config import config, placement
+from crossrun_server.model_config import config, session_config
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.models.opening import Shared
-from crossrun_server.plans.plan import Plan
-from crossrun_server.plans.search import Tuned
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.models.version_loader import ServerContext
+from crossrun_server.plans.lane_plan import Plan
+from crossrun_server.plans.search import MeasuredPlan
 from crossrun_server.runtime import providers
 
 CONFIG = "config.pbtxt"
 
 
 def tune(models: Path, name: str, *, pin: bool) -> Iterator[str]:
-    """Measure a model on this machine and tell the figures, line by line.
+    """Measure a model on this machine; yields the figures, line by line.
 
     Args:
         models: the model repository.
@@ -25,12 +25,13 @@ def tune(models: Path, name: str, *, pin: bool) -> Iterator[str]:
         pin: write the plan into the model's config.pbtxt.
 
     Raises:
-        LoadError: the model cannot be loaded on the CPU, or its config.pbtxt says otherwise.
+        LoadError: the model cannot be loaded on the CPU, or `pin` is set and there is no
+            config.pbtxt, or it has a plan already.
     """
-    source = Source(models / name)
+    source = ModelSource(models / name)
     if pin:
         _check_pin(source.folder)
-    tuned = loader.measure(source, Shared(providers.parse("cpu")))
+    tuned = loader.measure_plan(source, ServerContext(providers.parse("cpu")))
     yield from _lines(name, tuned)
     if pin:
         _pin(source.folder / CONFIG, tuned.plan)
@@ -41,12 +42,12 @@ def _check_pin(folder: Path) -> None:
     declared = config.read(folder)
     if declared is None:
         raise LoadError(f"there is no {folder / CONFIG} to pin a plan in")
-    if placement.PLAN in declared.parameters:
-        pinned = declared.parameters[placement.PLAN].string_value
+    if session_config.PLAN in declared.parameters:
+        pinned = declared.parameters[session_config.PLAN].string_value
         raise LoadError(f"{folder / CONFIG} has the plan {pinned} already; take it out first")
 
 
-def _lines(name: str, tuned: Tuned) -> Iterator[str]:
+def _lines(name: str, tuned: MeasuredPlan) -> Iterator[str]:
     yield f"{name} on {tuned.curve[0].lane.threads} cores"
     yield f"{'places x threads':>18} {'one request':>14} {'all places':>14}"
     for lane, latency, rate, _ in tuned.curve:
@@ -62,6 +63,6 @@ def _lines(name: str, tuned: Tuned) -> Iterator[str]:
 
 def _pin(file: Path, plan: Plan) -> None:
     proto = pb.ModelConfig()
-    proto.parameters[placement.PLAN].string_value = str(plan)
+    proto.parameters[session_config.PLAN].string_value = str(plan)
     text = file.read_text(encoding="utf-8-sig").rstrip("\n")
     file.write_text(f"{text}\n{proto}", encoding="utf-8")

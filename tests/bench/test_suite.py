@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from crossrun_bench import store, suite
 from crossrun_bench.cli.app import check
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.kinds import Result
 from crossrun_bench.measurements.latency.result import LatencyResult
-from tests.support.running import BIN, Command
+from crossrun_bench.measurements.result import Result
+from tests.support.running import BIN, Command, run_here
 
 LATENCY = """
 [[step]]
@@ -42,15 +43,20 @@ def written(folder: Path, text: str) -> Path:
     return file
 
 
-def test_a_study_goes_on_where_it_was_ended(tmp_path: Path, study: Path, run: Command) -> None:
+def ran(file: Path, study: Path) -> subprocess.CompletedProcess[str]:
+    """A suite's run in this process; what its steps write to stderr is not seen."""
+    return run_here([str(BIN / "crossrun-bench"), "run", str(file), "--output", str(study)])
+
+
+def test_a_study_goes_on_where_it_was_ended(tmp_path: Path, study: Path) -> None:
     """Steps with a result are not run again; the study holds all results and the suite."""
     text = LATENCY + LATER
     file = written(tmp_path, text)
-    done = run("crossrun-bench", "run", file, "--output", study)
+    done = ran(file, study)
     assert done.returncode == 0, done.stderr
     first = (study / "01-latency.json").read_bytes()
     (study / "02-latency.json").unlink()
-    again = run("crossrun-bench", "run", file, "--output", study)
+    again = ran(file, study)
     assert again.returncode == 0, again.stderr
     assert (study / "01-latency.json").read_bytes() == first
     found = store.read_all(study / "study.json")
@@ -97,12 +103,10 @@ def test_a_step_that_fails_ends_the_study(tmp_path: Path, study: Path, run: Comm
     assert not (study / "study.json").exists()
 
 
-def test_results_of_two_suites_do_not_mix(tmp_path: Path, study: Path, run: Command) -> None:
+def test_results_of_two_suites_do_not_mix(tmp_path: Path, study: Path) -> None:
     """A suite that was changed wants another folder, for its results are not those there."""
-    assert (
-        run("crossrun-bench", "run", written(tmp_path, LATENCY), "--output", study).returncode == 0
-    )
-    done = run("crossrun-bench", "run", written(tmp_path, LATENCY + LATER), "--output", study)
+    assert ran(written(tmp_path, LATENCY), study).returncode == 0
+    done = ran(written(tmp_path, LATENCY + LATER), study)
     assert done.returncode == 1
     assert "holds results of another suite" in done.stderr
 
@@ -134,12 +138,10 @@ def test_what_is_no_suite_is_refused(text: str, expected: str, tmp_path: Path) -
     ],
 )
 def test_a_wrong_step_ends_the_run_before_it_begins(
-    step: str, expected: str, tmp_path: Path, study: Path, run: Command
+    step: str, expected: str, tmp_path: Path, study: Path
 ) -> None:
     """However far behind the first step it is."""
-    done = run(
-        "crossrun-bench", "run", written(tmp_path, f"{LATENCY}[[step]]\n{step}"), "--output", study
-    )
+    done = ran(written(tmp_path, f"{LATENCY}[[step]]\n{step}"), study)
     assert done.returncode == 1
     assert expected in done.stderr
     assert not (study / "01-latency.json").exists()

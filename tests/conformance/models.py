@@ -48,7 +48,7 @@ def mixed() -> onnx.ModelProto:
     """`a` FP32, `b` INT64 and `c` BYTES [batch, n] → `c_out`, `b_out`, `a_out`, unchanged."""
     types = {"a": Tp.FLOAT, "b": Tp.INT64, "c": Tp.STRING}
     info = helper.make_tensor_value_info
-    return _model(
+    return graph(
         [helper.make_node("Identity", [name], [f"{name}_out"]) for name in types],
         [info(name, kind, ["batch", f"n_{name}"]) for name, kind in types.items()],
         [info(f"{name}_out", types[name], ["batch", f"n_{name}"]) for name in ("c", "b", "a")],
@@ -57,7 +57,7 @@ def mixed() -> onnx.ModelProto:
 
 def plus(amount: int) -> onnx.ModelProto:
     """`x` FP32 [batch, 1] → `y`, larger by `amount`."""
-    return _model(
+    return graph(
         [helper.make_node("Add", ["x", "amount"], ["y"])],
         [helper.make_tensor_value_info("x", Tp.FLOAT, ["batch", 1])],
         [helper.make_tensor_value_info("y", Tp.FLOAT, ["batch", 1])],
@@ -119,7 +119,7 @@ def _openvino(root: Path) -> str:
     return json.dumps({"model_config_list": entries}, indent=2) + "\n"
 
 
-def _model(
+def graph(
     nodes: list[onnx.NodeProto],
     inputs: list[onnx.ValueInfoProto],
     outputs: list[onnx.ValueInfoProto],

@@ -17,7 +17,7 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.errors import BenchError
 from crossrun_bench.models.model import scaled
 from crossrun_bench.models.repository import read_model
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 from crossrun_export import alternatives, convert, inference, pictures, runtime, sources
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
@@ -200,7 +200,7 @@ def test_numbers_that_fit_no_three_channels_are_refused(
         request = vision_pb2.ClassifyRequest(
             model="m", images=[_png(np.zeros((8, 8, 3), np.uint8))]
         )
-        with pytest.raises(grpc.RpcError, match="does not say well how pixels are scaled"):
+        with pytest.raises(grpc.RpcError, match="says wrongly how pixels are scaled"):
             VisionStub(channel).Classify(request)
 
 

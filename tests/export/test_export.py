@@ -2,7 +2,6 @@
 
 import importlib
 import io
-import json
 import os
 import re
 import shutil
@@ -29,8 +28,9 @@ from crossrun_export.told import told
 from crossrun_export.tolerance import Allowed
 from crossrun_server.model_config import config
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from tests.support.keras_models import options, pixels, strongest, with_labels
+from tests.support.metadata import metadata
 from tests.support.running import BIN, ON_CPU, Command, run_here, serving
 
 SMALL = ("--alpha", "0.25", "--size", "64")
@@ -56,11 +56,6 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def metadata(file: Path) -> dict[str, Any]:
-    model = onnx.load(file)
-    return {p.key.removeprefix("crossrun."): json.loads(p.value) for p in model.metadata_props}
-
-
 def test_the_repository_has_tritons_layout(exported: Path) -> None:
     """NAME/config.pbtxt, NAME/labels.txt, NAME/1/model.onnx, and nothing beside them."""
     assert names(exported) == ["mobilenet"]
@@ -75,7 +70,7 @@ def test_the_server_agrees_with_the_config_that_was_written(exported: Path) -> N
     proto = config.read(exported / "mobilenet")
     assert proto is not None
     assert (proto.max_batch_size, proto.HasField("dynamic_batching")) == (32, True)
-    (model,) = loader.load(Source(exported / "mobilenet"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(exported / "mobilenet"), ON_CPU).models.values()
     assert model.inputs["image"].shape == (-1, 64, 64, 3)
     assert model.inputs["image"].datatype == "UINT8"
     assert model.outputs["probabilities"].shape == (-1, 4)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
+from crossrun_bench.models import checked as bench_checked
 from crossrun_bench.models import proof as bench_proof
 from crossrun_export import alternatives, heads, inference, pictures, price, proof, sources, verify
 from crossrun_export.backend import keras
@@ -24,9 +25,10 @@ from crossrun_export.heads import Said
 from crossrun_export.options import HeadKind, Limits, Localize
 from crossrun_export.pipeline import Exported, export
 from crossrun_export.told import told
-from crossrun_server.proofs import evidence
-from crossrun_server.proofs.proof import Proof
+from crossrun_server.proofs import comparison
+from crossrun_server.proofs.proof_file import Proof
 from tests.support.keras_models import headed, options, pixels
+from tests.support.metadata import metadata
 from tests.support.running import run_here, serving
 
 layers, ops = keras.layers, keras.ops
@@ -84,11 +86,6 @@ def source_of(model: Any, labels: int = 0, loss: str = "") -> sources.Source:
     return sources.Source(model, names, "random", "0" * 64, pixels("0..1"), loss=loss)
 
 
-def metadata(one: Exported) -> dict[str, Any]:
-    model = onnx.load(one.version / "model.onnx")
-    return {p.key.removeprefix("crossrun."): json.loads(p.value) for p in model.metadata_props}
-
-
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("heads")
@@ -140,7 +137,7 @@ def test_classify_answers_the_probabilities_of_any_head(
         assert [got[i] for i in range(len(row))] == pytest.approx(row, abs=1e-5)
         assert [c.label for c in result.classes] == ["abc"[c.index] for c in result.classes]
         assert result.classes[0].index == row.argmax()
-    found = metadata(one)["scores"]
+    found = metadata(one.version / "model.onnx")["scores"]
     assert found["head"] == kind
     assert found["output"] == ("logits" if kind.endswith("logits") else "probabilities")
     assert f"; scores are {kind}: {found['because']}" in told(one)
@@ -330,11 +327,11 @@ def test_the_proof_says_where_one_score_decides(
     share = {0.5: 1 / 3, 0.0: 2 / 3}[decides]
     assert proof.agreement(expected, got, 0.01, decides) == pytest.approx(share)
     held = Proof({"x": expected}, {"y": expected}, "fp32", "drawn", {"y": 0.01}, 1.0, "y")
-    found = evidence.compare(replace(held, decides=decides), range(3), {"y": got})
+    found = comparison.compare(replace(held, decides=decides), range(3), {"y": got})
     assert found.agreement == pytest.approx(share)
     grey = np.zeros((3, 1, 1, 3), np.uint8)
     measured = bench_proof.Proof(grey, expected, "drawn", 0.01, 1.0, None, decides)
-    assert bench_proof.compared(measured, got, None).agreement == pytest.approx(share)
+    assert bench_checked.compared(measured, got, None).agreement == pytest.approx(share)
 
 
 def flipped(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -371,8 +368,9 @@ def test_reduced_precisions_have_the_head_of_the_original(
     wanted: dict[str, Any] = {"precisions": ("int8", "fp16"), "scores": asked}
     made = export(source, options(tmp_path / "models", **wanted, limits=Limits(100, 0)))
     for one in made:
-        assert metadata(one)["scores"] == metadata(whole)["scores"]
-        assert metadata(one)["scores"]["head"] == kind
+        scores = metadata(one.version / "model.onnx")["scores"]
+        assert scores == metadata(whole.version / "model.onnx")["scores"]
+        assert scores["head"] == kind
         assert one.made.cost.top1_agreement > 0.9
-    calibration = metadata(made[0])["calibration"]["agreement"]
+    calibration = metadata(made[0].version / "model.onnx")["calibration"]["agreement"]
     assert all(0.9 < share <= 1 for share in calibration.values())

@@ -9,8 +9,8 @@ from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.pipeline import export
 from crossrun_export.publish import Draft
-from tests.server.models.test_labels import INSIDE, WRITTEN
 from tests.support.keras_models import options, strongest
+from tests.support.label_files import INSIDE, WRITTEN
 
 TEN = "".join(f"{name}\n" for name in scenes.CLASSES)
 WRONG = {

@@ -14,8 +14,8 @@ from crossrun_export.options import Loading, Tolerance
 from crossrun_export.pipeline import Exported, export
 from crossrun_export.told import told
 from crossrun_server.models import loader
-from tests.export.test_heads import metadata
 from tests.support.keras_models import headed, options, pixels
+from tests.support.metadata import metadata
 from tests.support.running import ON_CPU, run_here
 
 layers = keras.layers
@@ -218,8 +218,8 @@ def test_half_precision_inside_comes_out_as_fp32(tmp_path: Path) -> None:
     model = with_policy("mixed_float16", softmax)
     assert model.output.dtype == "float16"
     one = exported(saved(model, tmp_path), PLAIN, tmp_path)
-    assert metadata(one)["compute_dtype"] == "float16"
-    (loaded,) = loader.load(loader.Source(one.version.parent), ON_CPU).models.values()
+    assert metadata(one.version / "model.onnx")["compute_dtype"] == "float16"
+    (loaded,) = loader.load(loader.ModelSource(one.version.parent), ON_CPU).models.values()
     assert loaded.outputs["probabilities"].datatype == "FP32"
     loaded.close()
     got, expected = answers(one, model)
@@ -254,7 +254,7 @@ def test_answers_that_are_cast_to_half_precision_have_its_tolerance(tmp_path: Pa
 
     one = exported(saved(with_policy("float32", halved), tmp_path), PLAIN, tmp_path)
     assert one.made.allowed.max_diff == 5e-3
-    assert metadata(one)["compute_dtype"] == "float32"
+    assert metadata(one.version / "model.onnx")["compute_dtype"] == "float32"
 
 
 def test_bfloat16_is_refused_with_the_option_that_exports_it(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_bfloat16_is_refused_with_the_option_that_exports_it(tmp_path: Path) -> 
     assert "computes in bfloat16 (layer " in ended.stderr
     assert "--float32 computes it in float32, with the same weights" in ended.stderr
     one = exported(path, Loading(float32=True), tmp_path)
-    assert metadata(one)["compute_dtype"] == "float32"
+    assert metadata(one.version / "model.onnx")["compute_dtype"] == "float32"
     got, expected = answers(one, model)
     assert got == pytest.approx(expected, abs=0.05)  # three digits of bfloat16
 

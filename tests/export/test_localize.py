@@ -26,10 +26,10 @@ from crossrun_export.localize.dilate import dilated
 from crossrun_export.options import InputDtype, Localize
 from crossrun_export.pipeline import export
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from tests.export.test_export import metadata
-from tests.server.proofs.test_proof import load, refusal
+from crossrun_server.models.loader import ModelSource
 from tests.support.keras_models import options, pixels
+from tests.support.metadata import metadata
+from tests.support.proofs import load, refusal
 from tests.support.running import ON_CPU, serving
 
 HEAT = graph.HEAT
@@ -143,7 +143,7 @@ def test_the_server_takes_the_config(exported: Path) -> None:
     """config.pbtxt says of the outputs what the file says, and where labels belong."""
     text = (exported.parent / "config.pbtxt").read_text()
     assert text.count('label_filename: "labels.txt"') == 2
-    (model,) = loader.load(Source(exported.parent), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(exported.parent), ON_CPU).models.values()
     assert model.outputs["detection_boxes"].shape == (-1, 5, 4)
     assert model.outputs["detection_classes"].datatype == "INT64"
     model.close()

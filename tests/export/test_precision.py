@@ -24,8 +24,8 @@ from crossrun_export.publish import Draft
 from crossrun_export.quantize import quantize
 from crossrun_server.runtime import providers
 from crossrun_server.runtime.session import Session
-from tests.server.proofs.test_proof import load
 from tests.support.keras_models import options, tell_apart, with_labels
+from tests.support.proofs import load
 from tests.support.running import Command, serving
 
 ANY = Limits(max_top1_drop=100, min_agreement=0)  # random weights are not robust

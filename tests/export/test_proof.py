@@ -13,11 +13,11 @@ from crossrun_export.pipeline import export
 from crossrun_export.proof import Bounds, Proof
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.models.opening import Shared
-from tests.server.proofs.test_proof import load
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.models.version_loader import ServerContext
 from tests.support import proofs
 from tests.support.keras_models import options
+from tests.support.proofs import load
 from tests.support.running import ON_CPU
 
 ABOUT = {"precision": "fp32", "origin": "drawn", "source_sha256": ""}
@@ -63,10 +63,10 @@ def test_the_server_holds_the_model_to_it(exported: Path, tmp_path: Path) -> Non
     wrong = proofs.off_by(onnx.load(folder / "1" / "model.onnx"), 0.01)
     files = {"1/model.onnx": wrong.SerializeToString()}
     files["1/proof.npz"] = (folder / "1" / "proof.npz").read_bytes()
-    sent = Source(tmp_path / "mobilenet", '{"max_batch_size": 32}', files)
+    sent = ModelSource(tmp_path / "mobilenet", '{"max_batch_size": 32}', files)
     with pytest.raises(LoadError, match=r"off by 0.01 in 'probabilities' from the original"):
         loader.load(sent, ON_CPU)
-    raised = Shared(ON_CPU.default, proof_tolerance=0.02)
+    raised = ServerContext(ON_CPU.default, proof_tolerance=0.02)
     (model,) = loader.load(sent, raised).models.values()
     assert model.assignments[0].evidence.difference == pytest.approx(0.01, abs=1e-4)
     model.close()

@@ -16,25 +16,18 @@ import pytest
 from crossrun_export import scenes
 from crossrun_export.detector import data, load, measure, network
 from crossrun_export.detector.backbone import load_backbone
-from crossrun_export.detector.settings import Training, Weights
+from crossrun_export.detector.settings import Weights
 from crossrun_export.detector.train import UNFINISHED, train
 from crossrun_export.errors import ExportError
 from crossrun_export.train import HELD_OUT_SEED
 from tests.support.keras_models import eagerly
 from tests.support.running import BIN, run_here
+from tests.support.training import SMALL, few
 
 # Keras writes HDF5 through a protocol that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-SIZE = 32
-SMALL = Training(size=SIZE, epochs=2, batch=4, seed=3)
 NAME = "detector_0.25_32"
-
-
-def few() -> data.DataSet:
-    groups = [scenes.draw_several(5, index, SIZE) for index in range(12)]
-    examples = [data.drawing(group) for group in groups]
-    return data.DataSet(scenes.CLASSES, examples[:8], examples[8:])
 
 
 def weights_of(file: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -103,7 +96,8 @@ import sys, time
 from pathlib import Path
 from crossrun_export.detector import train
 from tests.support.keras_models import eagerly
-from tests.export.test_train_detector import SMALL, few
+from tests.support.training import SMALL
+from tests.support.training import few
 output = Path(sys.argv[1])
 begin = train.Batches.begin
 def waiting(self, epoch):

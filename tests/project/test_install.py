@@ -1,7 +1,6 @@
 """Installing: under which name, on which Python, and what is said where something is missing."""
 
 import importlib.metadata
-import lzma
 import os
 import platform
 import re
@@ -23,11 +22,13 @@ from crossrun_bench.targets import environments
 from crossrun_bench.targets.targets import TARGETS
 from crossrun_server.runtime import providers
 from tests.support.running import ROOT, Command
+from tests.support.tracked import text_of, tracked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SYSTEMS = Path(sys.base_prefix) / "bin"  # where the Python lies that this environment was made of
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-# The rows of the README's table: | `cpu` | … | 3.11 to 3.14 |
+INSTALLING = ROOT / "docs" / "installing.md"
+# The rows of its table: | `cpu` | … | 3.11 to 3.14 |
 ROW = re.compile(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|.*\| 3\.11 to (3\.\d+) \|$", re.M)
 # `crossrun` with an extra, or installed by name: that is somebody else's.
 STRANGERS = re.compile(r"(?<![\w-])crossrun\[|install\s+(-\S+\s+)*['\"]?crossrun(?![\w-])")
@@ -41,30 +42,16 @@ AREAS = (crossrun_server.distribution, crossrun_export.distribution, crossrun_be
 
 def test_no_text_tells_anybody_to_install_a_strangers_package() -> None:
     """Neither a document nor a message, nor what is stored of one."""
+    files = [path for path in tracked() if path != Path(__file__)]
+    if not files:
+        pytest.skip("not a checkout: git tells which files there are")
     found = [
         f"{path.relative_to(ROOT)}: {match[0]}"
-        for path in tracked()
+        for path in files
         for pattern in (STRANGERS, BY_NAME)
         for match in pattern.finditer(text_of(path))
     ]
     assert found == []
-
-
-def tracked() -> list[Path]:
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a checkout: git tells which files there are")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True)
-    found = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
-    return [path for path in found if path.is_file() and path != Path(__file__)]
-
-
-def text_of(path: Path) -> str:
-    """What is written in a file; nothing, where it is a picture or weights."""
-    data = path.read_bytes()
-    try:
-        return (lzma.decompress(data) if path.suffix == ".xz" else data).decode()
-    except UnicodeDecodeError:
-        return ""
 
 
 @pytest.mark.parametrize(
@@ -93,7 +80,7 @@ def test_messages_name_the_installed_distribution(area: ModuleType) -> None:
 
 
 def test_messages_name_extras_that_there_are() -> None:
-    """Of every provider and target, and of the README's table, which leaves none out."""
+    """Of every provider and target, and of the documents' table, which leaves none out."""
     there = importlib.metadata.metadata(PROJECT["name"]).get_all("Provides-Extra")
     assert there is not None
     named = {*providers.EXTRAS.values(), *environments.EXTRAS.values()}
@@ -103,19 +90,19 @@ def test_messages_name_extras_that_there_are() -> None:
 
 
 def by_newest() -> dict[str, list[str]]:
-    """The extras in the README's table, by the newest Python that they are said to install on."""
+    """The extras in the documents' table, by the newest Python that they are said to install on."""
     found: dict[str, list[str]] = {}
-    for names, newest in ROW.findall((ROOT / "README.md").read_text()):
+    for names, newest in ROW.findall(INSTALLING.read_text()):
         found.setdefault(newest, []).extend(re.findall(r"`([a-z-]+)`", names))
     return found
 
 
-def test_the_wheel_is_what_the_readme_installs(tmp_path: Path) -> None:
+def test_the_wheel_is_what_the_documents_install(tmp_path: Path) -> None:
     """It has the name that stands there, and all four packages in it."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.iterdir()
-    assert f"dist/{wheel.name}[cpu]" in (ROOT / "README.md").read_text()
+    assert f"dist/{wheel.name}[cpu]" in INSTALLING.read_text()
     with zipfile.ZipFile(wheel) as packed:
         top = {name.partition("/")[0] for name in packed.namelist()}
     packages = {"crossrun", "crossrun_export", "crossrun_server", "crossrun_bench"}
@@ -174,7 +161,7 @@ def uv() -> str:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_all_that_the_readme_says_installs_from_wheels(python: str, uv: str) -> None:
+def test_all_that_the_documents_say_installs_from_wheels(python: str, uv: str) -> None:
     """Every extra of its table, on each Python named there, and what the tests need."""
     newest = [v for v in by_newest() if PYTHONS.index(v) >= PYTHONS.index(python)]
     # On all: TensorFlow's markers leave it out where it has none.

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 
 from crossrun.oip import grpc_service_pb2 as oip
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.pictures import Batch

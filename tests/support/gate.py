@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
-from crossrun_server.scheduling.scheduler import Execution, Lane, Policy, Reply, Scheduler, Tensors
+from crossrun_server.scheduling.batching import Execution, Reply, Tensors
+from crossrun_server.scheduling.places import Lane
+from crossrun_server.scheduling.queueing import SchedulingPolicy
+from crossrun_server.scheduling.scheduler import Scheduler
 
 
 class Gate:
@@ -62,7 +65,9 @@ async def settle() -> None:
 Scenario = Callable[[Scheduler, Gate], Awaitable[None]]
 
 
-def play(scenario: Scenario, policy: Policy, *, closed: bool = False, instances: int = 1) -> Gate:
+def play(
+    scenario: Scenario, policy: SchedulingPolicy, *, closed: bool = False, instances: int = 1
+) -> Gate:
     """Run a scenario against a scheduler; whatever happens, its threads come free."""
 
     async def run() -> Gate:

@@ -9,16 +9,13 @@ import numpy as np
 from crossrun_bench.compare.command import Compared, compare
 from crossrun_bench.compare.verdicts import APART
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.accuracy.result import (
-    AccuracyResult,
-    Answer,
-    Comparison,
-    TargetAnswers,
-)
-from crossrun_bench.measurements.kinds import Result
-from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.answers.comparison import Answer, Comparison, TargetAnswers
+from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
 from crossrun_bench.measurements.precision.result import MeasuredModel, PrecisionResult, Precisions
+from crossrun_bench.measurements.result import Result
+from crossrun_bench.measurements.turns import Turn
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.providers import CPU
 

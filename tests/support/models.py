@@ -73,7 +73,7 @@ def identity(
     element_type: int, shape: list[str | int], x: str = "x", y: str = "y"
 ) -> onnx.ModelProto:
     """`x` → `y`, unchanged."""
-    return _model(
+    return model_of(
         [helper.make_node("Identity", [x], [y])],
         [helper.make_tensor_value_info(x, element_type, shape)],
         [helper.make_tensor_value_info(y, element_type, shape)],
@@ -85,13 +85,13 @@ def scale(factor: float) -> onnx.ModelProto:
     values = [helper.make_tensor_value_info(name, Tp.FLOAT, ["batch", 1]) for name in "xy"]
     factors = helper.make_tensor("factor", Tp.FLOAT, [], [factor])
     node = helper.make_node("Mul", ["x", "factor"], ["y"])
-    return _model([node], values[:1], values[1:], [factors])
+    return model_of([node], values[:1], values[1:], [factors])
 
 
 def weigh() -> onnx.ModelProto:
     """`x` FP32 [batch, any] → `y`, its sum; does not say that it fails unless `x` is 3 wide."""
     weights = helper.make_tensor("weights", Tp.FLOAT, [3, 1], [1.0] * 3)
-    return _model(
+    return model_of(
         [helper.make_node("MatMul", ["x", "weights"], ["y"])],
         [helper.make_tensor_value_info("x", Tp.FLOAT, ["batch", "any"])],
         [helper.make_tensor_value_info("y", Tp.FLOAT, ["batch", 1])],
@@ -108,7 +108,7 @@ def batch_sum() -> onnx.ModelProto:
         helper.make_node("Add", ["zeros", "sum"], ["y"]),
     ]
     nothing = helper.make_tensor("nothing", Tp.FLOAT, [], [0.0])
-    return _model(nodes, values[:1], values[1:], [nothing])
+    return model_of(nodes, values[:1], values[1:], [nothing])
 
 
 def sum_and_difference(element_type: int = Tp.INT32) -> onnx.ModelProto:
@@ -128,13 +128,13 @@ def sum_and_difference(element_type: int = Tp.INT32) -> onnx.ModelProto:
     terms = [node.output[0] for node in before] or inputs
     found = [node.input[0] for node in after] or outputs
     sums = [helper.make_node("Add", terms, found[:1]), helper.make_node("Sub", terms, found[1:])]
-    return _model(before + sums + after, values[:2], values[2:])
+    return model_of(before + sums + after, values[:2], values[2:])
 
 
 def gather() -> onnx.ModelProto:
     """`index` INT64 [batch, 1] → `y`, which of ten values it names; any other index fails."""
     table = helper.make_tensor("table", Tp.FLOAT, [10], np.arange(10, dtype=np.float32))
-    return _model(
+    return model_of(
         [helper.make_node("Gather", ["table", "index"], ["y"])],
         [helper.make_tensor_value_info("index", Tp.INT64, ["batch", 1])],
         [helper.make_tensor_value_info("y", Tp.FLOAT, ["batch", 1])],
@@ -161,7 +161,7 @@ def slow() -> onnx.ModelProto:
         [values["still"], values["more"]],
         [helper.make_tensor("one", Tp.FLOAT, [1], [1.0])],
     )
-    return _model(
+    return model_of(
         [helper.make_node("Loop", ["turns", "", "zero"], ["y"], body=body)],
         [helper.make_tensor_value_info("turns", Tp.INT64, [1])],
         [helper.make_tensor_value_info("y", Tp.FLOAT, [1])],
@@ -175,7 +175,7 @@ def dice() -> onnx.ModelProto:
         name: helper.make_tensor_value_info(name, Tp.FLOAT, ["batch", "width"]) for name in "xyz"
     }
     nodes = [helper.make_node("RandomUniformLike", ["x"], [name]) for name in "yz"]
-    return _model(nodes, [values["x"]], [values["y"], values["z"]])
+    return model_of(nodes, [values["x"]], [values["y"], values["z"]])
 
 
 def colours() -> onnx.ModelProto:
@@ -185,7 +185,7 @@ def colours() -> onnx.ModelProto:
         helper.make_node("ReduceMean", ["float"], ["mean"], axes=[1, 2], keepdims=0),
         helper.make_node("Div", ["mean", "white"], ["scores"]),
     ]
-    return _model(
+    return model_of(
         nodes,
         [helper.make_tensor_value_info("image", Tp.UINT8, ["batch", 8, 8, 3])],
         [helper.make_tensor_value_info("scores", Tp.FLOAT, ["batch", 3])],
@@ -210,7 +210,7 @@ def zipmap() -> onnx.ModelProto:
     """`x` FP32 [batch, 2] → `y`: a dictionary of each row, as converters of scikit-learn write."""
     pairs = helper.make_map_type_proto(Tp.INT64, helper.make_tensor_type_proto(Tp.FLOAT, []))
     node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
-    model = _model(
+    model = model_of(
         [node],
         [helper.make_tensor_value_info("x", Tp.FLOAT, ["batch", 2])],
         [helper.make_value_info("y", helper.make_sequence_type_proto(pairs))],
@@ -227,7 +227,7 @@ def pictured_conv() -> onnx.ModelProto:
         *conv().graph.node,
         helper.make_node("Flatten", ["y"], ["scores"]),
     ]
-    return _model(
+    return model_of(
         nodes,
         [helper.make_tensor_value_info("image", Tp.UINT8, ["batch", 8, 8, 3])],
         [helper.make_tensor_value_info("scores", Tp.FLOAT, ["batch", 4])],
@@ -243,7 +243,7 @@ def conv(scale: float = 1.0) -> onnx.ModelProto:
         helper.make_node("Relu", ["c"], ["r"]),
         helper.make_node("GlobalAveragePool", ["r"], ["y"]),
     ]
-    return _model(
+    return model_of(
         nodes,
         [helper.make_tensor_value_info("x", Tp.FLOAT, ["batch", 3, 8, 8])],
         [helper.make_tensor_value_info("y", Tp.FLOAT, ["batch", 4, 1, 1])],
@@ -256,7 +256,7 @@ def largest_products() -> onnx.ModelProto:
 
     With x all 255, any two products together are too much for 16 bits.
     """
-    return _model(
+    return model_of(
         [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
         [helper.make_tensor_value_info("x", Tp.UINT8, ["batch", 64])],
         [helper.make_tensor_value_info("y", Tp.INT32, ["batch", 16])],
@@ -290,7 +290,7 @@ def dominant_colour(
         helper.make_node("ReduceMean", [x], ["mean"], axes=height_and_width, keepdims=0),
         helper.make_node("MatMul", ["mean", "classes"], [y]),
     ]
-    return _model(
+    return model_of(
         nodes,
         [helper.make_tensor_value_info(x, Tp.FLOAT, shape)],
         [helper.make_tensor_value_info(y, Tp.FLOAT, [*shape[:-3], 1000])],
@@ -300,7 +300,7 @@ def dominant_colour(
 
 def determinant() -> onnx.ModelProto:
     """`x` FP32 [batch, 4, 4] → `y` [batch]: a Relu for any provider, a Det for the CPU alone."""
-    return _model(
+    return model_of(
         [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Det", ["r"], ["y"])],
         [helper.make_tensor_value_info("x", Tp.FLOAT, ["batch", 4, 4])],
         [helper.make_tensor_value_info("y", Tp.FLOAT, ["batch"])],
@@ -313,7 +313,7 @@ def two_faced() -> onnx.ModelProto:
         helper.make_node("Identity", ["x"], ["animal"]),
         helper.make_node("Cast", ["x"], ["mood"], to=Tp.INT32),
     ]
-    return _model(
+    return model_of(
         nodes,
         [helper.make_tensor_value_info("x", Tp.FLOAT, [3])],
         [
@@ -356,7 +356,7 @@ SLOW_CONFIG = ONE_AT_A_TIME + "dynamic_batching { default_queue_policy { max_que
 VERSIONS_CONFIG = "max_batch_size: 2\nversion_policy { all {} }"
 
 
-def _model(
+def model_of(
     nodes: list[onnx.NodeProto],
     inputs: list[onnx.ValueInfoProto],
     outputs: list[onnx.ValueInfoProto],

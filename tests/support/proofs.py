@@ -3,16 +3,23 @@
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import TensorProto, helper
 
+from crossrun_server.errors import LoadError
+from crossrun_server.models import loader
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.models.version_loader import ServerContext
+from crossrun_server.proofs.evidence import Evidence
 from tests.support import models
+from tests.support.running import ON_CPU
 
 ROWS = 5
 
@@ -90,3 +97,50 @@ def tampered(data: bytes) -> bytes:
         start = max(entry.header_offset for entry in archive.infolist())
     middle = start + (len(data) - start) // 3
     return data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
+
+
+def load(root: Path, shared: ServerContext = ON_CPU, name: str = "colours") -> tuple[Evidence, ...]:
+    """Load a model; gives what was found, of each session."""
+    (model,) = loader.load(ModelSource(root / name), shared).models.values()
+    try:
+        return tuple(assignment.evidence for assignment in model.assignments)
+    finally:
+        model.close()
+
+
+def refusal(root: Path, shared: ServerContext = ON_CPU, name: str = "colours") -> str:
+    with pytest.raises(LoadError) as caught:
+        load(root, shared, name)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text.removeprefix(f"failed to load {name!r}: version 1: ")
+
+
+Seen = tuple[int, float, float]  # class, score, where the box begins
+
+
+def outputs(*pictures: Sequence[Seen], most: int = 4) -> dict[str, np.ndarray]:
+    found: dict[str, Any] = {
+        "detection_boxes": np.zeros((len(pictures), most, 4), np.float32),
+        "detection_scores": np.zeros((len(pictures), most), np.float32),
+        "detection_classes": np.zeros((len(pictures), most), np.int64),
+        "num_detections": np.array([len(seen) for seen in pictures], np.int32),
+    }
+    for picture, seen in enumerate(pictures):
+        for place, (label, score, at) in enumerate(seen):
+            found["detection_boxes"][picture, place] = (at, at, at + 0.2, at + 0.2)
+            found["detection_scores"][picture, place] = score
+            found["detection_classes"][picture, place] = label
+    return found
+
+
+TWO: list[Seen] = [(1, 0.9, 0.1), (2, 0.8, 0.5)]
+
+
+def scale_scores(graph: onnx.GraphProto, factors: list[float]) -> None:
+    """Multiply what the graph gives by a factor for each class."""
+    (answer,) = (output.name for output in graph.output)
+    for node in graph.node:
+        node.output[:] = ["exact" if name == answer else name for name in node.output]
+    graph.node.append(onnx.helper.make_node("Mul", ["exact", "factors"], [answer]))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(factors, np.float32), "factors"))

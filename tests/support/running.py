@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from crossrun_server.models.opening import Shared
+from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MATERIAL = ROOT.parent / "shared"
-ON_CPU = Shared(providers.parse("cpu"))
+ON_CPU = ServerContext(providers.parse("cpu"))
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -94,3 +94,16 @@ def run_here(words: list[str]) -> subprocess.CompletedProcess[str]:
             signal.signal(signal.SIGTERM, handler)
     assert isinstance(status, int)
     return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+
+def run_client(name: str, address: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", f"tests.support.{name}", address],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=ROOT,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "all calls answered"

@@ -1,7 +1,5 @@
 """The command line `crossrun-bench`: its errors are one line on stderr and exit status 1."""
 
-from __future__ import annotations
-
 import signal
 import sys
 

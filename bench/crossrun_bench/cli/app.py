@@ -1,17 +1,13 @@
 """The program that commands belong to, and what is one of its command lines."""
 
-from __future__ import annotations
-
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 app = typer.Typer(
     help="Measure a served model against the Keras model it came from.",
@@ -27,7 +23,11 @@ def command() -> str:
 
 
 def check(words: Sequence[str]) -> None:
-    """BenchError for words that are no command line of this program."""
+    """Checks a command line of this program without running it.
+
+    Raises:
+        BenchError: it is not a command line of this program.
+    """
     program, name, *options = words
     command: Any = typer.main.get_command(app)
     # Typer has a click of its own, or the real one, and names its family of errors nowhere.

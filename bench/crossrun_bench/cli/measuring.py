@@ -1,7 +1,5 @@
 """The commands that measure. Knows options; imports each task when asked."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +24,7 @@ from crossrun_bench.cli.options import (
 )
 from crossrun_bench.cli.output import finish
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.load.tasks import FORMS
+from crossrun_bench.measurements.load.plan import FORMS
 from crossrun_bench.targets.targets import (
     COMPARED,
     IN_PROCESS,
@@ -44,7 +42,7 @@ from crossrun_bench.targets.targets import (
 def latency(
     models: Models,
     name: Name,
-    batch: Annotated[str, typer.Option(help="Pictures in a request, several sizes.")] = "1,8,32",
+    batch: Annotated[str, typer.Option(help="Pictures in a request, comma-separated.")] = "1,8,32",
     rounds: Rounds = None,
     targets: Annotated[
         str,
@@ -75,9 +73,9 @@ def latency(
     as_json: AsJson = False,
 ) -> None:
     """Time each target on the same pictures, in interleaved rounds, each in its own process."""
-    from crossrun_bench.measurements.latency.measure import Plan, measure
+    from crossrun_bench.measurements.latency.measure import LatencyPlan, measure
     from crossrun_bench.measurements.rounds import Pace
-    from crossrun_bench.targets.tasks import Asked
+    from crossrun_bench.targets.subjects import Asked
 
     compare = [[word] for word in parsing.words(compared)] + list(
         map(parsing.shell_words, variant or [])
@@ -85,7 +83,7 @@ def latency(
     backends = parsing.backends(compare, environment)
     wanted = parsing.words(targets or (ON_PROVIDERS if backends else TIMED))
     asked = Asked(models, name, chosen(wanted, server), server, backends, proof_tolerance)
-    plan = Plan(asked, parsing.sizes(batch), Pace.of(rounds))
+    plan = LatencyPlan(asked, parsing.sizes(batch), Pace.of(rounds))
     finish(partial(measure, plan), output, as_json, require_quiet)
 
 
@@ -102,16 +100,17 @@ def accuracy(
 ) -> None:
     """Compare the answers with the labels and with the source Keras model, on the same pixels.
 
-    Interrupted, and called again with the same --output, it goes on from OUTPUT.partial.
+    After an interruption, the same command continues from OUTPUT.partial.
     """
-    from crossrun_bench.measurements.accuracy import partial as unfinished
-    from crossrun_bench.measurements.accuracy.measure import Plan, measure
-    from crossrun_bench.targets.tasks import Asked
+    from crossrun_bench.measurements.accuracy.measure import measure
+    from crossrun_bench.measurements.answers import partial as unfinished
+    from crossrun_bench.measurements.answers.run import AccuracyPlan
+    from crossrun_bench.targets.subjects import Asked
 
     wanted = chosen([REFERENCE, *chosen(parsing.words(targets), server)], server)
     if wanted == (REFERENCE,):
         raise BenchError(f"--targets '{targets}': expected some to compare with {REFERENCE}")
-    plan = Plan(Asked(models, name, wanted, server), images, output, skip_unknown_folders)
+    plan = AccuracyPlan(Asked(models, name, wanted, server), images, output, skip_unknown_folders)
     finish(partial(measure, plan), output, as_json)
     if output:
         unfinished.remove(output)
@@ -122,7 +121,9 @@ def precision(
     models: Models,
     images: Annotated[str | None, Images] = None,
     skip_unknown_folders: SkipUnknown = False,
-    names: Annotated[str, typer.Option("--model", help="Some models; all by default.")] = "",
+    names: Annotated[
+        str, typer.Option("--model", help="Models, comma-separated; all by default.")
+    ] = "",
     rounds: Rounds = None,
     provider: Annotated[str, typer.Option(help="Execution provider, such as openvino.")] = "cpu",
     provider_option: Annotated[
@@ -134,11 +135,11 @@ def precision(
     as_json: AsJson = False,
 ) -> None:
     """Compare the precisions of each model: size, speed and, with pictures, answers."""
-    from crossrun_bench.measurements.precision.measure import Plan, measure
+    from crossrun_bench.measurements.precision.measure import PrecisionPlan, measure
     from crossrun_bench.measurements.rounds import Pace
 
     (backend,) = parsing.backends([[provider, *(provider_option or [])]], environment)
-    plan = Plan(
+    plan = PrecisionPlan(
         models,
         tuple(dict.fromkeys(parsing.words(names))),
         images,
@@ -154,22 +155,26 @@ def load(
     models: Models,
     name: Name,
     clients: Annotated[
-        str, typer.Option(help="Requests always under way, several; 1,4,16 unless --rate is given.")
+        str,
+        typer.Option(help="Requests always under way; 1,4,16 unless --rate is given."),
     ] = "",
     rate: Annotated[
-        str, typer.Option(help="Requests a second, several: sent when due, answered or not.")
+        str,
+        typer.Option(help="Requests a second, sent when due, answered or not; comma-separated."),
     ] = "",
     arrivals: Annotated[str, typer.Option(help="poisson or constant, with --rate.")] = "poisson",
     slo: Annotated[
-        str, typer.Option(help="Look for the highest rate that holds this, such as p99=10ms.")
+        str, typer.Option(help="Find the highest rate that meets this, such as p99=10ms.")
     ] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 3.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, help="Seconds of a turn that are counted.")
+    ] = 3.0,
     form: Annotated[
-        str, typer.Option(help=f"How our server is asked, several of {', '.join(FORMS)}.")
+        str, typer.Option(help=f"Forms of requests to our server, of {', '.join(FORMS)}.")
     ] = "raw",
     targets: Annotated[
-        str, typer.Option(help=f"Runtimes in process, several of {', '.join(IN_PROCESS)}.")
+        str, typer.Option(help=f"Runtimes in process, of {', '.join(IN_PROCESS)}.")
     ] = "",
     others: Annotated[
         str, typer.Option("--peers", help="Servers beside ours, of `make peers`, or all.")
@@ -181,7 +186,9 @@ def load(
             "Serving; may be repeated."
         ),
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="How many ask, together.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that send requests together.")
+    ] = 1,
     neighbour: Annotated[
         bool, typer.Option("--neighbour", help="Keep one core busy with something else.")
     ] = False,
@@ -189,16 +196,16 @@ def load(
     require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Load servers, ours and others, and runtimes in process, all the time or at some rates."""
-    from crossrun_bench.measurements.load import peers
+    """Put load on servers, ours and others, and on runtimes in process, in closed or open loops."""
+    from crossrun_bench.measurements.load import servers
     from crossrun_bench.measurements.load.arrivals import checked, rates
     from crossrun_bench.measurements.load.measure import measure
-    from crossrun_bench.measurements.load.plan import Plan
+    from crossrun_bench.measurements.load.plan import LoadPlan
     from crossrun_bench.measurements.load.slo import objective
 
     if require_quiet and server:
         raise BenchError("--require-quiet: a --server that runs already looks like noise")
-    plan = Plan(
+    plan = LoadPlan(
         models=models,
         name=name,
         clients=parsing.clients(clients, default=bool(slo) or not rate),
@@ -206,7 +213,7 @@ def load(
         seconds=seconds,
         forms=tuple(dict.fromkeys(parsing.words(form))),
         runtimes=tuple(dict.fromkeys(parsing.words(targets))),
-        peers=peers.chosen(parsing.words(others)),
+        peers=servers.chosen_peers(parsing.words(others)),
         servers=dict(map(parsing.server, server or [])),
         neighbour=neighbour,
         rates=rates(parsing.words(rate)),
@@ -224,11 +231,13 @@ def throughput(
     providers: Annotated[
         str, typer.Option(help="Execution providers, one after the other.")
     ] = "cuda,tensorrt,cpu",
-    batch: Annotated[str, typer.Option(help="Rows of a request, several sizes.")] = (
+    batch: Annotated[str, typer.Option(help="Rows of a request, comma-separated.")] = (
         "1,2,4,8,16,32,64,128,256"
     ),
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved; 5 for `compare`.")] = 2,
-    seconds: Annotated[float, typer.Option(min=0.01, help="How long a turn is counted.")] = 2.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; `compare` needs 5.")] = 2,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, help="Seconds of a turn that are counted.")
+    ] = 2.0,
     environment: Environments = None,
     proof_tolerance: ProofTolerance = None,
     output: Output = None,
@@ -236,10 +245,10 @@ def throughput(
     as_json: AsJson = False,
 ) -> None:
     """Count rows a second by batch size on each provider, in process and through our server."""
-    from crossrun_bench.measurements.throughput.measure import Plan, measure
+    from crossrun_bench.measurements.throughput.measure import ThroughputPlan, measure
 
     wanted, folders = tuple(dict.fromkeys(parsing.words(providers))), parsing.folders(environment)
-    plan = Plan(
+    plan = ThroughputPlan(
         models, name, wanted, parsing.sizes(batch), rounds, seconds, folders, proof_tolerance
     )
     finish(partial(measure, plan), output, as_json, require_quiet)
@@ -249,27 +258,32 @@ def throughput(
 def loadgen(
     models: Models,
     name: Name,
-    logs: Annotated[Path, typer.Option(help="Folder for LoadGen's own logs, kept.")],
-    scenario: Annotated[str, typer.Option(help="Scenarios of MLPerf, several.")] = "SingleStream",
+    logs: Annotated[Path, typer.Option(help="Folder to keep LoadGen's own logs in.")],
+    scenario: Annotated[
+        str, typer.Option(help="MLPerf scenarios, comma-separated.")
+    ] = "SingleStream",
     target: Annotated[str, typer.Option(help="onnxruntime or grpc-raw.")] = "onnxruntime",
     target_qps: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Queries a second of Server; by default the most it can."),
+        typer.Option(
+            min=0.01,
+            help="Queries a second in Server; the highest valid rate by default.",
+        ),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.01, help="How long a run lasts at least.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Least seconds of a run.")] = 10.0,
     images: Annotated[str | None, Images] = None,
     skip_unknown_folders: SkipUnknown = False,
-    accuracy: Annotated[bool, typer.Option("--accuracy", help="Find top-1, too.")] = False,
+    accuracy: Annotated[bool, typer.Option("--accuracy", help="Also measure top-1.")] = False,
     output: Output = None,
     require_quiet: RequireQuiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Let MLPerf LoadGen drive the model: its scenarios, its measuring, its verdict."""
-    from crossrun_bench.measurements.loadgen.measure import Plan, measure
+    from crossrun_bench.measurements.loadgen.measure import LoadGenPlan, measure
     from crossrun_bench.measurements.loadgen.rules import chosen as scenarios
 
     wanted = scenarios(parsing.words(scenario))
-    plan = Plan(
+    plan = LoadGenPlan(
         models,
         name,
         wanted,

@@ -1,7 +1,5 @@
 """Options that several commands have, by what each is. Knows no command."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +14,7 @@ Images = typer.Option(help="Folder of class folders of JPEG or PNG, or 'bundled'
 SkipUnknown = Annotated[
     bool,
     typer.Option(
-        "--skip-unknown-folders", help="Pass over pictures whose folder is no class of the model."
+        "--skip-unknown-folders", help="Skip pictures whose folder is not a class of the model."
     ),
 ]
 Rounds = Annotated[
@@ -42,7 +40,7 @@ ProofTolerance = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Measure what differs by so much from the original's answers in proof.npz, too.",
+        help="Also measure targets that differ by this much from the original's answers.",
         show_default="the proof's own",
     ),
 ]
@@ -55,5 +53,5 @@ RequireQuiet = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, not a table.")]
 Address = Annotated[str, typer.Option(help="host:port of a running server.")]
 OnlyModel = Annotated[
-    str, typer.Option("--model", help="Model; may be left out where the server has only one.")
+    str, typer.Option("--model", help="Model; may be left out if the server has only one.")
 ]

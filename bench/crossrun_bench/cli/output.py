@@ -1,20 +1,16 @@
 """What a command leaves behind: a file, a table, a document."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from crossrun_bench import store
 from crossrun_bench.cli.app import command
 from crossrun_bench.machine import noise
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.report import terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.report.chapters import Chapter
 
 
 def finish(
@@ -23,7 +19,11 @@ def finish(
     as_json: bool,
     require_quiet: bool = False,
 ) -> None:
-    """Measure, keep the result or show it; BenchError where quiet was wanted and was not."""
+    """Measure, then keep the result or show it.
+
+    Raises:
+        BenchError: --require-quiet was given, and others used the machine.
+    """
     if require_quiet:
         noise.expect_quiet()
     result = measure(command())
@@ -33,9 +33,9 @@ def finish(
         print_json(store.to_document(result))
     elif output:
         print_line(f"results: {output}")
-        terminal.show_warnings(result)
+        terminal.show_warnings(Chapter(result))
     else:
-        terminal.show([result])
+        terminal.show([Chapter(result)])
     if require_quiet:
         kept = f" (results kept, marked as noisy: {output})" if output else ""
         noise.refuse(result.machine.noise, f"while this measured{kept}")

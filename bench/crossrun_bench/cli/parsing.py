@@ -1,19 +1,13 @@
-"""What the texts of options mean; BenchError for those that mean nothing."""
-
-from __future__ import annotations
+"""What the texts of options mean. Each function raises BenchError if a text means nothing."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench import providers
 from crossrun_bench.errors import BenchError
 from crossrun_bench.targets import environments
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.targets.environments import Backend
+from crossrun_bench.targets.environments import Backend
 
 
 def words(text: str) -> list[str]:

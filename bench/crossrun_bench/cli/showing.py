@@ -1,9 +1,8 @@
 """The commands that show, compare, classify and detect, and the one that runs all others."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,12 +10,8 @@ from crossrun_bench import store
 from crossrun_bench.cli.app import app, check, command
 from crossrun_bench.cli.options import Address, AsJson, OnlyModel
 from crossrun_bench.cli.output import print_json, print_line
-from crossrun_bench.compare.verdicts import APART, condition
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.compare.verdicts import Condition
+from crossrun_bench.compare.verdicts import APART, Condition, condition
+from crossrun_bench.files import read_text, write_text
 
 # ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
 
@@ -29,7 +24,8 @@ def report(
         Path | None, typer.Option(help="Write Markdown here, pictures in a folder beside.")
     ] = None,
     into: Annotated[
-        Path | None, typer.Option(help="Put new tables into this Markdown, where it asks for them.")
+        Path | None,
+        typer.Option(help="Renew the tables in this Markdown where it marks them."),
     ] = None,
     pictures: Annotated[
         Path | None,
@@ -40,22 +36,23 @@ def report(
     """Show results: tables here, and as Markdown or as one self-contained HTML page."""
     from crossrun_bench.report import html, terminal
     from crossrun_bench.report import markdown as md
+    from crossrun_bench.report.chapters import chapters
     from crossrun_bench.report.gallery import gallery
 
     if pictures and not (output or markdown):
         raise typer.BadParameter("needs --output or --markdown", param_hint="--pictures")
     read = [result for file in files for result in store.read_all(file)]
-    shown = gallery(pictures) if pictures else ()
+    shown, kept = chapters(read), gallery(pictures) if pictures else ()
     if markdown:
-        md.write(markdown, read, shown)
+        md.write(markdown, shown, kept)
     if output:
-        store.write_text(output, html.render(read, shown))
+        write_text(output, html.render(shown, kept))
     if into:
-        store.write_text(into, md.renewed(store.read_text(into), read))
+        write_text(into, md.renewed(read_text(into), shown))
     if as_json:
         print_json([store.to_document(result) for result in read])
     else:
-        terminal.show(read)
+        terminal.show(shown)
         for written in filter(None, (output, markdown, into)):
             print_line(f"report: {written}")
 
@@ -67,16 +64,17 @@ def run(
         Path | None, typer.Option(help="Folder of the study; build/SUITE by default.")
     ] = None,
 ) -> None:
-    """Run a whole study, from export to report; run again, it goes on where it was ended."""
+    """Run a whole study, from export to report. Called again, it continues where it stopped."""
     from crossrun_bench import suite as suites
     from crossrun_bench.report import html, terminal
     from crossrun_bench.report import markdown as md
+    from crossrun_bench.report.chapters import chapters
 
     folder = output or Path("build", Path(suite).stem)
-    found = suites.run(suites.read(suite, folder), command(), check)
-    md.write(folder / "report.md", found)
-    store.write_text(folder / "report.html", html.render(found))
-    terminal.show(found)
+    shown = chapters(suites.run(suites.read(suite, folder), command(), check))
+    md.write(folder / "report.md", shown)
+    write_text(folder / "report.html", html.render(shown))
+    terminal.show(shown)
     for name in ("study.json", "report.md", "report.html"):
         print_line(f"study: {folder / name}")
 
@@ -92,12 +90,12 @@ def compare(
         ),
     ] = None,
     apart: Annotated[
-        float, typer.Option(min=0, help="Percent that two runs of the same thing lie apart.")
+        float, typer.Option(min=0, help="Percent by which two runs of the same thing differ.")
     ] = APART,
     relative_to: Annotated[
         str | None,
         typer.Option(
-            metavar="TARGET", help="Compare multiples of what this one took in each file."
+            metavar="TARGET", help="Compare times as multiples of this target's in the same file."
         ),
     ] = None,
     markdown: Annotated[
@@ -108,7 +106,7 @@ def compare(
         bool, typer.Option("--allow-unlike", help="Compare unlike machines or models all the same.")
     ] = False,
 ) -> None:
-    """Tell what changed from A to B and is no noise; exit status 1 where a condition is broken."""
+    """Show what changed from A to B by more than noise; exit status 1 if a condition is broken."""
     from crossrun_bench.compare.command import compare as compare_
     from crossrun_bench.report import comparison, terminal
     from crossrun_bench.report import markdown as md
@@ -128,7 +126,7 @@ def compare(
     else:
         terminal.show_tables(tables)
         if markdown:
-            store.write_text(markdown, md.document(tables))
+            write_text(markdown, md.document(tables))
             print_line(f"comparison: {markdown}")
     if any(broken.values()):
         raise typer.Exit(1)
@@ -168,24 +166,27 @@ def detect(
     target: Address = "127.0.0.1:8001",
     name: OnlyModel = "",
     min_score: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Score from which on; the model's own.")
+        float | None,
+        typer.Option(min=0, max=1, help="Lowest score; the model's own by default."),
     ] = None,
     max_detections: Annotated[
-        int | None, typer.Option(min=1, help="Objects in a picture at most.")
+        int | None, typer.Option(min=1, help="Most objects in a picture.")
     ] = None,
     iou_threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Overlap over which the less sure of two boxes goes."),
+        typer.Option(
+            min=0, max=1, help="Overlap above which the box with the lower score is dropped."
+        ),
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="What to look for, all by default; may be repeated.")
+        list[str] | None, typer.Option(help="Label to look for, all by default; may be repeated.")
     ] = None,
     save: Annotated[
         Path | None, typer.Option(help="Folder for the pictures with boxes drawn on them.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a running server where in pictures and videos which objects are."""
+    """Ask a running server which objects pictures and videos show, and where."""
     from dataclasses import asdict
 
     from crossrun_bench.client.asking import Question

@@ -1,31 +1,26 @@
-"""Pictures to a running server, objects back. Knows Vision/Detect."""
-
-from __future__ import annotations
+"""Asks a running server for the objects in a picture. Knows Vision/Detect."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from crossrun.v1 import vision_pb2 as vision
 from crossrun_bench.targets.runners.grpc_ import answered
 
-if TYPE_CHECKING:
-    from typing import Any
-
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about every picture; what is None is left to the model."""
+    """What is asked about every picture; None leaves a setting to the model."""
 
     model: str
     min_score: float | None = None
     max_detections: int | None = None
     iou_threshold: float | None = None
-    labels: tuple[str, ...] = ()  # none for all
+    labels: tuple[str, ...] = ()  # empty for all
 
 
 @dataclass(frozen=True)
 class Thing:
-    """An object: its class, how sure the server is, and where, in pixels of the picture."""
+    """An object: its class, its score, and its box in pixels of the picture."""
 
     index: int
     label: str
@@ -35,7 +30,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a picture shows, best first, and its size, EXIF orientation applied."""
+    """The objects in a picture, best first, and its size with EXIF orientation applied."""
 
     width: int
     height: int
@@ -43,7 +38,11 @@ class Seen:
 
 
 def ask(stub: Any, question: Question, image: bytes) -> Seen:
-    """Ask about one encoded picture; BenchError with the server's words where it refuses."""
+    """Ask about one encoded picture.
+
+    Raises:
+        BenchError: the server refuses; the error holds its words.
+    """
     request = vision.DetectRequest(
         model=question.model,
         images=[image],

@@ -1,9 +1,8 @@
-"""`crossrun-bench classify`: pictures to a running server, labels back. Knows Vision/Classify."""
+"""`crossrun-bench classify`: asks a running server for the labels of pictures."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import grpc
 
@@ -13,17 +12,17 @@ from crossrun_bench.pictures.prepare import listed
 from crossrun_bench.targets.runners.grpc_ import channel
 from crossrun_bench.targets.runners.grpc_ import classify as ask
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
 Classes = list[tuple[str, float]]  # label and score, best first
 _BATCH = 8
-CONNECT_S = 10.0  # a server just started needs a moment
+CONNECT_S = 10.0  # a server that was just started needs a moment
 
 
 def named(images: Sequence[Path], address: str, model: str, top_k: int) -> dict[Path, Classes]:
-    """The `top_k` classes of each picture; BenchError where the server can't be asked."""
+    """The `top_k` best classes of each picture.
+
+    Raises:
+        BenchError: there are no pictures, or the server cannot be asked.
+    """
     files = listed(images)
     answers: dict[Path, Classes] = {}
     with connected(address) as open_channel:
@@ -41,7 +40,11 @@ def named(images: Sequence[Path], address: str, model: str, top_k: int) -> dict[
 
 @contextmanager
 def connected(address: str) -> Iterator[grpc.Channel]:
-    """A channel to a server, once it answers; BenchError where it doesn't."""
+    """A channel to a server, once it answers.
+
+    Raises:
+        BenchError: no server answers.
+    """
     with channel(address) as opened:
         try:
             grpc.channel_ready_future(opened).result(timeout=CONNECT_S)

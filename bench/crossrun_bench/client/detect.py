@@ -1,42 +1,34 @@
-"""`crossrun-bench detect`: every picture and video that is named, one request for each frame."""
-
-from __future__ import annotations
+"""`crossrun-bench detect`: asks a running server about pictures and videos, frame by frame."""
 
 import io
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.client import video
-from crossrun_bench.client.asking import Seen, ask
+from crossrun_bench.client.asking import Question, Seen, ask
 from crossrun_bench.client.classify import connected
 from crossrun_bench.client.drawing import Mark, draw
 from crossrun_bench.errors import BenchError
+from crossrun_bench.files import whole
 from crossrun_bench.pictures.decoding import loaded, upright
-from crossrun_bench.pictures.folders import found, say
+from crossrun_bench.pictures.folders import found
 from crossrun_bench.pictures.prepare import ENCODED
-from crossrun_bench.progress import bar
-from crossrun_bench.store import whole
+from crossrun_bench.progress import Step, bar, say
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+Ask = Callable[[bytes], Seen]
 
-    from PIL import Image
-
-    from crossrun_bench.client.asking import Question
-    from crossrun_bench.progress import Step
-
-    Ask = Callable[[bytes], Seen]
-
-_QUALITY = 95  # of a JPEG, asked about or kept
+_QUALITY = 95  # of the JPEGs that are sent or kept
 
 
 @dataclass(frozen=True)
 class File:
-    """A picture or a video, its name below the folder that was named, and where to keep it."""
+    """A picture or a video, its name inside the folder, and where to keep a drawn copy."""
 
     path: Path
     name: str
@@ -50,7 +42,7 @@ class File:
 
 @dataclass(frozen=True)
 class Found:
-    """What was seen in one file: a picture, or all frames of a video."""
+    """What was seen in one file: in a picture, or in all frames of a video."""
 
     name: str
     is_video: bool
@@ -60,10 +52,12 @@ class Found:
 def detect(
     places: Sequence[Path], address: str, question: Question, save: Path | None = None
 ) -> list[Found]:
-    """Ask about all files, and keep them with what was found drawn on them, under `save`.
+    """Ask about all files; with `save`, keep copies there with the objects drawn on them.
 
-    BenchError where a file cannot be read or the server cannot be asked; files that were kept
-    before that stay, each of them whole.
+    Copies that were kept before an error stay, and each is whole.
+
+    Raises:
+        BenchError: a file cannot be read, or the server cannot be asked.
     """
     files = listed(places, save)
     total = sum(video.length(file.path) if file.is_video else 1 for file in files)
@@ -73,9 +67,10 @@ def detect(
 
 
 def listed(places: Sequence[Path], save: Path | None) -> list[File]:
-    """All pictures and videos among files and folders, sorted within each folder, at any depth.
+    """All pictures and videos in files and folders, sorted within each folder, at any depth.
 
-    BenchError where there is none, or where one would be kept over another or over itself.
+    Raises:
+        BenchError: there is none, or a copy would overwrite another or its original.
     """
     named: dict[Path, str] = {}
     for place in places:
@@ -90,19 +85,19 @@ def listed(places: Sequence[Path], save: Path | None) -> list[File]:
 
 
 def _check_kept(files: Sequence[File]) -> None:
-    """Nothing that is asked about is written over, and nothing twice."""
+    """Raise BenchError if a copy would overwrite an original or another copy."""
     taken = {file.path.resolve(): file for file in files}
     for file in files:
         if file.kept:
             other = taken.setdefault(file.kept.resolve(), file)
             if other is not file or file.kept.resolve() == file.path.resolve():
                 raise BenchError(
-                    f"{file.path} would be kept over {other.path}; expected another --save"
+                    f"{file.path} would overwrite {other.path}; expected another --save"
                 )
 
 
 def found_in(file: File, asked: Ask, address: str, step: Step) -> Found:
-    """What one file shows; errors of the server name it."""
+    """What one file shows; the server's errors name the file."""
     see = _video if file.is_video else _picture
     return Found(file.name, file.is_video, tuple(see(file, _named(asked, file, address), step)))
 
@@ -118,7 +113,7 @@ def _named(asked: Ask, file: File, address: str) -> Ask:
 
 
 def _picture(file: File, asked: Ask, step: Step) -> Iterator[Seen]:
-    """The file goes to the server as it is."""
+    """Send the file as it is."""
     seen = asked(file.path.read_bytes())
     if file.kept:
         drawn = marked(upright(loaded(file.path)), seen)
@@ -129,7 +124,7 @@ def _picture(file: File, asked: Ask, step: Step) -> Iterator[Seen]:
 
 
 def _video(file: File, asked: Ask, step: Step) -> Iterator[Seen]:
-    """Each frame goes as a JPEG; a video is kept without its sound."""
+    """Send each frame as a JPEG; a copy of a video has no sound."""
     count = 0
     with _keeping(file) as keep:
         for frame in video.frames(file.path):
@@ -139,12 +134,12 @@ def _video(file: File, asked: Ask, step: Step) -> Iterator[Seen]:
             step(file.name)
             yield seen
     if count < (told := video.length(file.path)):
-        say(f"{file.path} tells of {told:,} frames, {count:,} could be read")
+        say(f"{file.path} should have {told:,} frames, {count:,} could be read")
 
 
 @contextmanager
 def _keeping(file: File) -> Iterator[Callable[[Image.Image, Seen], None]]:
-    """What keeps a frame once it is known what it shows; the video is whole on leaving."""
+    """A function that keeps a frame with what it shows; the video is whole on leaving."""
     if file.kept is None:
         yield lambda *_: None
         return
@@ -153,7 +148,7 @@ def _keeping(file: File) -> Iterator[Callable[[Image.Image, Seen], None]]:
 
 
 def marked(picture: Image.Image, seen: Seen) -> Image.Image:
-    """The picture with all that was found, the surest on top."""
+    """The picture with its objects drawn, the best on top."""
     marks = [
         Mark((xmin, ymin, xmax, ymax), f"{thing.label} {thing.score:.2f}", thing.index)
         for thing in seen.detections

@@ -1,35 +1,28 @@
 """Draws boxes and labels on pictures so that they can be read on any background.
 
-A box is a bright line between two dark ones, a label dark or light on a plate of that colour. Knows
-nothing of models and servers.
+A box is a bright line between two dark ones. A label is dark or light on a plate of the same bright
+colour. Knows nothing of models and servers.
 """
 
-from __future__ import annotations
-
 import colorsys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
-from PIL import ImageDraw, ImageFont
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
 Edges = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-_GOLDEN = 0.618034  # a turn of the colour wheel: neighbouring classes lie far apart on it
-_LEAST_FONT = 11  # pixels; what can still be read
+_GOLDEN = 0.618034  # of the colour wheel: it keeps neighbouring classes far apart
+_LEAST_FONT = 11  # pixels; smaller text cannot be read
 _ELLIPSIS = "…"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A box to draw, what is written on it, and the class that it has the colour of."""
+    """A box to draw, its label, and the class that gives it its colour."""
 
     box: Edges
     text: str
@@ -38,7 +31,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Plate:
-    """A label and the rectangle that it is written on."""
+    """A label and the rectangle behind it."""
 
     edges: Edges
     text: str
@@ -47,7 +40,7 @@ class Plate:
 
 
 def draw(picture: Image.Image, marks: Sequence[Mark]) -> Image.Image:
-    """A copy of a picture, RGB, with the marks; of those that lie one on another the first on top.
+    """A copy of a picture, RGB, with the marks on it; where marks overlap, the first is on top.
 
     Lines and letters grow with the picture.
     """
@@ -67,10 +60,10 @@ def draw(picture: Image.Image, marks: Sequence[Mark]) -> Image.Image:
 
 
 def plates(size: tuple[int, int], marks: Sequence[Mark]) -> list[Plate]:
-    """Where labels go in a picture of `size`, width and height; none where no letter has room.
+    """Where labels go in a picture of `size`, width and height. There is none without room.
 
-    All lie within the picture. Each takes the first place at its box, from above to inside, that
-    no label before it has, or that with the least of them.
+    All are inside the picture. Each takes the first place at its box, from above to inside, that
+    no label before it covers, or the place that they cover least.
     """
     font, placed = _font(size), list[Plate]()
     for mark in marks:
@@ -85,18 +78,18 @@ def plates(size: tuple[int, int], marks: Sequence[Mark]) -> list[Plate]:
 
 
 def colour(number: int) -> Colour:
-    """The colour of a class, the same in every picture: bright, so that black sets it off."""
+    """The colour of a class, the same in every picture, and bright beside black."""
     red, green, blue = colorsys.hls_to_rgb(number * _GOLDEN % 1, 0.7, 0.9)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def ink(fill: Colour) -> Colour:
-    """Black or white, whichever can be read better on a colour."""
+    """Black or white, whichever is easier to read on a colour."""
     return max((BLACK, WHITE), key=lambda letters: contrast(letters, fill))
 
 
 def contrast(one: Colour, other: Colour) -> float:
-    """From 1 to 21, as WCAG 2 defines it; text wants 4.5, lines want 3."""
+    """The contrast of WCAG 2, from 1 to 21; text should have 4.5, lines 3."""
     dark, light = sorted((_luminance(one), _luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
@@ -120,13 +113,13 @@ def _outline(canvas: ImageDraw.ImageDraw, mark: Mark, line: int) -> None:
 
 
 def _inclusive(edges: Edges) -> tuple[int, int, int, int]:
-    """As Pillow wants it: the pixels of all four sides belong to the rectangle."""
+    """Pillow's form: the pixels of all four sides belong to the rectangle."""
     left, top, right, bottom = map(round, edges)
     return left, top, max(left, right - 1), max(top, bottom - 1)
 
 
 def _corners(box: Edges, plate: tuple[int, int]) -> Iterator[tuple[float, float]]:
-    """Left upper corners for a plate: above, below, then inside of a box, at its left or right."""
+    """Upper left corners for a plate: above a box, below, then inside, at its left or right."""
     left, top, right, bottom = box
     for y in (top - plate[1], bottom, top, bottom - plate[1]):
         for x in (left, right - plate[0]):
@@ -134,21 +127,21 @@ def _corners(box: Edges, plate: tuple[int, int]) -> Iterator[tuple[float, float]
 
 
 def _inside(corner: tuple[float, float], plate: tuple[int, int], size: tuple[int, int]) -> Edges:
-    """A plate at a corner, moved as little as brings it into the picture."""
+    """A plate at a corner, moved into the picture."""
     ends = zip(corner, size, plate, strict=True)
     x, y = (min(max(round(at), 0), whole - own) for at, whole, own in ends)
     return x, y, x + plate[0], y + plate[1]
 
 
 def _shared(one: Edges, other: Edges) -> float:
-    """Area that two rectangles have in common."""
+    """The area that two rectangles share."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     return max(width, 0) * max(height, 0)
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """As much of a text as a plate of that width holds; nothing where that is no letter."""
+    """As much of a text as a plate of that width holds; empty if not even a letter fits."""
     if _plate_size(text, font)[0] <= width:
         return text
     parts = (text[:end].rstrip() + _ELLIPSIS for end in range(len(text) - 1, 0, -1))

@@ -1,12 +1,12 @@
-"""Frames out of a video file, and into one. OpenCV is known here alone."""
-
-from __future__ import annotations
+"""Reads the frames of a video file, and writes them. Only this module knows OpenCV."""
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what it has to tell, we tell
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: our own errors say enough
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,37 +14,45 @@ from PIL import Image
 
 from crossrun_bench.errors import BenchError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 FILES = {".mp4", ".m4v", ".mov", ".mkv", ".avi"}
-# MPEG-4: OpenCV's wheels write it into all of these, 600 frames of 640 x 480 a second; VP9, which
-# browsers show as well, they write at 13 a second.
+# MPEG-4: OpenCV's wheels write it into all of these, 600 frames of 640 x 480 a second. Browsers
+# show VP9 as well, but OpenCV writes only 13 frames of it a second.
 _CODEC = cv2.VideoWriter.fourcc(*"mp4v")
-_USUAL_RATE = 25.0  # of a video that does not tell its own
+_USUAL_RATE = 25.0  # for a video that does not state its own
 
 
 def length(file: Path) -> int:
-    """How many frames there are, as the file says; BenchError where it is no readable video."""
+    """How many frames the file says that it has.
+
+    Raises:
+        BenchError: it is not a readable video.
+    """
     with _opened(file) as video:
         return max(0, round(video.get(cv2.CAP_PROP_FRAME_COUNT)))
 
 
 def rate(file: Path) -> float:
-    """Frames a second."""
+    """Frames a second.
+
+    Raises:
+        BenchError: it is not a readable video.
+    """
     with _opened(file) as video:
         told: float = video.get(cv2.CAP_PROP_FPS)
         return told if told > 0 else _USUAL_RATE
 
 
 def frames(file: Path) -> Iterator[Image.Image]:
-    """All frames, RGB, one at a time; BenchError where there is none."""
+    """All frames, RGB, one at a time.
+
+    Raises:
+        BenchError: it is not a readable video, or it has no frame.
+    """
     with _opened(file) as video:
         more, frame = video.read()
         if not more:
-            raise BenchError(f"{file}: no readable video: it has no frame")
+            raise BenchError(f"{file}: not a readable video: it has no frame")
         while more:
             yield Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
             more, frame = video.read()
@@ -52,7 +60,11 @@ def frames(file: Path) -> Iterator[Image.Image]:
 
 @contextmanager
 def writer(file: Path, frames_a_second: float) -> Iterator[Callable[[Image.Image], None]]:
-    """Writes frames, all as large as the first, to a file that is whole once this is left."""
+    """Write frames, all as large as the first; the file is whole on leaving.
+
+    Raises:
+        BenchError: OpenCV cannot write such a video here.
+    """
     video = cv2.VideoWriter()
 
     def write(frame: Image.Image) -> None:
@@ -72,7 +84,7 @@ def _opened(file: Path) -> Iterator[cv2.VideoCapture]:
     video = cv2.VideoCapture(str(file))
     try:
         if not video.isOpened():
-            raise BenchError(f"{file}: no readable video")
+            raise BenchError(f"{file}: not a readable video")
         yield video
     finally:
         video.release()

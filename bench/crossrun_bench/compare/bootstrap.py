@@ -7,20 +7,15 @@ What stays the same within a run, and differs from run to run, no resampling of 
 caller says how far two runs of the same thing lie `apart`, with 95 % confidence, as a share.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun_bench.stats import MIN_PAIRS, Difference, Ratio, expanded
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    Rounds = Sequence[NDArray[Any]]  # the requests of each round, all in one unit
+Rounds = Sequence[NDArray[Any]]  # the requests of each round, all in one unit
 
 _RESAMPLES = 2000  # the interval of 5 rounds is at 1 in 1,000
 _CELLS = 4_000_000  # of one array: resamples at once by requests

@@ -1,38 +1,25 @@
 """`crossrun-bench compare`: two results of the same command, metric by metric.
 
-Targets and settings that both files hold are compared. Where requests are in each kind of result,
-series.py knows; what is noise, verdicts.py does.
+Targets and settings that both files hold are compared. What there is to compare, each measurement
+says; what is noise, verdicts.py does.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crossrun_bench.compare.bootstrap import mean_difference, percentile_ratios, rate_ratio
-from crossrun_bench.compare.likeness import Pair, check_kinds, differing, unlike
+from crossrun_bench.compare.likeness import Pair, differing, unlike
 from crossrun_bench.compare.placed import left_out, together
 from crossrun_bench.compare.relative import moved, relative
-from crossrun_bench.compare.rows import TIMES, comparisons, failed, rows, setting_of
-from crossrun_bench.compare.series import series
-from crossrun_bench.compare.verdicts import METRICS, Change
+from crossrun_bench.compare.rows import TIMES, rows
+from crossrun_bench.compare.side import Side, sides
+from crossrun_bench.compare.verdicts import METRICS, Change, Condition
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy.result import agree
-from crossrun_bench.measurements.loadgen.result import LoadGenResult
-from crossrun_bench.measurements.loadgen.rules import PERCENTILES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from crossrun_bench.compare.rows import Row
-    from crossrun_bench.compare.series import Key, Series
-    from crossrun_bench.compare.verdicts import Condition
-    from crossrun_bench.measurements.accuracy.result import Answer, Comparison
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.measurements.loadgen.result import ScenarioRun
-    from crossrun_bench.stats import Ratio
+from crossrun_bench.measurements.result import Result
+from crossrun_bench.stats import Ratio
+from crossrun_bench.view.series import Answers, Comparable, Key, Row, Series
 
 _POINTS = dict(zip(TIMES, (50, 90, 99), strict=True))
 
@@ -41,8 +28,8 @@ _POINTS = dict(zip(TIMES, (50, 90, 99), strict=True))
 class Compared:
     """What two results hold in common, and what they do not."""
 
-    before: Result
-    after: Result
+    before: Side
+    after: Side
     unlike: list[Pair]
     differing: list[Pair]
     alone: tuple[list[str], list[str]]  # what only one file holds: of before, of after
@@ -53,7 +40,11 @@ class Compared:
     unpaired: list[tuple[Row, str]]  # what changes do not tell of, and the file that does
 
     def broken(self, condition: Condition) -> list[Change]:
-        """The changes that break a condition; BenchError where there is nothing to judge by."""
+        """The changes that break a condition.
+
+        Raises:
+            BenchError: there is nothing to judge by.
+        """
         about = [change for change in self.changes if condition.about(change)]
         if not about:
             raise BenchError(f"--fail-if '{condition.text}': these results hold nothing like it")
@@ -66,7 +57,7 @@ class Compared:
         for (target, setting, metric), side in self.unpaired:
             if condition.concerns(target, metric):
                 yield f"{target}, {setting}: only {side} tells its {metric}"
-        for target, count in failed(self.after).items():
+        for target, count in self.after.told.failed.items():
             if condition.concerns(target, condition.metric.name):
                 yield f"{target}: {count:,} requests of B failed, and are in no figure"
         for change in about:
@@ -98,29 +89,27 @@ def compare(
         BenchError: the results are of two kinds, or unlike; the files have nothing in common, or
             no such reference.
     """
-    check_kinds(before, after)
-    differences = unlike(before, after)
+    one, other = sides(before, after)
+    differences = unlike(one, other)
     if differences and not allow_unlike:
         named = "; ".join(f"{name}: {a} and {b}" for name, a, b in differences)
         raise BenchError(f"not alike, see --allow-unlike: {named}")
-    every = series(before), series(after)
+    every = one.told.series, other.told.series
     a, b = used = together(*every)
-    also = differing(before, after)
+    also = differing(one, other)
     if reference:
         also += moved(a, b, reference)
         a, b = relative(a, reference), relative(b, reference)
     changes = [c for key in a if key in b for c in _speeds(key, a[key], b[key], apart / 100)]
-    changes += [*_scenarios(before, after), *_answers(before, after)]
+    changes += _together([*_once(one.told, other.told), *_answers(one.told, other.told)])
     if not changes:
         raise BenchError("nothing to compare: the files share no target at the same setting")
     alone = _only(*every), _only(*reversed(every))
     some = left_out(*every, used)
     unpaired = _unpaired(
-        rows(before, every[0], reference), rows(after, every[1], reference), changes
+        rows(one.told, every[0], reference), rows(other.told, every[1], reference), changes
     )
-    return Compared(
-        before, after, differences, also, alone, some, reference, apart, changes, unpaired
-    )
+    return Compared(one, other, differences, also, alone, some, reference, apart, changes, unpaired)
 
 
 def _unpaired(
@@ -168,69 +157,41 @@ def _speed(key: Key, metric: str, values: tuple[float, float], ratio: Ratio) -> 
     return Change(*key, METRICS[metric], *values, 100 * (ratio.value - 1), low, high)
 
 
-def _scenarios(before: Result, after: Result) -> Iterator[Change]:
-    """Of LoadGen's runs of one target. Each was one run, so that there is no interval."""
-    if not isinstance(before, LoadGenResult) or not isinstance(after, LoadGenResult):
-        return
-    if before.target != after.target:
-        return
-    others = {run.scenario: run for run in after.runs}
-    for a in (run for run in before.runs if run.scenario in others):
-        key, b = (before.target, a.scenario), others[a.scenario]
-        if a.latency_ns is not None and b.latency_ns is not None:
-            pair = a.latency_ns / 1e6, b.latency_ns / 1e6
-            yield _once(key, PERCENTILES[a.scenario], pair)
-        if a.per_second is not None and b.per_second is not None:
-            yield _once(key, "throughput", (a.per_second, b.per_second))
-        if a.classes and b.classes and before.labels and before.labels == after.labels:
-            yield _share(*key, "top1", _right(a, before.labels), _right(b, before.labels))
+def _together(changes: Sequence[Change]) -> list[Change]:
+    """Those of one target and setting beside each other."""
+    order = list(dict.fromkeys((change.target, change.setting) for change in changes))
+    return sorted(changes, key=lambda change: order.index((change.target, change.setting)))
 
 
-def _once(key: Key, metric: str, values: tuple[float, float]) -> Change:
-    before, after = values
-    change = 100 * (after / before - 1) if before else float("nan")
-    return Change(*key, METRICS[metric], before, after, change, None, None)
+def _once(a: Comparable, b: Comparable) -> Iterator[Change]:
+    """Of what one run told, so that there is no interval."""
+    for (target, setting, metric), before in a.once.items():
+        after = b.once.get((target, setting, metric))
+        if after is not None:
+            change = 100 * (after / before - 1) if before else float("nan")
+            yield Change(target, setting, METRICS[metric], before, after, change, None, None)
 
 
-def _right(run: ScenarioRun, labels: Sequence[int]) -> list[bool]:
-    return [said == label for said, label in zip(run.classes or (), labels, strict=True)]
+def _answers(a: Comparable, b: Comparable) -> Iterator[Change]:
+    """Of the targets that both files asked about the same pictures."""
+    for key in a.answers:
+        if key in b.answers:
+            yield from _said(a.answers[key], b.answers[key])
 
 
-def _answers(before: Result, after: Result) -> list[Change]:
-    """Of the targets that both files asked about the same pictures, but for the reference."""
-    a, b = comparisons(before), comparisons(after)
-    return [c for name in a if name in b for c in _said(name, a[name], b[name])]
-
-
-def _said(name: str, a: Comparison, b: Comparison) -> list[Change]:
+def _said(a: Answers, b: Answers) -> Iterator[Change]:
     if (a.pictures, a.labels) != (b.pictures, b.labels):
-        raise BenchError(f"{name}: the files tell of different pictures, or label them differently")
-    setting = setting_of(a)
-    found = []
-    if a.labels is not None:
-        found = [_share(name, setting, "top1", *(_hits(side, name, a.labels) for side in (a, b)))]
-    agreeing = (_agreeing(side, name) for side in (a, b))
-    return [*found, _share(name, setting, "agreement", *agreeing)]
+        told = "the files tell of different pictures, or label them differently"
+        raise BenchError(f"{a.target}: {told}")
+    if a.right and b.right:
+        yield _share(a, "top1", a.right, b.right)
+    if a.agreeing and b.agreeing:
+        yield _share(a, "agreement", a.agreeing, b.agreeing)
 
 
-def _hits(comparison: Comparison, name: str, right: Sequence[int]) -> list[bool]:
-    """For each picture whether a target's first class is the right one."""
-    own = _answers_of(comparison, name)
-    return [answer.top5[0] == label for answer, label in zip(own, right, strict=True)]
-
-
-def _agreeing(comparison: Comparison, name: str) -> list[bool]:
-    """For each picture whether a target decides what the reference does."""
-    pairs = zip(_answers_of(comparison, name), comparison.targets[0].answers, strict=True)
-    return [agree(own, reference) for own, reference in pairs]
-
-
-def _answers_of(comparison: Comparison, name: str) -> Sequence[Answer]:
-    return next(target.answers for target in comparison.targets if target.target == name)
-
-
-def _share(name: str, setting: str, metric: str, before: list[bool], after: list[bool]) -> Change:
+def _share(of: Answers, metric: str, before: Sequence[bool], after: Sequence[bool]) -> Change:
     found = mean_difference(before, after)
     bounds = (100 * found.low, 100 * found.high)
     shares = (float(np.mean(before)), float(np.mean(after)))
-    return Change(name, setting, METRICS[metric], *shares, 100 * found.value, *bounds)
+    value = 100 * found.value
+    return Change(of.target, of.setting, METRICS[metric], *shares, value, *bounds)

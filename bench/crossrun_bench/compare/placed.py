@@ -1,24 +1,19 @@
 """Rounds of both files that were measured while a host had put our cores as far apart."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.placement import near
+from crossrun_bench.machine.placement import near
+from crossrun_bench.view.series import Key, Series
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from crossrun_bench.compare.series import Key, Series
-
-    Found = Mapping[Key, Series]
+Found = Mapping[Key, Series]
 
 
 def together(a: Found, b: Found) -> tuple[Found, Found]:
-    """Of what both hold the rounds that are alike; what has none is in neither.
+    """The rounds that are alike of what both hold; a series without any is left out.
 
-    BenchError where nothing has any.
+    Raises:
+        BenchError: no series has any.
     """
     shared = {key: _alike(a[key], b[key]) for key in a if key in b}
     alike = {key: pair for key, pair in shared.items() if pair[0].numbers and pair[1].numbers}

@@ -3,26 +3,23 @@
 What slows the whole machine, a host that others share above all, slows both, and cancels.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossrun_bench.compare.likeness import Pair
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from crossrun_bench.compare.likeness import Pair
-    from crossrun_bench.compare.series import Key, Series
+from crossrun_bench.view.series import Key, Series
 
 
 def relative(found: Mapping[Key, Series], reference: str) -> dict[Key, Series]:
     """Times by the median time of the reference, rates by its rate; without the reference itself.
 
-    The reference is taken at the same setting, or at its only one. BenchError where there is none.
+    The reference is taken at the same setting, or at its only one.
+
+    Raises:
+        BenchError: there is no such reference.
     """
     own = _settings(found, reference)
     return {

@@ -3,8 +3,6 @@
 Knows metrics and changes, nothing of results.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,22 +1,21 @@
-"""Which container this process runs in, if any. Knows Linux's marks only."""
-
-from __future__ import annotations
+"""Which kind of container this process runs in, if any. Knows only Linux's marks."""
 
 import os
 from pathlib import Path
 
 _ROOT = Path("/")
-_VARIABLE = "container"  # which several engines set
-_NAMED = ("run/host/container-manager", "run/systemd/container")  # hold the name
+_VARIABLE = "container"  # several engines set it
+_NAMED = ("run/host/container-manager", "run/systemd/container")  # these files hold the name
 _MARKS = {"run/.containerenv": "podman", ".dockerenv": "docker"}
 _GROUPS = {"kubepods": "kubernetes", "docker": "docker", "libpod": "podman", "lxc": "lxc"}
 
 
 def container(root: Path = _ROOT) -> str:
-    """Such as docker, podman, kubernetes, or "none".
+    """The kind of container: docker, podman, kubernetes, …, or "none".
 
-    The rules of systemd-detect-virt (systemd, src/basic/virt.c), after Kubernetes's own marks and
-    before the names of control groups. No answer is certain: a container may hide all of them.
+    First come Kubernetes's own marks, then the rules of systemd-detect-virt (systemd,
+    src/basic/virt.c), then the names of control groups. No answer is certain: a container may hide
+    all of them.
     """
     if "KUBERNETES_SERVICE_HOST" in os.environ or (root / "run/secrets/kubernetes.io").exists():
         return "kubernetes"

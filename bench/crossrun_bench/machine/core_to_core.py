@@ -1,15 +1,12 @@
-"""How far two cores lie apart: what a byte takes from one to the other and back.
+"""How far apart two cores are: the time that a byte takes from one to the other and back.
 
-Threads that compute one model together hand each other its parts after every layer. A hypervisor
-that moves a virtual core to another part of the processor makes that several times as slow, and
-shows it nowhere else: neither as load nor as stolen time. What is measured holds about 100 ns of
-Python itself.
+Threads that compute one model together exchange their parts after every layer. If a hypervisor
+moves a virtual core to another part of the processor, this becomes several times as slow, and
+neither the load nor the stolen time shows it. About 100 ns of each result are Python's own.
 
-Runs as a program of its own, without site-packages, so that it starts in some 10 ms and binds no
-thread of ours to a core.
+The module runs as a program of its own, without site-packages, so that it starts in about 10 ms
+and binds none of our threads to a core.
 """
-
-from __future__ import annotations
 
 import mmap
 import os
@@ -19,16 +16,16 @@ import sys
 import time
 from itertools import combinations
 
-TRIPS, LEAST = 3000, 300  # of a byte, between two cores; fewer than LEAST tell nothing
-SECONDS = 0.05  # for two cores: others may hold one of them
-CORES = 4  # at most, evenly among ours: six pairs
-PING, PONG = 0, 128  # bytes in different cache lines, not even neighbours
+TRIPS, LEAST = 3000, 300  # of a byte between two cores; fewer than LEAST say nothing
+SECONDS = 0.05  # for two cores: another process may hold one of them
+CORES = 4  # at most, spread evenly over ours: six pairs
+PING, PONG = 0, 128  # two bytes in cache lines that are not neighbours
 
 
 def core_to_core() -> int | None:
-    """Nanoseconds between the two of our cores that lie furthest apart, median of some round trips.
+    """The round trip in nanoseconds between the two of our cores that are furthest apart, a median.
 
-    None where there is one core, where a process cannot choose its core, or others hold them all.
+    None if there is one core, if a process cannot choose its core, or if others hold them all.
     """
     if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
         return None
@@ -38,7 +35,7 @@ def core_to_core() -> int | None:
 
 
 def main() -> None:
-    """Print what `core_to_core` gives, or nothing."""
+    """Print what `core_to_core` returns, or nothing."""
     ours = sorted(os.sched_getaffinity(0))
     chosen = ours[:: max(1, len(ours) // CORES)][:CORES]
     found = [_median(_trips(a, b)) for a, b in combinations(chosen, 2)]
@@ -64,7 +61,7 @@ def _trips(a: int, b: int) -> list[int]:
 
 
 def _answer(shared: mmap.mmap, core: int) -> None:
-    """Say on one byte what the other says, for ever."""
+    """Copy one byte to the other, for ever."""
     os.sched_setaffinity(0, {core})
     while True:
         shared[PONG] = shared[PING]
@@ -74,7 +71,7 @@ def _ask(shared: mmap.mmap, core: int) -> list[int]:
     os.sched_setaffinity(0, {core})
     end, found = time.perf_counter() + SECONDS, list[int]()
     while len(found) < TRIPS and time.perf_counter() < end:
-        value = len(found) % 255 + 1  # another than before
+        value = len(found) % 255 + 1  # differs from the one before
         begin = time.perf_counter_ns()
         shared[PING] = value
         while shared[PONG] != value:

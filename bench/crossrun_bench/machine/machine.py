@@ -1,16 +1,14 @@
-"""The machine that a figure was measured on, without which it says little. Knows Linux best."""
-
-from __future__ import annotations
+"""The machine on which something is measured, and what its processes use. Knows Linux best."""
 
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
@@ -18,10 +16,7 @@ from crossrun_bench.distribution import NAME
 from crossrun_bench.machine.container import container
 from crossrun_bench.machine.noise import Noise, Usage, between, usage
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-# The first distribution of each row that is installed gives its version.
+# The version is that of the first distribution in a row that is installed.
 _PACKAGES = {
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
     "keras": ("keras",),
@@ -33,7 +28,7 @@ _PACKAGES = {
     "loadgen": ("mlcommons-loadgen",),
     "crossrun": (NAME,),
 }
-# Instructions that kernels for fp32, bf16 and int8 are chosen by, as the kernel names them.
+# Instructions by which kernels for fp32, bf16 and int8 are chosen, with Linux's names.
 _FLAGS = (
     "avx2",
     "avx512f",
@@ -42,7 +37,7 @@ _FLAGS = (
     "avx512_bf16",
     "amx_int8",
     "amx_bf16",
-    "asimddp",  # of Arm, as what follows
+    "asimddp",  # Arm's, as those that follow
     "i8mm",
     "bf16",
     "sve",
@@ -51,23 +46,23 @@ _FLAGS = (
 
 @dataclass(frozen=True)
 class Machine:
-    """Hardware, software and state. Loads are the 1-minute load average.
+    """Hardware, software and state. Loads are 1-minute load averages.
 
-    What has a default is missing in older results.
+    Older results lack the fields that have a default.
     """
 
     cpu: str
-    cores: float  # as of `cores`
+    cores: float  # see `cores`
     cores_total: int
     memory_bytes: int
-    governor: str | None  # of the CPU's frequency, where it can be read
+    governor: str | None  # of the CPU's frequency, if it can be read
     os: str
     versions: dict[str, str]
-    commit: str | None  # of the checkout that measured
+    commit: str | None  # of the checkout that was used to measure
     time: str  # UTC, ISO 8601
     load_before: float
     load_after: float
-    flags: tuple[str, ...] | None = None  # those of _FLAGS that the CPU has; null where unreadable
+    flags: tuple[str, ...] | None = None  # those of _FLAGS that the CPU has; null if unreadable
     memory_available_bytes: int | None = None  # before measuring
     container: str | None = None  # its kind, or "none"
     usage_before: Usage | None = None
@@ -75,12 +70,12 @@ class Machine:
 
     @property
     def noise(self) -> Noise | None:
-        """What others did while this measured; None where that is not known."""
+        """What others did meanwhile; None if that is not known."""
         return between(self.usage_before, self.usage_after)
 
 
 def describe() -> Machine:
-    """The machine now; `finished` fills in what is known after measuring."""
+    """Describe the machine now; `finished` adds what is known after measuring."""
     load, memory = os.getloadavg()[0], psutil.virtual_memory()
     return Machine(
         cpu=_cpu(),
@@ -102,12 +97,12 @@ def describe() -> Machine:
 
 
 def finished(machine: Machine) -> Machine:
-    """The same machine at the end of the measurement: all children have to have ended."""
+    """The same machine after measuring. All children must have ended."""
     return replace(machine, load_after=os.getloadavg()[0], usage_after=usage())
 
 
 def cores() -> float:
-    """How many this process may use: its affinity, and the cgroup's quota."""
+    """How many cores this process may use, by its affinity and its cgroup's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
     if quota == "max":
@@ -116,10 +111,10 @@ def cores() -> float:
 
 
 def peak_rss(pid: int) -> int:
-    """Largest resident memory of a living process so far, in bytes.
+    """The largest resident memory of a living process so far, in bytes.
 
-    Linux's VmHWM; getrusage's figure would begin at the memory of the process that forked.
-    Elsewhere the memory now.
+    It is Linux's VmHWM; getrusage would start from the memory of the process that forked. On other
+    systems it is the memory now.
     """
     for line in (_read(f"/proc/{pid}/status") or "").splitlines():
         if line.startswith("VmHWM:"):
@@ -128,17 +123,17 @@ def peak_rss(pid: int) -> int:
 
 
 def cpu_ns(pid: int) -> int:
-    """CPU time of a living process, of its children and of theirs so far, in nanoseconds."""
+    """The CPU time of a living process and its descendants so far, in nanoseconds."""
     return sum(cpu for cpu, _ in _tree(pid))
 
 
 def rss(pid: int) -> int:
-    """Resident memory of the same processes, in bytes; what they share counts in each."""
+    """The resident memory of the same processes, in bytes; shared memory counts in each."""
     return sum(memory for _, memory in _tree(pid))
 
 
 def _tree(pid: int) -> Iterator[tuple[int, int]]:
-    """CPU time in nanoseconds and resident bytes of each that still lives."""
+    """CPU time in nanoseconds and resident bytes of each process that still lives."""
     try:
         found = [psutil.Process(pid)]
         found += found[0].children(recursive=True)
@@ -167,7 +162,7 @@ def _cpu() -> str:
 def _flags() -> tuple[str, ...] | None:
     for line in (_read("/proc/cpuinfo") or "").splitlines():
         name, _, found = line.partition(":")
-        if name.strip() in {"flags", "Features"}:  # of x86, of Arm
+        if name.strip() in {"flags", "Features"}:  # x86's, Arm's
             return tuple(flag for flag in _FLAGS if flag in found.split())
     return None
 

@@ -1,10 +1,8 @@
-"""How much of the cores others took while we measured: one notion of noise, which all use.
+"""How much of our cores' time others used while we measured.
 
-Noise is the share of the time of our cores that other processes used or a hypervisor stole. Reads
-Linux's counters; elsewhere nothing is known of noise. Knows nothing of results.
+Noise is the share of this time that other processes used or a hypervisor stole. It is read from
+Linux's counters; on other systems it is unknown. Knows nothing of results.
 """
-
-from __future__ import annotations
 
 import os
 import resource
@@ -14,40 +12,40 @@ from pathlib import Path
 
 from crossrun_bench.errors import BenchError
 
-LIMIT = 0.05  # of the cores; a result with more is marked, and `--require-quiet` refuses it
-LOOK_S = 0.5  # a counter steps by 10 ms: on one core this tells 2 % from 4 %
+LIMIT = 0.05  # a result with more noise is marked, and `--require-quiet` refuses it
+LOOK_S = 0.5  # counters step by 10 ms: on one core this distinguishes 2 % from 4 %
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Counters of the cores that this process may run on, in seconds; only differences count."""
+    """Counters of the cores that this process may use, in seconds; only differences matter."""
 
     at: float  # monotonic clock
     cores: int
-    busy: float  # user and system time, ours too; not interrupts, which our own traffic makes
-    steal: float  # while a core of ours was ready and the hypervisor ran others
-    own: float  # CPU time of this process, and of its children that have ended
+    busy: float  # user and system time, ours included; without interrupts, which our traffic causes
+    steal: float  # time in which a core of ours was ready and the hypervisor ran others
+    own: float  # CPU time of this process and of its children that have ended
     preempted: int  # how often the kernel took a core from these processes
-    waiting: float | None  # while any process at all waited for a core; null where not readable
+    waiting: float | None  # time in which any process waited for a core; null if unreadable
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Between two moments. `others` and `steal` are shares of the time of our cores, 0 to 1."""
+    """Noise between two moments. `others` and `steal` are shares of our cores' time, 0 to 1."""
 
     others: float
     steal: float
-    waiting: float | None  # share of the time in which some process, maybe ours, waited for a core
-    preempted: float  # of our processes, a second
+    waiting: float | None  # share of the time in which a process, maybe ours, waited for a core
+    preempted: float  # preemptions of our processes a second
 
     @property
     def total(self) -> float:
-        """What the limit is for."""
+        """The share that `LIMIT` limits."""
         return self.others + self.steal
 
     @property
     def loud(self) -> bool:
-        """Whether figures that were measured meanwhile are to be doubted."""
+        """Whether figures measured meanwhile are doubtful."""
         return self.total > LIMIT
 
     def __str__(self) -> str:
@@ -56,9 +54,9 @@ class Noise:
 
 
 def usage() -> Usage | None:
-    """The counters now; None where they cannot be read. Children must have ended to be `own`."""
+    """The counters now, or None if unreadable. Only children that have ended count as `own`."""
     cores = _cores()
-    if not any(map(any, cores)):  # a sandbox's kernel shows zeros, as if nothing ever ran
+    if not any(map(any, cores)):  # a sandbox's kernel shows only zeros
         return None
     own = os.times()
     switches = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -74,14 +72,14 @@ def usage() -> Usage | None:
 
 
 def between(before: Usage | None, after: Usage | None) -> Noise | None:
-    """The noise between two moments; None where it is not known."""
+    """The noise between two moments; None if it is not known."""
     if before is None or after is None or after.at <= before.at:
         return None
     seconds = after.at - before.at
     total = seconds * after.cores
     others = (after.busy - before.busy) - (after.own - before.own)
     return Noise(
-        others=min(1.0, max(0.0, others / total)),  # counters step: a little below 0 is 0
+        others=min(1.0, max(0.0, others / total)),  # counters step: a little below 0 means 0
         steal=(after.steal - before.steal) / total,
         waiting=_share(before.waiting, after.waiting, seconds),
         preempted=(after.preempted - before.preempted) / seconds,
@@ -93,27 +91,31 @@ def _share(before: float | None, after: float | None, seconds: float) -> float |
 
 
 def expect_quiet() -> None:
-    """Look for half a second; BenchError where others use more than the limit, or none can tell."""
+    """Look at the machine for half a second.
+
+    Raises:
+        BenchError: others use more than the limit, or the noise cannot be read.
+    """
     before = usage()
     time.sleep(LOOK_S)
     refuse(between(before, usage()), "before this began")
 
 
 def refuse(found: Noise | None, when: str) -> None:
-    """BenchError where that is no quiet machine."""
+    """Raise BenchError unless the machine was quiet."""
     if found is None:
         raise BenchError(
-            "--require-quiet: only Linux tells how much others use the cores, and no sandbox does"
+            "--require-quiet: only Linux tells how much others use the cores, and sandboxes do not"
         )
     if found.loud:
         allowed = f"{LIMIT:.0%}".replace("%", " %")
         raise BenchError(
-            f"--require-quiet: others used {found}, {when}; expected {allowed} in all at most"
+            f"--require-quiet: others used {found}, {when}; expected at most {allowed} in all"
         )
 
 
 def _cores() -> list[list[float]]:
-    """Seconds in each state, as /proc/stat has them, of each core that we may use."""
+    """Seconds in each state of /proc/stat, for each core that we may use."""
     try:
         lines = Path("/proc/stat").read_text("ascii").splitlines()
     except OSError:
@@ -125,7 +127,7 @@ def _cores() -> list[list[float]]:
 
 
 def _waiting() -> float | None:
-    """Seconds since boot, of /proc/pressure/cpu: `some avg10=… total=MICROSECONDS`."""
+    """Seconds since boot, from /proc/pressure/cpu: `some avg10=… total=MICROSECONDS`."""
     try:
         some = Path("/proc/pressure/cpu").read_text("ascii").splitlines()[0]
     except (OSError, IndexError):

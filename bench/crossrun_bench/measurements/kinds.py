@@ -1,38 +1,28 @@
-"""What is measured: raw values, with the machine they came from.
+"""All kinds of results, by the names that they have in files. A new measurement is a line here."""
 
-Nothing in it is a summary. Knows nothing of how values are measured, kept or shown.
-"""
+from typing import Any
 
-from __future__ import annotations
+from crossrun_bench.measurements.accuracy.kind import ACCURACY
+from crossrun_bench.measurements.detection.kind import DETECTION
+from crossrun_bench.measurements.interface import Kind
+from crossrun_bench.measurements.latency.kind import LATENCY
+from crossrun_bench.measurements.load.kind import LOAD
+from crossrun_bench.measurements.loadgen.kind import LOADGEN
+from crossrun_bench.measurements.precision.kind import PRECISION
+from crossrun_bench.measurements.result import Result
+from crossrun_bench.measurements.throughput.kind import THROUGHPUT
 
-from crossrun_bench.measurements.accuracy.result import AccuracyResult
-from crossrun_bench.measurements.detection.result import DetectionResult
-from crossrun_bench.measurements.latency.result import LatencyResult
-from crossrun_bench.measurements.load.result import LoadResult
-from crossrun_bench.measurements.loadgen.result import LoadGenResult
-from crossrun_bench.measurements.precision.result import PrecisionResult
-from crossrun_bench.measurements.throughput.result import ThroughputResult
-
-Result = (
-    LatencyResult
-    | AccuracyResult
-    | DetectionResult
-    | PrecisionResult
-    | LoadResult
-    | ThroughputResult
-    | LoadGenResult
-)
-KINDS: dict[str, type[Result]] = {
-    "latency": LatencyResult,
-    "accuracy": AccuracyResult,
-    "detection": DetectionResult,
-    "precision": PrecisionResult,
-    "load": LoadResult,
-    "throughput": ThroughputResult,
-    "loadgen": LoadGenResult,
+KINDS: dict[str, Kind[Any, Any]] = {
+    "latency": LATENCY,
+    "accuracy": ACCURACY,
+    "detection": DETECTION,
+    "precision": PRECISION,
+    "load": LOAD,
+    "throughput": THROUGHPUT,
+    "loadgen": LOADGEN,
 }
 
 
-def kind(result: Result) -> str:
+def name_of(result: Result) -> str:
     """What a result calls itself in its file."""
-    return next(name for name, cls in KINDS.items() if isinstance(result, cls))
+    return next(name for name, kind in KINDS.items() if kind.result is type(result))

@@ -1,68 +1,70 @@
 """Has each measured process answer the proof of its model before anything is timed.
 
-What answers otherwise than the original is not measured, unless that is asked for. A server of ours
-has done so itself when it loaded the model, and tells what it found.
+A process that answers otherwise than the original is not measured, unless that is asked for. Our
+server has answered the proof when it loaded the model, and says how far it was off.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.checked import CPU as BY_CPU
-from crossrun_bench.measurements.checked import NOTHING, Checked
-from crossrun_bench.measurements.rounds import started
-from crossrun_bench.models import proof
+from crossrun_bench.measurements.rounds import Child, started
+from crossrun_bench.models import checked, proof
+from crossrun_bench.models.checked import CPU as BY_CPU
+from crossrun_bench.models.checked import NOTHING, Checked
+from crossrun_bench.models.model import Model
+from crossrun_bench.models.proof import Proof
 from crossrun_bench.pictures.pictures import Pictures
-from crossrun_bench.processes.piped import piped
 from crossrun_bench.providers import CPU
+from crossrun_bench.targets.subjects import Subject
 from crossrun_bench.targets.targets import TARGETS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.measurements.rounds import Child
-    from crossrun_bench.measurements.throughput.tasks import OnProvider
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.models.proof import Proof
-    from crossrun_bench.processes.piped import Piped
-    from crossrun_bench.targets.tasks import Subject
 
 UNPROVEN = Checked(NOTHING)
 
 
 class Refused(BenchError):  # noqa: N818 - named after what happened
-    """What was to be measured answers otherwise than the original."""
+    """A process answers otherwise than the original."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A model's proof, if it has one, and what is to be allowed in place of what it allows."""
+    """A model's proof, if it has one, and the tolerance that overrules the proof's own."""
 
     proof: Proof | None
     tolerance: float | None
-    folder: Path  # for what the processes are handed
+    folder: Path  # for the files that the processes read and write
 
     @classmethod
-    def of(cls, model: Model, tolerance: float | None, folder: Path) -> Judge:
-        """With the proof beside the model; BenchError where that cannot be used."""
+    def of(cls, model: Model, tolerance: float | None, folder: Path) -> "Judge":
+        """With the proof beside the model.
+
+        Raises:
+            BenchError: the proof cannot be used.
+        """
         inside = folder / "proof"
         inside.mkdir()
         return cls(proof.read(model), tolerance, inside)
 
     def checked(self, subjects: Sequence[Subject], children: Sequence[Child]) -> list[Checked]:
-        """What each process answers to it; Refused for one that is too far off."""
+        """How far the answers of each process are off.
+
+        Raises:
+            Refused: a process is off by too much.
+        """
         return [self._one(*pair) for pair in zip(subjects, children, strict=True)]
 
     def judged(self, name: str, found: Checked) -> Checked:
-        """What was found; Refused where it is too far off."""
-        if why := proof.refusal(self.proof, found, told=self.tolerance is not None):
+        """What was found.
+
+        Raises:
+            Refused: it is off by too much.
+        """
+        if why := checked.refusal(self.proof, found, told=self.tolerance is not None):
             raise Refused(f"{name} {why}")
         return found
 
@@ -84,32 +86,10 @@ class Judge:
             empty.touch()  # in process nothing sees the encoded files
             files = (str(empty),) * len(self.proof.pixels)
             got = self._answers(child, Pictures(str(self.pixels()), files))
-            return self.judged(str(subject), proof.compared(self.proof, got, self.tolerance))
+            return self.judged(str(subject), checked.compared(self.proof, got, self.tolerance))
         if not target.on_provider or child.task.provider.name == CPU.name:
             return UNPROVEN
         return self.judged(str(subject), self._by_cpu(child))
-
-    def on_provider(self, task: OnProvider, child: Piped, most: int) -> Checked:
-        """What a process of `throughput` answers to up to `most` pictures; Refused as above."""
-        count = min(most, len(self.proof.pixels) if self.proof else len(np.load(task.pixels)))
-        if self.proof:
-            got = self._batch(child, str(self.pixels()), count)
-            return self.judged(child.name, proof.compared(self.proof, got, self.tolerance))
-        if task.provider.name == CPU.name:
-            return UNPROVEN
-        got = self._batch(child, task.pixels, count)
-        plain = replace(task, provider=CPU, way="plain", callers=1)
-        with piped("measurements.throughput.process", str(plain)) as other:
-            other.say(**asdict(plain))
-            expected = self._batch(other, task.pixels, count)
-        held = task.model.precision == "fp32"
-        return self.judged(child.name, proof.as_cpu(expected, got, self.tolerance, held=held))
-
-    def _batch(self, child: Piped, pixels: str, count: int) -> NDArray[Any]:
-        output = self.folder / "answers.npy"
-        child.ask(do="answer", batch=count, pixels=pixels, output=str(output))
-        found: NDArray[Any] = np.load(output)
-        return found
 
     def _by_cpu(self, child: Child) -> Checked:
         task = child.task
@@ -118,10 +98,10 @@ class Judge:
             other.hear()  # ready
             expected = self._answers(other, task.pictures)
         held = task.model.precision == "fp32"
-        return proof.as_cpu(expected, got, self.tolerance, held=held)
+        return checked.as_cpu(expected, got, self.tolerance, held=held)
 
     def _answers(self, child: Child, pictures: Pictures) -> NDArray[Any]:
-        """One by one, so that the memory that a process is measured by is not that of a batch."""
+        """Asks one by one: the memory of a batch would count as the memory of the process."""
         output = self.folder / "answers.npy"
         child.say(do="predict", pictures=asdict(pictures), batch=1, output=str(output))
         while child.hear():
@@ -131,7 +111,7 @@ class Judge:
 
 
 def served(address: str, model: str) -> Checked:
-    """What a server of ours found when it loaded a model, of its sessions the worst."""
+    """How far the worst session of our server was off when it loaded a model."""
     from crossrun_bench.targets.runners.grpc_ import placements  # noqa: PLC0415 - only what is served
 
     found = [_told(placement.proof) for placement in placements(address, model)]

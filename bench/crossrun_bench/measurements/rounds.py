@@ -1,21 +1,15 @@
 """Measured processes and their turns: start, ask, interleave. Knows no runtime and no server."""
 
-from __future__ import annotations
-
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from crossrun_bench.machine.core_to_core import core_to_core
-from crossrun_bench.measurements.latency.result import Turn
+from crossrun_bench.measurements.turns import Turn
 from crossrun_bench.processes import shared_memory
 from crossrun_bench.processes.piped import Piped, piped
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 
 # An idle target's threads spin for a moment before they sleep; nobody is measured meanwhile.
 REST_S = 0.02
@@ -52,7 +46,7 @@ class Pace:
     seconds: float
 
     @classmethod
-    def of(cls, rounds: int | None) -> Pace:
+    def of(cls, rounds: int | None) -> "Pace":
         """Exactly `rounds`; where not asked for, 10 or what 9 s hold, but not under 5."""
         return cls(10, 5, 9.0) if rounds is None else cls(rounds, rounds, 0.0)
 

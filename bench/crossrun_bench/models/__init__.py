@@ -1,1 +1,1 @@
-"""What measurers know of a model, read from its repository."""
+"""What the bench knows about a model, read from its repository."""

@@ -1,29 +1,23 @@
-"""How a picture becomes as large as a detector's input, and how boxes come back from there.
+"""Resizes pictures to a detector's input, and brings boxes back to the picture.
 
-As crossrun.v1's `Resize` says; the server does the same on its own.
+It follows `Resize` of crossrun.v1, with code of its own: the server's is checked by it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from crossrun_bench.models.model import Model
 from crossrun_bench.pictures.decoding import upright
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from crossrun_bench.models.model import Model
 
 _GREY = (114, 114, 114)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a picture lies in the input, in pixels of that."""
+    """Where a picture lies in the input, in pixels of the input."""
 
     left: int
     top: int
@@ -32,7 +26,7 @@ class Place:
 
 
 def place(size: tuple[int, int], model: Model) -> Place:
-    """The place of a picture of `size`, width and height."""
+    """Where a picture of `size`, width and height, goes."""
     assert model.detector
     if model.detector.resize == "stretch":
         return Place(0, 0, model.width, model.height)
@@ -42,7 +36,7 @@ def place(size: tuple[int, int], model: Model) -> Place:
 
 
 def fitted(image: Image.Image, model: Model) -> Image.Image:
-    """The input that shows a picture, upright, RGB."""
+    """The picture as the model's input: upright, RGB."""
     whole = upright(image)
     into = place(whole.size, model)
     sized = whole.resize((into.width, into.height), Image.Resampling.BILINEAR)
@@ -54,7 +48,7 @@ def fitted(image: Image.Image, model: Model) -> Image.Image:
 def in_picture(
     boxes: NDArray[np.float32], size: tuple[int, int], model: Model
 ) -> NDArray[np.float64]:
-    """Boxes in pixels of a picture of `size`, within it, from shares of the input, [objects, 4]."""
+    """Boxes [objects, 4] in shares of the input, as pixels of a picture of `size`, inside it."""
     into = place(size, model)
     offset = np.tile([into.top, into.left], 2)
     scale = np.tile([size[1] / into.height, size[0] / into.width], 2)

@@ -1,29 +1,24 @@
-"""What a classifier's scores are, as its file's metadata says it, made probabilities of classes."""
+"""Turns a classifier's scores into probabilities, by what its metadata says that they are."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from crossrun_bench.models.model import Model
+from crossrun_bench.models.model import Model, Probabilities
 
 HEADS = ("softmax", "sigmoid", "binary", "logits", "sigmoid-logits", "binary-logits")
-BINARY = ("binary", "binary-logits")  # one score, of the second of two classes
-BY_CLASS = ("sigmoid", "sigmoid-logits")  # each class is there or not, whatever the others are
-
-Probabilities = NDArray[np.float32]
+BINARY = ("binary", "binary-logits")  # one score, for the second of two classes
+BY_CLASS = ("sigmoid", "sigmoid-logits")  # each class is present or not, whatever the others are
 
 
 def classes(model: Model) -> int:
-    """How many classes a model tells apart."""
+    """How many classes a model distinguishes."""
     return 2 if model.head in BINARY else model.classes
 
 
 def probabilities(model: Model, scores: NDArray[Any]) -> Probabilities:
-    """Of scores [pictures, scores of each], as the model gives them, FP32 [pictures, classes]."""
+    """Probabilities FP32 [pictures, classes] from the model's scores [pictures, scores]."""
     found = scores.astype(np.float64)
     if model.head == "logits":
         powers = np.exp(found - found.max(axis=1, keepdims=True))
@@ -38,9 +33,9 @@ def probabilities(model: Model, scores: NDArray[Any]) -> Probabilities:
 def decided_alike(
     model: Model, said: Probabilities, reference: Probabilities
 ) -> NDArray[np.bool_] | None:
-    """For which pictures two targets say that the same classes are there, [pictures].
+    """For which pictures two targets find the same classes present, [pictures].
 
-    Where none is, the best class counts. None for a model of which the best class decides.
+    If no class is present, the best class counts. None for a model whose best class decides.
     """
     if model.head not in BY_CLASS:
         return None

@@ -1,12 +1,8 @@
-"""Which model a result is of."""
-
-from __future__ import annotations
+"""What a result keeps about the model that was measured."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from crossrun_bench.models.model import Model
+from crossrun_bench.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class ModelInfo:
 
 
 def about(model: Model) -> ModelInfo:
-    """The part of a model's description that a result keeps: no paths of the machine."""
+    """What a result keeps: no paths of this machine."""
     return ModelInfo(
         name=model.name,
         version=model.version,

@@ -1,62 +1,66 @@
-"""What each picture of a folder shows, as a position in a model's output, and files of labels.
+"""Reads label files, and finds each picture's class from the name of its folder.
 
-Knows the layouts DIR/WNID/* of an ImageNet validation folder and DIR/LABEL/*.
+Knows two layouts: DIR/WNID/* as in an ImageNet validation folder, and DIR/LABEL/*.
 """
-
-from __future__ import annotations
 
 import codecs
 import json
 import os
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 Labels = tuple[int, ...]
 
 SKIP = "--skip-unknown-folders"
-_OTHER_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # those of UTF-32 begin or end like these
+_OTHER_TEXT = (
+    codecs.BOM_UTF16_LE,
+    codecs.BOM_UTF16_BE,
+)  # UTF-32's begin or end with the same bytes
 
 
 def read(file: Path) -> tuple[str, ...]:
-    r"""Lines of a label file: UTF-8, which \n or \r\n ends and nothing else.
+    r"""The lines of a label file in UTF-8. Only \n and \r\n end a line.
 
-    BenchError where it is no such text.
+    Raises:
+        BenchError: the file is not UTF-8 text.
     """
     data = file.read_bytes()
     if data.startswith(_OTHER_TEXT) or b"\0" in data:
-        raise BenchError(f"{file}: no UTF-8 text: it looks like UTF-16; save it as UTF-8")
+        raise BenchError(f"{file}: not UTF-8 text: it looks like UTF-16; save it as UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         wrong = f"line {line} holds the byte 0x{data[error.start]:02x}"
-        raise BenchError(f"{file}: no UTF-8 text: {wrong}") from error
+        raise BenchError(f"{file}: not UTF-8 text: {wrong}") from error
     return tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n")) if text else ()
 
 
 def check_count(file: Path, labels: Sequence[str], classes: int) -> None:
-    """BenchError where labels are more or fewer than classes; two fit a single score."""
+    """Check that there is a label for each class; two labels fit a single score.
+
+    Raises:
+        BenchError: there are more labels than classes, or fewer.
+    """
     if len(labels) == classes or (classes, len(labels)) == (1, 2):
         return
     hint = ""
     if len(labels) == classes + 1 and labels[0].strip().lower() in {"background", "dummy"}:
-        hint = f"; its first line, '{labels[0]}', belongs to a model with one class more"
+        hint = f"; its first line, '{labels[0]}', belongs to a model with one more class"
     raise BenchError(f"{file}: {len(labels)} labels, but the model has {classes} classes{hint}")
 
 
 def labelled(
     source: Path, files: Sequence[Path], labels: Sequence[str]
 ) -> tuple[Labels | None, str | None]:
-    """The class of each file, by the folder that it lies in; or None and why no folder tells.
+    """The class of each file, from the name of its folder; or None, and why it is unknown.
 
-    BenchError where some folders are classes and others are not, or a name is that of two classes.
+    Raises:
+        BenchError: some folders are classes and others are not, or a name fits two classes.
     """
     if source.is_file():
         return None, "a single picture has no folder that names its class"
@@ -69,14 +73,18 @@ def labelled(
     if strange is not None:
         inside = "pictures outside a class folder" if strange == source else "this folder"
         raise BenchError(
-            f"{strange}: {inside}: no class of the model; expected its label, such as "
-            f"'{labels[0]}', or WordNet id; {SKIP} passes such pictures over"
+            f"{strange}: {inside}: not a class of the model; expected a label, such as "
+            f"'{labels[0]}', or a WordNet id; {SKIP} passes over such pictures"
         )
     return tuple(known[file.parent] for file in files), None
 
 
 def known_only(source: Path, files: Sequence[Path], labels: Sequence[str]) -> list[Path]:
-    """The files whose folder is a class; BenchError where there is none."""
+    """The files whose folder is a class.
+
+    Raises:
+        BenchError: there is no such file.
+    """
     known = {} if source.is_file() else _known(source, files, labels)
     kept = [file for file in files if file.parent in known]
     if not kept:
@@ -85,17 +93,17 @@ def known_only(source: Path, files: Sequence[Path], labels: Sequence[str]) -> li
 
 
 def by_name(labels: Sequence[str]) -> Mapping[str, Sequence[int]]:
-    """The classes of each label, as `normal` gives it; ImageNet has two cranes."""
+    """The classes of each label, as `normal` returns it; ImageNet has two cranes."""
     return _places(enumerate(labels))
 
 
 def normal(name: str) -> str:
-    """A label as it is compared: without what file systems and archives change in a name."""
+    """A label in the form in which labels are compared: file systems and archives change names."""
     return unicodedata.normalize("NFC", name).strip().lower().replace(" ", "_")
 
 
 def _known(source: Path, files: Sequence[Path], labels: Sequence[str]) -> dict[Path, int]:
-    """The class of each folder that is one."""
+    """The class of each folder that is a class."""
     ids = _wordnet_ids(labels)
     places = {**by_name(labels), **_places((place, wnid) for wnid, place in ids.items())}
     folders = {file.parent for file in files} - {source}
@@ -116,7 +124,7 @@ def _places(names: Iterable[tuple[int, str]]) -> Mapping[str, Sequence[int]]:
 
 
 def _wordnet_ids(labels: Sequence[str]) -> dict[str, int]:
-    """Keras's class index, position by position, where the model's labels follow it."""
+    """The position of each id in Keras's class index, if the model's label there is the same."""
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:
         text = (home / "models" / "imagenet_class_index.json").read_text("utf-8")

@@ -1,7 +1,9 @@
-"""What measurers know of a model. Knows nothing of how it is read or run."""
+"""What the bench knows about a model, and the arrays that go in and come out.
 
-from __future__ import annotations
+Does not know how a model is read or run.
+"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,31 +11,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRECISIONS = ("fp32", "int8", "fp16")  # in the order in which they are shown
-# What a detector gives, as the TensorFlow Object Detection API names it, and may be given.
+# A detector's outputs, and its optional input, with the TensorFlow Object Detection API's names.
 DETECTIONS = {"detection_boxes", "detection_scores", "detection_classes", "num_detections"}
 SCORE_THRESHOLD = "score_threshold"
+
+Probabilities = NDArray[np.float32]  # [pictures, classes]
+Objects = NDArray[np.float32]  # see `packed`
 
 
 @dataclass(frozen=True)
 class Detector:
-    """What a model that finds objects has besides."""
+    """What only a model that finds objects has."""
 
     resize: str  # stretch or letterbox
     score_threshold: float  # as exported
     iou_threshold: float
     max_detections: int
     optional: bool  # whether a request may bring its own score_threshold
-    min_score: float | None = None  # what each request asks for; None leaves it to the model
+    min_score: float | None = None  # that each request asks for; None leaves it to the model
 
     @property
     def least(self) -> float:
-        """The score from which on it tells of objects."""
+        """The lowest score of an object that it returns."""
         return self.score_threshold if self.min_score is None else self.min_score
 
 
 @dataclass(frozen=True)
 class Model:
-    """A served model and its Keras source, with what turns uint8 pixels into the source's input."""
+    """A served model, its Keras source, and how uint8 pixels become the source's input."""
 
     name: str
     version: str
@@ -50,19 +55,19 @@ class Model:
     scale: tuple[float, ...]  # one number, or one for each channel in the order of `color`
     offset: tuple[float, ...]
     precision: str  # one of PRECISIONS
-    calibrated_on: tuple[str, ...]  # SHA-256 of picture files, its first 16 digits
+    calibrated_on: tuple[str, ...]  # first 16 digits of each picture file's SHA-256
     detector: Detector | None = None  # None for a classifier
     color: str = "RGB"  # or BGR
     head: str = "softmax"  # what a classifier's scores are; see `heads`
 
 
 def as_input(model: Model, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-    """What model.onnx takes: the pixels themselves, or scaled to float32 in the FP32 variant."""
+    """The input of model.onnx: the pixels themselves, or scaled to float32 if it takes FP32."""
     return pixels if model.input_type == "UINT8" else scaled(model, pixels)
 
 
 def scaled(model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What the source Keras model takes."""
+    """The input of the source Keras model."""
     ordered = pixels[..., ::-1] if model.color == "BGR" else pixels
     scale, offset = (np.asarray(numbers, np.float32) for numbers in (model.scale, model.offset))
     result: NDArray[np.float32] = ordered * scale + offset
@@ -70,7 +75,23 @@ def scaled(model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def unscaled(model: Model, given: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The pixels that `scaled` made such an input of."""
+    """The pixels from which `scaled` made this input."""
     scale, offset = (np.asarray(numbers, np.float32) for numbers in (model.scale, model.offset))
     pixels = ((given - offset) / scale).round().clip(0, 255).astype(np.uint8)
     return pixels[..., ::-1] if model.color == "BGR" else pixels
+
+
+def packed(outputs: Mapping[str, NDArray[Any]]) -> Objects:
+    """A detector's four outputs as one array float32 [batch, most, 6], zero after the last object.
+
+    Each object has ymin, xmin, ymax, xmax, score and class.
+    """
+    scores, count = outputs["detection_scores"], outputs["num_detections"].reshape(-1, 1)
+    columns = (
+        outputs["detection_boxes"],
+        scores[..., None],
+        outputs["detection_classes"][..., None],
+    )
+    found: Objects = np.concatenate(columns, axis=2, dtype=np.float32)
+    found[np.arange(found.shape[1]) >= count] = 0
+    return found

@@ -1,14 +1,13 @@
-"""Reads a model of a model repository: its newest version and its labels.
+"""Reads a model from a model repository: its newest version and its labels.
 
-Opens model.onnx with onnxruntime on a single thread, so that no pool of threads is left behind.
+Opens model.onnx with onnxruntime on a single thread, so that no thread pool is left behind.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from crossrun_bench import distribution
 from crossrun_bench.codec import decode
@@ -18,11 +17,8 @@ from crossrun_bench.models.heads import BINARY, HEADS
 from crossrun_bench.models.model import DETECTIONS, PRECISIONS, SCORE_THRESHOLD, Detector, Model
 from crossrun_bench.providers import CPU
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _SOURCE, _SCORES = "crossrun.source", "crossrun.scores"
-_DETECTED = ("stretch", "letterbox")  # how a picture for a detector becomes as large as its input
+_DETECTED = ("stretch", "letterbox")  # how pictures are resized for a detector
 _TYPES = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}
 T = TypeVar("T")
 
@@ -52,7 +48,7 @@ class _Calibration:
 
 
 def read_labels(models: Path, name: str) -> tuple[str, ...]:
-    """Lines of labels.txt; none where there is no such file."""
+    """The lines of labels.txt; none if there is no such file."""
     file = _labels(models, name)
     return labels.read(file) if file.exists() else ()
 
@@ -62,7 +58,11 @@ def _labels(models: Path, name: str) -> Path:
 
 
 def exported(models: Path) -> tuple[str, ...]:
-    """Names of all models that say which Keras model they come from; BenchError without any."""
+    """The names of all models that name the Keras model they come from.
+
+    Raises:
+        BenchError: there is no such model.
+    """
     named = [name for name in _names(models) if _versions(models, name)]
     sessions = {name: _session(_newest(models, name) / "model.onnx") for name in named}
     found = tuple(name for name, session in sessions.items() if _SOURCE in _metadata(session))
@@ -72,7 +72,11 @@ def exported(models: Path) -> tuple[str, ...]:
 
 
 def read_model(models: Path, name: str) -> Model:
-    """Describe the newest version of `name`; BenchError where the folder holds no such model."""
+    """Describe the newest version of `name`.
+
+    Raises:
+        BenchError: the folder holds no such model, or the bench cannot use it.
+    """
     folder = _newest(models, name)
     onnx = folder / "model.onnx"
     session = _session(onnx)
@@ -109,7 +113,7 @@ def read_model(models: Path, name: str) -> Model:
 
 
 def _classes(models: Path, name: str, scores: int | str | None) -> int:
-    """As many as there are scores, where their number is fixed, else as there are labels."""
+    """The number of scores if the model fixes it, else the number of labels."""
     file, named = _labels(models, name), read_labels(models, name)
     if not isinstance(scores, int):
         return len(named)
@@ -119,17 +123,17 @@ def _classes(models: Path, name: str, scores: int | str | None) -> int:
 
 
 def _head(metadata: dict[str, str], scores: int, onnx: Path) -> str:
-    """What the scores are; of a file that does not say it, probabilities of all classes."""
+    """What the scores are; probabilities of all classes if the file does not say."""
     head = _read(_Scores, metadata, _SCORES, onnx, _Scores()).head
     if head not in HEADS:
         raise BenchError(f"{onnx}: unknown head '{head}': expected one of {', '.join(HEADS)}")
     if scores == 1 and head not in BINARY:
-        raise BenchError(f"{onnx}: one score, of which '{_SCORES}' does not say what it means")
+        raise BenchError(f"{onnx}: one score, and '{_SCORES}' does not say what it means")
     return head
 
 
 def _scaling(metadata: dict[str, str], onnx: Path) -> _Preprocessing:
-    """Its numbers are one for all channels, or a list of three."""
+    """The scaling: one number for all channels, or a list of three."""
     key = "crossrun.preprocessing"
     try:
         found = json.loads(metadata[key])
@@ -139,19 +143,19 @@ def _scaling(metadata: dict[str, str], onnx: Path) -> _Preprocessing:
     except (KeyError, TypeError, ValueError) as error:
         raise BenchError(f"{onnx}: no readable '{key}' in its metadata_props") from error
     if {len(scaling.scale), len(scaling.offset)} - {1, 3} or scaling.color not in ("RGB", "BGR"):
-        raise BenchError(f"{onnx}: '{key}' is not for the three channels RGB or BGR")
+        raise BenchError(f"{onnx}: '{key}' does not fit the three channels RGB or BGR")
     return scaling
 
 
 def _detector(session: Any, resize: str, onnx: Path) -> Detector | None:
-    """Of a model whose outputs are objects; a localizer's first are probabilities of classes."""
+    """A detector's settings, or None for a classifier; a localizer is a classifier, too."""
     outputs = {output.name: output for output in session.get_outputs()}
     if next(iter(outputs)) not in DETECTIONS:
         return None
     if missing := DETECTIONS - outputs.keys():
-        raise BenchError(f"{onnx}: expected the outputs {', '.join(sorted(missing))}, too")
+        raise BenchError(f"{onnx}: expected the outputs {', '.join(sorted(missing))} as well")
     if resize not in _DETECTED:
-        raise BenchError(f"{onnx}: '{resize}' to its input; expected {' or '.join(_DETECTED)}")
+        raise BenchError(f"{onnx}: unknown resize '{resize}': expected {' or '.join(_DETECTED)}")
     thresholds = _read(_Thresholds, _metadata(session), "crossrun.detection", onnx)
     return Detector(
         resize=resize,

@@ -1,28 +1,25 @@
-"""Which files a folder holds, without those that a notebook or a Mac hides in it."""
+"""Finds the files of a folder, without those that a notebook or a Mac hides in it."""
 
-from __future__ import annotations
-
-import sys
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 from crossrun_bench.errors import BenchError
+from crossrun_bench.progress import say
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
-
-# Pictures too, which the server does not take.
+# Pictures that the server does not take.
 _OTHERS = {".avif", ".bmp", ".gif", ".heic", ".jfif", ".jpe", ".tif", ".tiff", ".webp"}
-# What a Mac puts into an archive beside the files: ._NAME, which is no picture.
+# A Mac puts ._NAME into an archive beside each file; it is not a picture.
 _ARCHIVED = "__MACOSX"
 
 
 def found(place: Path, endings: Collection[str]) -> list[Path]:
-    """A file that was named; of a folder all with such endings, sorted, at any depth.
+    """The files with such endings in a folder, at any depth, sorted; or the file `place` itself.
 
-    Those in it whose name or folder begins with a dot, and pictures of other endings, are passed
-    over, counted and told. A link is what it leads to. BenchError where there is no such file or
-    folder, or one in it cannot be read.
+    Files whose name or folder begins with a dot are passed over, and so are pictures with other
+    endings; a line on stderr says how many. Links are followed.
+
+    Raises:
+        BenchError: there is no such file or folder, or something in it cannot be read.
     """
     if not place.exists():
         raise BenchError(f"{place}: no such file or folder")
@@ -41,7 +38,7 @@ def found(place: Path, endings: Collection[str]) -> list[Path]:
 
 
 def _below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """All that a folder holds at any depth, in linked folders too, but not around in a circle."""
+    """All that a folder holds at any depth. Links are followed, but never in a circle."""
     here = folder.resolve()
     if here in above:
         return
@@ -57,10 +54,5 @@ def _passed_over(count: int, kind: str, where: str) -> None:
 
 
 def hidden(inside: Path) -> bool:
-    """Whether a path begins with a dot somewhere below its folder, or a Mac's archiver put it."""
+    """Whether a part of a path begins with a dot, or a Mac's archiver made it."""
     return any(part.startswith(".") or part == _ARCHIVED for part in inside.parts)
-
-
-def say(text: str) -> None:
-    """A line on stderr."""
-    print(f"crossrun-bench: {text}", file=sys.stderr)  # noqa: T201 - the command's own output

@@ -1,7 +1,5 @@
 """Pictures to measure with, each as pixels and as an encoded file. Knows no codec and no model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +11,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Batch:
-    """The same pictures twice: `pixels` uint8 RGB [batch, H, W, 3], and as JPEG or PNG bytes."""
+    """Pictures twice: as `pixels` uint8 RGB [batch, H, W, 3], and as JPEG or PNG bytes."""
 
     pixels: Pixels
     encoded: tuple[bytes, ...]
@@ -21,7 +19,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures on disk: one .npy of pixels, uint8 [count, H, W, 3], and one file each."""
+    """Pictures on disk: one .npy of pixels uint8 [count, H, W, 3], and a file for each picture."""
 
     pixels: str
     files: tuple[str, ...]

@@ -1,11 +1,10 @@
-"""Makes the pictures to measure with: drawn, or found in folders and decoded as Keras does it."""
-
-from __future__ import annotations
+"""Prepares pictures to measure with: draws them, or finds and decodes them as Keras does."""
 
 import base64
 import io
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -14,18 +13,13 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.pictures.decoding import loaded, upright
 from crossrun_bench.pictures.folders import found
 from crossrun_bench.pictures.pictures import Pictures
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from crossrun_bench.progress import Step
+from crossrun_bench.progress import Step
 
 ENCODED = {".jpg", ".jpeg", ".png"}
 
 
 def drawn(folder: Path, count: int, height: int, width: int) -> Pictures:
-    """Write `count` seeded colour clouds as JPEG: about as many bytes as photographs have."""
+    """Draw `count` colour clouds, always the same, as JPEG files about as large as photographs."""
     rng = np.random.default_rng(20)
     files = [folder / f"{i:03}.jpg" for i in range(count)]
     for file in files:
@@ -44,10 +38,12 @@ def decoded(
     step: Step | None = None,
     fit: Callable[[Image.Image], Image.Image] | None = None,
 ) -> Pictures:
-    """Decode and stretch each file as `keras.utils.load_img(interpolation="bilinear")` does.
+    """Decode and stretches each file as `keras.utils.load_img(interpolation="bilinear")` does.
 
-    `size` is height and width; `fit` brings pictures to it in another way. BenchError for
-    a file that Pillow can't read.
+    `size` is height and width; with `fit`, pictures are resized by `fit` instead.
+
+    Raises:
+        BenchError: Pillow cannot read a file.
     """
     shape = (len(files), *size, 3)
     stored = np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=shape)
@@ -64,7 +60,7 @@ def _stretched(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def thumbnail(file: Path, side: int = 96) -> str:
-    """The picture, `side` pixels wide or high at most, as JPEG in base64: of 96, 2 to 4 KB."""
+    """The picture as JPEG in base64, at most `side` pixels wide and high: 2 to 4 KB for 96."""
     small = upright(loaded(file))
     small.thumbnail((side, side))
     buffer = io.BytesIO()
@@ -73,7 +69,11 @@ def thumbnail(file: Path, side: int = 96) -> str:
 
 
 def listed(folders: Sequence[Path]) -> tuple[Path, ...]:
-    """All JPEG and PNG files among files and folders, sorted within each folder, at any depth."""
+    """All JPEG and PNG files in files and folders, sorted within each folder, at any depth.
+
+    Raises:
+        BenchError: there is none.
+    """
     files = [file for place in folders for file in found(place, ENCODED)]
     if not files:
         raise BenchError(f"{', '.join(map(str, folders))}: no JPEG or PNG pictures")

@@ -1,22 +1,18 @@
-"""The child's end of a pipe: replies on stdout, what goes wrong as one line. See `piped`."""
-
-from __future__ import annotations
+"""The child's end of a pipe: replies on stdout, an error as one line. See `piped`."""
 
 import json
 import os
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 from crossrun_bench.errors import BenchError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Reply = Callable[[dict[str, Any]], None]
+Reply = Callable[[dict[str, Any]], None]
 
 
 def driven(serve: Callable[[Any, Reply], None]) -> int:
-    """Call `serve` with the first line and a way to reply; exit status 1 where it raises."""
+    """Call `serve` with the first line and a way to reply; return 1 if it raises, else 0."""
     replies = _own_stdout()
 
     def reply(message: dict[str, Any]) -> None:
@@ -32,12 +28,12 @@ def driven(serve: Callable[[Any, Reply], None]) -> int:
 
 
 def commands() -> Iterator[Any]:
-    """What the parent says after the first line, until it says no more."""
+    """The lines that the parent sends after the first, until it closes the pipe."""
     return map(json.loads, sys.stdin)
 
 
 def _own_stdout() -> IO[str]:
-    """The pipe to the parent; what libraries print goes to stderr from here on."""
+    """The pipe to the parent; from here on, what libraries print goes to stderr."""
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return pipe

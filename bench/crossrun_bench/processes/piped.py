@@ -1,6 +1,4 @@
-"""A child process that answers JSON lines: start it, say, hear. Knows nothing of what it does."""
-
-from __future__ import annotations
+"""A child process that answers JSON lines, seen from its parent. Does not know what it does."""
 
 import json
 import os
@@ -8,36 +6,38 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 
 
 @dataclass(frozen=True)
 class Piped:
-    """A process of its own, and the two pipes to it."""
+    """A child process and the two pipes to it."""
 
-    name: str  # as errors name it
+    name: str  # in errors
     process: subprocess.Popen[str]
     log: IO[str]
     started_ns: int  # monotonic clock
 
     def say(self, **command: object) -> None:
-        """Send one command; `hear` gets its replies."""
+        """Send one command; `hear` returns the replies."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # `hear` tells why
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
 
     def hear(self) -> dict[str, Any]:
-        """The next reply; BenchError, naming the process, where it failed or died."""
+        """The next reply.
+
+        Raises:
+            BenchError: the process failed or died; the error names it.
+        """
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -56,7 +56,7 @@ class Piped:
 
 @contextmanager
 def piped(module: str, name: str, python: str = sys.executable) -> Iterator[Piped]:
-    """Run a module of this package; killed on leaving, for it keeps nothing."""
+    """Run a module of this package, and kill it on leaving: it has nothing to save."""
     begin = time.monotonic_ns()
     with (
         tempfile.TemporaryFile("w+", errors="replace") as log,
@@ -74,12 +74,12 @@ def piped(module: str, name: str, python: str = sys.executable) -> Iterator[Pipe
             yield Piped(name, process, log, begin)
         finally:
             process.kill()
-            with suppress(BrokenPipeError):  # of a command that was never read
+            with suppress(BrokenPipeError):  # a command was never read
                 process.stdin.close()
 
 
 def last_line(log: IO[str]) -> str:
-    """The last line with something in it: of a traceback, the error."""
+    """The last line that is not empty; in a traceback that is the error."""
     log.seek(0)
     lines = [line.strip() for line in log if line.strip()]
     return lines[-1][:300] if lines else "no message"

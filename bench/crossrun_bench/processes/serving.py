@@ -1,6 +1,4 @@
-"""A server as a child process, while it is measured. Knows crossrun-serve's command line alone."""
-
-from __future__ import annotations
+"""A server as a child process while it is measured. Knows only crossrun-serve's command line."""
 
 import os
 import shutil
@@ -10,20 +8,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
 from crossrun_bench.processes.piped import last_line
-from crossrun_bench.providers import CPU
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.providers import Provider
+from crossrun_bench.providers import CPU, Provider
 
 START_S, STOP_S = 120.0, 10.0
 _ANNOUNCED = "serving on "
@@ -35,7 +29,7 @@ class Server:
 
     address: str  # host:port
     pid: int
-    startup_ns: int  # from the start of its process to its being ready
+    startup_ns: int  # from the start of its process until it was ready
 
 
 @contextmanager
@@ -46,7 +40,11 @@ def serving(
     python: str = sys.executable,
     options: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """Serve one model until leaving; BenchError with its last words where it does not start."""
+    """Serve one model until leaving.
+
+    Raises:
+        BenchError: it does not start; the error holds its last words.
+    """
     command = [*serve_command(models, name, provider, python), *options]
     with running("crossrun-serve", command) as server:
         yield server
@@ -55,7 +53,7 @@ def serving(
 def serve_command(
     models: Path, name: str, provider: Provider = CPU, python: str = sys.executable
 ) -> list[str]:
-    """Our server with its defaults and one model, on one provider: as the same file in process."""
+    """The command of our server with its defaults and one model, on one provider."""
     command = [sibling("crossrun-serve", "cpu", python), str(models)]
     command += ["--model-control-mode", "explicit", "--load-model", name]
     command += ["--port", "0", "--no-metrics", "--provider", provider.name]
@@ -66,9 +64,10 @@ def serve_command(
 
 @contextmanager
 def running(name: str, command: Sequence[str], patience: float = START_S) -> Iterator[Server]:
-    """Any server that prints `serving on ADDRESS`, until leaving; BenchError where it does not.
+    """Run a server until leaving, once it has printed `serving on ADDRESS`.
 
-    It has `patience` seconds to do so.
+    Raises:
+        BenchError: it did not print this within `patience` seconds.
     """
     begin = time.monotonic_ns()
     with (
@@ -100,14 +99,14 @@ def _address(process: subprocess.Popen[str], name: str, log: IO[str], patience: 
 
 
 def _drain(output: IO[str]) -> None:
-    """Whatever else a server says must not fill the pipe."""
+    """Read whatever else the server prints, so that it never fills the pipe."""
     with suppress(OSError, ValueError):  # closed meanwhile
         while output.read(4096):
             pass
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Ask it to end; whatever it leaves behind, and it itself if it stays, is killed."""
+    """Ask the server to end, then kill whatever is left of its process group."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
@@ -116,7 +115,11 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def sibling(command: str, extra: str, python: str = sys.executable) -> str:
-    """Path of another of the project's commands: beside a Python, else on the PATH."""
+    """The path of another of the project's commands: beside a Python, else on the PATH.
+
+    Raises:
+        BenchError: there is no such command.
+    """
     beside = Path(python).parent / command
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which(command)
     if found is None:

@@ -1,29 +1,27 @@
-"""Shared memory that a server on the same machine opens by name, and that outlives no process.
+"""Shared memory that a server on the same machine opens by name. It never outlives its process.
 
-Knows Linux's /dev/shm alone, and one object for each process.
+Knows only Linux's /dev/shm. A process has one object at most.
 """
-
-from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FOLDER = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory objects
 
 
 @contextmanager
 def created(byte_size: int) -> Iterator[tuple[str, mmap.mmap]]:
-    """A new object: its key, as of shm_open(3), which is gone on leaving, and its memory.
+    """A new object: its key for shm_open(3), which is removed on leaving, and its memory.
 
-    Whoever has opened it by then keeps it. BenchError where this system has no such thing.
+    A server that has opened it by then keeps it.
+
+    Raises:
+        BenchError: this system has no such shared memory.
     """
     path = _path(os.getpid())
     try:
@@ -39,7 +37,7 @@ def created(byte_size: int) -> Iterator[tuple[str, mmap.mmap]]:
 
 
 def remove(pid: int) -> None:
-    """Remove what a process has left that was killed between the lines above."""
+    """Remove what a process left that was killed inside `created`."""
     _path(pid).unlink(missing_ok=True)
 
 

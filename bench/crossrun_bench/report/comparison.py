@@ -1,25 +1,15 @@
 """Two results side by side: what changed, what else differs, which conditions are broken."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from crossrun_bench.compare.verdicts import NOISE
-from crossrun_bench.measurements.load.result import LoadResult
-from crossrun_bench.measurements.loadgen.result import LoadGenResult
+from crossrun_bench.compare.command import Compared
+from crossrun_bench.compare.side import Side
+from crossrun_bench.compare.verdicts import NOISE, Change, Condition
 from crossrun_bench.stats import Ratio
 from crossrun_bench.targets.targets import label
 from crossrun_bench.view import figures
-from crossrun_bench.view.table import Table, doubts
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from crossrun_bench.compare.command import Compared
-    from crossrun_bench.compare.verdicts import Change, Condition
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.view.table import Row
+from crossrun_bench.view.table import Row, Table
 
 COLUMNS = ("Target", "Setting", "Metric", "A", "B", "Change", "95 % interval", "Verdict")
 SPEEDS = (
@@ -103,22 +93,17 @@ def _warnings(compared: Compared) -> tuple[str, ...]:
     pairs = "; ".join(f"{name}: {a} and {b}" for name, a, b in compared.unlike)
     unlike = [f"Not alike, as --allow-unlike allows: {pairs}."] if pairs else []
     sides = [("A", compared.before), ("B", compared.after)]
-    noise = [f"{name}: {text}" for name, result in sides for text in doubts(result)]
-    errors = [f"{name}: {text}" for name, result in sides for text in _errors(result)]
+    noise = [f"{name}: {text}" for name, side in sides for text in side.doubts]
+    errors = [f"{name}: {text}" for name, side in sides for text in _errors(side)]
     some = [compared.left_out] if compared.left_out else []
     return (*unlike, *some, *noise, *errors)
 
 
-def _errors(result: Result) -> list[str]:
-    """Requests that failed are in no figure, and may make the others look fast; invalid runs."""
-    if isinstance(result, LoadGenResult):
-        invalid = ", ".join(run.scenario for run in result.runs if not run.valid)
-        return [f"LoadGen calls invalid: {invalid}."] if invalid else []
-    if not isinstance(result, LoadResult):
-        return []
-    counts = {t.target: sum(sum(turn.errors.values()) for turn in t.turns) for t in result.targets}
-    named = ", ".join(f"{count:,} of {name}" for name, count in counts.items() if count)
-    return [f"Requests that ended in an error, and are in no figure: {named}."] if named else []
+def _errors(side: Side) -> list[str]:
+    """Requests that failed are in no figure, and may make the others look fast."""
+    named = ", ".join(f"{count:,} of {name}" for name, count in side.told.failed.items())
+    failed = [f"Requests that ended in an error, and are in no figure: {named}."] if named else []
+    return [*side.told.warnings, *failed]
 
 
 def _differences(compared: Compared) -> Table:

@@ -1,18 +1,11 @@
 """Tables of what `crossrun-bench detect` found."""
 
-from __future__ import annotations
+from collections.abc import Iterator, Sequence
 
-from typing import TYPE_CHECKING
-
+from crossrun_bench.client.asking import Thing
+from crossrun_bench.client.detect import Found
 from crossrun_bench.view import figures
-from crossrun_bench.view.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.client.asking import Thing
-    from crossrun_bench.client.detect import Found
-    from crossrun_bench.view.table import Row
+from crossrun_bench.view.table import Row, Table
 
 PICTURES = ("Picture", "Label", "Score", "ymin", "xmin", "ymax", "xmax")
 VIDEOS = ("Video", "Label", "Frames", "Most at once", "Best score")

@@ -1,27 +1,24 @@
 """Pictures of a folder for a report, such as `crossrun-bench detect --save` keeps."""
 
-from __future__ import annotations
-
 import io
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.pictures.decoding import loaded
 from crossrun_bench.pictures.folders import found
 from crossrun_bench.pictures.prepare import ENCODED
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    Pictures = Sequence[tuple[str, bytes]]  # names, and the pictures as JPEG
+from crossrun_bench.view.section import Picture
 
 CAPTION = "Pictures that were kept of what was found in them."
 _SIDE = 640  # pixels of the longer side at most
 
 
-def gallery(folder: Path) -> Pictures:
-    """All pictures of a folder, at any depth, sorted; BenchError where there is none."""
+def gallery(folder: Path) -> list[Picture]:
+    """All pictures of a folder, at any depth, sorted.
+
+    Raises:
+        BenchError: there is none.
+    """
     files = found(folder, ENCODED)
     if not files:
         raise BenchError(f"{folder}: no pictures ({', '.join(sorted(ENCODED))})")

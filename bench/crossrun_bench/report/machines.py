@@ -1,34 +1,26 @@
 """The table of the machines that results were measured on."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
-from crossrun_bench.measurements import placement
-from crossrun_bench.measurements.kinds import kind
+from crossrun_bench.machine.noise import Noise
+from crossrun_bench.report.chapters import Chapter
 from crossrun_bench.stats import percentiles
 from crossrun_bench.view import figures
 from crossrun_bench.view.table import Table
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from crossrun_bench.machine.noise import Noise
-    from crossrun_bench.measurements.kinds import Result
-
-
-def machines(results: Sequence[Result]) -> Table:
-    """Where each result was measured, one column for each."""
-    kinds = (kind(result).capitalize() for result in results)
-    columns = [dict(_machine(result)) for result in results]
+def machines(chapters: Sequence[Chapter]) -> Table:
+    """Where each result was measured, a column for each."""
+    kinds = (chapter.name.capitalize() for chapter in chapters)
+    columns = [dict(_machine(chapter)) for chapter in chapters]
     names = dict.fromkeys(chain.from_iterable(columns))
     rows = tuple((name, *(column.get(name, figures.NONE) for column in columns)) for name in names)
     return Table("Machine", ("", *kinds), rows)
 
 
-def _machine(result: Result) -> list[tuple[str, str]]:
-    m = result.machine
+def _machine(chapter: Chapter) -> list[tuple[str, str]]:
+    m = chapter.result.machine
     versions = m.versions
     known = ("python", "tensorflow", "keras", "onnxruntime", "numpy", "grpcio", "crossrun")
     packages = (*known, *sorted(versions.keys() - {*known}))
@@ -41,7 +33,7 @@ def _machine(result: Result) -> list[tuple[str, str]]:
         ("System", m.os),
         ("Container", m.container or figures.NONE),
         *_noise(m.noise),
-        ("Core to core and back", _core_to_core(placement.seen(result))),
+        ("Core to core and back", _core_to_core(chapter.trips)),
         ("Load before, after", f"{m.load_before:.2f}, {m.load_after:.2f}"),
         ("Time", figures.moment(m.time)),
         ("Commit", m.commit or "no checkout"),

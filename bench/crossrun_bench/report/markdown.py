@@ -1,29 +1,19 @@
 """The report as Markdown: the tables, the machine, the commands; or tables for a longer text."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from urllib.parse import quote
 
-from crossrun_bench import store
+from crossrun_bench import files
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.detection import tables as average_precision
-from crossrun_bench.measurements.detection.result import DetectionResult
-from crossrun_bench.measurements.kinds import kind as kind_of
 from crossrun_bench.report import gallery
-from crossrun_bench.report.headlines import headlines
+from crossrun_bench.report.chapters import Chapter, headlines, tables
 from crossrun_bench.report.machines import machines
-from crossrun_bench.report.tables import tables
+from crossrun_bench.view.section import FOUND, Picture
 from crossrun_bench.view.table import Table
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.report.gallery import Pictures
-
+Pictures = Sequence[Picture]
 
 # <!-- crossrun-bench: load 2.1 -->, whatever stands there now, <!-- end -->
 _PLACE = re.compile(
@@ -31,39 +21,40 @@ _PLACE = re.compile(
 )
 
 
-def write(path: Path, results: Sequence[Result], pictures: Pictures = ()) -> None:
+def write(path: Path, chapters: Sequence[Chapter], pictures: Pictures = ()) -> None:
     """Write the document, and the pictures that it shows into a folder beside: NAME-pictures."""
     folder = path.with_name(f"{path.stem}-pictures")
-    for i, (_, shown) in enumerate(_pictures(results, pictures), 1):
+    for i, (_, shown) in enumerate(_pictures(chapters, pictures), 1):
         for j, (_, jpeg) in enumerate(shown, 1):
-            store.write_bytes(folder / f"{i}-{j}.jpg", jpeg)
-    store.write_text(path, render(results, folder.name, pictures))
+            files.write_bytes(folder / f"{i}-{j}.jpg", jpeg)
+    files.write_text(path, render(chapters, folder.name, pictures))
 
 
-def render(results: Sequence[Result], folder: str = "", pictures: Pictures = ()) -> str:
+def render(chapters: Sequence[Chapter], folder: str = "", pictures: Pictures = ()) -> str:
     """A document that stands alone, or can be pasted into a longer one.
 
     It shows pictures where `folder` names the one that `write` puts them into.
     """
-    shown = tables(results)
+    shown = tables(chapters)
     parts = _warnings(shown)
-    parts += ["\n".join(f"- **{h.figure}** {h.caption} ({h.detail})" for h in headlines(results))]
+    parts += ["\n".join(f"- **{h.figure}** {h.caption} ({h.detail})" for h in headlines(chapters))]
     parts += map(_table, shown)
-    parts += _shown(results, folder, pictures) if folder else []
-    parts.append(_table(machines(results)))
-    parts.append("```\n" + "\n".join(result.command for result in results) + "\n```")
+    parts += _shown(chapters, folder, pictures) if folder else []
+    parts.append(_table(machines(chapters)))
+    parts.append("```\n" + "\n".join(chapter.result.command for chapter in chapters) + "\n```")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def renewed(text: str, results: Sequence[Result]) -> str:
+def renewed(text: str, chapters: Sequence[Chapter]) -> str:
     """`text` with new tables at the places that ask for some.
 
     A place begins with `<!-- crossrun-bench: KIND N.M -->`, for the Mth table of the Nth result of
     a kind, the first of the first where nothing is said, and ends with `<!-- end -->`.
 
-    BenchError where there is no place, or no such result.
+    Raises:
+        BenchError: there is no place, or no such result.
     """
-    filled, places = _PLACE.subn(lambda place: _filled(place, results), text)
+    filled, places = _PLACE.subn(lambda place: _filled(place, chapters), text)
     if not places:
         raise BenchError(
             "no place for a table; expected <!-- crossrun-bench: latency --> … <!-- end -->"
@@ -71,29 +62,29 @@ def renewed(text: str, results: Sequence[Result]) -> str:
     return filled
 
 
-def _filled(place: re.Match[str], results: Sequence[Result]) -> str:
+def _filled(place: re.Match[str], chapters: Sequence[Chapter]) -> str:
     begin, kind, number, which, end = place.groups()
-    found = [result for result in results if kind_of(result) == kind]
+    found = [chapter for chapter in chapters if chapter.name == kind]
     if not 1 <= int(number or 1) <= len(found):
         raise BenchError(f"{begin.strip()}: there are {len(found)} results of this kind")
-    shown = tables([found[int(number or 1) - 1]])
+    shown = found[int(number or 1) - 1].tables
     if not 1 <= int(which or 1) <= len(shown):
         raise BenchError(f"{begin.strip()}: the result has {len(shown)} tables")
     return f"{begin}{_grid(shown[int(which or 1) - 1])}\n{end}"
 
 
-def _pictures(results: Sequence[Result], others: Pictures) -> Iterator[tuple[str, Pictures]]:
-    """Of each detector with pictures what they show, and they, by their names; then the others."""
-    for result in results:
-        if isinstance(result, DetectionResult) and result.shown:
-            yield average_precision.caption(result), list(average_precision.pictures(result))
+def _pictures(chapters: Sequence[Chapter], others: Pictures) -> Iterator[tuple[str, Pictures]]:
+    """Of each section with pictures what they show, and they, by their names; then the others."""
+    for section in (section for chapter in chapters for section in chapter.sections):
+        if section.pictures:
+            yield section.intro, section.pictures
     if others:
         yield gallery.CAPTION, others
 
 
-def _shown(results: Sequence[Result], folder: str, others: Pictures) -> Iterator[str]:
-    for i, (caption, shown) in enumerate(_pictures(results, others), 1):
-        yield f"### What was found\n\n{caption}"
+def _shown(chapters: Sequence[Chapter], folder: str, others: Pictures) -> Iterator[str]:
+    for i, (caption, shown) in enumerate(_pictures(chapters, others), 1):
+        yield f"### {FOUND}\n\n{caption}"
         for j, (name, _) in enumerate(shown, 1):
             yield f"![{name}]({quote(folder)}/{i}-{j}.jpg)"
 

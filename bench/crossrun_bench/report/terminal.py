@@ -1,29 +1,22 @@
 """The report's tables on the terminal."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from crossrun_bench.report.tables import tables
+from crossrun_bench.report.chapters import Chapter, tables
 from crossrun_bench.view.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from crossrun_bench.measurements.kinds import Result
 
 _WIDTH = 140
 
 
-def show(results: Sequence[Result]) -> None:
-    """Print every table of the results to stdout."""
-    show_tables(tables(results))
+def show(chapters: Sequence[Chapter]) -> None:
+    """Print every table to stdout."""
+    show_tables(tables(chapters))
 
 
 def show_tables(shown: Sequence[Table]) -> None:
@@ -34,9 +27,9 @@ def show_tables(shown: Sequence[Table]) -> None:
         console.print(_grid(table))
 
 
-def show_warnings(result: Result) -> None:
+def show_warnings(chapter: Chapter) -> None:
     """Print only what a reader has to know before the figures."""
-    for table in tables([result]):
+    for table in chapter.tables:
         _warn(_console(), table)
 
 

@@ -5,31 +5,24 @@
     {"do": "predict", "pictures": {…}, "batch": 8, "output": "….npy"}
                                                   → {"done": 8} for each batch, then {}
 
-The first line out is {"ready_ns": …, "first_ns": …}, once a first picture is answered; the end of
-stdin ends the process. Whatever goes wrong is one line {"error": …}. Knows nothing of rounds or of
-other targets.
+The first line out is {"ready_ns": …, "first_ns": …}, once a first picture is answered. The process
+ends with stdin. An error is one line {"error": …}. Knows nothing of rounds or of other targets.
 """
-
-from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from crossrun_bench.codec import decode
-from crossrun_bench.pictures.pictures import Pictures
-from crossrun_bench.processes.driven import commands, driven
-from crossrun_bench.targets.runners import Runner, Task
+from crossrun_bench.pictures.pictures import Batch, Pictures
+from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.targets.targets import runner_for
+from crossrun_bench.targets.task import Runner, Task
 
-if TYPE_CHECKING:
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.processes.driven import Reply
-
-# Requests that end within this part of a turn are warm-ups: caches and threads still belong to
-# the target before.
+# Requests that end within this part of a turn are warm-ups: until then, caches and threads still
+# belong to the target before.
 SETTLING = 0.1
 
 
@@ -57,7 +50,7 @@ def _timed(runner: Runner, batch: Batch) -> int:
 
 
 def _turn(runner: Runner, batch: Batch, seconds: float) -> dict[str, Any]:
-    """Requests one after another for `seconds`, at least one; the last may run over."""
+    """Make requests one after another for `seconds`, at least one; the last may take longer."""
     started, spent, warmup = time.monotonic_ns(), 0, 0
     ns: list[int] = []
     while spent < seconds * 1e9:
@@ -69,7 +62,7 @@ def _turn(runner: Runner, batch: Batch, seconds: float) -> dict[str, Any]:
 
 
 def _predict(runner: Runner, command: Any, reply: Reply) -> None:
-    """What the runner gives for every picture into the output, float32 [pictures, …]."""
+    """Write the runner's answers to all pictures into the output, float32 [pictures, …]."""
     pictures, size = decode(Pictures, command["pictures"]), command["batch"]
     answers = []
     for start in range(0, len(pictures.files), size):

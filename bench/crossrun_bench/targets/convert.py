@@ -1,46 +1,53 @@
-"""The source Keras model in the forms that some targets run, made by a process of its own.
+"""Converts the source Keras model into what some targets run, in a process of its own.
 
-    python -m crossrun_bench.targets.convert < {a Task}    → {} once it is made
+    python -m crossrun_bench.targets.convert < {a Task}, then more of them    → {} for each
 
-So neither start-up nor memory of such a target hold what its conversion took.
+So a target's start-up time and memory do not include its conversion. One process converts for all
+targets: to start TensorFlow takes longer than to convert.
 """
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 from crossrun_bench.codec import decode
-from crossrun_bench.processes.driven import driven
+from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.processes.piped import piped
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import TARGETS, convert
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from crossrun_bench.processes.driven import Reply
+from crossrun_bench.targets.task import Task
 
 
-def converted(task: Task, folder: Path) -> Task:
-    """The task with what it runs, in `folder`; as it is, where it runs what there is."""
-    if not TARGETS[task.target].conversion:
-        return task
-    task = replace(task, converted=str(folder / task.target))
-    with piped("targets.convert", str(task)) as child:
-        child.ask(**asdict(task))
-    return task
+def converted(tasks: Sequence[Task], folder: Path) -> list[Task]:
+    """The tasks; those that need it name what was converted for them, in `folder`.
+
+    Raises:
+        BenchError: a conversion failed, or its package is missing.
+    """
+    found = [_named(task, folder) for task in tasks]
+    if wanted := [task for task in found if task.converted]:
+        with piped("targets.convert", "convert") as child:
+            for task in wanted:
+                replace(child, name=str(task)).ask(**asdict(task))
+    return found
+
+
+def _named(task: Task, folder: Path) -> Task:
+    needed = TARGETS[task.target].conversion
+    return replace(task, converted=str(folder / task.target)) if needed else task
 
 
 def main() -> int:
-    """Convert what stdin names."""
+    """Convert for each task on stdin."""
     return driven(_serve)
 
 
 def _serve(first_line: Any, reply: Reply) -> None:
-    convert(decode(Task, first_line))
-    reply({})
+    for line in chain([first_line], commands()):
+        convert(decode(Task, line))
+        reply({})
 
 
 if __name__ == "__main__":

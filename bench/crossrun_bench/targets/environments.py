@@ -1,26 +1,22 @@
-"""Which Python environment has an execution provider: builds of onnxruntime exclude each other."""
+"""Finds the Python environment that has an execution provider.
 
-from __future__ import annotations
+Each build of onnxruntime needs an environment of its own.
+"""
 
 import functools
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
-from crossrun_bench.providers import short
+from crossrun_bench.providers import Provider, short
 from crossrun_bench.targets.exactness import precision
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from crossrun_bench.providers import Provider
-
-ROOT = Path(__file__).parents[3]  # of the checkout: scripts and environments are in no wheel
+ROOT = Path(__file__).parents[3]  # the checkout: no wheel holds scripts and environments
 EXTRAS = {"openvino": "openvino", "cuda": "gpu", "tensorrt": "gpu"}
 
 
@@ -30,14 +26,17 @@ class Backend:
 
     provider: Provider
     python: str
-    onnxruntime: str  # version; also the plugin's, where the provider is one
+    onnxruntime: str  # its version, and the plugin's if the provider is a plugin
 
 
 def backend(asked: Provider, given: Mapping[str, Path]) -> Backend:
-    """Where the provider asked for is installed.
+    """Find the environment that has the provider.
 
-    An environment of `given` with its name, or with that after its "@"; else this one; else the
-    checkout's `.venv-NAME`. BenchError where none has it, naming what would help.
+    It looks for an environment of `given` with the provider's name, or the name after its "@";
+    without one, in this environment, and then in the checkout's `.venv-NAME`.
+
+    Raises:
+        BenchError: no environment has it; the error says what would help.
     """
     seen: set[str] = set()
     for python in _candidates(asked, given):
@@ -75,7 +74,7 @@ def _python(name: str, folder: Path) -> str:
 
 @functools.cache
 def _available(python: str) -> dict[str, str]:
-    """What `sessions` finds there."""
+    """The providers that `sessions` finds there."""
     module = [python, "-m", "crossrun_bench.targets.sessions"]
     done = subprocess.run(module, capture_output=True, text=True, check=False)
     if done.returncode == 0:

@@ -1,20 +1,16 @@
-"""What execution providers are told so that they compute fp32 in fp32, as our server tells them.
+"""The options with which execution providers compute fp32 in fp32. Our server sets the same ones.
 
-By themselves some compute it in less, and a comparison of speeds would be one of unlike answers.
-What an option asks for on purpose holds, and results name it.
+Without them some providers use a lower precision, and comparing speeds would compare different
+answers. An option that the user sets comes first, and results name its precision.
 """
-
-from __future__ import annotations
 
 import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from crossrun_bench.providers import Provider
+from crossrun_bench.providers import Provider
 
 OPENVINO = "OpenVINOExecutionProvider"
 _CONFIG, _HINT, _MODE = "load_config", "INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT"
@@ -24,7 +20,7 @@ _EXACT = {
     "CoreMLExecutionProvider": {"ModelFormat": "MLProgram"},
     "CANNExecutionProvider": {"precision_mode": "must_keep_origin_dtype"},
 }
-# What options say: each with its value → precision.
+# The precision that an option with its value asks for.
 _SAID = {
     "use_tf32=0": "f32",
     "use_tf32=1": "tf32",
@@ -42,17 +38,18 @@ _SAID = {
     "precision=FP16": "fp16",
     "precision=ACCURACY": "f32",
 }
-# OpenVINO's: devices that have f32, others that load_config may name, and values of the hint.
+# OpenVINO's devices that have f32, others that load_config may name, and the hint's values.
 _DEVICES, _OTHERS = ("CPU", "GPU"), ("NPU", "AUTO", "HETERO", "MULTI")
 _HINTS = {"f32": "f32", "bf16": "bf16", "f16": "fp16", "undefined": "", "dynamic": ""}
-# Options that only a build of OpenVINO reads: its plugin passes over them.
+# Options that only OpenVINO's build of onnxruntime reads; the plugin ignores them.
 _BUILDS = {"precision", "num_of_threads", "num_streams", "cache_dir", "model_priority"}
 
 
 def exact(asked: Provider) -> Provider:
-    """The provider with options that keep fp32, where its own leave that open.
+    """The provider with options that keep fp32, unless its own options say otherwise.
 
-    BenchError where OpenVINO would pass over what `load_config` says.
+    Raises:
+        BenchError: OpenVINO would ignore what `load_config` says.
     """
     if asked.name != OPENVINO:
         return replace(asked, options={**_EXACT.get(asked.name, {}), **asked.options})
@@ -67,7 +64,7 @@ def exact(asked: Provider) -> Provider:
 
 
 def precision(asked: Provider) -> str:
-    """What a provider computes fp32 in with such options: f32, tf32, bf16, fp16; "" if unsaid."""
+    """The precision in which a provider computes fp32: f32, tf32, bf16, fp16; "" if unknown."""
     options = exact(asked).options
     if asked.name == OPENVINO and "precision" not in options:
         device = options.get("device_type", "CPU").upper()
@@ -79,14 +76,18 @@ def precision(asked: Provider) -> str:
 
 
 def has_choice(name: str) -> bool:
-    """Whether a provider computes fp32 in less by itself, and an option keeps it from that."""
+    """Whether a provider would use a lower precision for fp32, and an option prevents it."""
     return name == OPENVINO or name in _EXACT
 
 
 def check_for_plugin(options: dict[str, str]) -> None:
-    """BenchError for an option that OpenVINO's plugin passes over."""
+    """Refuse an option that OpenVINO's plugin would ignore.
+
+    Raises:
+        BenchError: there is such an option.
+    """
     for option in options.keys() & _BUILDS:
-        raise BenchError(f"the plugin reads no '{option}', expected its like in {_CONFIG}")
+        raise BenchError(f"the plugin ignores '{option}': expected a property in {_CONFIG}")
 
 
 def _said(properties: dict[str, Any]) -> str:

@@ -1,49 +1,45 @@
-"""The pictures that answers are judged by: found or drawn, none that a model was calibrated on."""
+"""The pictures by which answers are judged, found or drawn.
 
-from __future__ import annotations
+Leaves out pictures that a model was calibrated on.
+"""
 
 import hashlib
 import subprocess
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.models.labels import known_only, labelled
-from crossrun_bench.pictures.folders import say
+from crossrun_bench.models.labels import Labels, known_only, labelled
 from crossrun_bench.pictures.prepare import listed
 from crossrun_bench.processes.serving import sibling
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from crossrun_bench.models.labels import Labels
+from crossrun_bench.progress import say
 
 BUNDLED = "bundled"
 _COUNT = 200
-# Of which objects; the seeds are not those that training uses.
+# How pictures of one object and of several are drawn; training uses other seeds.
 _DRAWN = {
     "one": ("--seed", "2", "--size", "256"),
     "several": ("--seed", "1000003", "--size", "160"),
 }
-_DIGITS = 16  # of a SHA-256: as many as the metadata of a calibrated model hold
+_DIGITS = 16  # of a SHA-256, as in the metadata of a calibrated model
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Pictures, and what they show."""
+    """Pictures, and their labels."""
 
     files: tuple[Path, ...]
-    names: tuple[str, ...]  # below the folder that they come from
-    labels: Labels | None  # None where that is unknown
-    unlabelled: str | None  # why it is unknown
-    left_out: int  # how many others a model was calibrated on
+    names: tuple[str, ...]  # paths inside the folder
+    labels: Labels | None  # None if they are unknown
+    unlabelled: str | None  # why they are unknown
+    left_out: int  # how many more pictures a model was calibrated on
 
 
 def folder_of(images: str, inside: Path, objects: str = "one") -> Path:
-    """The folder `images`; for "bundled" a new one `inside` another, of pictures drawn.
+    """The folder `images`; for "bundled", a new folder of drawn pictures `inside` another.
 
-    Each of them shows one object or several.
+    `objects` says whether each of them shows one object or several.
     """
     return _drawn(inside, objects) if images == BUNDLED else Path(images)
 
@@ -55,17 +51,20 @@ def examples(
     *,
     skip_unknown: bool = False,
 ) -> Examples:
-    """The pictures of a folder but those calibrated on.
+    """The pictures of a folder, without those of calibration.
 
-    With `skip_unknown` those whose folder is no class are passed over, too, and told. BenchError
-    where none is left, or some folders are classes and others are not.
+    With `skip_unknown`, pictures whose folder is not a class are passed over as well; a line on
+    stderr names these folders.
+
+    Raises:
+        BenchError: no picture is left, or some folders are classes and others are not.
     """
     found = _known(source, listed([source]), labels) if skip_unknown else listed([source])
     labelled(source, found, labels)  # all of them, also those that are left out
     files = tuple(file for file in found if not calibrated(file, calibrated_on))
     if not files:
         raise BenchError(
-            f"{source}: the model was calibrated on every picture of it; expected some others"
+            f"{source}: the model was calibrated on every picture in it; expected other pictures"
         )
     names = tuple(str(file.relative_to(source)) for file in files)
     return Examples(files, names, *labelled(source, files, labels), len(found) - len(files))
@@ -75,19 +74,19 @@ def _known(source: Path, found: tuple[Path, ...], labels: Sequence[str]) -> tupl
     kept = tuple(known_only(source, found, labels))
     if others := dict.fromkeys(str(file.parent) for file in found if file not in set(kept)):
         count, names = len(found) - len(kept), ", ".join(others)
-        say(f"passed over {count} picture{'s' * (count > 1)} that no class is named for: {names}")
+        say(f"passed over {count} picture{'s' * (count > 1)} whose folder is no class: {names}")
     return kept
 
 
 def calibrated(file: Path, calibrated_on: Collection[str]) -> bool:
-    """Whether a picture is one of those."""
+    """Whether a picture was used to calibrate."""
     if not calibrated_on:
         return False
     return hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS] in calibrated_on
 
 
 def _drawn(inside: Path, objects: str) -> Path:
-    """Pictures of the project's own generator; those of one object in a folder of their class."""
+    """Have crossrun-export draw pictures; if each shows one object, in a folder of its class."""
     pictures = inside / "pictures"
     generator = [sibling("crossrun-export", "export"), "pictures", str(pictures)]
     options = ["--count", str(_COUNT), "--objects", objects, *_DRAWN[objects]]

@@ -1,13 +1,11 @@
-"""Sessions of onnxruntime on one execution provider, and which providers this environment has.
+"""Sessions of onnxruntime on one execution provider, and the providers of this environment.
 
     python -m crossrun_bench.targets.sessions → {"CPUExecutionProvider": "1.32.0", …}
 
-A provider is compiled into the build, or comes as a package beside it, `onnxruntime-ep-NAME`:
-https://onnxruntime.ai/docs/execution-providers/plugin-ep-libraries/. Needs nothing of the extra
-[bench], for it runs in other environments too.
+A provider is compiled into the build, or comes in a package beside it, `onnxruntime-ep-NAME`:
+https://onnxruntime.ai/docs/execution-providers/plugin-ep-libraries/. The module needs nothing from
+the extra [bench], because it also runs in other environments.
 """
-
-from __future__ import annotations
 
 import functools
 import json
@@ -16,16 +14,13 @@ import re
 import sys
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnxruntime
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.providers import CPU
+from crossrun_bench.providers import CPU, Provider
 from crossrun_bench.targets.exactness import OPENVINO, check_for_plugin, exact
-
-if TYPE_CHECKING:
-    from crossrun_bench.providers import Provider
 
 _PLUGIN = "onnxruntime-ep-"
 # Before any plugin is registered: once one has a device, its provider is listed as well.
@@ -34,7 +29,7 @@ _NVIDIA = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
 
 
 def available() -> dict[str, str]:
-    """Each provider that is installed, with the version of onnxruntime and of its plugin."""
+    """The installed providers, each with the version of onnxruntime and of its plugin."""
     build = onnxruntime.__version__
     found = {
         name: f"{build}, {package} {metadata.version(package)}"
@@ -44,9 +39,10 @@ def available() -> dict[str, str]:
 
 
 def session(file: str, asked: Provider, threads: int = 0) -> Any:
-    """A session that computes on the provider asked for; BenchError where it can't.
+    """A session on the provider asked for, with so many threads on the CPU; 0 is one a core.
 
-    With so many threads on the CPU; 0 is one for each core.
+    Raises:
+        BenchError: the provider cannot run the model here.
     """
     made = options()
     made.intra_op_num_threads = threads
@@ -56,7 +52,7 @@ def session(file: str, asked: Provider, threads: int = 0) -> Any:
         loaded = onnxruntime.InferenceSession(file, made, enable_fallback=0)
     except BenchError:
         raise
-    except Exception as error:  # onnxruntime raises a class of its own per status code
+    except Exception as error:  # onnxruntime has a class for each status code
         raise BenchError(f"cannot run here: {_plain(error)}") from error
     # OpenVINO's plugin has a second entry for each device, OpenVINOExecutionProvider.AUTO.
     running = {
@@ -69,31 +65,31 @@ def session(file: str, asked: Provider, threads: int = 0) -> Any:
 
 
 def _plain(error: Exception) -> str:
-    """In one line, without the place in onnxruntime's source that may be before it."""
+    """The message in one line, without the place in onnxruntime's source."""
     text = " ".join(str(error).split())
     return re.sub(r"^\S*/onnxruntime/\S+:\d+ .*?\)\s+", "", text)
 
 
 def options() -> Any:
-    """Options of a session that answers right on this processor."""
+    """The options of a session whose answers are right on this processor."""
     made = onnxruntime.SessionOptions()
     if _lacks_vnni():
-        # Its kernels for signed weights saturate there, and answers are wrong; this takes those
-        # for unsigned weights, as the server does. Elsewhere it would halve the speed.
+        # Kernels for signed weights saturate there, and answers are wrong. This option selects
+        # kernels for unsigned weights, as the server does. Elsewhere it would halve the speed.
         made.add_session_config_entry("session.x64quantprecision", "1")
     return made
 
 
 def _lacks_vnni() -> bool:
-    """Whether this is an x86 CPU without instructions for int8; no where that cannot be read."""
+    """Whether this is an x86 CPU without instructions for int8; no if that cannot be read."""
     x86 = platform.machine().lower() in {"x86_64", "amd64"}
     information = Path("/proc/cpuinfo")
     return x86 and information.exists() and "vnni" not in information.read_text("utf-8")
 
 
 def _add(made: Any, asked: Provider) -> None:
-    """Without the fallback of a session's own `providers`; that would only warn."""
-    if asked.name == CPU.name and asked.options:  # onnxruntime would pass over them
+    """Add the provider without a fallback; a session's own `providers` would fall back and warn."""
+    if asked.name == CPU.name and asked.options:  # onnxruntime would ignore them
         raise BenchError(f"{CPU} takes no options, got {', '.join(asked.options)}")
     if asked.name not in _BUILT_IN:
         _add_plugin(made, asked)
@@ -104,9 +100,9 @@ def _add(made: Any, asked: Provider) -> None:
 
 
 def _add_plugin(made: Any, asked: Provider) -> None:
-    """One device of a plugin's provider: of the `device_type` asked for, else a CPU if it has one.
+    """Add one device of a plugin's provider: of the `device_type` asked for, else a CPU if any.
 
-    Never one of `.AUTO`: it reads other options, and no session takes both.
+    Never a device of `.AUTO`: it reads other options, and no session takes both.
     """
     package = _plugins().get(asked.name)
     if package is None:
@@ -135,7 +131,7 @@ def _register(package: str) -> None:
 
 
 def _plugins() -> dict[str, str]:
-    """The package that brings each provider that is no part of the build."""
+    """The package of each provider that is not part of the build."""
     names = {(d.name or "").lower().replace("_", "-") for d in metadata.distributions()}
     packages = sorted(name for name in names if name.startswith(_PLUGIN))
     return {name: package for package in packages for name in _module(package).get_ep_names()}

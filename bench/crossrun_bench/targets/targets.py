@@ -1,21 +1,16 @@
-"""What can be measured: names, labels, and where each runner lives. Imports none of them."""
-
-from __future__ import annotations
+"""The table of targets: names, labels, and where each runner is. Imports no runner."""
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from crossrun_bench.providers import Provider
-    from crossrun_bench.targets.runners import Runner, Task
+from crossrun_bench.providers import Provider
+from crossrun_bench.targets.task import Runner, Task
 
 _ADDRESS = re.compile(r"\S+:\d+")
 
@@ -27,18 +22,18 @@ class Target:
     name: str
     label: str
     runner: str  # module:class
-    extra: str  # which brings what the runner imports
+    extra: str  # that brings what the runner imports
     served: bool = False  # through a crossrun-serve child
     server_options: tuple[str, ...] = ()  # what that child needs
     remote: bool = False  # through a running server, by its address
-    conversion: str = ""  # module:function that makes what it runs of the source Keras model
-    detector: str = ""  # module:class of what runs a detector, where something does
-    slow_start: bool = False  # takes seconds to start: such targets start at the same time
-    concurrent: bool = False  # in process: takes calls of several threads at the same time
+    conversion: str = ""  # module:function that converts the source Keras model for it
+    detector: str = ""  # module:class of its runner for detectors, if it has one
+    slow_start: bool = False  # takes seconds to start; such targets start together
+    concurrent: bool = False  # in process, can be called by several threads at once
 
     @property
     def in_process(self) -> bool:
-        """Whether the process that asks computes it, too."""
+        """Whether the process that asks also computes."""
         return not self.served and not self.remote
 
     @property
@@ -47,7 +42,7 @@ class Target:
         return self.served or self.name == "onnxruntime"
 
 
-ENCODED = "grpc-jpeg"  # sees no pixels, but the files: the server decodes and resizes
+ENCODED = "grpc-jpeg"  # gets files instead of pixels: the server decodes and resizes
 _ALL = (
     Target(
         "keras-predict",
@@ -71,11 +66,11 @@ _ALL = (
         "SavedModel",
         "tensorflow_:SavedModel",
         "export",
-        conversion="conversions_:saved_model",
+        conversion="tensorflow_:saved_model",
         slow_start=True,
         concurrent=True,
     ),
-    Target("litert", "LiteRT", "litert_:LiteRt", "litert", conversion="conversions_:tflite"),
+    Target("litert", "LiteRT", "litert_:LiteRt", "litert", conversion="tensorflow_:tflite"),
     Target(
         "onnxruntime",
         "ONNX Runtime",
@@ -116,14 +111,14 @@ _ALL = (
 TARGETS = {target.name: target for target in _ALL}
 IN_PROCESS = tuple(target.name for target in _ALL if target.in_process)
 REFERENCE = "keras-predict"  # accuracy compares everything with the source model
-# Unless others are asked for: what accuracy compares with it, and what latency times.
+# Defaults: what accuracy compares with the source model, and what latency times.
 COMPARED = "onnxruntime,grpc-raw,grpc-jpeg"
 TIMED = f"{REFERENCE},tf-function,{COMPARED}"
 ON_PROVIDERS = "onnxruntime,grpc-raw"  # the same where providers are compared
 
 
 def label(name: str, provider: Provider | None = None) -> str:
-    """Name of a target as a reader sees it; results may hold targets this version lacks."""
+    """A target's name for readers; results may hold targets that this version lacks."""
     text = TARGETS[name].label if name in TARGETS else name
     return f"{text}, {provider.label}" if provider else text
 
@@ -131,8 +126,9 @@ def label(name: str, provider: Provider | None = None) -> str:
 def chosen(names: Iterable[str], server: str | None = None) -> tuple[str, ...]:
     """The named targets, each once, in the order given.
 
-    BenchError for a name that is none, and where `server`, the address of a running one, is
-    missing or of no use.
+    Raises:
+        BenchError: a name is unknown, or `server`, the address of a running server, is missing or
+            not needed.
     """
     wanted = tuple(dict.fromkeys(names))
     for name in wanted:
@@ -149,20 +145,28 @@ def _check_address(server: str | None, remote: Sequence[str]) -> None:
         raise BenchError(f"{remote[0]} is a running server: expected --server HOST:PORT")
     if server is not None and not remote:
         some = ", ".join(target.name for target in _ALL if target.remote)
-        raise BenchError(f"--server '{server}': of no use without one of the targets {some}")
+        raise BenchError(f"--server '{server}': needs one of the targets {some}")
     if server is not None and not _ADDRESS.fullmatch(server):
         raise BenchError(f"--server '{server}': expected HOST:PORT")
 
 
 def check_detects(name: str) -> None:
-    """BenchError for a target that runs no detector."""
+    """Refuse a target that cannot run a detector.
+
+    Raises:
+        BenchError: it cannot.
+    """
     if not TARGETS[name].detector:
         some = ", ".join(target.name for target in _ALL if target.detector)
         raise BenchError(f"{name} runs no detector: expected some of {some}")
 
 
 def runner_for(task: Task) -> Runner:
-    """The loaded runner of a task; BenchError naming the extra where its package is missing."""
+    """The loaded runner of a task.
+
+    Raises:
+        BenchError: its package is missing; the error names the extra.
+    """
     target = TARGETS[task.target]
     place = target.detector if task.model.detector else target.runner
     with _needed(target.extra):
@@ -171,7 +175,11 @@ def runner_for(task: Task) -> Runner:
 
 
 def convert(task: Task) -> None:
-    """Make `task.converted` of the source Keras model; BenchError as above."""
+    """Convert the source Keras model into `task.converted`.
+
+    Raises:
+        BenchError: a package is missing; the error names the extra.
+    """
     with _needed("export"):
         _imported(TARGETS[task.target].conversion)(task.model, task.converted)
 

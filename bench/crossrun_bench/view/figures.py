@@ -2,20 +2,9 @@
 
 # ruff: noqa: RUF001, RUF002 - a report is set with typographic signs
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from crossrun_bench.measurements.precision.result import PrecisionResult
-from crossrun_bench.targets.targets import label
-
-if TYPE_CHECKING:
-    from crossrun_bench.measurements.accuracy.result import Comparison
-    from crossrun_bench.measurements.kinds import Result
-    from crossrun_bench.measurements.latency.result import LatencyResult
-    from crossrun_bench.models.info import ModelInfo
-    from crossrun_bench.providers import Provider
-    from crossrun_bench.stats import Mean, Ratio
+from crossrun_bench.models.info import ModelInfo
+from crossrun_bench.providers import Provider
+from crossrun_bench.stats import Mean, Ratio
 
 NONE = "–"  # an en dash: not known, or without meaning
 
@@ -127,41 +116,6 @@ def model(info: ModelInfo) -> str:
     source = ", ".join(info.source[key] for key in ("model", "weights") if key in info.source)
     size = f"{info.height} × {info.width}, {info.classes:,} classes"
     return f"{info.name} version {info.version}" + (f" ({source})" if source else "") + f", {size}"
-
-
-def colours(result: LatencyResult) -> list[tuple[str, str]]:
-    """For each row its colour's name in the style sheet, and its label.
-
-    A target has a colour of its own; where providers are compared, each row is coloured as in load.
-    """
-    compared = any(target.provider for target in result.targets)
-    return [
-        (f"load-{i}" if compared else t.target, label(t.target, t.provider))
-        for i, t in enumerate(result.targets)
-    ]
-
-
-def subject(result: Result) -> str:
-    """What was measured: a model, or source models in several precisions."""
-    if not isinstance(result, PrecisionResult):
-        return model(result.model)
-    names = (source.models[0].model.source["model"] for source in result.sources)
-    return f"{', '.join(names)} on {result.provider}"
-
-
-def caveats(comparison: Comparison, who: str = "the model") -> list[str]:
-    """What a reader has to know of the pictures, each as a sentence."""
-    found = left_out(comparison.left_out, who)
-    if comparison.labels is None:
-        why = comparison.unlabelled
-        found.append(f"No top-1 and top-5, for it is unknown what the pictures show: {why}.")
-    return found
-
-
-def left_out(count: int, who: str = "the model") -> list[str]:
-    """A sentence on the pictures that were not asked about, where there are such."""
-    are, them = ("picture is", "it") if count == 1 else ("pictures are", "them")
-    return [f"{count:,} {are} left out: {who} was calibrated on {them}."] if count else []
 
 
 def _millions(value: float) -> str:

@@ -104,7 +104,7 @@ def _look(network: keras.Model, rate: int) -> Look:
     """Each cell lies in the middle of its tile of the picture, the dilated ones in between.
 
     Padding at the far ends only, as in MobileNet, moves receptive fields by up to half a tile from
-    there; the measured maps do not follow (see README.md).
+    there; the measured maps do not follow (see docs/detectors.md).
     """
     _, height, width, _ = network.output_shape
     return Look(network, _middles(height, rate), _middles(width, rate))

@@ -1,1 +1,1 @@
-"""What config.pbtxt says of a model."""
+"""What config.pbtxt says about a model."""

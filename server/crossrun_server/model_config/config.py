@@ -1,76 +1,30 @@
-"""What config.pbtxt says of a model, completed from the ONNX file itself.
+"""Reads a model's config.pbtxt, and refuses what this server does not support.
 
-The file is Triton's ModelConfig as protobuf text; fields.py says which fields work.
+The file is Triton's ModelConfig as protobuf text; fields.py says which fields work. Knows nothing
+of the ONNX file.
 """
 
-import copy
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format, text_format
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError, PollError
-from crossrun_server.model_config import (
-    detection_outputs,
-    fields,
-    placement,
-    policies,
-    probabilities,
-    reshape,
-)
-from crossrun_server.model_config.detection_outputs import Detection
-from crossrun_server.model_config.probabilities import UNTOLD, Scores
-from crossrun_server.model_config.reshape import Reshapes
-from crossrun_server.scheduling.queueing import Policy
-from crossrun_server.tensors.tensors import TensorSpec
-
-if TYPE_CHECKING:
-    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+from crossrun_server.model_config import detection_outputs, fields, scores, session_config
 
 log = logging.getLogger(__name__)
 
-# Keys of `parameters`: that rows are independent, by whoever knows; and what was found of that.
+# Keys of `parameters`: the owner's word that rows are independent, and what the server found.
 ROWS_INDEPENDENT, ROWS = "rows_independent", "crossrun.rows"
-# Where there is no config.pbtxt and the model's first dimension is free.
-DEFAULT_MAX_BATCH_SIZE = 32
-
-
-@dataclass(frozen=True)
-class ServedConfig:
-    """A completed configuration; the shapes of the specs include the batch dimension.
-
-    Of what a model lets its callers replace, `inputs` holds what the file declares optional.
-    """
-
-    proto: pb.ModelConfig
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    policy: Policy
-    reshapes: Reshapes
-    detection: Detection | None = None  # for a model that finds objects
-    independent: bool = True  # whether rows of several requests, or padding, may share a run
-    scores: Scores = UNTOLD  # what is said of a classifier's
-
-    @property
-    def required(self) -> tuple[TensorSpec, ...]:
-        """The inputs that every request has to give."""
-        return tuple(spec for spec in self.inputs if not spec.optional)
-
-    @property
-    def max_batch_size(self) -> int:
-        """The most rows of one request; 0 where the first dimension is not a batch."""
-        return self.proto.max_batch_size
 
 
 def read(folder: Path) -> pb.ModelConfig | None:
-    """Read FOLDER/config.pbtxt; None where there is no such file.
+    """Read FOLDER/config.pbtxt; None if there is no such file.
 
     Raises:
-        LoadError: it is no valid ModelConfig, or describes something this server refuses.
+        LoadError: it is not a valid ModelConfig, or describes something that this server refuses.
     """
     path = folder / "config.pbtxt"
     if not path.exists():
@@ -79,69 +33,24 @@ def read(folder: Path) -> pb.ModelConfig | None:
         # An editor on Windows may put a byte order mark before the text.
         proto = text_format.Parse(path.read_text(encoding="utf-8-sig"), pb.ModelConfig())
     except UnicodeDecodeError as error:
-        raise LoadError(f"{path} is no UTF-8 text: {error.reason} at {error.start}") from error
+        raise LoadError(f"{path} is not UTF-8 text: {error.reason} at {error.start}") from error
     except text_format.ParseError as error:
         raise LoadError(f"{path}: {error}") from error
     return _checked(proto, folder.name, "config.pbtxt")
 
 
 def from_json(text: str, name: str) -> pb.ModelConfig:
-    """Read a configuration given as JSON in place of a model's config.pbtxt.
+    """Read a configuration that a client sent as JSON, instead of a model's config.pbtxt.
 
     Raises:
-        PollError: it is no valid ModelConfig.
-        LoadError: it describes something this server refuses.
+        PollError: it is not a valid ModelConfig.
+        LoadError: it describes something that this server refuses.
     """
     try:
         proto = json_format.Parse(text, pb.ModelConfig())
     except json_format.ParseError as error:
         raise PollError(f"config: {error}") from error
     return _checked(proto, name, "config")
-
-
-def complete(
-    declared: pb.ModelConfig | None,
-    name: str,
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[TensorSpec],
-    *,
-    batches: bool = True,
-) -> ServedConfig:
-    """Fill in what the file leaves out and check the rest against the model.
-
-    Args:
-        declared: the file; None for a model without one.
-        name: the model's.
-        inputs: of the model.
-        outputs: of the model.
-        batches: whether a model without a file gets batches where its first dimensions are free.
-
-    Raises:
-        LoadError: the file and the model contradict each other.
-    """
-    named = {entry.name for entry in declared.input} if declared else set()
-    inputs = [spec for spec in inputs if spec.name in named or not spec.optional]
-    specs = (*inputs, *outputs)
-    automatic = _automatic(name, batches and _batchable(specs))
-    proto = automatic if declared is None else copy.deepcopy(declared)
-    proto.platform, proto.backend = "onnxruntime_onnx", "onnxruntime"
-    batched = proto.max_batch_size > 0
-    if batched and not _batchable(specs):
-        raise LoadError(
-            f"max_batch_size is {proto.max_batch_size}, but the first dimension of "
-            "every input and output of the ONNX file is not free; set it to 0"
-        )
-    served_inputs = _merge(proto.input, inputs, batched)
-    served_outputs = _merge(proto.output, outputs, batched)
-    return ServedConfig(
-        proto=proto,
-        inputs=served_inputs,
-        outputs=served_outputs,
-        policy=policies.read(proto),
-        reshapes=reshape.read(proto, batched, specs),
-        detection=detection_outputs.read(proto, served_outputs),
-        scores=probabilities.read(proto, served_outputs),
-    )
 
 
 def _checked(proto: pb.ModelConfig, name: str, source: str) -> pb.ModelConfig:
@@ -154,7 +63,7 @@ def _checked(proto: pb.ModelConfig, name: str, source: str) -> pb.ModelConfig:
     used = set(fields.used(proto))
     if refused := used & fields.REFUSED:
         raise LoadError(f"{source}: {', '.join(sorted(refused))} is not supported")
-    for field in sorted({*used & fields.PASSED_OVER, *_unused_parameters(proto)}):
+    for field in sorted({*used & fields.IGNORED, *_unused_parameters(proto)}):
         log.warning("%s: %s in %s has no effect", name, field, source)
     _check_tensors(proto.input, source)
     _check_tensors(proto.output, source)
@@ -179,7 +88,7 @@ def _check_tensors(entries: "Iterable[pb.ModelInput | pb.ModelOutput]", source: 
 
 
 def _check_format(entry: pb.ModelInput, source: str) -> None:
-    """A format tells clients which of a picture's three dims is which; here it changes nothing."""
+    """Check a format, which tells clients the order of a picture's dims, and has no effect here."""
     if entry.format != pb.ModelInput.FORMAT_NONE and len(entry.dims) != len("HWC"):
         raise LoadError(
             f"{source}: {entry.name!r} is {pb.ModelInput.Format.Name(entry.format)}, "
@@ -189,83 +98,6 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
     ours = {ROWS_INDEPENDENT, ROWS}
-    others = (placement.understands, detection_outputs.understands, probabilities.understands)
+    others = (session_config.understands, detection_outputs.understands, scores.understands)
     known = (ours.__contains__, *others)
     return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))
-
-
-def _automatic(name: str, batched: bool) -> pb.ModelConfig:
-    proto = pb.ModelConfig(name=name)
-    if batched:
-        proto.max_batch_size = DEFAULT_MAX_BATCH_SIZE
-        proto.dynamic_batching.SetInParent()
-    return proto
-
-
-def _batchable(specs: Sequence[TensorSpec]) -> bool:
-    return all(spec.shape[:1] == (-1,) for spec in specs)
-
-
-def _merge(
-    declared: "RepeatedCompositeFieldContainer[Any]",
-    found: Sequence[TensorSpec],
-    batched: bool,
-) -> tuple[TensorSpec, ...]:
-    """Let what the file declares narrow what the model has, and write the rest into the file."""
-    specs = {spec.name: spec for spec in found}
-    undeclared = dict(specs)
-    for entry in declared:
-        if entry.name not in specs:
-            raise LoadError(f"the model has no {entry.name!r}; it has {', '.join(specs)}")
-        specs[entry.name] = _narrow(entry, specs[entry.name], batched)
-        undeclared.pop(entry.name, None)
-    for spec in undeclared.values():
-        dims = spec.shape[1:] if batched else spec.shape
-        declared.add(name=spec.name, data_type=_enum(spec.datatype), dims=dims)
-    return tuple(specs.values())
-
-
-def _narrow(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec, batched: bool) -> TensorSpec:
-    if entry.data_type != _enum(spec.datatype):
-        raise LoadError(
-            f"{entry.name!r} is declared {_named(entry.data_type)}, "
-            f"but the model has {spec.datatype}"
-        )
-    _check_optional(entry, spec)
-    batch = (-1,) if batched else ()
-    inside = batch + tuple(reshape.inside(entry, spec))
-    fits = len(inside) == len(spec.shape) and all(
-        have in (-1, want) for want, have in zip(inside, spec.shape, strict=True)
-    )
-    if not fits:
-        raise LoadError(
-            f"{entry.name!r} is declared {list(inside)}, but the model has {list(spec.shape)}"
-            f"{_hint(spec, batched)}"
-        )
-    return replace(spec, shape=batch + tuple(entry.dims), scalar=not spec.shape)
-
-
-def _hint(spec: TensorSpec, batched: bool) -> str:
-    """How a single value is declared, which has no dimension of its own."""
-    if batched and len(spec.shape) == 1:
-        return "; one value for each row is dims: [ 1 ] reshape { shape: [ ] }"
-    return "" if spec.shape else "; a single value is dims: [ 1 ]"
-
-
-def _check_optional(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec) -> None:
-    declared = isinstance(entry, pb.ModelInput) and entry.optional
-    if declared != spec.optional:
-        raise LoadError(
-            f"{entry.name!r} is {'' if declared else 'not '}declared optional, but the model has "
-            f"{'a' if spec.optional else 'no'} value of its own for it (an initializer)"
-        )
-
-
-def _named(data_type: int) -> str:
-    """Name a data type; JSON may give one by a number that stands for none."""
-    known = data_type in pb.DataType.values()
-    return pb.DataType.Name(pb.DataType.ValueType(data_type)) if known else str(data_type)
-
-
-def _enum(datatype: str) -> int:
-    return pb.DataType.Value("TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}")

@@ -1,5 +1,7 @@
-"""Which outputs of a model are what it found: the TensorFlow Object Detection API's four by
-default, or those that `parameters` in config.pbtxt name. Knows no arrays and no requests.
+"""Which outputs of a model are detections, and how to read them.
+
+By default these are the four of the TensorFlow Object Detection API; `parameters` in config.pbtxt
+may name others. Knows no arrays and no requests.
 
 Source of the names and their meaning: object_detection/g3doc/running_on_mobile_tf2.md and
 exporter_lib_v2.py of https://github.com/tensorflow/models.
@@ -10,16 +12,16 @@ from dataclasses import dataclass
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.tensors.tensors import DTYPES, TensorSpec
+from crossrun_server.tensors.tensor_spec import DTYPES, TensorSpec
 
 PREFIX = "detection."
-OUTPUTS = {  # the output of each part; that of `count` may be missing
+OUTPUTS = {  # by part; the output of `count` may be missing
     "boxes": "detection_boxes",
     "scores": "detection_scores",
     "classes": "detection_classes",
     "count": "num_detections",
 }
-ROWS = ("boxes", "scores", "classes")  # these have one for each detection
+ROWS = ("boxes", "scores", "classes")  # parts with a row for each detection
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "boxes": ((-1, -1, 4),),
     "scores": ((-1, -1),),
@@ -32,24 +34,24 @@ VALUES = {  # the default first
     "first_class": ("0", "1"),
 }
 LONGEST_SIDE = "longest_side"
-# Pixels of a side that the model leaves free: on 4 megapixels a net of a phone's size needs
-# hundreds of megabytes, and on a camera's 50 it would need gigabytes for each request.
+# Pixels of a side that the model leaves free. For 4 megapixels a small network needs hundreds of
+# megabytes; for a camera's 50 it would need gigabytes for each request.
 DEFAULT_LONGEST = 2048
 NUMBERS = DTYPES.keys() - {"BOOL", "BYTES", "BF16"}
 
 
 @dataclass(frozen=True)
-class Detection:
-    """The outputs of a detector, by name, and how they are to be read."""
+class DetectionOutputs:
+    """The outputs of a detector, by name, and how to read them."""
 
     boxes: str
     scores: str
     classes: str
-    count: str | None  # None: rows with a score above 0 count
+    count: str | None  # None: all rows with a score above 0 are detections
     box_order: str = "yxyx"
     box_unit: str = "normalised"
     first_class: int = 0  # the number of the first label
-    longest_side: int = DEFAULT_LONGEST  # pixels, of a side of the input that is free
+    longest_side: int = DEFAULT_LONGEST  # pixels of a side of the input, if it is free
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -58,20 +60,20 @@ class Detection:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its outputs."""
+        """All of these outputs."""
         return (*self.rows, *([self.count] if self.count else []))
 
 
 def understands(key: str) -> bool:
-    """Whether a key of `parameters` says how detections are to be read."""
+    """Whether a key of `parameters` says how to read detections."""
     return key.startswith(PREFIX)
 
 
-def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Detection | None:
-    """Find a model's detections; None where it has none and the configuration names none.
+def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> DetectionOutputs | None:
+    """Find a model's detections; None if it has none and the configuration names none.
 
     Raises:
-        LoadError: the configuration says something of detections that cannot be.
+        LoadError: what the configuration says about detections does not fit the model.
     """
     given = _given(proto)
     specs = {spec.name: spec for spec in outputs}
@@ -86,26 +88,26 @@ def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Detection | No
     if wrong:
         raise LoadError(f"{'; '.join(wrong)}; the outputs are {', '.join(specs)}")
     how = {key: given.get(key, values[0]) for key, values in VALUES.items()}
-    return Detection(
-        names["boxes"],
-        names["scores"],
-        names["classes"],
-        names.get("count"),
-        how["box_order"],
-        how["box_unit"],
-        int(how["first_class"]),
-        int(given.get(LONGEST_SIDE, DEFAULT_LONGEST)),
+    return DetectionOutputs(
+        boxes=names["boxes"],
+        scores=names["scores"],
+        classes=names["classes"],
+        count=names.get("count"),
+        box_order=how["box_order"],
+        box_unit=how["box_unit"],
+        first_class=int(how["first_class"]),
+        longest_side=int(given.get(LONGEST_SIDE, DEFAULT_LONGEST)),
     )
 
 
 def _default(name: str, specs: Container[str]) -> str:
-    """An output's name, or what tf2onnx makes of it where the model was a frozen graph."""
+    """Return an output's name, or the one that tf2onnx gives it if the model was a frozen graph."""
     frozen = f"{name}:0"
     return frozen if name not in specs and frozen in specs else name
 
 
 def _given(proto: pb.ModelConfig) -> dict[str, str]:
-    """What `parameters` say of detections, by the key without its prefix."""
+    """Return what `parameters` say about detections, by the key without its prefix."""
     given = {
         key.removeprefix(PREFIX): value.string_value
         for key, value in proto.parameters.items()
@@ -125,7 +127,7 @@ def _given(proto: pb.ModelConfig) -> dict[str, str]:
 
 
 def _wrong(part: str, spec: TensorSpec | None, name: str) -> str:
-    """Say what is wrong with an output as a part of detections; empty where nothing is."""
+    """Say what is wrong with an output as a part of detections; empty if nothing is."""
     if spec is None:
         return f"{PREFIX}{part}: the model has no output {name!r}"
     if spec.datatype in NUMBERS and any(_fits(spec.shape, shape) for shape in SHAPES[part]):
@@ -138,7 +140,7 @@ def _wrong(part: str, spec: TensorSpec | None, name: str) -> str:
 
 
 def _unlike(specs: Sequence[TensorSpec]) -> list[str]:
-    """Say that outputs have different numbers of rows, where they do."""
+    """Say that outputs have different numbers of rows, if they do."""
     if len({spec.shape[1] for spec in specs} - {-1}) < 2:
         return []
     rows = ", ".join(f"{spec.name!r} {spec.shape[1]}" for spec in specs)

@@ -1,8 +1,8 @@
 """Which fields of config.pbtxt work, and what happens to the others. Knows no values.
 
-The rule: a field that would change the answers, or what a model promises to its
-callers, is refused; one that only tunes speed, memory or metrics is passed over, and
-that is logged. A name stands for its field and all that is inside it.
+A field that would change the answers, or what a model promises to its callers, is refused. A field
+that only tunes speed, memory or metrics is ignored, and logged. A name stands for its field and
+everything inside it.
 """
 
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ REFUSED = {
     "model_repository_agents",
     "runtime",
 }
-PASSED_OVER = {
+IGNORED = {
     "instance_group.profile",
     "instance_group.rate_limiter",
     "instance_group.host_policy",
@@ -72,7 +72,7 @@ PASSED_OVER = {
     "optimization.eager_batching",
     "model_metrics",
 }
-ALL = WORKS | REFUSED | PASSED_OVER
+ALL = WORKS | REFUSED | IGNORED
 
 
 def used(message: Message, prefix: str = "") -> Iterator[str]:

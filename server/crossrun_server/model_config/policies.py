@@ -1,25 +1,25 @@
-"""What dynamic_batching in config.pbtxt says of how requests wait and merge.
+"""What dynamic_batching in config.pbtxt says about how requests wait and merge.
 
-What Triton refuses is refused here; what Triton passes over in silence is logged.
+What Triton refuses is refused here. What Triton ignores in silence is logged.
 """
 
 import logging
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.scheduling.queueing import Policy, QueuePolicy
+from crossrun_server.scheduling.queueing import QueuePolicy, SchedulingPolicy
 
 log = logging.getLogger(__name__)
 
 
-def read(proto: pb.ModelConfig) -> Policy:
-    """Read a model's policy; without dynamic_batching each request runs alone.
+def read(proto: pb.ModelConfig) -> SchedulingPolicy:
+    """Read a model's policy. Without dynamic_batching each request runs alone.
 
     Raises:
         LoadError: the fields contradict each other; the message names the one that is wrong.
     """
     if not proto.HasField("dynamic_batching"):
-        return Policy(proto.max_batch_size, merge=False)
+        return SchedulingPolicy(proto.max_batch_size, merge=False)
     batching = proto.dynamic_batching
     try:
         _check_sizes(batching, proto.max_batch_size)
@@ -35,9 +35,9 @@ def read(proto: pb.ModelConfig) -> Policy:
     return _policy(proto.max_batch_size, batching)
 
 
-def _policy(max_batch_size: int, batching: pb.ModelDynamicBatching) -> Policy:
+def _policy(max_batch_size: int, batching: pb.ModelDynamicBatching) -> SchedulingPolicy:
     levels = batching.priority_levels
-    return Policy(
+    return SchedulingPolicy(
         max_batch_size,
         max_queue_delay=batching.max_queue_delay_microseconds / 1e6,
         preferred_batch_sizes=frozenset(batching.preferred_batch_size),
@@ -52,10 +52,10 @@ def _policy(max_batch_size: int, batching: pb.ModelDynamicBatching) -> Policy:
 
 def _queue(policy: pb.ModelQueuePolicy) -> QueuePolicy:
     return QueuePolicy(
-        policy.max_queue_size or QueuePolicy.size,
-        policy.default_timeout_microseconds,
-        policy.allow_timeout_override,
-        policy.timeout_action == pb.ModelQueuePolicy.DELAY,
+        size=policy.max_queue_size or QueuePolicy.size,
+        timeout=policy.default_timeout_microseconds,
+        allow_timeout_override=policy.allow_timeout_override,
+        delay_expired=policy.timeout_action == pb.ModelQueuePolicy.DELAY,
     )
 
 
@@ -102,7 +102,7 @@ def _check_ordering(batching: pb.ModelDynamicBatching) -> None:
 
 
 def _without_effect(batching: pb.ModelDynamicBatching) -> list[tuple[str, str]]:
-    """Name the fields that say nothing, each with the field that it lacks."""
+    """Return the fields that have no effect, each with the field that it needs."""
     found = []
     if not batching.priority_levels:
         for field in ("default_priority_level", "priority_queue_policy"):
@@ -118,7 +118,7 @@ def _without_effect(batching: pb.ModelDynamicBatching) -> list[tuple[str, str]]:
 def _queue_policies(
     batching: pb.ModelDynamicBatching,
 ) -> list[tuple[str, pb.ModelQueuePolicy]]:
-    """Every queue policy with its field's name."""
+    """Return every queue policy with the name of its field."""
     by_level = [
         (f"priority_queue_policy[{level}]", batching.priority_queue_policy[level])
         for level in sorted(batching.priority_queue_policy)

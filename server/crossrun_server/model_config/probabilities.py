@@ -1,129 +1,27 @@
-"""What the scores of a classifier are, and how they become probabilities of its classes.
+"""Probabilities of classes from a classifier's scores. Knows arrays; knows no requests."""
 
-`parameters` in config.pbtxt say it, or the ONNX file's own metadata. Knows arrays; no requests.
-"""
-
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossrun.oip import model_config_pb2 as pb
-from crossrun_server.errors import InvalidRequest, LoadError
-from crossrun_server.tensors.tensors import Array, TensorSpec
+from crossrun_server.errors import InvalidRequest
+from crossrun_server.model_config.scores import BINARY, HEADS, SCORES, may_be_scores
+from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
-SCORES, OUTPUT = "scores", "scores.output"  # keys of `parameters`
-METADATA = "crossrun.scores"
-DATATYPES = ("FP16", "FP32", "FP64")
-HEADS = ("softmax", "sigmoid", "binary", "logits", "sigmoid-logits", "binary-logits")
-BINARY = ("binary", "binary-logits")  # one score, which speaks for the second of two classes
 SAYS = f"parameters {SCORES!r} in config.pbtxt says it: one of {', '.join(HEADS)}"
-RESHAPED = (
-    "reshape in config.pbtxt gives this shape to an output of another, such as "
-    "dims: [ 10 ] reshape { shape: [ 1, 1, 10 ] }"
-)
-# How far rounding, in half precision at worst, may bring a sum of probabilities from 1.
+# How far rounding, in half precision at worst, may move a sum of probabilities away from 1, and a
+# single one out of 0 to 1.
 SUM_TOLERANCE, RANGE_TOLERANCE = 0.01, 0.001
 
 Probabilities = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What is said of the scores: by config.pbtxt, by the file, or by both."""
-
-    head: str | None = None  # one of HEADS; None where nobody says it
-    output: str | None = None  # which output they are; None where nobody says it
-    doubts: Mapping[str, str] = field(default_factory=dict)  # output → what is no `softmax`
-
-
-UNTOLD = Scores()
-
-
-def understands(key: str) -> bool:
-    """Whether a key of `parameters` says what scores are."""
-    return key in (SCORES, OUTPUT)
-
-
-def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> Scores:
-    """What config.pbtxt says of the scores.
-
-    Raises:
-        LoadError: it says what cannot be of a model with these outputs.
-    """
-    given = {key: proto.parameters[key].string_value for key in (SCORES, OUTPUT)
-             if key in proto.parameters}  # fmt: skip
-    head, output = given.get(SCORES), given.get(OUTPUT)
-    if head is not None and head not in HEADS:
-        raise LoadError(f"parameters {SCORES!r} is {head!r}, expected one of {', '.join(HEADS)}")
-    candidates = {spec.name: spec for spec in outputs if may_be_scores(spec)}
-    if output is not None and output not in candidates:
-        raise LoadError(
-            f"parameters {OUTPUT!r} is {output!r}, expected an output of {', '.join(DATATYPES)} "
-            f"[batch, classes]; the model has {', '.join(candidates) or 'none'}"
-        )
-    return Scores(head, output)
-
-
-def settle(declared: Scores, metadata: Mapping[str, str]) -> Scores:
-    """What config.pbtxt and the file say together.
-
-    Raises:
-        LoadError: they contradict each other, or the file says what this server does not know.
-    """
-    own = _of_file(metadata)
-    if own.head is None or (declared.output or own.output) != own.output:
-        return Scores(declared.head, declared.output or own.output)
-    if declared.head not in (None, own.head):
-        raise LoadError(
-            f"parameters {SCORES!r} is {declared.head!r}, but the file's metadata {METADATA} says "
-            f"{own.head!r}; leave the parameter out"
-        )
-    return own
-
-
-def check(
-    scores: Scores, outputs: Sequence[TensorSpec], labels: Mapping[str, Sequence[str]]
-) -> None:
-    """Hold what is said of the scores against the output that they are.
-
-    Raises:
-        LoadError: there is no such output, or it has too few or too many scores for such a head
-            or for its labels.
-    """
-    found = [s for s in outputs if may_be_scores(s) and scores.output in (None, s.name)]
-    if scores.head and not found:
-        name = f"{scores.output!r} " if scores.output else ""
-        raise LoadError(
-            f"the scores are said to be {scores.head!r}, but the model has no output "
-            f"{name}of {', '.join(DATATYPES)} [batch, classes]; {RESHAPED}"
-        )
-    if scores.head is None or len(found) > 1:
-        return
-    (spec,) = found
-    width, names = spec.shape[1], labels.get(spec.name, ())
-    if width > 0 and (width == 1) != (scores.head in BINARY):
-        raise LoadError(f"output {spec.name!r} has {width} scores, which are no {scores.head!r}")
-    if scores.head in BINARY and names and len(names) != 2:
-        raise LoadError(
-            f"output {spec.name!r} is one score, {scores.head!r}, for two classes; "
-            f"expected 2 labels, got {len(names)}"
-        )
-
-
-def may_be_scores(spec: TensorSpec) -> bool:
-    """Whether an output may be scores of classes: floats [batch, classes]."""
-    return spec.datatype in DATATYPES and len(spec.shape) == 2
-
-
 def doubts(outputs: Sequence[TensorSpec], answers: Mapping[str, Array]) -> dict[str, str]:
-    """Say of outputs what was seen in answers that are no probabilities which sum to 1.
+    """Say which outputs are not probabilities that sum to 1, and what was seen in their answers.
 
-    Logits of one picture may sum to 1 by chance: those of another tell that they are logits. What
-    is zero or no number, as the shares of a black picture may be, says nothing.
+    The logits of one picture may sum to 1 by chance, but those of another will not. Rows of zeros
+    or NaN, as a black picture may have, say nothing.
     """
     named = (spec.name for spec in outputs if may_be_scores(spec) and spec.name in answers)
     rows = [
@@ -133,29 +31,28 @@ def doubts(outputs: Sequence[TensorSpec], answers: Mapping[str, Array]) -> dict[
 
 
 def untold(where: str, seen: str) -> InvalidRequest:
-    """The error of scores that nobody says what they are."""
+    """Make the error for scores whose head is unknown."""
     return InvalidRequest(f"{where}: nothing tells what its scores are: {seen}; {SAYS}")
 
 
 def probabilities(scores: Array, head: str | None) -> Probabilities:
-    """Make probabilities of scores [pictures, classes].
+    """Turn scores [pictures, classes] into probabilities.
 
     Args:
         scores: floats.
-        head: one of HEADS; None where nobody says what they are: then they have to be
-            probabilities that sum to 1.
+        head: one of HEADS. None if it is unknown; then they must be probabilities that sum to 1.
 
     Returns:
-        FP32 [pictures, classes]; [pictures, 2] of a binary head.
+        FP32 [pictures, classes]; [pictures, 2] for a binary head.
 
     Raises:
-        InvalidRequest: they are not what `head` says, or nobody says it and they do not tell.
+        InvalidRequest: they are not what `head` says, or it is unknown and cannot be guessed.
     """
     given = scores.astype(np.float64)
     if head is None:
         _check_telling(given)
     elif (given.shape[1] == 1) != (head in BINARY):
-        raise InvalidRequest(f"{given.shape[1]} scores for a picture are no {head!r}")
+        raise InvalidRequest(f"{given.shape[1]} scores for a picture are not {head!r}")
     found = _MADE.get(head or "softmax", _as_they_are)(given)
     _check_range(found, head)
     if head == "softmax":
@@ -163,24 +60,13 @@ def probabilities(scores: Array, head: str | None) -> Probabilities:
     return found.astype(np.float32)
 
 
-def _of_file(metadata: Mapping[str, str]) -> Scores:
-    if METADATA not in metadata:
-        return Scores()
-    try:
-        said: dict[str, Any] = json.loads(metadata[METADATA])
-        head, output = said["head"], said.get("output")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise LoadError(f"the file's metadata {METADATA} cannot be read: {error}") from error
-    if head not in HEADS:
-        raise LoadError(
-            f"the file's metadata {METADATA} has the head {head!r}, expected one of "
-            f"{', '.join(HEADS)}"
-        )
-    return Scores(head, output)
+def in_range(row: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which numbers may be probabilities, apart from rounding; NaN may not."""
+    return (row >= -RANGE_TOLERANCE) & (row <= 1 + RANGE_TOLERANCE)
 
 
 def _check_telling(scores: NDArray[np.float64]) -> None:
-    """Without a word on what they are, only probabilities that sum to 1 speak for themselves."""
+    """Let only probabilities that sum to 1 pass: any other scores need a head."""
     if scores.shape[1] == 1:
         raise InvalidRequest(f"nothing tells what one score for a picture means; {SAYS}")
     for place, row in enumerate(scores):
@@ -204,7 +90,7 @@ def _check_range(found: NDArray[np.float64], head: str | None) -> None:
     for place, row in enumerate(found):
         if not in_range(row).all():  # NaN is in no range
             raise InvalidRequest(
-                f"images[{place}]: its scores are no {head or 'probabilities'!r}: from "
+                f"images[{place}]: its scores are not {head or 'probabilities'!r}: from "
                 f"{row.min():.4g} to {row.max():.4g}, expected probabilities from 0 to 1"
             )
 
@@ -213,15 +99,10 @@ def _check_sums(found: NDArray[np.float64]) -> None:
     for place, row in enumerate(found):
         if abs(row.sum() - 1) > SUM_TOLERANCE:
             raise InvalidRequest(
-                f"images[{place}]: its scores are no 'softmax': they sum to {row.sum():.4g}, "
+                f"images[{place}]: its scores are not 'softmax': they sum to {row.sum():.4g}, "
                 f"expected 1; parameters {SCORES!r} in config.pbtxt may say another of "
                 f"{', '.join(HEADS)}"
             )
-
-
-def in_range(row: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which numbers may be probabilities, but for rounding; NaN may not."""
-    return (row >= -RANGE_TOLERANCE) & (row <= 1 + RANGE_TOLERANCE)
 
 
 def _as_they_are(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -229,14 +110,14 @@ def _as_they_are(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(invalid="ignore"):  # of infinite logits; they are found out afterwards
+    with np.errstate(invalid="ignore"):  # of infinite logits; the range check finds them
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     found: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return found
 
 
 def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 / (1 + exp(-x)), exact and without overflow for any x."""
+    """Compute 1 / (1 + exp(-x)), exactly and without overflow for any x."""
     found: NDArray[np.float64] = np.exp(-np.logaddexp(0, -logits))
     return found
 

@@ -1,5 +1,6 @@
-"""Tensors of one shape for the caller and of another for the model, as `reshape` in config.pbtxt
-says. The values and their order stay the same. Knows no onnxruntime.
+"""Tensors with one shape for the caller and another for the model: `reshape` in config.pbtxt.
+
+The values and their order stay the same. Knows no onnxruntime.
 """
 
 import math
@@ -9,22 +10,22 @@ from dataclasses import dataclass, field
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import InvalidRequest, LoadError
 from crossrun_server.scheduling.batching import Run, Tensors
-from crossrun_server.tensors.tensors import Array, TensorSpec
+from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Reshapes:
-    """By tensor, the shape that it is given; without the batch dimension where there is one."""
+    """New shapes by tensor; without the batch dimension if there is one."""
 
     batched: bool = False
     inputs: Mapping[str, Shape] = field(default_factory=dict)  # as the model takes them
     outputs: Mapping[str, Shape] = field(default_factory=dict)  # as the caller gets them
-    scalars: Mapping[str, Shape] = field(default_factory=dict)  # likewise, where it is one value
+    scalars: Mapping[str, Shape] = field(default_factory=dict)  # likewise, for single values
 
     def around(self, run: Run) -> Run:
-        """Let a run be asked in the caller's shapes."""
+        """Wrap a run so that it takes and returns the caller's shapes."""
         if not self.inputs and not self.outputs and not self.scalars:
             return run
 
@@ -38,14 +39,14 @@ class Reshapes:
     def _given(self, name: str, array: Array) -> Array:
         try:
             return self._to(self.inputs, name, array)
-        except ValueError:  # which sizes fill the free one is known only now
+        except ValueError:  # what fills a free size is known only now
             raise InvalidRequest(
                 f"input {name!r} has shape {list(array.shape)}, which does not make up "
                 f"{list(self.inputs[name])}, as the model takes it"
             ) from None
 
     def _answered(self, name: str, array: Array) -> Array:
-        # onnxruntime tells of a tensor of unknown rank, too, that it has no dimension.
+        # onnxruntime also says of a tensor of unknown rank that it has no dimension.
         shapes = self.scalars if array.ndim == 0 else self.outputs
         return self._to(shapes, name, array)
 
@@ -67,17 +68,18 @@ def read(proto: pb.ModelConfig, batched: bool, found: Sequence[TensorSpec]) -> R
     scalars = {spec.name for spec in found if not spec.shape}
     single: dict[str, Shape] = {e.name: () for e in proto.input if e.name in scalars}
     return Reshapes(
-        batched,
-        single | {e.name: tuple(e.reshape.shape) for e in proto.input if e.HasField("reshape")},
-        {e.name: tuple(e.dims) for e in proto.output if e.HasField("reshape")},
-        {e.name: tuple(e.dims) for e in proto.output if e.name in scalars},
+        batched=batched,
+        inputs=single
+        | {e.name: tuple(e.reshape.shape) for e in proto.input if e.HasField("reshape")},
+        outputs={e.name: tuple(e.dims) for e in proto.output if e.HasField("reshape")},
+        scalars={e.name: tuple(e.dims) for e in proto.output if e.name in scalars},
     )
 
 
-def inside(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec) -> Sequence[int]:
-    """The shape of a tensor in the model, which may not be that for the caller.
+def shape_in_model(entry: "pb.ModelInput | pb.ModelOutput", spec: TensorSpec) -> Sequence[int]:
+    """Return the shape of a tensor in the model, which may differ from the caller's.
 
-    As for Triton, dims of ones are a single value where the model has no dimension.
+    As in Triton, dims of ones are a single value if the model has no dimension.
 
     Raises:
         LoadError: the two cannot have the same number of elements.

@@ -1,7 +1,7 @@
-"""What it means for a model's configuration whether its rows are independent of each other.
+"""Completes a model's configuration, with batches only if its rows are independent of each other.
 
-Requests share runs, batches are padded and pictures go together only where that is proven or
-config.pbtxt vouches for it. What was found is kept for the next load.
+Requests share runs, batches are padded and pictures run together only if independence is proven,
+or if config.pbtxt vouches for it. The finding is kept for the next load.
 """
 
 import json
@@ -16,54 +16,49 @@ import numpy as np
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import disk_cache
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config import config
-from crossrun_server.model_config.config import ROWS, ROWS_INDEPENDENT, ServedConfig
+from crossrun_server.model_config import completion
+from crossrun_server.model_config.completion import CompletedConfig
+from crossrun_server.model_config.config import ROWS, ROWS_INDEPENDENT
 from crossrun_server.models import warmup
-from crossrun_server.plans import kept
-from crossrun_server.proofs import rows, symbols
-from crossrun_server.proofs.rows import (
-    HALF_TOLERANCE,
-    MIXED,
-    PROVEN,
-    TOLERANCE,
-    UNKNOWN,
-    Asked,
-    Finding,
-)
-from crossrun_server.proofs.samples import Range
+from crossrun_server.proofs import dimension_names, row_probe
+from crossrun_server.proofs.random_inputs import Range
+from crossrun_server.proofs.row_probe import MIXED, PROVEN, UNKNOWN, Finding
+from crossrun_server.proofs.row_trial import HALF_TOLERANCE, TOLERANCE, ProbeSpec
 from crossrun_server.runtime.providers import CPU
-from crossrun_server.runtime.session import VERSION, Session
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.runtime.session import Session
+from crossrun_server.runtime.session_options import VERSION
+from crossrun_server.tensors.tensor_spec import TensorSpec
 
 log = logging.getLogger(__name__)
 
-PROBE = 1  # to be raised with each change of what is tried, or of what counts as equal
-KIND = "rows"  # of what is kept
+PROBE = 1  # raise it when the probe tries other rows, or compares in another way
+KIND = "rows"  # of the entries in the disk cache
 # Keys of the file's metadata, as JSON.
 PRECISION, PREPROCESSING = "crossrun.precision", "crossrun.preprocessing"
-REDUCED = {'"int8"', '"fp16"', "int8", "fp16"}  # precisions in which kernels differ by more
+REDUCED = {'"int8"', '"fp16"', "int8", "fp16"}  # precisions in which kernels differ more
 
 
-def complete(
+def complete_with_batches(
     declared: pb.ModelConfig | None, folder: Path, file: Path, sessions: Sequence[Session]
-) -> ServedConfig:
-    """Complete a configuration, with batches as far as rows are independent.
+) -> CompletedConfig:
+    """Complete a configuration, with batches if rows are independent.
 
     Args:
-        declared: what config.pbtxt says; None without one.
+        declared: what config.pbtxt says; None if there is none.
         folder: the model's.
-        file: what the sessions are made of.
-        sessions: one for each way in which the model is placed.
+        file: that the sessions were made from.
+        sessions: one for each list of providers.
 
     Raises:
-        LoadError: see config.complete; or rows mix, and a max_batch_size is declared.
+        LoadError: see completion.complete; or rows mix, but a max_batch_size is declared.
     """
     first = sessions[0]
     tensors = (*first.inputs, *first.overridable), first.outputs
-    served = config.complete(declared, folder.name, *tensors)
+    served = completion.complete(declared, folder.name, *tensors)
     vouched = _vouched(served.proto)
-    served.proto.parameters.pop(ROWS, None)  # of the config of another load
-    if served.max_batch_size < 2:  # nobody shares a run
+    # A client may send back the configuration of an earlier load.
+    served.proto.parameters.pop(ROWS, None)
+    if served.max_batch_size < 2:  # no rows share a run
         return served
     if vouched:
         return _trusting(served)
@@ -71,7 +66,7 @@ def complete(
     if found.state == PROVEN:
         return _telling(served, f"independent: {found.reason}")
     if declared is None:
-        return _unbatched(config.complete(None, folder.name, *tensors, batches=False), found)
+        return _unbatched(completion.complete(None, folder.name, *tensors, batches=False), found)
     if found.state == MIXED:
         raise LoadError(
             f"max_batch_size is {served.max_batch_size}, but rows are {_said(found)}; set it to 0, "
@@ -81,19 +76,19 @@ def complete(
     return _unshared(served, found)
 
 
-def _trusting(served: ServedConfig) -> ServedConfig:
+def _trusting(served: CompletedConfig) -> CompletedConfig:
     told = f"independent: {ROWS_INDEPENDENT} in config.pbtxt says so, and nothing was tried"
     log.warning("%s: rows are taken to be %s", served.proto.name, told)
     return _telling(served, told)
 
 
-def _unbatched(served: ServedConfig, found: Finding) -> ServedConfig:
+def _unbatched(served: CompletedConfig, found: Finding) -> CompletedConfig:
     told = _said(found)
     log.warning("%s: max_batch_size is 0, for rows are %s", served.proto.name, told)
     return _telling(served, f"{told}; so max_batch_size is 0")
 
 
-def _unshared(served: ServedConfig, found: Finding) -> ServedConfig:
+def _unshared(served: CompletedConfig, found: Finding) -> CompletedConfig:
     told = (
         f"{_said(found)}; so requests share no run, unless parameters {ROWS_INDEPENDENT!r} is "
         "'true'"
@@ -116,77 +111,87 @@ def _vouched(proto: pb.ModelConfig) -> bool:
     return True
 
 
-def _telling(served: ServedConfig, told: str) -> ServedConfig:
+def _telling(served: CompletedConfig, told: str) -> CompletedConfig:
     served.proto.parameters[ROWS].string_value = told
     return served
 
 
-def _found(served: ServedConfig, folder: Path, file: Path, sessions: Sequence[Session]) -> Finding:
-    """The worst of what each session says, and of what the file calls its sizes."""
+def _found(
+    served: CompletedConfig, folder: Path, file: Path, sessions: Sequence[Session]
+) -> Finding:
+    """Return the worst finding of all sessions and of the names of the first sizes."""
     findings = [_of(served, folder, file, session) for session in sessions]
     if len(sessions) > 1:
         findings = [
             replace(finding, reason=f"{finding.reason} (on {session.assignment})")
             for session, finding in zip(sessions, findings, strict=True)
         ]
-    if named := symbols.disagreement((*served.required, *served.outputs)):
+    if named := dimension_names.disagreement((*served.required, *served.outputs)):
         findings.append(Finding(UNKNOWN, named))
     return max(findings, key=lambda finding: (PROVEN, UNKNOWN, MIXED).index(finding.state))
 
 
-def _of(served: ServedConfig, folder: Path, file: Path, session: Session) -> Finding:
-    """What was found of a session's rows before, or is found now."""
-    asked = _asked(served, folder, session)
-    key = _key(file, session, asked)
-    if kept := _read(key):
-        return kept
+def _of(served: CompletedConfig, folder: Path, file: Path, session: Session) -> Finding:
+    """Return what was found of a session's rows earlier, or find it now."""
+    spec = _probe_spec(served, folder, session)
+    key = _key(file, session, spec)
+    if cached := _read(key):
+        return cached
     started = time.perf_counter()
-    found = rows.probe(served.reshapes.around(session.attempt), asked)
+    found = row_probe.probe(served.reshapes.around(session.attempt), spec)
     took = 1e3 * (time.perf_counter() - started)
     log.info("%s: looked in %.0f ms whether rows mix: %s", folder.name, took, found.reason)
-    if found.state != UNKNOWN:  # for that may be of the moment
+    if found.state != UNKNOWN:  # which may change
         disk_cache.write(KIND, key, json.dumps([found.state, found.reason]))
     return found
 
 
-def _asked(served: ServedConfig, folder: Path, session: Session) -> Asked:
-    return Asked(
-        served.inputs,
-        served.outputs,
-        served.max_batch_size,
-        _ranges(session.metadata, served.required),
-        tuple(warmup.requests(served, folder)),
-        HALF_TOLERANCE if _may_be_reduced(session) else TOLERANCE,
-        frozenset([served.detection.classes] if served.detection else []),
+def _probe_spec(served: CompletedConfig, folder: Path, session: Session) -> ProbeSpec:
+    return ProbeSpec(
+        inputs=served.inputs,
+        outputs=served.outputs,
+        most=served.max_batch_size,
+        ranges=_ranges(session.metadata, served.required),
+        given=tuple(warmup.requests(served, folder)),
+        tolerance=HALF_TOLERANCE if _may_be_reduced(session) else TOLERANCE,
+        numbers=frozenset([served.detection.classes] if served.detection else []),
     )
 
 
 def _may_be_reduced(session: Session) -> bool:
-    """Whether fewer bits than fp32's may compute it; other providers choose that for themselves."""
+    """Whether it may compute in less than fp32, as other providers than the CPU's may choose to."""
     elsewhere = session.assignment.nodes.keys() - {CPU}
     return bool(elsewhere) or session.quantized or session.metadata.get(PRECISION) in REDUCED
 
 
 def _ranges(metadata: Mapping[str, str], inputs: Iterable[TensorSpec]) -> dict[str, Range]:
-    """What the file says of the floats that pictures are made into, by input."""
+    """Return the ranges of pixels after preprocessing, by input, if the file says how it scales."""
     pictures = [spec for spec in inputs if len(spec.shape) == 4 and spec.datatype != "UINT8"]
     try:
         said = json.loads(metadata.get(PREPROCESSING, ""))
         scale, offset = np.array(said["scale"]), np.array(said["offset"])
         ends = np.concatenate([np.ravel(pixel * scale + offset) for pixel in (0.0, 255.0)])
-    except (ValueError, KeyError, TypeError):  # others read it, and say what is wrong with it
+    except (ValueError, KeyError, TypeError):  # errors in it are reported where pictures are read
         return {}
     return {spec.name: Range(float(ends.min()), float(ends.max())) for spec in pictures}
 
 
-def _key(file: Path, session: Session, asked: Asked) -> str:
-    given = [{name: array.tolist() for name, array in row.items()} for row in asked.given]
-    placed = repr(session.request), str(session.assignment), VERSION
-    return kept.key(file, disk_cache.beside(file), PROBE, *placed, replace(asked, given=()), given)
+def _key(file: Path, session: Session, spec: ProbeSpec) -> str:
+    given = [{name: array.tolist() for name, array in row.items()} for row in spec.given]
+    session_key = repr(session.request), str(session.assignment), VERSION
+    return disk_cache.key(
+        file,
+        disk_cache.processor(),
+        disk_cache.beside(file),
+        PROBE,
+        *session_key,
+        replace(spec, given=()),
+        given,
+    )
 
 
 def _read(key: str) -> Finding | None:
-    """What was kept; None where there is nothing, or nothing that can be read."""
+    """Read a finding from the disk cache; None if there is none that can be read."""
     try:
         state, reason = json.loads(disk_cache.read(KIND, key) or "")
     except (ValueError, TypeError):

@@ -1,6 +1,7 @@
-"""Names of classes: reads the label files of a model, and holds their number against its classes.
+"""Names of classes: reads the label files of a model, and checks their number.
 
-A list of another length is another list: all of its names may be shifted. Knows no requests.
+A list with another length than there are classes belongs to another model: all of its names may be
+shifted. Knows no requests.
 """
 
 import codecs
@@ -11,24 +12,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import ServedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models import layout
 from crossrun_server.scheduling.batching import Tensors
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.tensors.tensor_spec import TensorSpec
 
 log = logging.getLogger(__name__)
 
 Labels = Mapping[str, tuple[str, ...]]  # by output
 EXPORTED = "crossrun.labels_sha256"  # key of the file's metadata, as JSON
 
-OTHER_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # those of UTF-32 begin or end like these
+OTHER_TEXT = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # UTF-32's marks begin or end like these
 
 
-def read(folder: Path, served: ServedConfig) -> dict[str, tuple[str, ...]]:
+def read(folder: Path, served: CompletedConfig) -> dict[str, tuple[str, ...]]:
     """Read the labels of each output that has a file of them.
 
     Raises:
-        LoadError: a file is missing or no UTF-8, or has not as many lines as there are classes.
+        LoadError: a file is missing or not UTF-8, or does not have one line for each class.
     """
     files = {o.name: o.label_filename for o in served.proto.output if o.label_filename}
     found = {output: _lines(folder, name) for output, name in files.items()}
@@ -39,9 +40,9 @@ def read(folder: Path, served: ServedConfig) -> dict[str, tuple[str, ...]]:
 
 
 def warn_of_others(labels: Labels, name: str, metadata: Mapping[str, str]) -> None:
-    """Log that labels are not those that the export wrote with the file, as far as it says.
+    """Log if labels are not those that were exported with the model, if the file says which.
 
-    They may be translated, or have as many lines by chance and be shifted.
+    They may be translated; or they may be another list that has the same length by chance.
     """
     written = metadata.get(EXPORTED, "").strip('"')
     for output, names in labels.items():
@@ -54,10 +55,10 @@ def warn_of_others(labels: Labels, name: str, metadata: Mapping[str, str]) -> No
             )  # fmt: skip
 
 
-def check_answers(labels: Labels, served: ServedConfig, answers: Tensors) -> None:
-    """Hold labels against the outputs of a run at load, where a shape leaves their number open.
+def check_answers(labels: Labels, served: CompletedConfig, answers: Tensors) -> None:
+    """Check the number of labels against the first answers, if the shapes leave it open.
 
-    Where a size of an input is free, that of the output may follow it: then this says nothing.
+    If a size of an input is free, the size of an output may follow it. Then nothing is checked.
 
     Raises:
         LoadError: there are more or fewer classes than labels.
@@ -75,18 +76,18 @@ def check_answers(labels: Labels, served: ServedConfig, answers: Tensors) -> Non
 
 
 def fitting(sizes: Sequence[int]) -> frozenset[int]:
-    """How many labels fit scores of these sizes, the batch not among them.
+    """Return how many labels may belong to scores of these sizes, which exclude the batch.
 
-    One for each score, or one for each place in the last dimension where others stand before it;
-    a single score may be that of the second of two classes.
+    There is one label for each score, or one for each place in the last of several dimensions. A
+    single score may be that of the second of two classes.
     """
     scores = math.prod(sizes)
     rows = {sizes[-1]} if sizes and sizes[-1] > 1 else set()
     return frozenset({scores} | rows | ({2} if scores == 1 else set()))
 
 
-def _counts(spec: TensorSpec, served: ServedConfig) -> frozenset[int] | None:
-    """How many labels fit an output; None where its shape does not tell."""
+def _counts(spec: TensorSpec, served: CompletedConfig) -> frozenset[int] | None:
+    """Return how many labels may belong to an output; None if its shape does not tell."""
     sizes = spec.shape[served.max_batch_size > 0 :]
     if _tells_no_count(spec, served, sizes):
         return None
@@ -95,11 +96,11 @@ def _counts(spec: TensorSpec, served: ServedConfig) -> frozenset[int] | None:
     return frozenset({sizes[-1]}) if sizes[-1] > 1 else None
 
 
-def _tells_no_count(spec: TensorSpec, served: ServedConfig, sizes: Sequence[int]) -> bool:
-    """Whether the values are classes: a detector's, or a single whole number."""
-    is_found = served.detection is not None and spec.name in served.detection.names
+def _tells_no_count(spec: TensorSpec, served: CompletedConfig, sizes: Sequence[int]) -> bool:
+    """Whether the values are classes themselves: a detector's, or a single whole number."""
+    is_detection = served.detection is not None and spec.name in served.detection.names
     is_whole = not spec.datatype.startswith(("FP", "BF"))
-    return is_found or (is_whole and -1 not in sizes and math.prod(sizes) == 1)
+    return is_detection or (is_whole and -1 not in sizes and math.prod(sizes) == 1)
 
 
 def _check(output: str, file: str, labels: Sequence[str], counts: frozenset[int] | None) -> None:
@@ -115,7 +116,7 @@ def _check(output: str, file: str, labels: Sequence[str], counts: frozenset[int]
 
 
 def _hints(labels: Sequence[str], classes: int) -> Iterator[str]:
-    """Say what is often wrong with a list that is one too long."""
+    """Say what is often wrong with a list that has one label too many."""
     if len(labels) == classes + 1 and labels[0].strip().lower() in ("background", "dummy"):
         yield f"; its first line, {labels[0]!r}, belongs to a model with one class more: remove it"
     elif len(labels) > classes and not labels[-1].strip():
@@ -134,22 +135,22 @@ def _lines(folder: Path, name: str) -> tuple[str, ...]:
 
 
 def _split(text: str) -> tuple[str, ...]:
-    r"""Lines, which end at \n or \r\n and nowhere else: a label may hold what splitlines cuts at.
+    r"""Split a text into lines at \n and \r\n only: labels may hold what splitlines splits at.
 
-    The end of the last one begins no other.
+    A line end at the end of the text does not begin another line.
     """
     lines = text.replace("\r\n", "\n").removesuffix("\n")
     return tuple(lines.split("\n")) if text else ()
 
 
 def _text(data: bytes, name: str) -> str:
-    """UTF-8, with a byte order mark or without."""
+    """Decode UTF-8, with or without a byte order mark."""
     if data.startswith(OTHER_TEXT) or b"\0" in data:
-        raise LoadError(f"{name} is no UTF-8 text: it looks like UTF-16; save it as UTF-8")
+        raise LoadError(f"{name} is not UTF-8 text: it looks like UTF-16; save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise LoadError(
-            f"{name} is no UTF-8 text: line {line} holds the byte 0x{data[error.start]:02x}"
+            f"{name} is not UTF-8 text: line {line} holds the byte 0x{data[error.start]:02x}"
         ) from error

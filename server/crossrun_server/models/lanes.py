@@ -1,168 +1,195 @@
-"""Opens the sessions of one version of a model: those that its configuration names, or by a plan.
+"""Opens the sessions of one version of a model, as its configuration says, or by a plan.
 
-A plan is for the CPU: pinned in config.pbtxt, or found by measurement at the first load.
+Plans are for the CPU. A plan is pinned in config.pbtxt, or measured at the first load.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crossrun_server import cores
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import ServedConfig
-from crossrun_server.model_config.placement import Placement
+from crossrun_server.model_config.completion import CompletedConfig
+from crossrun_server.model_config.session_config import SessionConfig
 from crossrun_server.models.warmup import zeros
-from crossrun_server.plans import kept, plan, search
-from crossrun_server.plans.plan import AUTO, Plan
-from crossrun_server.plans.search import Tuned
+from crossrun_server.plans import lane_plan, plan_cache, search
+from crossrun_server.plans.lane_plan import AUTO, LaneSpec, Plan
+from crossrun_server.plans.search import MeasuredPlan
 from crossrun_server.runtime.providers import CPU, NVIDIA
-from crossrun_server.runtime.session import SPIN, SPINS, VERSION, Session, Threads
+from crossrun_server.runtime.session import Session
+from crossrun_server.runtime.session_options import SPIN, SPINS, VERSION, Threads
 from crossrun_server.scheduling import padding
-from crossrun_server.scheduling.scheduler import Lane, Run
+from crossrun_server.scheduling.batching import Run
+from crossrun_server.scheduling.places import Lane
 
 log = logging.getLogger(__name__)
 
-# Measured while others had the cores for more than this share of the time, a plan is not kept.
+# A plan is not kept if other processes had the cores for more than this share of the time.
 DISTURBED = 0.1
 
-# What the configuration is, once sessions tell: one for each way in which the model is placed.
-Complete = Callable[[Sequence[Session]], ServedConfig]
-Open = Callable[[int, int | None], Session]  # threads that spin; the same one for the same
+# Completes the configuration, given one session for each list of providers.
+Complete = Callable[[Sequence[Session]], CompletedConfig]
 
 
 @dataclass(frozen=True)
-class Opened:
-    """Sessions that can run, and the lanes that they are."""
+class OpenedLanes:
+    """Sessions that can run, and the lanes made of them."""
 
-    served: ServedConfig
+    served: CompletedConfig
     sessions: tuple[Session, ...]
     lanes: tuple[Lane, ...]
-    plan: Plan | None = None  # None: one lane for each instance
-    cores: int = 0  # that the lanes share; 0: each has its own
-    sizes: tuple[int, ...] = ()  # that batches are padded to; empty: they are not
+    plan: Plan | None = None  # None: each instance is a lane
+    cores: int = 0  # that the lanes share; 0: each lane has its own
+    sizes: tuple[int, ...] = ()  # that batches are padded to; empty: no padding
 
 
-def open_lanes(file: Path, placed: Placement, there: int, complete: Complete) -> Opened:
-    """Open all sessions of a model, for as many cores as are there.
+@dataclass(frozen=True)
+class _Opener:
+    """Opens the sessions of one file, for so many cores."""
+
+    file: Path
+    wanted: SessionConfig
+    core_count: int
+    opened: dict[tuple[int, int], Session] = field(default_factory=dict)  # by threads and spin
+
+    def session(self, threads: int = 0, spin: int | None = None) -> Session:
+        """Open a session on the first list of providers, or return the one that is open.
+
+        Args:
+            threads: 0 for one on each core.
+            spin: microseconds; None for the default.
+        """
+        key = threads or self.core_count, SPIN if spin is None else spin
+        if key not in self.opened:
+            request, inter_op = self.wanted.requests[0], self.wanted.threads.inter_op
+            self.opened[key] = Session(self.file, request, Threads(key[0], inter_op, key[1]))
+        return self.opened[key]
+
+    def instances(self, first: Session) -> tuple[Session, ...]:
+        """Open one session for each list of providers; the first is open already."""
+        wanted = self.wanted
+        threads = Threads(wanted.threads.intra_op or self.core_count, wanted.threads.inter_op)
+        others = (Session(self.file, request, threads) for request in wanted.requests[1:])
+        return (first, *others)
+
+    def known_plan(self) -> Plan | None:
+        """Return the pinned or cached plan; None if it must be measured, or is not needed."""
+        if self.wanted.plan == AUTO:
+            return plan_cache.read(self.plan_key())
+        return lane_plan.parse(self.wanted.plan) if self.wanted.plan else None
+
+    def plan_key(self) -> str:
+        return plan_cache.key(self.file, self.wanted.requests[0], self.core_count, VERSION)
+
+
+def open_lanes(
+    file: Path, wanted: SessionConfig, core_count: int, complete: Complete
+) -> OpenedLanes:
+    """Open all sessions of a model, for so many cores.
 
     Raises:
-        LoadError: see Session; or the plan is none.
+        LoadError: see Session; or the pinned plan is malformed.
     """
-    known = _known(file, placed, there)
-    may_be_cpu = any(provider.name == CPU for provider in placed.requests[0].providers)
-    if known or placed.plan != AUTO or not may_be_cpu:
-        return _open(file, placed, there, complete, known)
-    with kept.measuring():  # or else another model's sessions would be opened meanwhile
-        return _open(file, placed, there, complete, _known(file, placed, there))
+    opener = _Opener(file, wanted, core_count)
+    known = opener.known_plan()
+    may_be_cpu = any(provider.name == CPU for provider in wanted.requests[0].providers)
+    if known or wanted.plan != AUTO or not may_be_cpu:
+        return _open(opener, complete, known)
+    with plan_cache.measuring():  # so no other model opens its sessions meanwhile
+        return _open(opener, complete, opener.known_plan())
 
 
-def _known(file: Path, placed: Placement, there: int) -> Plan | None:
-    """The plan that is pinned or kept; None where one has to be found, or is of no use."""
-    if placed.plan == AUTO:
-        return kept.read(_key(file, placed, there))
-    return plan.parse(placed.plan) if placed.plan else None
-
-
-def _open(
-    file: Path, placed: Placement, there: int, complete: Complete, known: Plan | None
-) -> Opened:
-    session = _sessions(file, placed, there)
-    first = _of(session, known.lanes[0]) if known else session(placed.threads.intra_op, None)
-    if not (placed.plan and first.assignment.nodes.keys() <= {CPU}):
-        return _instances(file, placed, there, complete, first)
-    served = complete([first])
-    found = known or _found(session, served, there, _key(file, placed, there))
-    if not served.independent:  # kept or pinned it may merge
-        found = replace(found, batch=1)
-    sessions = tuple(_of(session, lane) for lane in found.lanes)
-    sizes = _sizes(sessions, placed, served)
-    lanes = (
-        Lane(_run(session, served, sizes), lane.places, lane.threads)
-        for session, lane in zip(sessions, found.lanes, strict=True)
-    )
-    cores = max(there, found.lanes[0].threads)
-    return Opened(served, sessions, tuple(lanes), found, cores, sizes)
-
-
-def measure(file: Path, placed: Placement, there: int, complete: Complete) -> Tuned:
-    """Find the plan of a model by measurement, and keep it for the next load.
+def measure_plan(
+    file: Path, wanted: SessionConfig, core_count: int, complete: Complete
+) -> MeasuredPlan:
+    """Measure the plan of a model, and keep it for the next load.
 
     Raises:
-        LoadError: see Session; or it does not run on the CPU alone, or not on zeros.
+        LoadError: see Session; or the model runs on another provider, or not on zeros.
     """
-    with kept.measuring():
-        session = _sessions(file, placed, there)
-        first = session(there, None)
+    opener = _Opener(file, wanted, core_count)
+    with plan_cache.measuring():
+        first = opener.session(core_count)
         if not first.assignment.nodes.keys() <= {CPU}:
             raise LoadError(f"plans are for the CPU, and {first.assignment} computes this model")
-        return _tuned(session, complete([first]), there, _key(file, placed, there))
+        return _measured(opener, complete([first]))
 
 
-def _sessions(file: Path, placed: Placement, there: int) -> Open:
-    @cache
-    def opened(threads: int, spin: int) -> Session:
-        return Session(file, placed.requests[0], Threads(threads, placed.threads.inter_op, spin))
-
-    return lambda threads, spin: opened(threads or there, SPIN if spin is None else spin)
-
-
-def _of(session: Open, lane: plan.Lane) -> Session:
-    return session(lane.threads, lane.spin)
+def _open(opener: _Opener, complete: Complete, known: Plan | None) -> OpenedLanes:
+    if known:
+        first = opener.session(known.lanes[0].threads, known.lanes[0].spin)
+    else:
+        first = opener.session(opener.wanted.threads.intra_op)
+    if opener.wanted.plan and first.assignment.nodes.keys() <= {CPU}:
+        return _by_plan(opener, complete([first]), known)
+    return _by_instances(opener, complete, first)
 
 
-def _instances(
-    file: Path, placed: Placement, there: int, complete: Complete, first: Session
-) -> Opened:
-    threads = Threads(placed.threads.intra_op or there, placed.threads.inter_op)
-    others = (Session(file, request, threads) for request in placed.requests[1:])
-    sessions = (first, *others)
+def _by_plan(opener: _Opener, served: CompletedConfig, known: Plan | None) -> OpenedLanes:
+    plan = known or _measured_or_default(opener, served)
+    if not served.independent:  # a cached or pinned plan may merge
+        plan = replace(plan, batch=1)
+    sessions = tuple(opener.session(lane.threads, lane.spin) for lane in plan.lanes)
+    sizes = _sizes(sessions, opener.wanted, served)
+    lanes = tuple(
+        Lane(_run(session, served, sizes), lane.places, lane.threads)
+        for session, lane in zip(sessions, plan.lanes, strict=True)
+    )
+    shared = max(opener.core_count, plan.lanes[0].threads)
+    return OpenedLanes(served, sessions, lanes, plan=plan, cores=shared, sizes=sizes)
+
+
+def _by_instances(opener: _Opener, complete: Complete, first: Session) -> OpenedLanes:
+    sessions = opener.instances(first)
     served = complete(list({repr(session.request): session for session in sessions}.values()))
-    sizes = _sizes(sessions, placed, served)
+    sizes = _sizes(sessions, opener.wanted, served)
     lanes = tuple(Lane(_run(session, served, sizes)) for session in sessions)
-    return Opened(served, sessions, lanes, sizes=sizes)
+    return OpenedLanes(served, sessions, lanes, sizes=sizes)
 
 
-def _sizes(sessions: Sequence[Session], placed: Placement, served: ServedConfig) -> tuple[int, ...]:
+def _sizes(
+    sessions: Sequence[Session], wanted: SessionConfig, served: CompletedConfig
+) -> tuple[int, ...]:
     on_card = any(NVIDIA & session.assignment.nodes.keys() for session in sessions)
-    sizes = padding.sizes(placed.batch_sizes, served.max_batch_size, new_shapes_cost=on_card)
+    sizes = padding.sizes(wanted.batch_sizes, served.max_batch_size, new_shapes_cost=on_card)
     return sizes if served.independent else ()
 
 
-def _run(session: Session, served: ServedConfig, sizes: Sequence[int]) -> Run:
+def _run(session: Session, served: CompletedConfig, sizes: Sequence[int]) -> Run:
     return padding.around(served.reshapes.around(session.run), sizes)
 
 
-def _found(session: Open, served: ServedConfig, there: int, key: str) -> Plan:
+def _measured_or_default(opener: _Opener, served: CompletedConfig) -> Plan:
     try:
-        return _tuned(session, served, there, key).plan
+        return _measured(opener, served).plan
     except LoadError as error:
         log.warning("%s: no plan was measured: %s", served.proto.name, error)
-        return Plan((plan.Lane(1, there),))
+        return Plan((LaneSpec(1, opener.core_count),))
 
 
-def _tuned(session: Open, served: ServedConfig, there: int, key: str) -> Tuned:
+def _measured(opener: _Opener, served: CompletedConfig) -> MeasuredPlan:
     try:
-        found = search.tune(
-            lambda threads, spin: served.reshapes.around(session(threads, spin).run),
-            there,
-            SPINS,
-            zeros(served),
-            [spec.name for spec in served.outputs],
-            served.max_batch_size if served.independent else 0,
+        measured = search.measure_plan(
+            lambda threads, spin: served.reshapes.around(opener.session(threads, spin).run),
+            core_count=opener.core_count,
+            durations=SPINS,
+            inputs=zeros(served),
+            outputs=[spec.name for spec in served.outputs],
+            most=served.max_batch_size if served.independent else 0,
         )
     except LoadError:
         raise
-    except Exception as error:  # a model may well refuse zeros
+    except Exception as error:  # some models refuse zeros
         raise LoadError(f"it does not run on zeros: {error}") from error
-    if found.disturbed > DISTURBED + 1 - cores.granted() / cores.available():
+    _keep(opener, served.proto.name, measured)
+    return measured
+
+
+def _keep(opener: _Opener, name: str, measured: MeasuredPlan) -> None:
+    """Keep a plan for the next load, unless other processes disturbed its measurement."""
+    if measured.disturbed > DISTURBED + 1 - cores.granted() / cores.available():
         busy = "%s: its threads had no core for %.0f %% of the time while its plan was measured; %s"
-        log.warning(busy, served.proto.name, 100 * found.disturbed, "the next load measures again")
+        log.warning(busy, name, 100 * measured.disturbed, "the next load measures again")
     else:
-        kept.write(key, found.plan)
-    return found
-
-
-def _key(file: Path, placed: Placement, there: int) -> str:
-    return kept.key(file, placed.requests[0], there, VERSION)
+        plan_cache.write(opener.plan_key(), measured.plan)

@@ -1,6 +1,6 @@
-"""Triton's layout on disk: which models, versions and files there are, and whether they changed.
+"""Triton's layout on disk: finds models, versions and files, and sees whether they have changed.
 
-Names may come over the wire: none of them leads out of its folder. Loads nothing.
+Names may come from clients, so none of them may lead out of its folder. Loads nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,14 +15,14 @@ Traces = frozenset[tuple[str, int, int, int]]
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a model's folder held when somebody looked; equal stamps, equal files."""
+    """What a model's folder held at one moment; equal stamps mean equal files."""
 
     shared: Traces = frozenset()  # config.pbtxt, labels, warm-up data
     versions: Mapping[int, Traces] = field(default_factory=dict)
 
 
 def is_model_name(name: str) -> bool:
-    """Whether a name can be that of a folder in a repository, on any system."""
+    """Whether a name can be that of a model's folder, on any system."""
     path = PureWindowsPath(name)  # knows both kinds of slash, and drives
     single = not path.anchor and len(path.parts) == 1 and path.name == name
     return single and not name.startswith(".") and "\0" not in name
@@ -66,7 +66,7 @@ def versions(folder: Path) -> dict[int, Path]:
 
 
 def stamp(folder: Path) -> Stamp:
-    """Look at every file of a model, without reading any."""
+    """Take the stamp of a model's folder, without reading any file."""
     found = versions(folder)
     others = [path for path in _visible(folder) if path not in found.values()]
     return Stamp(
@@ -76,7 +76,7 @@ def stamp(folder: Path) -> Stamp:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """List a folder without what starts with a dot, such as an editor's swap files."""
+    """List a folder without names that start with a dot, such as an editor's swap files."""
     return (path for path in folder.iterdir() if not path.name.startswith("."))
 
 
@@ -86,7 +86,7 @@ def _traces(path: Path, folder: Path) -> Iterator[tuple[str, int, int, int]]:
         if path.is_dir():
             for child in _visible(path):
                 yield from _traces(child, folder)
-    except FileNotFoundError:  # gone while we looked
+    except FileNotFoundError:  # it vanished meanwhile
         return
     name = str(path.relative_to(folder))
     yield name, status.st_ino, 0 if path.is_dir() else status.st_mtime_ns, status.st_size

@@ -1,7 +1,7 @@
-"""One model from its files: finds the versions that are wanted, and loads all of them or none.
+"""Loads one model from its files: finds the wanted versions, and loads all of them or none.
 
-The files are a folder, or bytes given in its place; a configuration may be given in place of
-config.pbtxt. Knows no other models and nothing of requests.
+The files are a folder, or bytes that a client sent instead; a client may also send a configuration
+instead of config.pbtxt. Knows no other models, and nothing of requests.
 """
 
 import ctypes
@@ -16,22 +16,22 @@ from pathlib import Path
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server import cores
 from crossrun_server.errors import LoadError, PollError, ServingError
-from crossrun_server.model_config import config, placement
-from crossrun_server.models import lanes, layout, opening
+from crossrun_server.model_config import config, session_config
+from crossrun_server.models import lanes, layout, version_loader
 from crossrun_server.models.model import Model
-from crossrun_server.models.opening import Shared
-from crossrun_server.plans.search import Tuned
+from crossrun_server.models.version_loader import ServerContext
+from crossrun_server.plans.search import MeasuredPlan
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """What one model is loaded from."""
 
     folder: Path  # its name is the model's
-    config: str | None = None  # a ModelConfig as JSON, used in place of config.pbtxt
-    files: Mapping[str, bytes] | None = None  # by path in the folder, used in its place
+    config: str | None = None  # a ModelConfig as JSON, used instead of config.pbtxt
+    files: Mapping[str, bytes] | None = None  # by path in the folder, used instead of it
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedVersions:
     """The versions of one model that are loaded together."""
 
     models: Mapping[int, Model] = field(default_factory=dict)
@@ -48,21 +48,21 @@ class Loaded:
 
 
 def load(
-    source: Source,
-    shared: Shared,
-    previous: Loaded | None = None,
+    source: ModelSource,
+    context: ServerContext,
+    previous: LoadedVersions | None = None,
     announce: Callable[[list[int]], None] = lambda _: None,
-) -> Loaded:
+) -> LoadedVersions:
     """Load and warm up the versions that the model's version policy asks for: all or none.
 
     Args:
         source: the model's files.
-        shared: what it has in common with other models.
-        previous: versions of it whose files have not changed since are taken over.
+        context: what the server gives to each model.
+        previous: what is loaded now; versions whose files have not changed are kept.
         announce: is told which versions are about to be loaded.
 
     Raises:
-        PollError: there is no such folder, or what was given in its place cannot be used.
+        PollError: there is no such folder, or the files that were sent cannot be used.
         LoadError: a version cannot be loaded; the message names the model and the reason.
     """
     failed = f"failed to load {source.name!r}"
@@ -72,9 +72,9 @@ def load(
             declared = _declared(source)
             files = _wanted(declared, _versions(folder, declared), folder)
             announce(list(files))
-            kept = _unchanged(previous or Loaded(), stamp)
-            loaded = Loaded(_load_versions(folder, files, declared, shared, kept), stamp)
-            _give_back()
+            kept = _unchanged(previous or LoadedVersions(), stamp)
+            loaded = LoadedVersions(_load_versions(folder, files, declared, context, kept), stamp)
+            _return_free_memory()
             return loaded
     except PollError as error:
         text = f"{failed}, failed to poll from model repository: {error}"
@@ -83,8 +83,8 @@ def load(
         raise LoadError(f"{failed}: {error}") from error
 
 
-def measure(source: Source, shared: Shared) -> Tuned:
-    """Measure the lanes of the newest version that the version policy asks for.
+def measure_plan(source: ModelSource, context: ServerContext) -> MeasuredPlan:
+    """Measure the plan of the newest version that the version policy asks for.
 
     Raises:
         LoadError: it cannot be loaded, or does not run on the CPU.
@@ -92,17 +92,17 @@ def measure(source: Source, shared: Shared) -> Tuned:
     with _opened(source) as folder:
         declared = _declared(source)
         *_, file = _wanted(declared, _versions(folder, declared), folder).values()
-        placed = placement.place(declared or pb.ModelConfig(), shared.default)
+        placed = session_config.read(declared or pb.ModelConfig(), context.default)
         if not placed.plan:
-            raise LoadError(f"{source.name}: config.pbtxt gives instances or threads, not a plan")
-        return lanes.measure(
-            file, placed, cores.available(), opening.completing(declared, folder, file)
+            raise LoadError(f"{source.name}: config.pbtxt names instances or threads, not a plan")
+        return lanes.measure_plan(
+            file, placed, cores.available(), version_loader.completing(declared, folder, file)
         )
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[Path]:
-    """Give the model's folder; files that were given as bytes lie in one until they are loaded."""
+def _opened(source: ModelSource) -> Iterator[Path]:
+    """Yield the model's folder; files that came as bytes lie in a temporary one."""
     if source.files is None:
         if not layout.has_model(source.folder.parent, source.name):
             raise PollError(f"there is no folder {source.folder}")
@@ -110,8 +110,8 @@ def _opened(source: Source) -> Iterator[Path]:
         return
     if source.config is None:
         raise PollError("files were given without 'config', which has to describe them")
-    with tempfile.TemporaryDirectory(prefix="crossrun-") as room:
-        folder = Path(room) / source.name
+    with tempfile.TemporaryDirectory(prefix="crossrun-") as temporary:
+        folder = Path(temporary) / source.name
         for name, data in source.files.items():
             _write(folder, name, data)
         yield folder
@@ -128,7 +128,7 @@ def _write(folder: Path, name: str, data: bytes) -> None:
         raise PollError(f"file {name!r}: {error.strerror}") from error
 
 
-def _declared(source: Source) -> pb.ModelConfig | None:
+def _declared(source: ModelSource) -> pb.ModelConfig | None:
     if source.config is None:
         return config.read(source.folder)
     return config.from_json(source.config, source.name)
@@ -162,7 +162,7 @@ def _wanted(
     return {version: found[version] for version in wanted}
 
 
-def _unchanged(previous: Loaded, stamp: layout.Stamp) -> dict[int, Model]:
+def _unchanged(previous: LoadedVersions, stamp: layout.Stamp) -> dict[int, Model]:
     if previous.stamp.shared != stamp.shared:
         return {}
     before = previous.stamp.versions
@@ -174,31 +174,33 @@ def _load_versions(
     folder: Path,
     files: Mapping[int, Path],
     declared: pb.ModelConfig | None,
-    shared: Shared,
+    context: ServerContext,
     kept: Mapping[int, Model],
 ) -> dict[int, Model]:
     built: dict[int, Model] = {}
     try:
         for version, file in files.items():
             if version not in kept:
-                built[version] = opening.open_version(folder, version, file, declared, shared)
+                built[version] = version_loader.load_version(
+                    folder, version, file, declared, context
+                )
     except BaseException as error:
         for model in built.values():
             model.close()
         built.clear()
-        _let_go(error)
+        _release_frames(error)
         raise
     return {version: built.get(version) or kept[version] for version in files}
 
 
-def _give_back() -> None:
-    """Let the system have again what loading needed and running does not; glibc keeps it else."""
+def _return_free_memory() -> None:
+    """Return the memory that loading needed to the system, which glibc does not do by itself."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Release what the frames of a failure hold: sessions, and these hold memory and threads."""
+def _release_frames(error: BaseException | None) -> None:
+    """Release the sessions that the frames of a failure hold, with their memory and threads."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

@@ -1,8 +1,8 @@
-"""One version of one model: what it takes, what it gives, what it makes of a request.
+"""One version of one model: checks requests, answers them, and knows its inputs and outputs.
 
-Whoever keeps a model across an `await` does so in `with model:`, so that a model which is
+Code that keeps a model across an `await` holds it in `with model:`, so that a model which is
 replaced meanwhile is not closed under a request.
-Knows arrays, not messages; how the session runs and how requests wait is not its business.
+Knows arrays, not messages. Does not know how sessions run or how requests wait.
 """
 
 import asyncio
@@ -14,26 +14,27 @@ from functools import partial
 from time import perf_counter_ns
 
 from crossrun_server.errors import InvalidRequest, WrongLabels
-from crossrun_server.model_config.config import ServedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models.labels import fitting
 from crossrun_server.models.response_cache import ModelCache
 from crossrun_server.runtime.assignment import Assignment
-from crossrun_server.scheduling.scheduler import Reply, Scheduler
+from crossrun_server.scheduling.batching import Reply
+from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.readings import Reading, known
-from crossrun_server.telemetry.record import Observer, Record
+from crossrun_server.telemetry.request_record import Observer, RequestRecord
 from crossrun_server.telemetry.statistics import Statistics
-from crossrun_server.tensors.tensors import Array, TensorSpec
+from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """What counts a model's requests, what remembers their answers, and who else is told of them.
+    """What counts a model's requests, what caches their answers, and who else is told of them.
 
     The observers are told of each request once it is over, after the statistics.
     """
 
     statistics: Statistics
-    cache: ModelCache | None = None  # None computes every answer
+    cache: ModelCache | None = None  # None: every answer is computed
     observers: tuple[Observer, ...] = ()
 
 
@@ -43,17 +44,18 @@ class Model:
     Args:
         version: the number of its folder.
         config: its completed configuration.
-        labels: names of the classes, of each output that has any.
+        labels: names of the classes, by output.
         metadata: the ONNX file's own.
-        scheduler: what runs it, telling the statistics of each run.
-        assignments: what computes it, one of each session.
+        scheduler: runs it, and tells the statistics of each run.
+        assignments: what computes it, for each session.
         instruments: what watches it.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - a model has that many parts
+    def __init__(  # noqa: PLR0913 - a model has that many parts
         self,
+        *,
         version: str,
-        config: ServedConfig,
+        config: CompletedConfig,
         labels: Mapping[str, tuple[str, ...]],
         metadata: Mapping[str, str],
         scheduler: Scheduler,
@@ -98,7 +100,7 @@ class Model:
         return self._scheduler.pending
 
     def reading(self) -> Reading:
-        """Read its counters and what was found of it, at one moment."""
+        """Read its counters, and what was found before it served."""
         evidence = [assignment.evidence for assignment in self.assignments]
         first = self.assignments[0]
         return Reading(
@@ -109,10 +111,10 @@ class Model:
             cached=self.cache is not None,
             difference=max(known(it.difference for it in evidence), default=None),
             agreement=min(known(it.agreement for it in evidence), default=None),
-            asked=first.asked,
+            asked_precision=first.asked_precision,
         )
 
-    async def infer(  # noqa: PLR0913, PLR0917 - on what terms a request waits
+    async def infer(  # noqa: PLR0913, PLR0917 - the terms on which a request waits
         self,
         inputs: dict[str, Array],
         outputs: Sequence[str] = (),
@@ -121,7 +123,7 @@ class Model:
         timeout: int = 0,
         request_id: str = "",
     ) -> Reply:
-        """Answer one request; without `outputs`, all of them.
+        """Answer one request; no `outputs` means all of them.
 
         The deadline, the priority and the timeout are those of Scheduler.submit.
 
@@ -134,7 +136,14 @@ class Model:
             for name in outputs:
                 self.output(name)
             wanted = tuple(outputs) or tuple(self.outputs)
-            submit = partial(self._scheduler.submit, inputs, wanted, deadline, priority, timeout)
+            submit = partial(
+                self._scheduler.submit,
+                inputs,
+                wanted,
+                deadline=deadline,
+                priority=priority,
+                timeout=timeout,
+            )
             record.rows, record.queued_ns = self._rows(inputs), perf_counter_ns()
             record.reply = await (
                 self.cache.answer(inputs, wanted, submit) if self.cache else submit()
@@ -150,36 +159,36 @@ class Model:
         return _find(name, self.outputs, f"{self.name!r} has no output {name!r}; its outputs are")
 
     def label(self, output: str, index: int) -> str:
-        """Name a class of an output; the index itself where the output has no labels.
+        """Return the name of a class; the index itself if the output has no labels.
 
         Raises:
-            WrongLabels: it has labels, but none for this class: the others are shifted as well.
+            WrongLabels: it has labels, but none for this class: so the others are shifted, too.
         """
         labels = self.labels.get(output, ())
         if not labels:
             return str(index)
         if index >= len(labels):
             raise WrongLabels(
-                f"{self.name!r} gives class {index} in {output!r}, which has {len(labels)} labels"
+                f"{self.name!r} returns class {index} in {output!r}, which has {len(labels)} labels"
                 f"{self._counting(index - len(labels))}"
             )
         return labels[index]
 
     def _counting(self, beyond: int) -> str:
-        """What may settle a class that is the first beyond those of a detector's labels."""
+        """Suggest that classes count from 1, if a class is the first beyond a detector's labels."""
         found = self.config.detection
         if found is None or found.first_class or beyond:
             return ""
         return "; if its classes count from 1, parameters 'detection.first_class' says so"
 
     def names(self, output: str, sizes: Sequence[int]) -> Sequence[str]:
-        """The labels of scores of these sizes, one for each; none where an output has none.
+        """Return the labels of scores of these sizes, one for each score.
 
-        Nor where rows are detections, or one score stands for two classes.
+        There are none if the output has no labels, or if its rows are detections.
 
         Raises:
             WrongLabels: they are more or fewer than the scores.
-            InvalidRequest: they name what the output holds, which is the number of a class.
+            InvalidRequest: the output holds the number of a class, which the labels name.
         """
         labels, found = self.labels.get(output, ()), self.config.detection
         if not labels or (found and output in found.names):
@@ -191,26 +200,26 @@ class Model:
             )
         if len(labels) not in fitting(sizes):
             raise WrongLabels(
-                f"{self.name!r} gives {list(sizes)} scores in {output!r}, "
+                f"{self.name!r} returns {list(sizes)} scores in {output!r}, "
                 f"which has {len(labels)} labels"
             )
         return labels * (math.prod(sizes) // len(labels))
 
     async def drain(self) -> None:
-        """Wait until nobody uses it and nothing of it runs, not even for a caller who left."""
+        """Wait until nobody uses it and nothing runs, not even for a caller who left."""
         await self._unused.wait()
         await self._scheduler.drain()
 
     def close(self) -> None:
-        """Release the model's threads and what was kept of its answers."""
+        """Release the model's threads and its cached answers."""
         self._scheduler.close()
         if self.cache is not None:
             self.cache.close()
 
     @contextmanager
-    def _recorded(self, request_id: str) -> Iterator[Record]:
-        """Tell the observers of a request once it is over, however it ends."""
-        record = Record(self.name, self.version, request_id)
+    def _recorded(self, request_id: str) -> Iterator[RequestRecord]:
+        """Tell the observers about a request once it is over, however it ends."""
+        record = RequestRecord(self.name, self.version, request_id)
         try:
             yield record
         except BaseException as error:  # a caller who leaves counts as a failure

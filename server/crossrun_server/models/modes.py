@@ -1,4 +1,4 @@
-"""When models are loaded: at the start, when the disk changes, or when somebody asks.
+"""When models are loaded: at the start, when the disk changes, or when a client asks.
 
 The three modes are Triton's. Knows no gRPC.
 """
@@ -19,7 +19,7 @@ from crossrun_server.errors import (
     UnknownModel,
 )
 from crossrun_server.models import layout
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.repository import Agree, Repository
 
 log = logging.getLogger(__name__)
@@ -30,38 +30,41 @@ ALL = "*"
 class Mode(StrEnum):
     """Triton's model control modes."""
 
-    NONE = "none"  # what is there at the start
-    POLL = "poll"  # what is there, and what changes
-    EXPLICIT = "explicit"  # what is asked for
+    NONE = "none"  # all models that exist at the start
+    POLL = "poll"  # all models, and their changes on disk
+    EXPLICIT = "explicit"  # the models that clients ask for
 
 
 @dataclass(frozen=True)
-class Policy:
+class LoadPolicy:
     """Which models are loaded, and when."""
 
     mode: Mode = Mode.NONE
-    at_start: tuple[str, ...] = ()  # names, or "*" alone; with Mode.EXPLICIT only
+    at_start: tuple[str, ...] = ()  # names, or only "*"; with Mode.EXPLICIT only
     poll_seconds: int = 15
     exit_on_error: bool = True
-    among: frozenset[str] | None = None  # of those that are to be there, these alone; None: all
+    among: frozenset[str] | None = None  # load only these of them at the start; None: all
 
 
 class Control:
-    """Has a repository load and unload models as one of the modes says."""
+    """Loads and unloads the models of a repository, as the mode says."""
 
-    def __init__(self, repository: Repository, policy: Policy, agree: Agree | None = None) -> None:
-        """Store what is controlled and how; `agree` has the last word on loads asked for."""
+    def __init__(
+        self, repository: Repository, policy: LoadPolicy, agree: Agree | None = None
+    ) -> None:
+        """Store what is controlled and how; `agree` decides on loads that clients ask for."""
         self.repository = repository
         self._policy = policy
         self._agree = agree
         self._seen: dict[str, layout.Stamp] = {}
 
     async def start(self) -> None:
-        """Load what is to be there from the start.
+        """Load the models that must be there from the start.
 
         Raises:
             ServingError: the options contradict each other.
-            LoadError: there is no repository; or a model cannot be loaded and that is to be fatal.
+            LoadError: there is no repository, or a model cannot be loaded and the policy says to
+                exit then.
         """
         root = self.repository.root
         found = layout.models(root)
@@ -75,22 +78,22 @@ class Control:
                 await self._load(name, fatal=self._policy.exit_on_error)
 
     async def watch(self) -> None:
-        """Follow the disk until cancelled; returns at once in modes that do not."""
+        """Follow changes on disk until cancelled; return at once in modes that do not."""
         while self._policy.mode == Mode.POLL:
             await asyncio.sleep(self._policy.poll_seconds)
             try:
                 await self._poll()
-            except Exception:  # such as a folder that goes while we look; the next look tells
+            except Exception:  # such as a folder that vanishes meanwhile; the next poll tells
                 log.exception("failed to poll model repository %s", self.repository.root)
 
     async def load(
         self, name: str, config: str | None = None, files: dict[str, bytes] | None = None
     ) -> None:
-        """Load a model because somebody asked; see Source for the arguments.
+        """Load a model because a client asked; see ModelSource for the arguments.
 
         Raises:
             ControlRefused: the mode does not allow it.
-            InvalidRequest: the name is none.
+            InvalidRequest: the name cannot be a model's.
             ModelUnavailable: the server is draining.
             LoadError: it cannot be loaded.
         """
@@ -103,12 +106,12 @@ class Control:
             raise
 
     async def unload(self, name: str) -> None:
-        """Unload a model because somebody asked.
+        """Unload a model because a client asked.
 
         Raises:
             ControlRefused: the mode does not allow it.
             ModelUnavailable: the server is draining.
-            UnknownModel: nobody knows it.
+            UnknownModel: there is no such model.
         """
         self._allow(name)
         await self.repository.unload(name)
@@ -125,10 +128,10 @@ class Control:
 
     def _source(
         self, name: str, config: str | None = None, files: dict[str, bytes] | None = None
-    ) -> Source:
+    ) -> ModelSource:
         if not layout.is_model_name(name):
             raise InvalidRequest(f"failed to load {name!r}: that cannot be a model's name")
-        return Source(self.repository.root / name, config, files)
+        return ModelSource(self.repository.root / name, config, files)
 
     def _wanted(self, found: list[str]) -> list[str]:
         names = list(dict.fromkeys(self._policy.at_start))

@@ -1,7 +1,7 @@
-"""The models by name: loads, swaps, unloads and lists them, and hands them out.
+"""The models by name: loads, replaces, unloads, lists and finds them.
 
-A model is replaced by one assignment once its successor is warm; whoever had got the one
-before finishes on it. Knows nothing of requests, and not why a model is loaded.
+A model is replaced by one assignment once its successor is warm. Requests that have the old model
+finish on it. Knows nothing of requests, and not why a model is loaded.
 """
 
 import asyncio
@@ -11,18 +11,18 @@ from pathlib import Path
 
 from crossrun_server.errors import ModelUnavailable, UnknownModel
 from crossrun_server.models import layout, loader
-from crossrun_server.models.loader import Loaded, Source
+from crossrun_server.models.loader import LoadedVersions, ModelSource
 from crossrun_server.models.model import Model
-from crossrun_server.models.opening import Shared
-from crossrun_server.models.states import UNKNOWN, Entry, Retired
+from crossrun_server.models.states import UNKNOWN, ModelEntry, Retired
+from crossrun_server.models.version_loader import ServerContext
 
 Listener = Callable[[str, bool], None]
 Agree = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Indexed:
-    """A line of the index; version and state are empty for a model that was never loaded."""
+class IndexEntry:
+    """An entry of the index; version and state are empty for a model that was never loaded."""
 
     name: str
     version: str = ""
@@ -34,27 +34,27 @@ class Repository:
     """The models of one folder, and those that were sent over the wire."""
 
     def __init__(
-        self, root: Path, shared: Shared, listener: Listener = lambda _name, _ready: None
+        self, root: Path, context: ServerContext, listener: Listener = lambda _name, _ready: None
     ) -> None:
         """Store where models are and who listens.
 
         Args:
             root: the folder of the models' folders.
-            shared: what the models have in common.
+            context: what each model gets.
             listener: is told a model's name and whether it is ready, at every change.
         """
         self.root = root
         self.draining = False
-        self._shared = shared
+        self._context = context
         self._listener = listener
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, ModelEntry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Model]:
         return (m for entry in self._entries.values() for m in entry.loaded.models.values())
 
     def get(self, name: str, version: str = "") -> Model:
-        """Find a model that takes requests; without a version the newest loaded.
+        """Find a model that takes requests; without a version, the newest that is loaded.
 
         Raises:
             UnknownModel: no such name or version.
@@ -66,7 +66,7 @@ class Repository:
         return model
 
     def find(self, name: str, version: str = "") -> Model:
-        """Find a loaded model as `get` does, whether the server is draining or not."""
+        """Find a loaded model as `get` does, even while the server is draining."""
         if name in self._entries:
             return self._entries[name].find(version)
         if layout.has_model(self.root, name):
@@ -78,7 +78,7 @@ class Repository:
         return [str(version) for version in sorted(self._entries[name].loaded.models)]
 
     def select(self, name: str = "", version: str = "") -> list[Model]:
-        """Find every loaded version of every model, or of one, or one version of it or of all.
+        """Find the loaded versions of one model or of all, or one version of it or of all.
 
         Raises:
             UnknownModel, ModelUnavailable: a name or version was given and is not loaded.
@@ -90,7 +90,7 @@ class Repository:
         return [self.find(name, version) for version in self.versions(self.find(name).name)]
 
     def only(self) -> str:
-        """Name the one model that is loaded.
+        """Return the name of the only model that is loaded.
 
         Raises:
             UnknownModel: there are several, or none.
@@ -101,35 +101,35 @@ class Repository:
             raise UnknownModel(f"the request names no model and {there}")
         return ready[0]
 
-    def index(self) -> list[Indexed]:
+    def index(self) -> list[IndexEntry]:
         """List every version that was ever loaded or tried, and every model on disk."""
         names = {*layout.models(self.root), *self._entries}
         return [line for name in sorted(names) for line in self._indexed(name)]
 
     def expect(self, names: Iterable[str]) -> None:
-        """Tell the listener of models that are known and not ready."""
+        """Tell the listener about models that are known but not ready."""
         for name in names:
             self._listener(name, False)
 
     async def load(
-        self, source: Source, *, keep_unchanged: bool = False, agree: Agree | None = None
+        self, source: ModelSource, *, keep_unchanged: bool = False, agree: Agree | None = None
     ) -> None:
         """Load a model beside the one that serves, then let it take over.
 
-        Whoever awaits this may leave: it goes on.
+        The load goes on if the caller leaves.
 
         Args:
             source: what to load it from.
-            keep_unchanged: leave versions alone whose files are those that were loaded.
-            agree: is awaited once it is warm; where this raises, it does not take over.
+            keep_unchanged: keep versions whose files have not changed since they were loaded.
+            agree: is awaited once the model is warm; if it raises, the model does not take over.
 
         Raises:
-            LoadError: it cannot be loaded; what was loaded before goes on serving.
+            LoadError: it cannot be loaded; what was loaded before still serves.
         """
         await self._to_its_end(self._load(source, keep_unchanged, agree))
 
     async def unload(self, name: str) -> None:
-        """Let a model take no more requests; it is released once those it has are answered.
+        """Stop new requests to a model, and release it once those it has are answered.
 
         Raises:
             UnknownModel: no such name.
@@ -140,59 +140,61 @@ class Repository:
             raise UnknownModel(f"{UNKNOWN} {name!r} is not found")
 
     async def close(self) -> None:
-        """Finish what is under way, then release every model."""
+        """Finish the loads and unloads in progress, then release every model."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         for model in self:
             model.close()
 
-    def _indexed(self, name: str) -> Iterator[Indexed]:
+    def _indexed(self, name: str) -> Iterator[IndexEntry]:
         statuses = list(self._entries.get(name, ()))
         for version, status in statuses:
-            yield Indexed(name, str(version or ""), status.state, status.reason)
+            yield IndexEntry(name, str(version or ""), status.state, status.reason)
         if not statuses:
-            yield Indexed(name)
+            yield IndexEntry(name)
 
-    def _entry(self, source: Source) -> Entry:
-        """Find or make the entry of a model; one that stands for nothing is not kept."""
-        entry = self._entries.get(source.name) or Entry(source.name)
+    def _entry(self, source: ModelSource) -> ModelEntry:
+        """Find or make the entry of a model; it is only kept if there are files for it."""
+        entry = self._entries.get(source.name) or ModelEntry(source.name)
         if source.files is not None or layout.has_model(self.root, source.name):
             self._entries[source.name] = entry
         return entry
 
-    async def _load(self, source: Source, keep_unchanged: bool, agree: Agree | None) -> None:
+    async def _load(self, source: ModelSource, keep_unchanged: bool, agree: Agree | None) -> None:
         entry = self._entry(source)
         async with entry.changing:
             previous = entry.loaded if keep_unchanged else None
             try:
                 loaded = await self._on_a_thread(source, previous, entry)
                 if agree is not None:
-                    await _agreed(agree, loaded, previous or Loaded())
+                    await _agreed(agree, loaded, previous or LoadedVersions())
             except Exception as error:
                 entry.failed(str(error))
                 self._tell(entry)
                 raise
             self._switch(entry, loaded)
 
-    async def _on_a_thread(self, source: Source, previous: Loaded | None, entry: Entry) -> Loaded:
+    async def _on_a_thread(
+        self, source: ModelSource, previous: LoadedVersions | None, entry: ModelEntry
+    ) -> LoadedVersions:
         loop = asyncio.get_running_loop()
 
         def announce(versions: list[int]) -> None:
             loop.call_soon_threadsafe(entry.loading, versions)
 
-        return await asyncio.to_thread(loader.load, source, self._shared, previous, announce)
+        return await asyncio.to_thread(loader.load, source, self._context, previous, announce)
 
-    async def _unload(self, entry: Entry) -> None:
+    async def _unload(self, entry: ModelEntry) -> None:
         async with entry.changing:
-            self._switch(entry, Loaded())
+            self._switch(entry, LoadedVersions())
 
-    def _switch(self, entry: Entry, loaded: Loaded) -> None:
+    def _switch(self, entry: ModelEntry, loaded: LoadedVersions) -> None:
         retired = entry.switch(loaded)
         self._tell(entry)
         for one in retired:
             self._spawn(_retire(entry, one))
 
-    def _tell(self, entry: Entry) -> None:
+    def _tell(self, entry: ModelEntry) -> None:
         if self._entries.get(entry.name) is entry:
             self._listener(entry.name, entry.ready)
 
@@ -206,8 +208,8 @@ class Repository:
         return task
 
 
-async def _agreed(agree: Agree, loaded: Loaded, previous: Loaded) -> None:
-    """Release what was loaded in vain where it is not agreed to."""
+async def _agreed(agree: Agree, loaded: LoadedVersions, previous: LoadedVersions) -> None:
+    """Ask whether a model may take over, and release it if not."""
     try:
         await agree()
     except BaseException:
@@ -217,7 +219,7 @@ async def _agreed(agree: Agree, loaded: Loaded, previous: Loaded) -> None:
         raise
 
 
-async def _retire(entry: Entry, retired: Retired) -> None:
+async def _retire(entry: ModelEntry, retired: Retired) -> None:
     """Release a version once its last request is answered."""
     await retired.model.drain()
     retired.model.close()

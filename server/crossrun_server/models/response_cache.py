@@ -1,7 +1,7 @@
-"""Answers that were given before, kept up to a number of bytes, the least recently used lost first.
+"""Earlier answers, kept up to a number of bytes; the least recently used are dropped first.
 
-Knows arrays, not models: each loaded model has a part of its own, which ends with it.
-All of it runs on the event loop.
+Knows arrays, not models. Each loaded model has a part of its own, which is emptied when the model
+is closed. Everything here runs on the event loop.
 """
 
 import itertools
@@ -16,10 +16,11 @@ from hashlib import blake2b
 import numpy as np
 
 from crossrun_server.errors import ServingError
-from crossrun_server.scheduling.scheduler import Reply, Tensors
-from crossrun_server.tensors.tensors import Array, to_bytes
+from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.tensors.encoding import to_bytes
+from crossrun_server.tensors.tensor_spec import Array
 
-# Bytes that an entry takes beside its values: the key, the dictionary, the arrays' heads.
+# Bytes that an entry takes besides its values: its key, its dictionary, its arrays' headers.
 ENTRY = 512
 
 Key = tuple[int, bytes]
@@ -27,10 +28,10 @@ _owners = itertools.count()
 
 
 def parse(option: str) -> int:
-    """Read the size in bytes from Triton's form of the option, `local,size=BYTES`.
+    """Read the size in bytes from Triton's option `local,size=BYTES`.
 
     Raises:
-        ServingError: it has another form.
+        ServingError: the option has another form.
     """
     name, _, setting = option.partition(",")
     key, _, size = setting.partition("=")
@@ -39,7 +40,7 @@ def parse(option: str) -> int:
     return int(size)
 
 
-class Cache:
+class ResponseCache:
     """The answers of all models."""
 
     def __init__(self, size: int) -> None:
@@ -66,7 +67,7 @@ class Cache:
         self._free -= size
 
     def forget(self, owner: int) -> None:
-        """Give up every answer of one owner."""
+        """Drop every answer of one owner."""
         for key in [key for key in self._entries if key[0] == owner]:
             self._drop(key)
 
@@ -76,16 +77,16 @@ class Cache:
 
 
 class ModelCache:
-    """One loaded model's part of the cache: another load of the same files sees none of it."""
+    """One loaded model's part of the cache; another load of the same files sees none of it."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: ResponseCache) -> None:
         self._cache = cache
         self._owner = next(_owners)
 
     async def answer(
         self, inputs: Tensors, outputs: Sequence[str], compute: Callable[[], Awaitable[Reply]]
     ) -> Reply:
-        """Give the answer that was kept, or compute it and keep it."""
+        """Return the cached answer, or compute it and cache it."""
         started = time.perf_counter_ns()
         key = (self._owner, _digest(inputs, outputs))
         found = self._cache.get(key)
@@ -98,7 +99,7 @@ class ModelCache:
         return replace(reply, cache_ns=looked_up + time.perf_counter_ns() - started)
 
     def close(self) -> None:
-        """Give up what was kept."""
+        """Drop all cached answers."""
         self._cache.forget(self._owner)
 
 
@@ -111,7 +112,7 @@ def _hit(outputs: Tensors, cache_ns: int) -> Reply:
 def _digest(inputs: Mapping[str, Array], outputs: Sequence[str]) -> bytes:
     digest = blake2b(repr(tuple(outputs)).encode(), digest_size=32)
     for name, array in sorted(inputs.items()):
-        # The length in front keeps the end of one tensor from being the beginning of the next.
+        # The lengths keep the end of one tensor apart from the beginning of the next.
         head = repr((name, array.dtype.str, array.shape)).encode()
         values = _contents(array)
         digest.update(struct.pack("<QQ", len(head), len(values)) + head)
@@ -131,6 +132,6 @@ def _bytes(array: Array) -> int:
 
 
 def _frozen(array: Array) -> Array:
-    copied = array.copy()  # else a row would keep the whole batch that it was a part of
+    copied = array.copy()  # a view would keep the memory of its whole batch
     copied.flags.writeable = False
     return copied

@@ -1,6 +1,6 @@
-"""What one name in the repository stands for: the versions that serve, and the state of each.
+"""The state of one model in the repository: the versions that serve, and the state of each.
 
-Loads nothing. Changed on the event loop only; whoever has got a model keeps it.
+Loads nothing. Changes on the event loop only. A request that has found a model keeps it.
 """
 
 import asyncio
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from crossrun_server.errors import ModelUnavailable, UnknownModel
-from crossrun_server.models.loader import Loaded
+from crossrun_server.models.loader import LoadedVersions
 from crossrun_server.models.model import Model
 
-UNLOADED = "unloaded"  # Triton's reason of a version that was there and is not any more
+UNLOADED = "unloaded"  # Triton's reason for a version that has been unloaded
 UNKNOWN = "Request for unknown model:"
-NO_VERSION = 0  # stands for the whole model where no version of it was found
+NO_VERSION = 0  # stands for the whole model if no version of it was found
 
 
 class State(StrEnum):
-    """Where a version is on its way, as Triton's index spells it."""
+    """The state of a version, as Triton's index spells it."""
 
     LOADING = "LOADING"
     READY = "READY"
@@ -26,7 +26,7 @@ class State(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
 
 
-@dataclass(frozen=True, eq=False)  # each is told apart, however alike
+@dataclass(frozen=True, eq=False)  # compared by identity
 class Status:
     """The state of one version, and why."""
 
@@ -43,13 +43,13 @@ class Retired:
     status: Status
 
 
-class Entry:
-    """One model: its versions that serve are replaced all at once."""
+class ModelEntry:
+    """One model; the versions that serve are replaced all at once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.loaded = Loaded()
-        self.changing = asyncio.Lock()  # held by the one who loads or unloads
+        self.loaded = LoadedVersions()
+        self.changing = asyncio.Lock()  # held during a load or an unload
         self._statuses: dict[int, Status] = {}
 
     def __iter__(self) -> Iterator[tuple[int, Status]]:
@@ -61,7 +61,7 @@ class Entry:
         return bool(self.loaded.models)
 
     def find(self, version: str) -> Model:
-        """Find a version; without one the newest that serves.
+        """Find a version; without one, the newest that serves.
 
         Raises:
             UnknownModel: there is no such version.
@@ -95,15 +95,15 @@ class Entry:
                 self._statuses[version] = Status(State.LOADING)
 
     def failed(self, reason: str) -> None:
-        """Note why a load failed; what serves goes on serving."""
+        """Note why a load failed; versions that serve still do."""
         loading = [v for v, status in self if status.state == State.LOADING]
         for version in loading or list(self._statuses) or [NO_VERSION]:
             ready = version in self.loaded.models
             state = State.READY if ready else State.UNAVAILABLE
             self._statuses[version] = Status(state, reason)
 
-    def switch(self, loaded: Loaded) -> list[Retired]:
-        """Let these versions serve from now on; gives those that no longer do."""
+    def switch(self, loaded: LoadedVersions) -> list[Retired]:
+        """Let these versions serve from now on, and return those that no longer do."""
         before, self.loaded = self.loaded, loaded
         gone = {v: m for v, m in before.models.items() if loaded.models.get(v) is not m}
         unloading = {version: Status(State.UNLOADING) for version in gone}
@@ -112,7 +112,7 @@ class Entry:
         return [Retired(version, model, unloading[version]) for version, model in gone.items()]
 
     def released(self, version: int, unloading: Status) -> None:
-        """Note that a version is gone, unless another of its number has come meanwhile."""
+        """Note that a version is gone, unless another with its number has been loaded meanwhile."""
         if self._statuses.get(version) is unloading:
             self._statuses[version] = Status(State.UNAVAILABLE, UNLOADED)
 

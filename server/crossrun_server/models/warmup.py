@@ -1,7 +1,7 @@
-"""Runs before a model is ready: its model_warmup samples, or zeros where it has none.
+"""Runs a model before it is ready: on its model_warmup samples, or on zeros if it has none.
 
-So the first caller does not pay for what is done only once. Knows no onnxruntime:
-what it runs is a plain function.
+So the first caller does not pay for what is done only once. Knows no onnxruntime: it runs a plain
+function.
 """
 
 import logging
@@ -13,29 +13,31 @@ import numpy as np
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config.config import ServedConfig
+from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models import layout
-from crossrun_server.proofs.samples import Range, draw_tensor
-from crossrun_server.scheduling.scheduler import Run, Tensors
-from crossrun_server.tensors.tensors import DTYPES, Array, TensorSpec, from_bytes
+from crossrun_server.proofs.random_inputs import Range, draw_tensor
+from crossrun_server.scheduling.batching import Run, Tensors
+from crossrun_server.tensors.encoding import from_bytes
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 log = logging.getLogger(__name__)
 
-ZERO = "0"  # as a string: a model that reads numbers takes it, and fails at ""
-PICTURE = 320  # pixels of a picture's free side: few nets take one of 1 x 1
+ZERO = "0"  # a model that reads numbers from strings takes it, but not ""
+PICTURE = 320  # pixels of a picture's free side: few networks take 1 x 1
 FOLDER = "warmup"  # in the model's folder, for input_data_file
 
 
-def warm_up(run: Run, config: ServedConfig, folder: Path, sizes: Sequence[int] = ()) -> None:
-    """Run every sample of the configuration as often as it says; without samples, zeros once.
+def warm_up(run: Run, config: CompletedConfig, folder: Path, sizes: Sequence[int] = ()) -> None:
+    """Run every sample as often as the configuration says; without samples, run zeros once.
 
-    Where batches have a few sizes and all else is fixed, zeros run once in each of them as well.
+    If batches are padded to certain sizes and all other sizes are fixed, zeros also run once in
+    each of these.
 
     Args:
-        run: what is to be warmed up.
+        run: runs the model.
         config: the completed configuration.
         folder: the model's folder.
-        sizes: those of batches; empty for any.
+        sizes: those that batches are padded to; empty if they are not.
 
     Raises:
         LoadError: a sample does not fit the model or fails; zeros that fail are only logged.
@@ -48,8 +50,8 @@ def warm_up(run: Run, config: ServedConfig, folder: Path, sizes: Sequence[int] =
             reason = " ".join(str(error).split())  # onnxruntime's may have several lines
             raise LoadError(f"failed to run warmup sample {name!r}: {reason}") from error
     if sizes and all(-1 not in spec.shape[1:] for spec in config.required):
-        # TensorRT builds its engine anew for each size outside the range that it has seen: from
-        # the largest to the smallest first, that is twice.
+        # TensorRT builds its engine again for each size outside the range it has seen. With the
+        # largest first and then the smallest, that happens only twice.
         for rows in (sizes[-1], *sizes[:-1]):
             _run_zeros(run, config, rows)
     elif not config.proto.model_warmup:
@@ -57,7 +59,7 @@ def warm_up(run: Run, config: ServedConfig, folder: Path, sizes: Sequence[int] =
 
 
 def noting(run: Run, answers: Tensors) -> Run:
-    """The same run, which notes what it returned last."""
+    """Wrap a run so that it also puts what it returns into `answers`."""
 
     def noted(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
         found = run(inputs, outputs)
@@ -67,22 +69,25 @@ def noting(run: Run, answers: Tensors) -> Run:
     return noted
 
 
-def _run_sample(run: Run, sample: pb.ModelWarmup, config: ServedConfig, folder: Path) -> None:
+def _run_sample(run: Run, sample: pb.ModelWarmup, config: CompletedConfig, folder: Path) -> None:
     inputs = _inputs(sample, config, folder)
     outputs = [spec.name for spec in config.outputs]
     for _ in range(sample.count or 1):
         run(inputs, outputs)
 
 
-def requests(config: ServedConfig, folder: Path) -> Iterator[dict[str, Array]]:
-    """Make a request of one row of each sample that fits the model."""
+def requests(config: CompletedConfig, folder: Path) -> Iterator[dict[str, Array]]:
+    """Make a request of one row from each sample that fits the model."""
     for sample in config.proto.model_warmup:
         with suppress(LoadError, OSError, ValueError):  # the warm-up itself says what is wrong
             yield {name: array[:1] for name, array in _inputs(sample, config, folder).items()}
 
 
-def zeros(config: ServedConfig) -> dict[str, Array]:
-    """Make a request of one row, with free sizes 1, of a picture PICTURE; no optional input."""
+def zeros(config: CompletedConfig) -> dict[str, Array]:
+    """Make a request of one row, without optional inputs.
+
+    Free sizes become 1, those of a picture PICTURE.
+    """
     return {spec.name: _filled(spec.datatype, _sizes(spec), ZERO) for spec in config.required}
 
 
@@ -93,7 +98,7 @@ def _sizes(spec: TensorSpec) -> tuple[int, ...]:
     return tuple(own if size == -1 else size for size, own in zip(spec.shape, free, strict=True))
 
 
-def _run_zeros(run: Run, config: ServedConfig, rows: int = 1) -> None:
+def _run_zeros(run: Run, config: CompletedConfig, rows: int = 1) -> None:
     try:
         inputs = zeros(config)
         if rows > 1:
@@ -103,12 +108,12 @@ def _run_zeros(run: Run, config: ServedConfig, rows: int = 1) -> None:
         log.warning("%s: the warm-up on zeros failed: %s", config.proto.name, error)
 
 
-def _inputs(sample: pb.ModelWarmup, config: ServedConfig, folder: Path) -> dict[str, Array]:
+def _inputs(sample: pb.ModelWarmup, config: CompletedConfig, folder: Path) -> dict[str, Array]:
     specs = {spec.name: spec for spec in config.inputs}
     required = {spec.name for spec in config.required}
     if unlike := (required - sample.inputs.keys()) | (sample.inputs.keys() - specs.keys()):
         raise LoadError(
-            f"it gives {', '.join(sorted(sample.inputs)) or 'no input'}, the model takes "
+            f"it has {', '.join(sorted(sample.inputs)) or 'no input'}, the model takes "
             f"{', '.join(specs)}; see {', '.join(sorted(unlike))}"
         )
     rows = _rows(sample, config.max_batch_size)
@@ -119,7 +124,7 @@ def _inputs(sample: pb.ModelWarmup, config: ServedConfig, folder: Path) -> dict[
 
 
 def _rows(sample: pb.ModelWarmup, limit: int) -> int | None:
-    """How often one item is repeated; None where the first dimension is not a batch."""
+    """Return how often one item is repeated; None if the first dimension is not a batch."""
     rows = sample.batch_size or 1
     if rows > (limit or 1):
         raise LoadError(f"its batch_size is {rows}, the model takes 1 to {limit or 1}")

@@ -1,1 +1,1 @@
-"""Which sessions run a model: found by measurement, kept for the next start."""
+"""Plans of the lanes that run a model: measured, and kept for the next start."""

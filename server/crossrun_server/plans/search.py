@@ -1,6 +1,6 @@
-"""Finds a model's plan by measurement: latency against throughput, for a few widths of lanes.
+"""Finds a model's plan by measuring latency and throughput of lanes of a few widths.
 
-Knows runs as plain functions; what a lane of so many threads is, the caller knows.
+Knows runs as plain functions. The caller opens a lane of so many threads.
 """
 
 import time
@@ -15,13 +15,13 @@ import numpy as np
 
 from crossrun_server import cores
 from crossrun_server.plans import spinning
-from crossrun_server.plans.plan import Lane, Plan
+from crossrun_server.plans.lane_plan import LaneSpec, Plan
 from crossrun_server.plans.spinning import Spin
 from crossrun_server.scheduling.batching import Run, Tensors
 
-RUNS, LEAST = 15, 3  # of one request, for each figure
-SECONDS = 0.25  # for each figure: LEAST where one run takes longer
-# What is worth having: sooner answers for more threads, more answers for wider lanes or batches.
+RUNS, LEAST = 15, 3  # of one request, for each figure: at most, and at least
+SECONDS = 0.25  # for each figure
+# More threads must lower the latency to SOONER; wider lanes or batches must raise the rate to MORE.
 SOONER, MORE = 0.95, 1.05
 BATCHES = (4, 8, 16)
 
@@ -29,58 +29,59 @@ OpenLane = Callable[[int, int | None], Run]
 
 
 class Point(NamedTuple):
-    """A lane alone on the machine: one request at a time, and all its places at once."""
+    """What was measured of a lane alone: one request at a time, and all its places at once."""
 
-    lane: Lane
+    lane: LaneSpec
     latency: float  # seconds, median
     rate: float  # rows per second
-    waited: float = 0.0  # share of the time for which the callers of the places had no core
+    waited: float = 0.0  # share of the time in which the callers had no core
 
 
 class _Timing(NamedTuple):
-    """Some runs on one thread."""
+    """What was measured of some runs on one thread."""
 
     seconds: list[float]  # of each
-    waited: float  # seconds without a core, of all
+    waited: float  # seconds without a core, of all runs
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A plan, and the figures that it was chosen by."""
+class MeasuredPlan:
+    """A plan, and the figures behind it."""
 
     plan: Plan
     curve: tuple[Point, ...]  # the widest first
-    batches: tuple[tuple[int, float], ...]  # rows of a batch, rows per second of one place
-    spins: Mapping[Lane, tuple[Spin, ...]]  # of each lane of the plan with threads to wait
+    batches: tuple[tuple[int, float], ...]  # rows of a batch, and rows per second of one place
+    spins: Mapping[LaneSpec, tuple[Spin, ...]]  # of each lane of the plan with several threads
 
     @property
     def disturbed(self) -> float:
-        """The share of the time for which others had the cores, where no thread waits for ours."""
+        """The share of the time in which other processes had the cores, from one-thread lanes."""
         return self.curve[-1].waited
 
 
-def tune(  # noqa: PLR0913, PLR0917 - a machine, a model, and one request
+def measure_plan(  # noqa: PLR0913 - a machine, a model, and one request
     open_lane: OpenLane,
-    there: int,
+    *,
+    core_count: int,
     durations: Sequence[int],
     inputs: Tensors,
     outputs: Sequence[str],
     most: int,
-) -> Tuned:
+) -> MeasuredPlan:
     """Measure lanes of all cores, of half of them, and so on down to one thread.
 
     Args:
-        open_lane: gives what runs with so many threads that spin for so many microseconds, or as
-            is usual, from as many places as are wanted.
-        there: how many cores there are.
-        durations: for which threads may spin, microseconds.
+        open_lane: returns a run for a number of threads, and the microseconds that they spin; None
+            for the default. The run may be called from several threads at once.
+        core_count: how many cores there are.
+        durations: that threads may spin for, in microseconds.
         inputs: one request of one row.
         outputs: the outputs to ask for.
-        most: rows that a batch may have; 0 where there are no batches.
+        most: the most rows of a batch; 0 if there are no batches.
     """
     curve = []
-    for threads in widths(there):
-        lane, run = Lane(there // threads, threads), open_lane(threads, None)
+    for threads in widths(core_count):
+        lane, run = LaneSpec(core_count // threads, threads), open_lane(threads, None)
         curve.append(_point(lane, partial(run, inputs, outputs)))
     narrow = narrowest_that_pays(curve)
     batches = _batches(open_lane(narrow.lane.threads, None), inputs, outputs, most)
@@ -93,26 +94,26 @@ def tune(  # noqa: PLR0913, PLR0917 - a machine, a model, and one request
         lane._replace(spin=spinning.best(spins[lane])) if lane in spins else lane
         for lane in chosen.lanes
     )
-    return Tuned(replace(chosen, lanes=tuple(lanes)), tuple(curve), tuple(batches), spins)
+    return MeasuredPlan(replace(chosen, lanes=tuple(lanes)), tuple(curve), tuple(batches), spins)
 
 
-def widths(there: int) -> list[int]:
-    """Threads of the lanes to try."""
-    found = [there]
+def widths(core_count: int) -> list[int]:
+    """Return the numbers of threads of the lanes to try."""
+    found = [core_count]
     while found[-1] > 1:
         found.append(found[-1] // 2)
     return found
 
 
 def choose(curve: Sequence[Point], batches: Sequence[tuple[int, float]] = ()) -> Plan:
-    """Take the lane with the soonest answers and the one with the most; they may be the same."""
+    """Choose the lane with the lowest latency and the one with the highest rate; maybe the same."""
     wide, narrow = _soonest(curve), narrowest_that_pays(curve)
     lanes = [wide.lane] if wide.lane.threads > narrow.lane.threads else []
     return Plan((*lanes, narrow.lane), _smallest_that_pays(batches))
 
 
 def narrowest_that_pays(curve: Sequence[Point]) -> Point:
-    """The narrowest lane whose rate is as good as the best; others' threads wait for each other."""
+    """Return the narrowest lane whose rate is as good as the best."""
     best = max(point.rate for point in curve)
     return min(
         (point for point in curve if point.rate * MORE >= best),
@@ -121,21 +122,21 @@ def narrowest_that_pays(curve: Sequence[Point]) -> Point:
 
 
 def _soonest(curve: Sequence[Point]) -> Point:
-    """The narrowest lane whose latency is as good as the best."""
+    """Return the narrowest lane whose latency is as good as the best."""
     best = min(point.latency for point in curve)
     good = [point for point in curve if point.latency * SOONER <= best]
     return min(good, key=lambda point: point.lane.threads)
 
 
 def _smallest_that_pays(batches: Sequence[tuple[int, float]]) -> int:
-    """Rows of the smallest batch as good as the best, if that is better than no batch."""
+    """Return the rows of the smallest batch as good as the best; 1 if no batch pays."""
     if not batches or max(rate for _, rate in batches) < MORE * batches[0][1]:
         return 1
     best = max(rate for _, rate in batches)
     return next(rows for rows, rate in batches if rate * MORE >= best)
 
 
-def _point(lane: Lane, run: Callable[[], object]) -> Point:
+def _point(lane: LaneSpec, run: Callable[[], object]) -> Point:
     alone = _timed(run)
     latency = median(alone.seconds)
     if lane.places == 1:
@@ -148,7 +149,7 @@ def _point(lane: Lane, run: Callable[[], object]) -> Point:
 
 
 def _timed(run: Callable[[], object]) -> _Timing:
-    """Time some runs, after one that is not counted."""
+    """Time some runs, after one that does not count."""
     run()
     waited, end, found = cores.waited(), time.perf_counter() + SECONDS, list[float]()
     while len(found) < LEAST or (len(found) < RUNS and time.perf_counter() < end):

@@ -1,9 +1,9 @@
-"""How long the threads of a lane had better stay awake for the next work: found by measurement.
+"""Measures how long the threads of a lane should stay awake for the next work.
 
-Spinning threads answer sooner and take the cores from everybody else meanwhile; so of the durations
-that answer as soon as the best and cost no more CPU than the thriftiest of these, the shortest is
-taken. After each run comes a pause, as in a server, in which they spin in vain.
-Knows runs as plain functions; how a thread spins, the caller knows.
+Spinning threads answer sooner, but take the cores from everybody else meanwhile. Among the
+durations with the best latency, only those with the least CPU time count, and the shortest of
+these is chosen. A pause follows each run, as in a server; the threads spin in it for nothing.
+Knows runs as plain functions. The caller knows how a thread spins.
 """
 
 import time
@@ -12,29 +12,29 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import NamedTuple
 
-ROUNDS = 6  # through all durations, so that a noisy moment falls on each
-RUNS = 3  # of each place in a round, after one that is not counted
-SECONDS = 1.0  # for all rounds; one is made in any case
+ROUNDS = 6  # through all durations, so that noise falls on each
+RUNS = 3  # of each place in a round, after one that does not count
+SECONDS = 1.0  # for all rounds, of which at least one is run
 PAUSE = 0.002  # seconds after each run, longer than any duration
-LESS = 0.95  # time or CPU that is worth having
+LESS = 0.95  # a gain below this share of time or CPU does not count
 
 
 class Spin(NamedTuple):
-    """A lane whose threads spin for so long, all its places at once."""
+    """What was measured of a lane whose threads spin for so long, with all its places at once."""
 
     duration: int  # microseconds
     latency: float  # seconds, median
-    cpu: float  # seconds for each request, of this whole process
+    cpu: float  # seconds of this process for each request
 
 
 def measure(runs: Mapping[int, Callable[[], object]], places: int) -> tuple[Spin, ...]:
-    """Measure what runs one request with threads that spin, for each duration in microseconds."""
+    """Measure runs of one request; each run's threads spin for its duration, in microseconds."""
     walls: dict[int, list[float]] = {duration: [] for duration in runs}
     cpus: dict[int, list[float]] = {duration: [] for duration in runs}
     end = time.perf_counter() + SECONDS
     with ThreadPoolExecutor(places) as threads:
-        for place in range(ROUNDS):
-            if place and time.perf_counter() > end:
+        for number in range(ROUNDS):
+            if number and time.perf_counter() > end:
                 break
             for duration, run in runs.items():
                 spent, cpu = _round(threads, run, places)
@@ -44,7 +44,7 @@ def measure(runs: Mapping[int, Callable[[], object]], places: int) -> tuple[Spin
 
 
 def best(spins: Sequence[Spin]) -> int:
-    """Choose a duration, in microseconds."""
+    """Return the best duration, in microseconds."""
     soonest = min(spin.latency for spin in spins)
     good = [spin for spin in spins if spin.latency * LESS <= soonest]
     least = min(spin.cpu for spin in good)
@@ -54,7 +54,7 @@ def best(spins: Sequence[Spin]) -> int:
 def _round(
     threads: ThreadPoolExecutor, run: Callable[[], object], places: int
 ) -> tuple[list[float], float]:
-    """Seconds of each run, and of CPU for one."""
+    """Return the seconds of each run, and the CPU seconds of one run."""
     list(threads.map(lambda _: run(), range(places)))
     begin = time.process_time()
     spent = [wall for walls in threads.map(lambda _: _timed(run), range(places)) for wall in walls]

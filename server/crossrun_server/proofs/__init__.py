@@ -1,1 +1,1 @@
-"""Whether answers are right: beside the original's, and with or without neighbours in a run."""
+"""Whether a model's answers are right: compared with the original's, and alone or in a batch."""

@@ -1,1 +1,1 @@
-"""The only rooms that know onnxruntime: sessions and execution providers."""
+"""Sessions and execution providers: the only modules that know onnxruntime."""

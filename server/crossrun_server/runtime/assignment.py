@@ -1,54 +1,63 @@
-"""What a session was asked to run on and what computes it. Knows no session."""
+"""Which providers a session was asked for, and which of them compute it. Knows no session."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crossrun_server.proofs.evidence import Evidence
 from crossrun_server.runtime import defaults, providers
-from crossrun_server.runtime.providers import CPU, Request
+from crossrun_server.runtime.providers import CPU, ProviderRequest
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a session was asked to run on and what really computes it."""
+    """Which providers a session was asked for, and which of them really compute it."""
 
     requested: str
-    nodes: Mapping[str, int]  # of the graph, by provider, as onnxruntime assigned them
+    nodes: Mapping[str, int]  # of the graph by provider, as onnxruntime assigned them
     skipped: Mapping[str, str]  # provider → why it does not run
-    precisions: Mapping[str, str] = field(default_factory=dict)  # provider → see defaults.told
+    # Provider → its precision, as defaults.described_precision returns it.
+    precisions: Mapping[str, str] = field(default_factory=dict)
     on_card: bool = False  # whether a graphics card computes any node
-    evidence: Evidence = field(default_factory=Evidence)  # of how far its answers are off
+    evidence: Evidence = field(default_factory=Evidence)  # of how far off its answers are
 
     @property
     def provider(self) -> str:
-        """The provider that computes most nodes; the CPU for a model without any."""
+        """The provider that computes most nodes; the CPU for a model without nodes."""
         return max(self.nodes, key=self.nodes.__getitem__, default=CPU)
 
     @property
-    def asked(self) -> str:
-        """In what the provider that is not the CPU's was told to compute; empty if nothing says."""
+    def asked_precision(self) -> str:
+        """The precision that the provider besides the CPU's was told to use; empty if unknown."""
         return next((told for name, told in self.precisions.items() if name != CPU), "")
 
     def __str__(self) -> str:
         return ", ".join(f"{name} ({self._remark(name)})" for name in self.nodes) or CPU
 
     def _remark(self, name: str) -> str:
-        """As `3 nodes, f32`; the precision is left out where nothing says it."""
+        """Return text such as `3 nodes, f32`; the precision is left out if it is unknown."""
         return ", ".join(filter(None, (_counted(self.nodes[name]), self.precisions.get(name))))
 
 
-def assigned(request: Request, nodes: dict[str, int], skipped: dict[str, str]) -> Assignment:
-    """Tell of a session that was asked for some providers what computes it, and in what.
+def assigned(
+    request: ProviderRequest, nodes: dict[str, int], skipped: dict[str, str]
+) -> Assignment:
+    """Describe what computes a session, and in which precision.
 
     Args:
-        request: what was asked for.
-        nodes: of the graph, by provider.
+        request: the providers that were asked for.
+        nodes: numbers of nodes of the graph, by provider.
         skipped: provider → why it does not run.
     """
     running = [provider for provider in request.providers if provider.name in nodes]
-    precisions = {provider.name: defaults.told(provider) for provider in running}
+    precisions = {provider.name: defaults.described_precision(provider) for provider in running}
     on_card = any("GPU" in providers.device(provider) for provider in running)
-    return Assignment(str(request), nodes, skipped, precisions, on_card)
+    return Assignment(
+        requested=str(request),
+        nodes=nodes,
+        skipped=skipped,
+        precisions=precisions,
+        on_card=on_card,
+    )
 
 
 def _counted(nodes: int) -> str:

@@ -1,7 +1,7 @@
-"""Runs a session on buffers that stay where they are, as a captured CUDA graph needs them.
+"""Runs a session on buffers that stay in one place, as a captured CUDA graph needs them.
 
-Each set of input shapes has its buffers on the device, bound once; a run copies in, computes and
-copies out. Knows no providers and no requests.
+Each set of input shapes has its own buffers on the device. A run copies inputs to them, computes,
+and copies outputs back. Knows no providers and no requests.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import onnxruntime
 
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 
-MOST = 16  # sets of shapes that get buffers; all powers of two up to 32,768 are as many
-GRAPH = "gpu_graph_id"  # which graph a run captures or replays
+MOST = 16  # sets of shapes with buffers; enough for all powers of two up to 32,768
+GRAPH = "gpu_graph_id"  # names the graph that a run captures or replays
 NO_GRAPH = -1
 
 Key = tuple[frozenset[tuple[str, tuple[int, ...]]], tuple[str, ...]]
@@ -28,16 +28,16 @@ class _Binding:
     options: onnxruntime.RunOptions
 
 
-class Bound:
-    """A session that is run on bound buffers, by one caller at a time, on a thread of its own.
+class BoundSession:
+    """A session that runs on bound buffers, one caller at a time, on a thread of its own.
 
-    CUDA keeps a captured graph with the thread that captured it, and onnxruntime allows no runs
-    from several threads then.
+    CUDA ties a captured graph to the thread that captured it, so onnxruntime allows no runs on
+    other threads.
 
     Args:
-        session: what is run; no other way may lead to it.
-        device: where the buffers lie, as OrtValue names it: "cuda", or "cpu".
-        device_id: which of several.
+        session: nothing else may run it.
+        device: where the buffers are, by OrtValue's name: "cuda", or "cpu".
+        device_id: which of several devices.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Bound:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bound")
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        """Compute the named outputs; later runs leave what is given alone.
+        """Compute the named outputs; later runs do not change the arrays that are returned.
 
-        Tensors are of the dtypes that the model has, neither strings nor BF16.
+        Tensors have the model's dtypes, which are neither strings nor BF16.
         """
         return self._thread.submit(self._run, inputs, tuple(outputs)).result()
 
@@ -69,7 +69,7 @@ class Bound:
         return arrays
 
     def _bind(self, inputs: Mapping[str, Array], outputs: tuple[str, ...]) -> _Binding:
-        """Make buffers; those of the outputs are what a first run, without a graph, gives."""
+        """Make buffers; those of the outputs come from a first run without a graph."""
         buffers = {name: self._buffer(array) for name, array in inputs.items()}
         bound = self._session.io_binding()
         for name, buffer in buffers.items():

@@ -1,24 +1,26 @@
-"""What this machine and this installation offer: each execution provider, with its devices
-or with the reason why it cannot run.
+"""What this machine and this installation offer: each execution provider, and why it cannot run.
 
-Nothing is taken from a list: each provider is given a model of one node to load.
+No list says what runs: each provider loads a model of one node.
 """
 
 import base64
 import functools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import onnxruntime
 
+from crossrun_server.distribution import the_extra
 from crossrun_server.errors import LoadError
 from crossrun_server.runtime import plugins, providers
-from crossrun_server.runtime.providers import Provider, Request
+from crossrun_server.runtime.providers import EXTRAS, Provider, ProviderRequest, short
 from crossrun_server.runtime.session import Session
+from crossrun_server.runtime.session_options import VERSION
 
 Origin = Literal["build", "plugin", "none"]
 
-# One 1 x 1 convolution, FP32 [1, 1, 4, 4]: what every provider that is worth its name computes.
+# One 1 x 1 convolution, FP32 [1, 1, 4, 4]: which every provider can compute.
 PROBE = base64.b64decode(
     "CAgSADpjCg8KAXgKAXcSAXkiBENvbnYSAWcqEwgBCAEIAQgBEAEiBAAAAEBCAXdaGwoBeBIW"
     "ChQIARIQCgIIAQoCCAEKAggECgIIBGIbCgF5EhYKFAgBEhAKAggBCgIIAQoCCAQKAggEQgQKABAR"
@@ -26,13 +28,13 @@ PROBE = base64.b64decode(
 
 
 @dataclass(frozen=True)
-class Found:
-    """One execution provider as found."""
+class ProviderStatus:
+    """One execution provider: where it comes from, and whether it runs."""
 
     name: str  # onnxruntime's
     origin: Origin
     devices: tuple[str, ...]
-    reason: str  # why it cannot run here; empty where it can
+    reason: str  # why it cannot run here; empty if it can
 
     @property
     def runs(self) -> bool:
@@ -41,23 +43,23 @@ class Found:
 
 
 @functools.cache
-def take() -> tuple[Found, ...]:
-    """Try every provider that is installed, then list what people ask for and is not."""
+def provider_statuses() -> tuple[ProviderStatus, ...]:
+    """Try every installed provider; the well-known ones that are not installed come last."""
     build = plugins.built_in()
     installed = [*build, *sorted(plugins.names())]
     missing = [name for name in providers.KNOWN if name not in installed]
     return (
-        *(_look(name, "build" if name in build else "plugin") for name in installed),
-        *(_look(name, "none") for name in missing),
+        *(_status(name, "build" if name in build else "plugin") for name in installed),
+        *(_status(name, "none") for name in missing),
     )
 
 
-def _look(name: str, origin: Origin) -> Found:
+def _status(name: str, origin: Origin) -> ProviderStatus:
     try:
-        Session(PROBE, Request((Provider(name),)))
+        Session(PROBE, ProviderRequest((Provider(name),)))
     except LoadError as error:
-        return Found(name, origin, (), _without(name, str(error)))
-    return Found(name, origin, _devices(name), "")
+        return ProviderStatus(name, origin, (), _without(name, str(error)))
+    return ProviderStatus(name, origin, _devices(name), "")
 
 
 def _without(name: str, reason: str) -> str:
@@ -65,7 +67,7 @@ def _without(name: str, reason: str) -> str:
 
 
 def _devices(name: str) -> tuple[str, ...]:
-    """Name the devices that onnxruntime tells of, as `CPU AMD`; older providers tell of none."""
+    """Name the devices that onnxruntime lists, as `CPU AMD`; it lists none of older providers."""
     return tuple(
         f"{device.device.type.name} {device.device.vendor}"
         for device in onnxruntime.get_ep_devices()
@@ -73,6 +75,23 @@ def _devices(name: str) -> tuple[str, ...]:
     )
 
 
-def onnxruntime_version() -> str:
-    """The version of onnxruntime that runs."""
-    return str(onnxruntime.__version__)
+def lines() -> Iterator[str]:
+    """Describe for a terminal what runs here, what cannot run, and what is not installed."""
+    statuses = provider_statuses()
+    installed = [one for one in statuses if one.origin != "none"]
+    yield f"onnxruntime {VERSION}"
+    yield from _group("Run here:", (one for one in installed if one.runs))
+    yield from _group("Installed, cannot run:", (one for one in installed if not one.runs))
+    yield from _group("Not installed:", (one for one in statuses if one.origin == "none"))
+
+
+def _group(title: str, members: Iterable[ProviderStatus]) -> Iterator[str]:
+    rows = [f"  {short(one.name):<14} {one.name:<31} {_remark(one)}".rstrip() for one in members]
+    if rows:
+        yield from ("", title, *rows)
+
+
+def _remark(status: ProviderStatus) -> str:
+    if status.origin == "none":
+        return f"install {the_extra(EXTRAS[status.name])}" if status.name in EXTRAS else ""
+    return f"{status.origin}: {', '.join(status.devices) or status.reason}".removesuffix(": ")

@@ -1,7 +1,7 @@
-"""OpenVINO's options: in what they tell it to compute, and which of them it would pass over.
+"""OpenVINO's options: which precision they ask for, and which of them it would ignore.
 
-Nearly all is in one of them, `load_config`: JSON, properties by device. What is misspelt in there
-OpenVINO passes over without a word, so that it computes in another precision than was asked for.
+Nearly all of them are in one option, `load_config`: JSON, properties by device. OpenVINO silently
+ignores what is misspelt in there, and then computes in another precision than was asked for.
 https://onnxruntime.ai/docs/execution-providers/OpenVINO-ExecutionProvider.html
 """
 
@@ -15,15 +15,15 @@ from crossrun_server.errors import LoadError
 PROVIDER = "OpenVINOExecutionProvider"
 CONFIG, PRECISION = "load_config", "precision"
 HINT, MODE = "INFERENCE_PRECISION_HINT", "EXECUTION_MODE_HINT"
-# Names in load_config: devices, then those that stand for several.
+# Names in load_config: of devices, and of groups of devices.
 SINGLE, SEVERAL = ("CPU", "GPU", "NPU"), ("AUTO", "HETERO", "MULTI")
 HAVE_F32 = ("CPU", "GPU")
-# OpenVINO's names of precisions, in any case → ours; two leave the choice to it.
+# OpenVINO's names of precisions, in upper or lower case → ours; two leave the choice to OpenVINO.
 HINTS = {"f32": "f32", "bf16": "bf16", "f16": "fp16", "undefined": "", "dynamic": ""}
 # The deprecated option. ACCURACY is the precision of the model's own tensors.
 PRECISIONS = {"FP32": "f32", "FP16": "fp16", "ACCURACY": "f32"}
 MODES = {"ACCURACY": "f32"}
-# What only a build reads, and what says the same to a plugin.
+# Options that only a build reads → what to use with a plugin.
 IN_PLUGINS = {
     PRECISION: f"{CONFIG} with {HINT}",
     "num_of_threads": f"{CONFIG} with INFERENCE_NUM_THREADS",
@@ -38,10 +38,10 @@ IN_PLUGINS = {
 
 
 def in_f32(options: Mapping[str, str]) -> dict[str, str]:
-    """Tell OpenVINO to compute in f32 wherever the options leave that to it.
+    """Tell OpenVINO to compute in f32 wherever the options leave the precision to it.
 
     Raises:
-        LoadError: `load_config` is none that OpenVINO would follow.
+        LoadError: OpenVINO would ignore something in `load_config`.
     """
     config = _config(options)
     if _by_option(options) or any(HINT in str(config.get(name)) for name in SEVERAL):
@@ -54,14 +54,14 @@ def in_f32(options: Mapping[str, str]) -> dict[str, str]:
 
 
 def precision(options: Mapping[str, str], device: str) -> str:
-    """Read in what OpenVINO is told to compute fp32 on a device: f32, bf16, fp16.
+    """Return the precision that OpenVINO is told to use for fp32 on a device: f32, bf16 or fp16.
 
     Args:
         options: the provider's.
-        device: CPU, GPU.1, NPU, or several as AUTO:GPU,CPU.
+        device: CPU, GPU.1, NPU, or several, such as AUTO:GPU,CPU.
 
     Returns:
-        Empty where the options leave it to OpenVINO.
+        Empty if the options leave it to OpenVINO.
 
     Raises:
         LoadError: as `in_f32`.
@@ -70,15 +70,15 @@ def precision(options: Mapping[str, str], device: str) -> str:
     if any(HINT in str(config.get(name)) for name in SEVERAL):
         return ""
     devices = re.findall("|".join(SINGLE), device.upper()) or HAVE_F32
-    told = {_told(config.get(one, {}), options) for one in devices}
-    return told.pop() if len(told) == 1 else ""
+    named = {_precision_of(config.get(one, {}), options) for one in devices}
+    return named.pop() if len(named) == 1 else ""
 
 
 def check_for_plugin(options: Mapping[str, str]) -> None:
-    """Refuse what the plugin would pass over, for it only warns.
+    """Refuse options that the plugin would ignore with a mere warning.
 
     Raises:
-        LoadError: an option is of a build alone.
+        LoadError: only a build reads an option.
     """
     for option in options.keys() & IN_PLUGINS.keys():
         raise LoadError(
@@ -86,7 +86,7 @@ def check_for_plugin(options: Mapping[str, str]) -> None:
         )
 
 
-def _told(properties: Mapping[str, Any], options: Mapping[str, str]) -> str:
+def _precision_of(properties: Mapping[str, Any], options: Mapping[str, str]) -> str:
     if HINT in properties:
         return HINTS[properties[HINT].lower()]
     if MODE in properties:
@@ -95,7 +95,7 @@ def _told(properties: Mapping[str, Any], options: Mapping[str, str]) -> str:
 
 
 def _by_option(options: Mapping[str, str]) -> str:
-    """What `precision` says, or the still older end of a device's name, as GPU_FP16."""
+    """Return the value of `precision`, or the end of a device's name, an older way, as GPU_FP16."""
     older = options.get("device_type", "").rpartition("_")[2]
     return options.get(PRECISION, older if older in PRECISIONS else "").upper()
 
@@ -105,7 +105,7 @@ def _config(options: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     try:
         config = json.loads(text)
     except ValueError as error:
-        raise _error(f"{CONFIG} is no JSON: {error}") from error
+        raise _error(f"{CONFIG} is not JSON: {error}") from error
     if not isinstance(config, dict) or not all(isinstance(one, dict) for one in config.values()):
         example = json.dumps({"CPU": {HINT: "bf16"}})
         raise LoadError(

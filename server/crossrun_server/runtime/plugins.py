@@ -1,8 +1,8 @@
 """Execution providers that come as packages of their own, beside onnxruntime's build.
 
-Such a package, `onnxruntime-ep-NAME`, holds a library and tells its path and the names of
-its providers: https://onnxruntime.ai/docs/execution-providers/plugin-ep-libraries/.
-Where a build has a provider of the same name, the build's runs on every machine alike.
+Such a package, `onnxruntime-ep-NAME`, holds a library, and says where it is and which providers it
+has: https://onnxruntime.ai/docs/execution-providers/plugin-ep-libraries/.
+If a build has a provider of the same name, the build's provider is used.
 """
 
 import functools
@@ -20,21 +20,21 @@ PREFIX = "onnxruntime-ep-"
 
 @functools.cache
 def built_in() -> tuple[str, ...]:
-    """Name the providers that are compiled into onnxruntime.
+    """Return the names of the providers that are compiled into onnxruntime.
 
-    A plugin that found a device is listed among them from then on, so onnxruntime is asked once,
-    before any is registered.
+    Once a plugin has found a device, onnxruntime lists it among them. So it is asked only once,
+    before any plugin is registered.
     """
     return tuple(onnxruntime.get_available_providers())
 
 
 def names() -> set[str]:
-    """Name the providers that installed packages bring and the build lacks."""
+    """Return the names of the providers of installed packages that the build does not have."""
     return set(_registered())
 
 
 def owner(ep_name: str) -> str:
-    """Name the provider to which an entry of onnxruntime's belongs.
+    """Return the provider that one of onnxruntime's entries belongs to.
 
     OpenVINO's plugin lists its devices twice, the second time as OpenVINOExecutionProvider.AUTO.
     """
@@ -44,11 +44,11 @@ def owner(ep_name: str) -> str:
 def devices(name: str, kind: str = "") -> list[Any]:
     """List the devices, OrtEpDevice, that a plugin's provider offers on this machine, CPUs first.
 
-    Those of `.AUTO` are left out: it reads other options, and no session takes both.
+    Those of `.AUTO` are left out: it reads other options, and no session accepts both.
 
     Args:
         name: onnxruntime's name of the provider.
-        kind: CPU, GPU or NPU, or OpenVINO's name of one device, as GPU.1; empty for all.
+        kind: CPU, GPU or NPU, or OpenVINO's name of a device, such as GPU.1; empty for all.
     """
     if name not in names():
         return []
@@ -65,7 +65,7 @@ def _called(device: Any) -> tuple[str, str]:
 
 
 def why_no_device(name: str, kind: str = "") -> str:
-    """Say why a plugin's provider has no device, or none of a kind."""
+    """Say why a plugin's provider has no device, or no device of a kind."""
     package, failure = _registered()[name]
     if failure:
         return failure
@@ -77,7 +77,7 @@ def why_no_device(name: str, kind: str = "") -> str:
 @functools.cache
 def _registered() -> dict[str, tuple[str, str]]:
     """Register every installed plugin once: provider → (package with its version, failure)."""
-    built_in()  # before a plugin adds to the list
+    built_in()  # before a plugin changes the list
     found: dict[str, tuple[str, str]] = {}
     for distribution in metadata.distributions():
         package = (distribution.name or "").lower().replace("_", "-")
@@ -89,18 +89,18 @@ def _registered() -> dict[str, tuple[str, str]]:
 
 
 def _register(package: str, title: str) -> dict[str, str]:
-    """Register one package's library; gives its providers with what went wrong, or ""."""
+    """Register one package's library; return its providers with what went wrong, or ""."""
     try:
         module = importlib.import_module(package.replace("-", "_"))
         provided = list(module.get_ep_names())
     except Exception as error:  # noqa: BLE001 - a broken package must not stop the others
-        log.warning("%s is no usable plugin: %s", title, error)
+        log.warning("%s is not a usable plugin: %s", title, error)
         return {}
     provided = [name for name in provided if name not in built_in()]
     if not provided:
         return {}
     try:
         onnxruntime.register_execution_provider_library(package, module.get_library_path())
-    except Exception as error:  # noqa: BLE001 - told where the provider is asked for
+    except Exception as error:  # noqa: BLE001 - reported if somebody asks for the provider
         return dict.fromkeys(provided, f"{title} cannot be loaded: {' '.join(str(error).split())}")
     return dict.fromkeys(provided, "")

@@ -1,23 +1,22 @@
-"""One onnxruntime session: load, describe, run. Knows nothing of requests, batches or the wire."""
+"""One onnxruntime session: loads a model, describes it, runs it. Knows nothing of batches."""
 
 import ctypes
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from crossrun_server import cores
 from crossrun_server.errors import LoadError, NotSupported
-from crossrun_server.runtime import defaults, plugins, providers
+from crossrun_server.runtime import defaults, ort_errors, plugins, session_options
 from crossrun_server.runtime.assignment import assigned
-from crossrun_server.runtime.binding import Bound
-from crossrun_server.runtime.providers import CPU, DEVICE_ID, Provider, ProviderUnavailable, Request
-from crossrun_server.runtime.saturation import saturates
-from crossrun_server.tensors.tensors import DTYPES, Array, TensorSpec
+from crossrun_server.runtime.binding import BoundSession
+from crossrun_server.runtime.providers import CPU, DEVICE_ID, Provider, ProviderRequest
+from crossrun_server.runtime.session_options import ProviderUnavailable, Threads
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 # onnxruntime's name of an element type → the Open Inference Protocol's.
 DATATYPES = {
@@ -37,41 +36,9 @@ DATATYPES = {
     "tensor(string)": "BYTES",
 }
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
-UNBOUND = {"BF16", "BYTES"}  # what numpy lacks, and what lies on no device
+UNBOUND = {"BF16", "BYTES"}  # numpy has no BF16, and no device holds strings
 REDUCED = re.compile(r"QuantizeLinear$|^QLinear|Integer$|MatMulNBits$")  # types of nodes
-HALVED = re.compile(r"graph_(in|out)put_cast")  # what converters to fp16 name their casts
-VERSION: str = onnxruntime.__version__
-# Threads that wait for work spin for a moment, which answers sooner, and no longer, for then they
-# take the cores from everybody else. Builds of onnxruntime that know no such moment do not spin.
-KNOWS_DURATION = tuple(map(int, VERSION.split(".")[:2])) >= (1, 32)
-SPIN = 10  # microseconds, where nothing was measured; by default onnxruntime spins for a thousand
-SPINS = (0, SPIN, 100, 1000) if KNOWS_DURATION else (0,)  # worth to be measured
-
-
-@dataclass(frozen=True)
-class Threads:
-    """How many threads a session computes with; 0 is one for each core it may use."""
-
-    intra_op: int = 0  # inside one node, the caller's own among them
-    inter_op: int = 0  # of nodes beside each other
-    spin: int = SPIN  # microseconds that they stay awake for the next work
-
-
-def _bound(
-    session: onnxruntime.InferenceSession, running: Iterable[Provider], datatypes: set[str]
-) -> Bound | None:
-    """Give what runs a session whose provider captures CUDA graphs; None for all others."""
-    capturing = next((provider for provider in running if provider.captures), None)
-    if capturing is None:
-        return None
-    if unfit := datatypes & UNBOUND:
-        raise LoadError(f"CUDA graphs take no tensors of {', '.join(sorted(unfit))}")
-    return Bound(session, *_device(capturing))
-
-
-def _device(provider: Provider) -> tuple[str, int]:
-    """Where the buffers of a provider that captures graphs lie, as OrtValue names it."""
-    return "cuda", int(provider.options.get(DEVICE_ID, "0"))
+HALVED = re.compile(r"graph_(in|out)put_cast")  # casts that converters to fp16 insert
 
 
 class Session:
@@ -83,11 +50,11 @@ class Session:
         threads: how many threads it computes with.
 
     Raises:
-        LoadError: the model cannot be used, or no provider that was asked for runs it.
+        LoadError: the model cannot be used, or none of the providers runs it.
     """
 
     def __init__(
-        self, model: Path | bytes, request: Request, threads: Threads | None = None
+        self, model: Path | bytes, request: ProviderRequest, threads: Threads | None = None
     ) -> None:
         self.request = request
         self._session, skipped = _open(model, request, threads or Threads())
@@ -103,10 +70,10 @@ class Session:
         self._bound = _bound(self._session, self._running(request), datatypes)
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """Compute the named outputs, each in the dtype and shape that the model gives it.
+        """Compute the named outputs, each with the dtype and shape that it has in the model.
 
         Raises:
-            NotSupported: a string among them is not UTF-8.
+            NotSupported: a string in them is not UTF-8.
         """
         if self._bound:
             run = self._bound.run
@@ -119,11 +86,11 @@ class Session:
             named = " or ".join(sorted(strings & set(outputs)))
             raise NotSupported(
                 f"a string in output {named} is not UTF-8, and "
-                "onnxruntime's Python gives text only; bytes need an output that is UINT8"
+                "onnxruntime's Python returns only text; bytes need an output that is UINT8"
             ) from error
 
     def attempt(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """Run what may well fail: onnxruntime raises why, and does not log it as well."""
+        """Run something that may fail: onnxruntime raises the reason, but does not log it."""
         if self._bound:
             return self.run(inputs, outputs)
         run = self._run_bf16 if self._has_bf16 else self._run_numpy
@@ -131,12 +98,12 @@ class Session:
 
     @property
     def quantized(self) -> bool:
-        """Whether nodes of the graph say that it computes in whole numbers or in half precision."""
+        """Whether nodes of the graph compute in whole numbers or in half precision."""
         parts = self._session.get_provider_graph_assignment_info()
         nodes = [node for part in parts for node in part.get_nodes()]
         return any(REDUCED.search(node.op_type) or HALVED.match(node.name) for node in nodes)
 
-    def _running(self, request: Request) -> Iterable[Provider]:
+    def _running(self, request: ProviderRequest) -> Iterable[Provider]:
         return (one for one in request.providers if one.name in self.assignment.nodes)
 
     def _run_numpy(
@@ -154,7 +121,7 @@ class Session:
         outputs: Sequence[str],
         options: onnxruntime.RunOptions | None = None,
     ) -> list[Array]:
-        """Run through OrtValues, the only road on which onnxruntime's Python takes BF16."""
+        """Run on OrtValues, the only way in which onnxruntime's Python accepts BF16."""
         specs = (*self.inputs, *self.overridable)
         bf16 = {spec.name for spec in specs if spec.datatype == "BF16"}
         feeds = {name: _ort_value(array, name in bf16) for name, array in inputs.items()}
@@ -162,13 +129,30 @@ class Session:
         return [_array(value) for value in values]
 
 
-def _open(
-    model: Path | bytes, request: Request, threads: Threads
-) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
-    """Try what was asked for, in order; gives the session and why each provider before was not it.
+def _bound(
+    session: onnxruntime.InferenceSession, running: Iterable[Provider], datatypes: set[str]
+) -> BoundSession | None:
+    """Wrap a session whose provider captures CUDA graphs; return None for all others."""
+    capturing = next((provider for provider in running if provider.captures), None)
+    if capturing is None:
+        return None
+    if unfit := datatypes & UNBOUND:
+        raise LoadError(f"CUDA graphs take no tensors of {', '.join(sorted(unfit))}")
+    return BoundSession(session, *_device(capturing))
 
-    A provider runs where it computes at least one node. One that is registered and
-    computes none is what onnxruntime keeps silent about.
+
+def _device(provider: Provider) -> tuple[str, int]:
+    """Return where a provider that captures graphs needs its buffers, by OrtValue's name."""
+    return "cuda", int(provider.options.get(DEVICE_ID, "0"))
+
+
+def _open(
+    model: Path | bytes, request: ProviderRequest, threads: Threads
+) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
+    """Try what was asked for, in order; return the session, and why the others do not run.
+
+    A provider runs if it computes at least one node. onnxruntime does not report a provider that
+    is registered but computes none.
     """
     skipped: dict[str, str] = {}
     for wanted in request.alternatives:
@@ -191,7 +175,7 @@ def _open(
 
 
 def _idle(name: str, nodes: int) -> str:
-    """Say that a provider computes nothing; one that is told to keep fp32 may not be able to."""
+    """Say that a provider computes nothing, perhaps because its device has no fp32."""
     hint = f"; many of its devices have fp16 alone, for which {defaults.on_purpose(name)} asks"
     known = name in defaults.OFTEN_HALF
     return f"{name} computes none of the model's {nodes} nodes" + (hint if known else "")
@@ -200,16 +184,16 @@ def _idle(name: str, nodes: int) -> str:
 def _create(
     model: Path | bytes, wanted: Sequence[Provider], threads: Threads
 ) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
-    """Make a session of those wanted that are here; gives why the others are not.
+    """Make a session on those providers that are here; return it, and why the others are not.
 
     Raises:
-        ProviderUnavailable: none is here, or one of them fails with this model.
-        LoadError: the model is at fault, or an option.
+        ProviderUnavailable: none is here, or one of them fails on this model.
+        LoadError: the model cannot be loaded, or an option is wrong.
     """
-    options, missing = _options(threads), {}
+    options, missing = session_options.create(threads), {}
     for provider in wanted:
         try:
-            providers.add(options, defaults.completed(provider, model))
+            session_options.add_provider(options, defaults.completed(provider, model))
         except ProviderUnavailable as error:
             missing[provider.name] = str(error)
     if len(missing) == len(wanted):
@@ -225,22 +209,9 @@ def _failure(model: Path | bytes, accelerators: list[str], error: Exception) -> 
     title = model.name if isinstance(model, Path) else "the model"
     told = f"onnxruntime cannot load {title}"
     if not accelerators:
-        return LoadError(f"{told}: {providers.plain(str(error))}")
+        return LoadError(f"{told}: {ort_errors.plain(str(error))}")
     named = ", ".join(accelerators)
-    return ProviderUnavailable(f"{told} on {named}: {providers.plain(str(error))}")
-
-
-def _options(threads: Threads) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads.intra_op or cores.available()
-    options.inter_op_num_threads = threads.inter_op
-    for pool in ("intra_op", "inter_op"):
-        options.add_session_config_entry(*_spinning(pool, threads.spin))
-    options.log_severity_level = 3  # errors: what it warns of is an error here
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    if saturates():
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    return options
+    return ProviderUnavailable(f"{told} on {named}: {ort_errors.plain(str(error))}")
 
 
 def _quiet() -> onnxruntime.RunOptions:
@@ -249,14 +220,8 @@ def _quiet() -> onnxruntime.RunOptions:
     return options
 
 
-def _spinning(pool: str, microseconds: int) -> tuple[str, str]:
-    if KNOWS_DURATION and microseconds:
-        return f"session.{pool}.spin_duration_us", str(microseconds)
-    return f"session.{pool}.allow_spinning", "0"
-
-
 def _nodes(session: onnxruntime.InferenceSession) -> dict[str, int]:
-    """Count the nodes that each execution provider computes, as onnxruntime assigned them."""
+    """Count the nodes that onnxruntime assigned to each execution provider."""
     counts: Counter[str] = Counter()
     for subgraph in session.get_provider_graph_assignment_info():
         counts[plugins.owner(subgraph.ep_name)] += len(subgraph.get_nodes())
@@ -273,7 +238,7 @@ def _spec(node: onnxruntime.NodeArg) -> TensorSpec:
 
 
 def _overridable(session: onnxruntime.InferenceSession) -> Iterable[TensorSpec]:
-    """What a model has a value for and lets its callers replace; some types cannot be served."""
+    """Yield the inputs with default values; those whose type cannot be served are left out."""
     nodes = session.get_overridable_initializers()
     return (replace(_spec(node), optional=True) for node in nodes if node.type in DATATYPES)
 

@@ -1,1 +1,1 @@
-"""The road to a model's sessions. Knows no gRPC and no onnxruntime."""
+"""How requests wait, form batches and run. Knows no gRPC and no onnxruntime."""

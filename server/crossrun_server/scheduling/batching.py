@@ -1,6 +1,6 @@
-"""Requests that share a run: what one is, how several become one batch, what each is told of it.
+"""Requests that share a run: joins their inputs into a batch, runs it, and splits the answers.
 
-Runs on an instance's thread. Knows nothing of waiting, of priorities or of the event loop.
+Runs on a session's thread. Knows nothing of priorities, of queues or of the event loop.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 
 Tensors = dict[str, Array]
 Run = Callable[[Tensors, Sequence[str]], Tensors]
@@ -19,34 +19,34 @@ Run = Callable[[Tensors, Sequence[str]], Tensors]
 
 @dataclass(frozen=True)
 class Reply:
-    """The outputs of one request, with the time it waited and the times its batch took."""
+    """The outputs of one request, how long it waited, and how long its batch took."""
 
     outputs: Tensors
     queue_ns: int
     input_ns: int  # joining the inputs of the batch
     compute_ns: int
-    output_ns: int  # taking the outputs apart
-    batch: int  # requests that shared the run; 0 where the response cache answered
-    cache_ns: int = 0  # looking into the response cache and keeping the answer; 0 without one
+    output_ns: int  # splitting the outputs
+    batch: int  # requests that shared the run; 0 if the response cache answered
+    cache_ns: int = 0  # looking up and storing the answer in the response cache; 0 without one
 
 
 @dataclass(frozen=True)
 class Execution:
-    """What one run of a batch took; where it failed, the phases after the failure took 0.
+    """How long one run of a batch took; phases after a failure took 0.
 
-    A failed batch of several requests is followed by the runs of each of them alone.
+    If a batch of several requests fails, each of them is then run alone.
     """
 
-    rows: int  # a request to a model whose first dimension is no batch counts as one
+    rows: int  # a request counts as one if the model's first dimension is not a batch
     requests: int
     input_ns: int  # joining the inputs
     infer_ns: int
-    output_ns: int  # taking the outputs apart
+    output_ns: int  # splitting the outputs
     failed: bool
 
 
 @dataclass(eq=False)
-class Request:
+class InferenceRequest:
     """One caller's request, from its arrival to its answer; times on the event loop's clock."""
 
     inputs: Tensors
@@ -54,23 +54,23 @@ class Request:
     rows: int
     answer: asyncio.Future[Reply]
     arrived: float
-    deadline: float | None = None  # the caller's, for the answer
-    level: int = 0  # of priority, the lowest number first
-    expires: float | None = None  # when it has waited longer than its queue allows
-    alarm: asyncio.TimerHandle | None = None  # rings at `expires` where that means refusal
+    deadline: float | None = None  # for the answer, set by the caller
+    level: int = 0  # of priority; the lowest number goes first
+    expires: float | None = None  # when its queue's timeout ends
+    alarm: asyncio.TimerHandle | None = None  # rings at `expires` if it is refused then
     arrived_ns: int = field(default_factory=time.perf_counter_ns)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Where its caller waits."""
+        """The event loop on which its caller waits."""
         return self.answer.get_loop()
 
     def expired(self, now: float) -> bool:
-        """Whether it has waited longer than its queue allows."""
+        """Whether it has waited longer than its queue's timeout."""
         return self.expires is not None and self.expires <= now
 
-    def fits(self, other: "Request") -> bool:
-        """Whether both can share a batch: same tensors, same shapes past the first dimension."""
+    def fits(self, other: "InferenceRequest") -> bool:
+        """Whether both can share a batch: same tensors, same shapes after the first dimension."""
         return (
             self.outputs == other.outputs
             and self.inputs.keys() == other.inputs.keys()
@@ -81,13 +81,13 @@ class Request:
 Result = Reply | Exception
 
 
-def execute(run: Run, batch: list[Request]) -> tuple[list[Result], list[Execution]]:
-    """Run a batch; where it fails, run each request of it alone.
+def execute(run: Run, batch: list[InferenceRequest]) -> tuple[list[Result], list[Execution]]:
+    """Run a batch; if it fails, run each of its requests alone.
 
-    So one request that makes the model fail harms none of its neighbours.
+    So a request that makes the model fail does not harm the others.
 
     Returns:
-        A result for each request, in order, and what was run, in order.
+        A result for each request, and the runs, both in order.
     """
     results, execution = _attempt(run, batch)
     if not execution.failed or len(batch) == 1:
@@ -100,13 +100,13 @@ def execute(run: Run, batch: list[Request]) -> tuple[list[Result], list[Executio
 
 
 def check_rows(outputs: Tensors, rows: int) -> None:
-    """Let no output pass whose first dimension is not the batch, with a ValueError."""
+    """Raise ValueError if the first dimension of an output is not the batch."""
     for name, array in outputs.items():
         if array.ndim == 0 or len(array) != rows:
             raise ValueError(f"output {name!r} has shape {array.shape} for a batch of {rows}")
 
 
-def _attempt(run: Run, batch: list[Request]) -> tuple[list[Result], Execution]:
+def _attempt(run: Run, batch: list[InferenceRequest]) -> tuple[list[Result], Execution]:
     clock = time.perf_counter_ns
     times = [clock()]
     parts: list[Tensors] | Exception
@@ -116,29 +116,43 @@ def _attempt(run: Run, batch: list[Request]) -> tuple[list[Result], Execution]:
         outputs = run(inputs, batch[0].outputs)
         times.append(clock())
         parts = _split(batch, outputs)
-    except Exception as error:  # noqa: BLE001 - handed to the caller, whatever it is
+    except Exception as error:  # noqa: BLE001 - passed on to the caller, whatever it is
         parts = error
     times.append(clock())
     return _report(batch, parts, times)
 
 
 def _report(
-    batch: list[Request], parts: list[Tensors] | Exception, times: list[int]
+    batch: list[InferenceRequest], parts: list[Tensors] | Exception, times: list[int]
 ) -> tuple[list[Result], Execution]:
     failed = isinstance(parts, Exception)
     durations = [end - start for start, end in pairwise(times)]
     input_ns, infer_ns, output_ns = (*durations, 0, 0)[:3]
     rows = sum(request.rows for request in batch)
-    execution = Execution(rows, len(batch), input_ns, infer_ns, output_ns, failed)
+    execution = Execution(
+        rows=rows,
+        requests=len(batch),
+        input_ns=input_ns,
+        infer_ns=infer_ns,
+        output_ns=output_ns,
+        failed=failed,
+    )
     if isinstance(parts, Exception):
         return [parts] * len(batch), execution
     return [
-        Reply(part, times[0] - request.arrived_ns, input_ns, infer_ns, output_ns, len(batch))
+        Reply(
+            outputs=part,
+            queue_ns=times[0] - request.arrived_ns,
+            input_ns=input_ns,
+            compute_ns=infer_ns,
+            output_ns=output_ns,
+            batch=len(batch),
+        )
         for request, part in zip(batch, parts, strict=True)
     ], execution
 
 
-def _merge(batch: list[Request]) -> Tensors:
+def _merge(batch: list[InferenceRequest]) -> Tensors:
     if len(batch) == 1:
         return batch[0].inputs
     return {
@@ -147,7 +161,7 @@ def _merge(batch: list[Request]) -> Tensors:
     }
 
 
-def _split(batch: list[Request], outputs: Tensors) -> list[Tensors]:
+def _split(batch: list[InferenceRequest], outputs: Tensors) -> list[Tensors]:
     if len(batch) == 1:
         return [outputs]
     ends = np.cumsum([request.rows for request in batch])

@@ -1,6 +1,6 @@
-"""Requests that wait: who may, for how long, and who goes next together with whom.
+"""Requests that wait: which may, for how long, and which go next as one batch.
 
-The rules are those of Triton's dynamic batcher. Knows time only as an argument.
+The rules are those of Triton's dynamic batcher. Knows the time only as an argument.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
 
 from crossrun_server.errors import QueueFull
-from crossrun_server.scheduling.batching import Request
+from crossrun_server.scheduling.batching import InferenceRequest
 
 
 @dataclass(frozen=True)
@@ -16,55 +16,55 @@ class QueuePolicy:
     """How the requests of one priority level wait."""
 
     size: int = 256  # requests
-    timeout: int = 0  # microseconds that a request may wait; 0 is for ever
+    timeout: int = 0  # microseconds that a request may wait; 0 for ever
     allow_timeout_override: bool = False  # a request may ask for less than `timeout`
-    delay_expired: bool = False  # put behind the others of its level, rather than refused
+    delay_expired: bool = False  # it goes behind the others of its level, and is not refused
 
     def timeout_for(self, asked: int) -> int:
-        """How long a request that asks for a timeout may wait, in microseconds; 0 is for ever."""
+        """Return the microseconds that a request may wait if it asks for a timeout; 0 for ever."""
         return asked if self.allow_timeout_override and 0 < asked < self.timeout else self.timeout
 
 
 @dataclass(frozen=True)
-class Policy:
-    """How requests wait and merge; `max_batch_size` 0 says that the first dimension is no batch."""
+class SchedulingPolicy:
+    """How requests wait and merge; `max_batch_size` 0: the first dimension is not a batch."""
 
     max_batch_size: int = 0  # rows
     max_queue_delay: float = 0.0  # seconds that the oldest request waits for company
     merge: bool = True  # whether requests share runs at all
-    merge_rows: int = 0  # rows up to which they do; 0 is up to `max_batch_size`
-    preferred_batch_sizes: frozenset[int] = frozenset()  # rows; these go without a delay
+    merge_rows: int = 0  # the most rows of a merged batch; 0: `max_batch_size`
+    preferred_batch_sizes: frozenset[int] = frozenset()  # rows; such batches go without a delay
     preserve_ordering: bool = False
     priority_levels: int = 0
     default_priority: int = 0
     queue: QueuePolicy = QueuePolicy()
-    queues: Mapping[int, QueuePolicy] = field(default_factory=dict)  # by level, where not `queue`
+    queues: Mapping[int, QueuePolicy] = field(default_factory=dict)  # by level; else `queue`
 
     @property
     def merges_freely(self) -> bool:
-        """Whether it says nothing of how large batches should be, or how long to wait for them."""
+        """Whether it leaves open how large batches should be and how long to wait for them."""
         return self.merge and not (self.preferred_batch_sizes or self.max_queue_delay)
 
     def level(self, priority: int) -> int:
-        """The level of a request's priority; the default one where there is no such level."""
+        """Return the level of a priority; the default level if there is no such level."""
         return priority if 1 <= priority <= self.priority_levels else self.default_priority
 
     def queue_of(self, level: int) -> QueuePolicy:
-        """How the requests of a level wait."""
+        """Return how the requests of a level wait."""
         return self.queues.get(level, self.queue)
 
 
-class WaitingRoom:
-    """The requests that wait, by level and in order of arrival, cheap to leave."""
+class RequestQueue:
+    """The requests that wait, by level and in order of arrival; leaving is cheap."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: SchedulingPolicy) -> None:
         self._policy = policy
-        self._levels: dict[int, dict[Request, None]] = {}  # those where somebody waits
+        self._levels: dict[int, dict[InferenceRequest, None]] = {}  # only levels with requests
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[InferenceRequest]:
         return chain.from_iterable(self._levels.values())
 
-    def __contains__(self, request: Request) -> bool:
+    def __contains__(self, request: InferenceRequest) -> bool:
         return request in self._levels.get(request.level, ())
 
     def __bool__(self) -> bool:
@@ -73,11 +73,11 @@ class WaitingRoom:
     def __len__(self) -> int:
         return sum(map(len, self._levels.values()))
 
-    def enter(self, request: Request) -> None:
+    def enter(self, request: InferenceRequest) -> None:
         """Let a request wait.
 
         Raises:
-            QueueFull: as many requests of its level wait as may.
+            QueueFull: the queue of its level is full.
         """
         size = self._policy.queue_of(request.level).size
         if len(self._levels.get(request.level, ())) >= size:
@@ -85,21 +85,21 @@ class WaitingRoom:
             raise QueueFull(f"the queue{where} is full ({size} requests wait)")
         self._levels.setdefault(request.level, {})[request] = None
 
-    def leave(self, request: Request) -> None:
-        """Forget a request, whether it waits or not."""
+    def leave(self, request: InferenceRequest) -> None:
+        """Remove a request, if it waits."""
         if request in self:
             del self._levels[request.level][request]
             if not self._levels[request.level]:
                 del self._levels[request.level]
 
-    def next_batch(self, now: float, shares: int = 1) -> tuple[list[Request], float]:
-        """Choose who goes next, and when that is; nobody has left the room yet.
+    def next_batch(self, now: float, shares: int = 1) -> tuple[list[InferenceRequest], float]:
+        """Choose the next batch, and when it goes; its requests stay in the queue.
 
-        Those who wait are divided among as many batches as there are `shares`.
+        The requests are divided among as many batches as there are `shares`.
 
-        A batch of a preferred size goes at once, as does one that cannot grow because it is full
-        or because somebody waits whom it cannot take. Any other goes once its oldest request
-        has waited for the queue delay, as large as it can be.
+        A batch goes at once if it has a preferred size, if it is full, or if a request waits that
+        does not fit in. Any other goes, as large as it can be, once its oldest request has waited
+        for the queue delay.
         """
         if not (self._policy.merge and self._policy.max_batch_size):
             return list(islice(self._live(now), 1)), now
@@ -113,14 +113,14 @@ class WaitingRoom:
         return batch, ready_at if can_grow else now
 
     def _most(self, shares: int) -> int:
-        """Rows of a batch at most."""
+        """Return the most rows of a batch."""
         most = self._policy.merge_rows or self._policy.max_batch_size
         waiting = sum(request.rows for request in self) if shares > 1 else most
         return max(1, min(most, -(-waiting // shares)))
 
-    def _gather(self, now: float, most: int) -> tuple[list[Request], bool]:
-        """Take the first live request and those behind it that fit; tell whether more could."""
-        batch: list[Request] = []
+    def _gather(self, now: float, most: int) -> tuple[list[InferenceRequest], bool]:
+        """Return the first live request and those behind it that fit, and whether more could."""
+        batch: list[InferenceRequest] = []
         rows, can_grow = 0, True
         for request in self._live(now):
             too_many = rows + request.rows > most
@@ -133,22 +133,22 @@ class WaitingRoom:
                 return batch, False
         return batch, can_grow
 
-    def _preferred(self, batch: list[Request]) -> list[Request]:
-        """The longest beginning of a batch that has a preferred size; empty where none has."""
+    def _preferred(self, batch: list[InferenceRequest]) -> list[InferenceRequest]:
+        """Return the longest beginning of a batch that has a preferred size; empty if none has."""
         sizes = accumulate(request.rows for request in batch)
         ends = [i for i, rows in enumerate(sizes, 1) if rows in self._policy.preferred_batch_sizes]
         return batch[: ends[-1]] if ends else []
 
-    def _live(self, now: float) -> Iterator[Request]:
-        """Those who still want an answer and can still have one, in the order of their turns."""
+    def _live(self, now: float) -> Iterator[InferenceRequest]:
+        """Yield the requests that can still be answered in time, in the order of their turns."""
         for level in sorted(self._levels):
             for request in self._by_turn(level, now):
                 late = request.deadline is not None and request.deadline <= now
                 if not late and not request.answer.done():
                     yield request
 
-    def _by_turn(self, level: int, now: float) -> Iterable[Request]:
-        """Those of a level who may still wait; or all, those who waited too long behind."""
+    def _by_turn(self, level: int, now: float) -> Iterable[InferenceRequest]:
+        """Return the requests of a level that have not expired, or all, the expired ones last."""
         waiting = self._levels[level]
         if self._policy.queue_of(level).delay_expired:
             return sorted(waiting, key=lambda request: request.expired(now))

@@ -1,85 +1,60 @@
-"""The road to a model's sessions: admission, deadlines, cancellation, dynamic batching.
+"""Brings requests to a model's sessions: admission, deadlines, cancellation, dynamic batching.
 
-Knows no gRPC and no onnxruntime: what it runs are plain functions. A request that
-meets an idle lane goes straight to it; whoever left or ran out of time while
-waiting is dropped before it costs a place in a batch.
+A request that meets an idle lane goes straight to it. A request whose caller has left, or whose
+time has run out, is dropped before it costs a place in a batch. Runs are plain functions: knows no
+gRPC and no onnxruntime.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from threading import RLock
 
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable
 from crossrun_server.scheduling.batching import (
     Execution,
+    InferenceRequest,
     Reply,
-    Request,
     Result,
-    Run,
     Tensors,
     execute,
 )
-from crossrun_server.scheduling.queueing import Policy, QueuePolicy, WaitingRoom
-
-__all__ = [
-    "Execution", "Lane", "Policy", "QueuePolicy", "Reply", "Run", "Scheduler", "Tensors",
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Lane:
-    """What runs batches, how many at once, and how many cores each run takes."""
-
-    run: Run
-    places: int = 1
-    cores: int = 1
-
-
-@dataclass(eq=False)
-class _Place:
-    """Where one batch at a time runs: a thread of its own."""
-
-    run: Run
-    cores: int
-    thread: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="session")
-    )
+from crossrun_server.scheduling.places import Lane, Place, Places
+from crossrun_server.scheduling.queueing import RequestQueue, SchedulingPolicy
 
 
 class Scheduler:
-    """Runs requests in batches, side by side as far as there are lanes and cores.
+    """Runs requests in batches, side by side if there are lanes and cores.
 
-    A request that waits alone gets the widest lane; several get narrow ones, side by side.
-    What waits and what runs is known under one lock: the thread that ends a batch starts the next
-    itself, so that no core idles until the event loop has heard of it. All else is the loop's.
+    A request that waits alone gets the widest lane; several requests get narrow ones, side by side.
+    One lock guards what waits and what runs: the thread that ends a batch starts the next one
+    itself, so that no core idles until the event loop hears of it. Everything else belongs to the
+    event loop.
 
     Args:
-        lanes: what runs a batch.
+        lanes: what runs batches.
         policy: how requests wait and merge.
         observe: is told of each executed batch, on the event loop, before its callers go on.
-        cores: how many all runs together may take; 0 is as many as all lanes have.
+        cores: how many cores all runs together may take; 0 for those of all lanes.
     """
 
     def __init__(
         self,
         lanes: Sequence[Lane],
-        policy: Policy,
+        policy: SchedulingPolicy,
         observe: Callable[[Execution], None] = lambda _: None,
         cores: int = 0,
     ) -> None:
-        self._places = [_Place(lane.run, lane.cores) for lane in lanes for _ in range(lane.places)]
-        self._idle = list(self._places)
-        self._cores = cores or sum(place.cores for place in self._places)
-        # Who waits is divided among lanes that share the cores, where the policy says no sizes.
+        self._places = Places(lanes, cores)
+        # Requests are divided among lanes that share cores, unless the policy names batch sizes.
         self._divides = bool(cores) and policy.merges_freely
         self._policy = policy
         self._observe = observe
-        self._waiting = WaitingRoom(policy)
-        self._line: dict[Request, Result | None] = {}  # by arrival, where the order is preserved
+        self._waiting = RequestQueue(policy)
+        # By arrival, if the order is preserved.
+        self._line: dict[InferenceRequest, Result | None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -96,19 +71,19 @@ class Scheduler:
     ) -> Reply:
         """Wait for the answer to one request.
 
-        Where the model's first dimension is a batch, all inputs share its size.
+        If the model's first dimension is a batch, all inputs have the same batch size.
 
         Args:
-            inputs: arrays by input name; not to be changed until the answer is there.
-            outputs: names of the outputs wanted.
+            inputs: arrays by input name; they must not change before the answer is there.
+            outputs: names of the wanted outputs.
             deadline: on the running event loop's clock, in seconds; None waits for ever.
-            priority: 1 is the highest; the default level for 0 and for a level there is not.
-            timeout: microseconds in the queue; counts where it may override the queue's own
-                and is less than that.
+            priority: 1 is the highest; 0 and unknown levels mean the default level.
+            timeout: microseconds in the queue; it counts if the queue lets requests override its
+                own timeout, and if it is shorter.
 
         Raises:
-            QueueFull: as many requests wait as may; this one was not taken.
-            DeadlineExceeded: the deadline passed first, or the queue's timeout.
+            QueueFull: the queue is full; the request was not accepted.
+            DeadlineExceeded: the deadline or the queue's timeout passed first.
             ModelUnavailable: the scheduler is closed.
         """
         if self._closed:
@@ -129,32 +104,39 @@ class Scheduler:
 
     @property
     def pending(self) -> int:
-        """How many requests wait to be run."""
+        """The number of requests that wait to be run."""
         with self._lock:
             return len(self._waiting)
 
     def close(self) -> None:
-        """Refuse whoever still waits; let each thread go once what it runs has ended."""
+        """Refuse the requests that wait; each thread ends once its batch has ended."""
         with self._lock:
             self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None  # it knows this scheduler, which would keep the sessions alive
+            self._timer = None  # it would keep this scheduler, and so the sessions, alive
         for request in list(self._waiting):
             _answer(request, ModelUnavailable("the model was unloaded while the request waited"))
-        for place in self._places:
-            place.thread.shutdown(wait=False)
+        self._places.close()
 
     def _request(
         self, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None, level: int
-    ) -> Request:
+    ) -> InferenceRequest:
         loop = asyncio.get_running_loop()
         rows = next((len(x) for x in inputs.values()), 1) if self._policy.max_batch_size else 1
         answer: asyncio.Future[Reply] = loop.create_future()
-        return Request(inputs, outputs, rows, answer, loop.time(), deadline, level)
+        return InferenceRequest(
+            inputs=inputs,
+            outputs=outputs,
+            rows=rows,
+            answer=answer,
+            arrived=loop.time(),
+            deadline=deadline,
+            level=level,
+        )
 
-    def _admit(self, request: Request, asked: int) -> None:
-        """Let a request wait, and go at once if it can."""
+    def _admit(self, request: InferenceRequest, asked: int) -> None:
+        """Put a request into the queue, and start it at once if possible."""
         queue = self._policy.queue_of(request.level)
         timeout = queue.timeout_for(asked)
         if timeout:
@@ -169,7 +151,7 @@ class Scheduler:
             loop = asyncio.get_running_loop()
             request.alarm = loop.call_at(request.expires, self._reject, request, timeout)
 
-    def _reject(self, request: Request, timeout: int) -> None:
+    def _reject(self, request: InferenceRequest, timeout: int) -> None:
         with self._lock:
             if request not in self._waiting:  # it runs
                 return
@@ -177,8 +159,8 @@ class Scheduler:
         late = f"the request waited longer than the queue's timeout of {timeout} microseconds"
         _answer(request, DeadlineExceeded(late))
 
-    def _forget(self, request: Request) -> None:
-        """Do without a request that has its answer or whose caller has left."""
+    def _forget(self, request: InferenceRequest) -> None:
+        """Drop a request that has its answer, or whose caller has left."""
         with self._lock:
             self._waiting.leave(request)
         if request.alarm is not None:
@@ -189,13 +171,17 @@ class Scheduler:
 
     def _rest(self) -> None:
         with self._lock:
-            if not self._waiting and len(self._idle) == len(self._places):
+            if not self._waiting and self._places.all_idle:
                 self._quiet.set()
 
     def _pump(self) -> None:
-        """Start batches while a place is idle and the requests need not wait for company."""
+        """Start batches while a place is idle and a batch is ready."""
         now = time.monotonic()  # the event loop's clock
-        while not self._closed and self._waiting and (place := self._next_place()):
+        while (
+            not self._closed
+            and self._waiting
+            and (place := self._places.choose(len(self._waiting)))
+        ):
             batch, ready_at = self._waiting.next_batch(now, self._shares(place))
             if not batch:
                 return
@@ -204,18 +190,13 @@ class Scheduler:
                 return
             self._start(place, batch)
 
-    def _next_place(self) -> _Place | None:
-        """The widest idle place that leaves cores for all who wait; else the narrowest there is."""
-        fitting = [place for place in reversed(self._idle) if place.cores <= self._cores]
-        wanted = len(self._waiting)
-        roomy = [place for place in fitting if place.cores * wanted <= self._cores]
-        if roomy:
-            return max(roomy, key=lambda place: place.cores)
-        return min(fitting, key=lambda place: place.cores, default=None)
+    def _next_place(self) -> Place | None:
+        """Return the place of the next batch; None if nothing waits, or no place is free."""
+        return self._places.choose(len(self._waiting)) if self._waiting else None
 
-    def _shares(self, place: _Place) -> int:
-        """Among how many places those who wait are divided."""
-        return self._cores // place.cores if self._divides else 1
+    def _shares(self, place: Place) -> int:
+        """Return how many places the waiting requests are divided among."""
+        return self._places.room_for(place) if self._divides else 1
 
     def _wake_at(self, when: float) -> None:
         if self._timer is not None:
@@ -227,26 +208,24 @@ class Scheduler:
         with self._lock:
             self._pump()
 
-    def _start(self, place: _Place, batch: list[Request]) -> None:
-        self._idle.remove(place)
-        self._cores -= place.cores
+    def _start(self, place: Place, batch: list[InferenceRequest]) -> None:
+        self._places.take(place)
         for request in batch:
             self._waiting.leave(request)
-        # A mistake in here would be lost in the future; so its logger gets it.
+        # Without `result`, an exception in here would be lost; so the future's logger gets it.
         place.thread.submit(self._work, place, batch).add_done_callback(Future.result)
 
-    def _work(self, place: _Place, batch: list[Request]) -> None:
-        """Run a batch, on the place's thread, and start what is next."""
+    def _work(self, place: Place, batch: list[InferenceRequest]) -> None:
+        """Run a batch on the place's thread, and start the next one."""
         results, executions = execute(place.run, batch)
         with self._lock:
-            self._idle.append(place)  # taken again first, while its caches are warm
-            self._cores += place.cores
+            self._places.release(place)
             self._pump()
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             batch[0].loop.call_soon_threadsafe(self._finish, batch, results, executions)
 
     def _finish(
-        self, batch: list[Request], results: list[Result], executions: list[Execution]
+        self, batch: list[InferenceRequest], results: list[Result], executions: list[Execution]
     ) -> None:
         for request, result in zip(batch, results, strict=True):
             self._settle(request, result)
@@ -255,14 +234,14 @@ class Scheduler:
         for execution in executions:
             self._observe(execution)
 
-    def _settle(self, request: Request, result: Result) -> None:
+    def _settle(self, request: InferenceRequest, result: Result) -> None:
         if not self._policy.preserve_ordering:
             _answer(request, result)
-        elif request in self._line:  # otherwise its caller has left
+        elif request in self._line:  # or else its caller has left
             self._line[request] = result
 
     def _hand_out(self) -> None:
-        """Answer those in line whose predecessors all have their answers."""
+        """Answer the requests in line whose predecessors all have their answers."""
         while self._line:
             request, result = next(iter(self._line.items()))
             if result is None:
@@ -271,7 +250,7 @@ class Scheduler:
             _answer(request, result)
 
 
-def _answer(request: Request, result: Result) -> None:
+def _answer(request: InferenceRequest, result: Result) -> None:
     if request.answer.done():  # its caller has left
         return
     if isinstance(result, Exception):

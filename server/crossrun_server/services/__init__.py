@@ -1,1 +1,1 @@
-"""gRPC: messages to arrays and back, errors to status codes. Nothing else."""
+"""gRPC: converts messages to arrays and back, and errors to status codes. Nothing else."""

@@ -1,4 +1,7 @@
-"""Triton's model repository extension: list, load, unload."""
+"""Triton's model repository extension: list, load, unload.
+
+Knows messages; what loading means and when it is allowed is `models.modes`'s business.
+"""
 
 from collections.abc import Mapping
 
@@ -14,8 +17,8 @@ FILE = "file:"
 UNLOAD_DEPENDENTS = "unload_dependents"
 
 
-class ModelControl(GRPCInferenceServiceServicer):
-    """Lists every model of a repository, and loads and unloads them where the mode allows."""
+class ControlService(GRPCInferenceServiceServicer):
+    """Lists every model of a repository, and loads and unloads them if the mode allows it."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -23,7 +26,7 @@ class ModelControl(GRPCInferenceServiceServicer):
     async def RepositoryIndex(
         self, request: pb.RepositoryIndexRequest, context: Context
     ) -> pb.RepositoryIndexResponse:
-        """Name every version of every model with its state."""
+        """List every version of every model with its state."""
         self._check_repository(request.repository_name)
         return pb.RepositoryIndexResponse(
             models=[
@@ -38,16 +41,34 @@ class ModelControl(GRPCInferenceServiceServicer):
     async def RepositoryModelLoad(
         self, request: pb.RepositoryModelLoadRequest, context: Context
     ) -> pb.RepositoryModelLoadResponse:
-        """Load a model, or load it again while it goes on serving."""
+        """Load a model; if it is loaded already, replace it while it goes on serving."""
+        return await self.load(request)
+
+    async def RepositoryModelUnload(
+        self, request: pb.RepositoryModelUnloadRequest, context: Context
+    ) -> pb.RepositoryModelUnloadResponse:
+        """Take no more requests for a model; no model here depends on another."""
+        return await self.unload(request)
+
+    async def load(self, request: pb.RepositoryModelLoadRequest) -> pb.RepositoryModelLoadResponse:
+        """Do what RepositoryModelLoad asks for, whoever asks.
+
+        Raises:
+            ServingError: a parameter is unknown or of the wrong type; or see Control.load.
+        """
         self._check_repository(request.repository_name)
         config, files = _sent(request.parameters)
         await self._control.load(request.model_name, config, files)
         return pb.RepositoryModelLoadResponse()
 
-    async def RepositoryModelUnload(
-        self, request: pb.RepositoryModelUnloadRequest, context: Context
+    async def unload(
+        self, request: pb.RepositoryModelUnloadRequest
     ) -> pb.RepositoryModelUnloadResponse:
-        """Let a model take no more requests; no model here depends on another."""
+        """Do what RepositoryModelUnload asks for, whoever asks.
+
+        Raises:
+            ServingError: a parameter is unknown or of the wrong type; or see Control.unload.
+        """
         self._check_repository(request.repository_name)
         for name, parameter in request.parameters.items():
             if name != UNLOAD_DEPENDENTS:
@@ -65,7 +86,7 @@ class ModelControl(GRPCInferenceServiceServicer):
 def _sent(
     parameters: Mapping[str, pb.ModelRepositoryParameter],
 ) -> tuple[str | None, dict[str, bytes] | None]:
-    """Take the configuration and the files out of a request; None where there are none."""
+    """Read the configuration and the files of a request; each is None if it has none."""
     config, files = None, {}
     for name, parameter in parameters.items():
         if name == CONFIG:

@@ -1,4 +1,7 @@
-"""The one place where errors become status codes, and where calls in flight are counted."""
+"""Turns errors into status codes, and counts the calls in flight, for every service.
+
+Nothing else in the server decides about a status code.
+"""
 
 import asyncio
 import inspect
@@ -30,7 +33,7 @@ STATUS = {
     errors.NoNumber: StatusCode.INTERNAL,
     errors.WrongLabels: StatusCode.INTERNAL,
 }
-# gRPC sends an error's text as metadata, of which clients take 8 KiB; a byte may take three there.
+# gRPC sends an error's text as metadata. Clients accept 8 KiB of it, and a byte may take three.
 LONGEST = 2000  # bytes
 Context = grpc.aio.ServicerContext[Any, Any]
 READERS = {
@@ -40,7 +43,7 @@ READERS = {
 
 
 class InFlight:
-    """Counts requests from the moment they are taken until they are answered."""
+    """Counts requests from their arrival until they are answered."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -64,7 +67,7 @@ class InFlight:
 class Edge(grpc.aio.ServerInterceptor):
     """Wraps every unary call of every service, and the streams that write their own answers.
 
-    Such a stream counts its requests itself; the call as a whole may well outlive them.
+    Such a stream counts its requests itself, because it may stay open long after them.
     """
 
     def __init__(self) -> None:
@@ -75,7 +78,7 @@ class Edge(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Wrap the handler that grpc found for a call."""
+        """Wrap the handler that gRPC found for a call."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
@@ -103,7 +106,7 @@ class Edge(grpc.aio.ServerInterceptor):
 
 
 def explain(error: Exception, method: str) -> tuple[StatusCode, str]:
-    """Say of an error what its caller may know; what is no fault of the caller's is logged."""
+    """Return the status and the text for the caller; log the error if it is not the caller's."""
     if isinstance(error, errors.ServingError):
         return STATUS[type(error)], _shortened(str(error))
     log.error("%s failed", method, exc_info=error)
@@ -111,7 +114,7 @@ def explain(error: Exception, method: str) -> tuple[StatusCode, str]:
 
 
 def _shortened(text: str) -> str:
-    """Cut the middle out of a text that a client could not take: it would see another error."""
+    """Cut the middle out of a long text; if a client cannot take it, it sees another error."""
     data, half = text.encode(errors="replace"), LONGEST // 2
     if len(data) <= LONGEST:
         return text

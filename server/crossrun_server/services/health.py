@@ -1,6 +1,7 @@
-"""grpc.health.v1: whether the server, its services and each model answer; changes are seen.
+"""grpc.health.v1: whether the server, its services and each model answer, and every change.
 
-Every watcher is told, whoever else watches or leaves; none holds up the one who sets.
+Each watcher is told of every change, whoever else watches or leaves. A slow watcher does not hold
+up the code that sets a state.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-class Health(HealthServicer):
+class HealthService(HealthServicer):
     """Answers for names: "", services and models."""
 
     def __init__(self) -> None:
@@ -26,13 +27,13 @@ class Health(HealthServicer):
         self._changed = asyncio.Event()
 
     def set(self, name: str, serving: bool) -> None:
-        """Note whether a name is served; without effect once stopped."""
+        """Note whether a name is served; after `stop` no name is."""
         self._serving[name] = serving and not self._stopped
         self._changed.set()
         self._changed = asyncio.Event()
 
     def stop(self) -> None:
-        """Let nothing be served from now on."""
+        """Note that nothing is served from now on."""
         self._stopped = True
         for name in list(self._serving):
             self.set(name, False)
@@ -40,7 +41,7 @@ class Health(HealthServicer):
     async def Check(
         self, request: pb.HealthCheckRequest, context: Context
     ) -> pb.HealthCheckResponse:
-        """Tell the state of a name; NOT_FOUND for one that is not known."""
+        """Return the state of a name; the status is NOT_FOUND if nobody knows it."""
         status = self._status(request.service)
         if status == SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.service!r} is not known")
@@ -49,10 +50,10 @@ class Health(HealthServicer):
     async def Watch(
         self, request: pb.HealthCheckRequest, context: Context
     ) -> AsyncIterator[pb.HealthCheckResponse]:
-        """Tell the state of a name, known or not, and again whenever it changes."""
+        """Stream the state of a name, known or not, and every change of it."""
         told = None
         while True:
-            changed = self._changed  # taken first: a change while we tell is not lost
+            changed = self._changed  # read first, so that no change during the yield is lost
             status = self._status(request.service)
             if status != told:
                 yield pb.HealthCheckResponse(status=status)

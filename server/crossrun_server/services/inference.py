@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2: what there is, and inference."""
+"""The Open Inference Protocol v2: liveness, metadata, configuration and inference."""
 
 import asyncio
 from importlib.metadata import version
@@ -8,15 +8,15 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server import distribution
 from crossrun_server.errors import ModelUnavailable, UnknownModel
 from crossrun_server.models.repository import Repository
-from crossrun_server.scheduling.scheduler import Reply
+from crossrun_server.scheduling.batching import Reply
 from crossrun_server.services import parameters, wire
 from crossrun_server.services.edge import Context
 from crossrun_server.services.messages import read_inputs, read_outputs, write_outputs
 from crossrun_server.tensors.shared_memory import Regions
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.tensors.tensor_spec import TensorSpec
 
 
-class Inference(GRPCInferenceServiceServicer):
+class InferenceService(GRPCInferenceServiceServicer):
     """Answers for every model of a repository."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Inference(GRPCInferenceServiceServicer):
         request: pb.ServerLiveRequest,
         context: Context,
     ) -> pb.ServerLiveResponse:
-        """Whether the process answers at all."""
+        """Say that the process answers at all."""
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(
@@ -40,7 +40,7 @@ class Inference(GRPCInferenceServiceServicer):
         request: pb.ServerReadyRequest,
         context: Context,
     ) -> pb.ServerReadyResponse:
-        """Whether requests are taken."""
+        """Say whether the server takes requests."""
         return pb.ServerReadyResponse(ready=not self._repository.draining)
 
     async def ModelReady(
@@ -48,7 +48,7 @@ class Inference(GRPCInferenceServiceServicer):
         request: pb.ModelReadyRequest,
         context: Context,
     ) -> pb.ModelReadyResponse:
-        """Whether one model takes requests; one that nobody knows does not."""
+        """Say whether a model takes requests; a model that nobody knows does not."""
         try:
             self._repository.get(request.name, request.version)
         except (ModelUnavailable, UnknownModel):
@@ -60,7 +60,7 @@ class Inference(GRPCInferenceServiceServicer):
         request: pb.ServerMetadataRequest,
         context: Context,
     ) -> pb.ServerMetadataResponse:
-        """Name, version and the extensions that work."""
+        """Return the server's name, its version and the extensions that work."""
         return pb.ServerMetadataResponse(
             name=self._name, version=version(distribution.NAME), extensions=self._extensions
         )
@@ -70,7 +70,7 @@ class Inference(GRPCInferenceServiceServicer):
         request: pb.ModelMetadataRequest,
         context: Context,
     ) -> pb.ModelMetadataResponse:
-        """What a model takes and gives."""
+        """Describe the inputs and the outputs of a model."""
         model = self._repository.find(request.name, request.version)
         return pb.ModelMetadataResponse(
             name=model.name,
@@ -85,12 +85,14 @@ class Inference(GRPCInferenceServiceServicer):
         request: pb.ModelConfigRequest,
         context: Context,
     ) -> pb.ModelConfigResponse:
-        """The completed configuration."""
+        """Return the completed configuration of a model."""
         model = self._repository.find(request.name, request.version)
         return pb.ModelConfigResponse(config=model.config.proto)
 
-    async def ModelInfer(self, request: wire.Request, context: Context) -> pb.ModelInferResponse:
-        """Run a model on one request's tensors."""
+    async def ModelInfer(
+        self, request: wire.WireRequest, context: Context
+    ) -> pb.ModelInferResponse:
+        """Run a model on the tensors of a request."""
         response, reply = await infer(
             self._repository, self._regions, request, deadline_of(context)
         )
@@ -101,16 +103,19 @@ class Inference(GRPCInferenceServiceServicer):
 async def infer(
     repository: Repository,
     regions: Regions,
-    request: wire.Request,
+    request: wire.WireRequest,
     deadline: float | None,
 ) -> tuple[pb.ModelInferResponse, Reply]:
-    """Answer one request, alone or of a stream.
+    """Answer a request, whether it comes alone or in a stream.
 
     Args:
-        repository: where its model is.
-        regions: where its tensors may be.
+        repository: has the model.
+        regions: the shared memory that may hold tensors.
         request: the message and its raw tensors.
         deadline: see Scheduler.submit.
+
+    Returns:
+        The response, and the model's reply that it was made from.
 
     Raises:
         ServingError: it cannot be answered.
@@ -135,13 +140,13 @@ async def infer(
 
 
 def deadline_of(context: Context) -> float | None:
-    """The caller's deadline on the event loop's clock, in seconds."""
+    """Return the caller's deadline on the event loop's clock, in seconds; None without one."""
     remaining = context.time_remaining()
     return None if remaining is None else asyncio.get_running_loop().time() + remaining
 
 
 def server_timing(reply: Reply) -> str:
-    """Where the time went, in milliseconds. Syntax: https://www.w3.org/TR/server-timing/."""
+    """Say where the time went, in milliseconds, as in https://www.w3.org/TR/server-timing/."""
     return f"queue;dur={reply.queue_ns / 1e6:.3f}, compute;dur={reply.compute_ns / 1e6:.3f}"
 
 

@@ -1,7 +1,7 @@
-"""The shared memory extensions: which regions there are, and which come and go.
+"""The shared memory extensions: lists, registers and forgets regions.
 
-CUDA's RPCs answer as those of a server that holds no CUDA region, so that a client which forgets
-all regions before it starts, as Triton's examples do, finds what it expects.
+The RPCs for CUDA answer as on a server without a CUDA region: a client that unregisters all
+regions before it starts, as Triton's examples do, sees what it expects.
 """
 
 from crossrun.oip import grpc_service_pb2 as pb
@@ -11,8 +11,8 @@ from crossrun_server.services.edge import Context
 from crossrun_server.tensors.shared_memory import Regions
 
 
-class SharedMemory(GRPCInferenceServiceServicer):
-    """Registers regions of system shared memory, and no others."""
+class SharedMemoryService(GRPCInferenceServiceServicer):
+    """Registers regions of system shared memory; it has no other kind."""
 
     def __init__(self, regions: Regions) -> None:
         self._regions = regions
@@ -20,7 +20,7 @@ class SharedMemory(GRPCInferenceServiceServicer):
     async def SystemSharedMemoryStatus(
         self, request: pb.SystemSharedMemoryStatusRequest, context: Context
     ) -> pb.SystemSharedMemoryStatusResponse:
-        """List all regions, or the one named."""
+        """List all regions, or only the named one."""
         response = pb.SystemSharedMemoryStatusResponse()
         for region in self._regions.status(request.name):
             entry = response.regions[region.name]
@@ -32,20 +32,40 @@ class SharedMemory(GRPCInferenceServiceServicer):
         self, request: pb.SystemSharedMemoryRegisterRequest, context: Context
     ) -> pb.SystemSharedMemoryRegisterResponse:
         """Map a part of a shared memory object under a name."""
-        self._regions.register(request.name, request.key, request.offset, request.byte_size)
-        return pb.SystemSharedMemoryRegisterResponse()
+        return await self.register(request)
 
     async def SystemSharedMemoryUnregister(
         self, request: pb.SystemSharedMemoryUnregisterRequest, context: Context
     ) -> pb.SystemSharedMemoryUnregisterResponse:
-        """Forget the region named, or all."""
+        """Forget the named region, or all of them if there is no name."""
+        return await self.unregister(request)
+
+    async def register(
+        self, request: pb.SystemSharedMemoryRegisterRequest
+    ) -> pb.SystemSharedMemoryRegisterResponse:
+        """Do what SystemSharedMemoryRegister asks for, whoever asks.
+
+        Raises:
+            ServingError: see Regions.register.
+        """
+        self._regions.register(request.name, request.key, request.offset, request.byte_size)
+        return pb.SystemSharedMemoryRegisterResponse()
+
+    async def unregister(
+        self, request: pb.SystemSharedMemoryUnregisterRequest
+    ) -> pb.SystemSharedMemoryUnregisterResponse:
+        """Do what SystemSharedMemoryUnregister asks for, whoever asks.
+
+        Raises:
+            NotEnabled: clients may not use shared memory.
+        """
         self._regions.unregister(request.name)
         return pb.SystemSharedMemoryUnregisterResponse()
 
     async def CudaSharedMemoryStatus(
         self, request: pb.CudaSharedMemoryStatusRequest, context: Context
     ) -> pb.CudaSharedMemoryStatusResponse:
-        """List no region; one that is named is not there."""
+        """Return an empty list; fail if the request names a region, since it cannot exist."""
         self._regions.require_enabled()
         if request.name:
             raise UnknownRegion(f"Unable to find cuda shared memory region: {request.name!r}")
@@ -54,7 +74,7 @@ class SharedMemory(GRPCInferenceServiceServicer):
     async def CudaSharedMemoryRegister(
         self, request: pb.CudaSharedMemoryRegisterRequest, context: Context
     ) -> pb.CudaSharedMemoryRegisterResponse:
-        """Refuse, and say what to use instead."""
+        """Refuse the region, and say what to use instead."""
         self._regions.require_enabled()
         raise InvalidRequest(
             f"failed to register CUDA shared memory region: {request.name!r}: "
@@ -64,6 +84,6 @@ class SharedMemory(GRPCInferenceServiceServicer):
     async def CudaSharedMemoryUnregister(
         self, request: pb.CudaSharedMemoryUnregisterRequest, context: Context
     ) -> pb.CudaSharedMemoryUnregisterResponse:
-        """Have nothing to forget."""
+        """Do nothing, since there is no CUDA region to forget."""
         self._regions.require_enabled()
         return pb.CudaSharedMemoryUnregisterResponse()

@@ -1,4 +1,7 @@
-"""Open Inference Protocol messages to arrays and back: raw, typed, in shared memory, as classes."""
+"""Converts messages of the Open Inference Protocol to arrays and back.
+
+A tensor may be raw, typed or in shared memory; an output may be asked for as its best classes.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,20 +13,14 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.models.model import Model
 from crossrun_server.services import parameters
-from crossrun_server.services.wire import Request
+from crossrun_server.services.parameters import MemoryRange
+from crossrun_server.services.wire import WireRequest
 from crossrun_server.tensors.classification import classify
+from crossrun_server.tensors.encoding import as_strings, from_bytes, to_bytes, write
 from crossrun_server.tensors.shared_memory import Regions
-from crossrun_server.tensors.tensors import (
-    DTYPES,
-    Array,
-    TensorSpec,
-    as_strings,
-    from_bytes,
-    to_bytes,
-    write,
-)
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
-# The field of InferTensorContents for each datatype; FP16 and BF16 travel raw only.
+# The field of InferTensorContents for each datatype; FP16 and BF16 have none, they are always raw.
 CONTENTS = {
     "BOOL": "bool_contents",
     "UINT8": "uint_contents",
@@ -40,22 +37,22 @@ CONTENTS = {
 }
 
 
-class Wanted(NamedTuple):
-    """How an output is asked for: as it is, into shared memory, or as its best classes."""
+class RequestedOutput(NamedTuple):
+    """How a request wants an output: as it is, in shared memory, or as its best classes."""
 
-    place: parameters.Place | None = None
-    memory: memoryview | None = None  # what `place` stands for
+    shared: MemoryRange | None = None
+    memory: memoryview | None = None  # of this range
     classes: int | None = None
 
 
 def read_inputs(
-    request: Request, find: Callable[[str], TensorSpec], regions: Regions
+    request: WireRequest, find: Callable[[str], TensorSpec], regions: Regions
 ) -> dict[str, Array]:
-    """Decode all inputs of a request: raw, typed, or in shared memory, which is read in place.
+    """Decode all inputs of a request; those in shared memory are not copied.
 
     Args:
         request: the message and its raw tensors.
-        find: gives the spec of an input by name, or raises InvalidRequest.
+        find: returns the spec of an input by name, or raises InvalidRequest.
         regions: the shared memory that clients have registered.
 
     Raises:
@@ -64,15 +61,15 @@ def read_inputs(
     """
     message = request.message
     parameters.check(message.parameters)
-    places = [parameters.place(tensor) for tensor in message.inputs]
-    raw = _raw(request, [t for t, place in zip(message.inputs, places, strict=True) if not place])
+    ranges = [parameters.memory_range(tensor) for tensor in message.inputs]
+    raw = _raw(request, [t for t, shared in zip(message.inputs, ranges, strict=True) if not shared])
     arrays: dict[str, Array] = {}
-    for tensor, place in zip(message.inputs, places, strict=True):
+    for tensor, shared in zip(message.inputs, ranges, strict=True):
         if tensor.name in arrays:
             raise InvalidRequest(f"input {tensor.name!r} is given twice")
         shape = _check(tensor, find(tensor.name))
-        data = regions.view(*place) if place else next(raw, None)
-        if place and tensor.HasField("contents"):
+        data = regions.view(*shared) if shared else next(raw, None)
+        if shared and tensor.HasField("contents"):
             raise InvalidRequest(f"input {tensor.name!r} is given both in shared memory and typed")
         try:
             arrays[tensor.name] = (
@@ -83,45 +80,47 @@ def read_inputs(
     return arrays
 
 
-def read_outputs(request: pb.ModelInferRequest, regions: Regions) -> dict[str, Wanted]:
-    """Find which outputs a request asks for, and how; none asked for is an empty mapping.
+def read_outputs(request: pb.ModelInferRequest, regions: Regions) -> dict[str, RequestedOutput]:
+    """Find which outputs a request asks for, and how; empty if it names none.
 
     Raises:
-        InvalidRequest: an output is asked for twice, or in a way that makes no sense.
+        InvalidRequest: an output is asked for twice, or in two ways that exclude each other.
         UnknownRegion, NotEnabled: see Regions.view.
     """
-    wanted: dict[str, Wanted] = {}
+    wanted: dict[str, RequestedOutput] = {}
     for output in request.outputs:
         if output.name in wanted:
             raise InvalidRequest(f"output {output.name!r} is asked for twice")
-        place, classes = parameters.place(output), parameters.class_count(output)
-        if place and classes:
+        shared, classes = parameters.memory_range(output), parameters.class_count(output)
+        if shared and classes:
             raise InvalidRequest(
                 f"output {output.name!r} can't set both {parameters.REGION!r} and 'classification'"
             )
-        wanted[output.name] = Wanted(place, regions.view(*place) if place else None, classes)
+        wanted[output.name] = RequestedOutput(
+            shared, regions.view(*shared) if shared else None, classes
+        )
     return wanted
 
 
 def write_outputs(
     response: pb.ModelInferResponse,
     outputs: Mapping[str, Array],
-    wanted: Mapping[str, Wanted],
+    wanted: Mapping[str, RequestedOutput],
     model: Model,
 ) -> None:
     """Put a model's outputs into a response, raw, as Triton does.
 
-    Every output has its raw entry, for clients find it by position; what went into shared
-    memory has an empty one, and parameters that tell where it lies and how many bytes it is.
+    Clients find an output's raw entry by its position, so every output has an entry. The entry
+    of an output in shared memory is empty; its parameters say where it lies and how large it is.
 
     Raises:
         InvalidRequest: an output does not fit its shared memory, or has no classes.
     """
     for name, array in outputs.items():
-        how = wanted.get(name, Wanted())
-        if how.place and how.memory is not None:
+        how = wanted.get(name, RequestedOutput())
+        if how.shared and how.memory is not None:
             _add(response, name, model.outputs[name].datatype, array.shape, b"")
-            _share(array, how.place, how.memory, response.outputs[-1])
+            _share(array, how.shared, how.memory, response.outputs[-1])
         elif how.classes:
             strings = _classes(model, name, array, how.classes)
             _add(response, name, "BYTES", strings.shape, to_bytes(strings))
@@ -138,7 +137,7 @@ def _add(
 
 def _share(
     array: Array,
-    place: parameters.Place,
+    shared: MemoryRange,
     memory: memoryview,
     output: pb.ModelInferResponse.InferOutputTensor,
 ) -> None:
@@ -148,8 +147,8 @@ def _share(
         raise InvalidRequest(
             f"shared memory size specified with the request for output {output.name!r}: {error}"
         ) from None
-    output.parameters[parameters.REGION].string_param = place.region
-    output.parameters[parameters.OFFSET].int64_param = place.offset
+    output.parameters[parameters.REGION].string_param = shared.region
+    output.parameters[parameters.OFFSET].int64_param = shared.offset
     output.parameters[parameters.BYTE_SIZE].int64_param = size
 
 
@@ -163,12 +162,12 @@ def _classes(model: Model, name: str, array: Array, count: int) -> Array:
 
 
 def _raw(
-    request: Request, outside: Sequence[pb.ModelInferRequest.InferInputTensor]
+    request: WireRequest, outside: Sequence[pb.ModelInferRequest.InferInputTensor]
 ) -> Iterator[bytes | memoryview]:
-    """The raw contents, one for each of the inputs outside shared memory, in their order."""
+    """Iterate over the raw contents: one for each input outside shared memory, in their order."""
     message, raw = request
     if raw and (typed := [tensor.name for tensor in outside if tensor.HasField("contents")]):
-        raise InvalidRequest(  # word for word as Triton has it: its clients look for this
+        raise InvalidRequest(  # word for word as Triton says it, because its clients look for this
             "contents field must not be specified when using raw_input_contents for "
             f"{typed[0]!r} for model {message.model_name!r}"
         )

@@ -1,7 +1,7 @@
-"""What the parameters of a request, of an input and of an output ask for.
+"""Reads the parameters of a request, of an input and of an output.
 
-Names that the protocol does not reserve are the caller's own: Triton hands them to backends that
-read them, and ONNX models do not, so they are passed over.
+A name that the protocol does not reserve is the caller's own. Triton hands such parameters to
+backends that read them; ONNX models do not, so they are ignored here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from crossrun_server.errors import InvalidRequest
 Parameters = Mapping[str, pb.InferParameter]
 Tensor = pb.ModelInferRequest.InferInputTensor | pb.ModelInferRequest.InferRequestedOutputTensor
 
-SEQUENCE = {  # what each of a sequence's parameters may be
+SEQUENCE = {  # a parameter of sequences → the fields that may hold it
     "sequence_id": ("int64_param", "string_param"),
     "sequence_start": ("bool_param",),
     "sequence_end": ("bool_param",),
@@ -22,8 +22,8 @@ EMPTY_FINAL = "triton_enable_empty_final_response"
 REGION, OFFSET, BYTE_SIZE = (f"shared_memory_{part}" for part in ("region", "offset", "byte_size"))
 
 
-class Place(NamedTuple):
-    """Where in shared memory a tensor lies; offset and size in bytes."""
+class MemoryRange(NamedTuple):
+    """The part of a shared memory region that holds a tensor; offset and size in bytes."""
 
     region: str
     offset: int
@@ -31,16 +31,16 @@ class Place(NamedTuple):
 
 
 def check(parameters: Parameters) -> None:
-    """Refuse what a request may not ask for.
+    """Refuse parameters that a request may not have.
 
     Raises:
-        InvalidRequest: it belongs to a sequence, or a parameter is empty or reserved for Triton.
+        InvalidRequest: a parameter is empty, belongs to a sequence, or is reserved for Triton.
     """
     for name in parameters:
         if name in SEQUENCE:
             if _value(parameters, name, *SEQUENCE[name]):
                 raise InvalidRequest(f"parameter {name!r}: sequences are not supported")
-        elif name == EMPTY_FINAL:  # a model that gives one response each sends no empty ones
+        elif name == EMPTY_FINAL:  # ignored: no model here sends an empty response
             _value(parameters, name, "bool_param")
         elif parameters[name].WhichOneof("parameter_choice") is None:
             raise InvalidRequest(f"parameter {name!r} is empty")
@@ -53,28 +53,28 @@ def check(parameters: Parameters) -> None:
 
 
 def priority(parameters: Parameters) -> int:
-    """The priority that a request asks for; 0 is the model's default.
+    """Return the priority that a request asks for; 0 is the model's default.
 
     Raises:
-        InvalidRequest: it is no whole number of 0 or more.
+        InvalidRequest: it is not a whole number of 0 or more.
     """
     return _whole_number(parameters, "priority", ("int64_param", "uint64_param"))
 
 
 def timeout(parameters: Parameters) -> int:
-    """How long a request says that it may wait in the queue, in microseconds; 0 says nothing.
+    """Return how long a request may wait in the queue, in microseconds; 0 if it does not say.
 
     Raises:
-        InvalidRequest: it is no whole number of 0 or more.
+        InvalidRequest: it is not a whole number of 0 or more.
     """
     return _whole_number(parameters, "timeout", ("int64_param",))
 
 
-def place(tensor: Tensor) -> Place | None:
-    """Find where in shared memory a tensor lies; None for one that travels in the message.
+def memory_range(tensor: Tensor) -> MemoryRange | None:
+    """Find where in shared memory a tensor lies; None if the message carries it.
 
     Raises:
-        InvalidRequest: its shared memory parameters are not complete, or of the wrong type.
+        InvalidRequest: its shared memory parameters are incomplete or of the wrong type.
     """
     given, owner = tensor.parameters, f"tensor {tensor.name!r}"
     if REGION not in given:
@@ -88,7 +88,7 @@ def place(tensor: Tensor) -> Place | None:
         raise InvalidRequest(
             f"{BYTE_SIZE!r} must be specified along with {REGION!r} parameter for {owner}"
         )
-    return Place(
+    return MemoryRange(
         _value(given, REGION, "string_param"),
         _value(given, OFFSET, "int64_param") if OFFSET in given else 0,
         _value(given, BYTE_SIZE, "int64_param"),
@@ -96,10 +96,10 @@ def place(tensor: Tensor) -> Place | None:
 
 
 def class_count(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> int | None:
-    """Find how many classes an output is to be given as; None for one that is given as it is.
+    """Return how many of its best classes an output is wanted as; None if it is wanted as it is.
 
     Raises:
-        InvalidRequest: not a whole number of 1 or more.
+        InvalidRequest: the number is not a whole number of 1 or more.
     """
     if "classification" not in output.parameters:
         return None

@@ -1,18 +1,18 @@
-"""inference.GRPCInferenceService, put together from its parts."""
+"""inference.GRPCInferenceService, put together from the services of its extensions."""
 
 from crossrun_server.models.modes import Control
-from crossrun_server.services.control import ModelControl
+from crossrun_server.services.control import ControlService
 from crossrun_server.services.edge import InFlight
-from crossrun_server.services.inference import Inference
-from crossrun_server.services.memory import SharedMemory
-from crossrun_server.services.settings import Settings
-from crossrun_server.services.statistics import Count, Statistics
-from crossrun_server.services.stream import Stream
+from crossrun_server.services.inference import InferenceService
+from crossrun_server.services.memory import SharedMemoryService
+from crossrun_server.services.settings import SettingsService
+from crossrun_server.services.statistics import ReadCounters, StatisticsService
+from crossrun_server.services.stream import StreamService
 from crossrun_server.telemetry.logs import Log
 from crossrun_server.telemetry.tracing import Tracer
 from crossrun_server.tensors.shared_memory import Regions
 
-# What works, under Triton's names; shared memory only where the server was started with it.
+# What works, by Triton's names.
 EXTENSIONS = (
     "classification",
     "model_configuration",
@@ -24,27 +24,35 @@ EXTENSIONS = (
     "trace",
     "logging",
 )
-SHARED_MEMORY = "system_shared_memory"
+SHARED_MEMORY = "system_shared_memory"  # only if the server was started with it
 
 
-class ProtocolService(Inference, Stream, SharedMemory, ModelControl, Statistics, Settings):
+class ProtocolService(
+    InferenceService,
+    StreamService,
+    SharedMemoryService,
+    ControlService,
+    StatisticsService,
+    SettingsService,
+):
     """Answers every RPC of the protocol for one repository."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the protocol has that many sides
+    def __init__(  # noqa: PLR0913 - the protocol has that many sides
         self,
+        *,
         name: str,
         control: Control,
         regions: Regions,
         in_flight: InFlight,
         tracer: Tracer,
         log: Log,
-        count: Count,
+        read_counters: ReadCounters,
     ) -> None:
         repository = control.repository
         extensions = (*EXTENSIONS, SHARED_MEMORY) if regions.enabled else EXTENSIONS
-        Inference.__init__(self, repository, regions, name, extensions)
-        Stream.__init__(self, repository, regions, in_flight)
-        SharedMemory.__init__(self, regions)
-        ModelControl.__init__(self, control)
-        Statistics.__init__(self, repository, count)
-        Settings.__init__(self, repository, tracer, log)
+        InferenceService.__init__(self, repository, regions, name, extensions)
+        StreamService.__init__(self, repository, regions, in_flight)
+        SharedMemoryService.__init__(self, regions)
+        ControlService.__init__(self, control)
+        StatisticsService.__init__(self, repository, read_counters)
+        SettingsService.__init__(self, repository, tracer, log)

@@ -1,4 +1,4 @@
-"""crossrun.v1.Providers: which execution providers there are and which really run."""
+"""crossrun.v1.Providers: which execution providers there are, and which compute the models."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,11 +7,12 @@ from crossrun.v1 import providers_pb2 as pb
 from crossrun.v1.providers_pb2_grpc import ProvidersServicer
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
-from crossrun_server.proofs import evidence, proof
+from crossrun_server.proofs import evidence, proof_file
 from crossrun_server.proofs.evidence import Evidence
 from crossrun_server.runtime import inventory
-from crossrun_server.runtime.inventory import Found, Origin
+from crossrun_server.runtime.inventory import Origin, ProviderStatus
 from crossrun_server.runtime.providers import short
+from crossrun_server.runtime.session_options import VERSION
 from crossrun_server.services.edge import Context
 
 ORIGINS: dict[Origin, pb.Origin] = {
@@ -21,8 +22,8 @@ ORIGINS: dict[Origin, pb.Origin] = {
 }
 REFERENCES: dict[str, pb.Reference] = {
     evidence.NOTHING: pb.REFERENCE_UNSPECIFIED,
-    proof.PHOTOGRAPHS: pb.REFERENCE_PHOTOGRAPHS,
-    proof.DRAWN: pb.REFERENCE_DRAWN,
+    proof_file.PHOTOGRAPHS: pb.REFERENCE_PHOTOGRAPHS,
+    proof_file.DRAWN: pb.REFERENCE_DRAWN,
     evidence.RANDOM: pb.REFERENCE_CPU,
 }
 
@@ -36,22 +37,22 @@ class ProvidersService(ProvidersServicer):
     async def ListProviders(
         self, request: pb.ListProvidersRequest, context: Context
     ) -> pb.ListProvidersResponse:
-        """What is installed and what can run, tried on the first call."""
-        found = await asyncio.to_thread(inventory.take)
+        """List what is installed and say what can run; the first call tries it."""
+        found = await asyncio.to_thread(inventory.provider_statuses)
         return pb.ListProvidersResponse(
             providers=[_provider(one) for one in found],
-            onnxruntime_version=inventory.onnxruntime_version(),
+            onnxruntime_version=VERSION,
         )
 
     async def ListPlacements(
         self, request: pb.ListPlacementsRequest, context: Context
     ) -> pb.ListPlacementsResponse:
-        """What the loaded models run on."""
+        """Say what the loaded models run on, and how that was proven."""
         models = self._repository.select(request.model, request.version)
         return pb.ListPlacementsResponse(placements=_placements(models))
 
 
-def _provider(found: Found) -> pb.Provider:
+def _provider(found: ProviderStatus) -> pb.Provider:
     return pb.Provider(
         name=found.name,
         short_name=short(found.name),
@@ -87,6 +88,6 @@ def _proof(found: Evidence) -> pb.Proof:
         agreement=found.agreement,
         tolerance=found.allowed,
         precision=found.precision,
-        asked_precision=found.asked,
+        asked_precision=found.asked_precision,
         description=str(found),
     )

@@ -1,4 +1,4 @@
-"""Server reflection: clients such as grpcurl ask a server what it serves, and need no .proto."""
+"""Server reflection: lets clients such as grpcurl ask what is served, without a .proto."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +13,7 @@ File = Any  # a FileDescriptor, for which the type stubs of protobuf and of gRPC
 def enable(files: Iterable[File], server: grpc.aio.Server) -> None:
     """Let the server describe the services of these files, and reflection itself."""
     described = [*files, reflection_pb2.DESCRIPTOR]
-    # The stubs do not all share a pool: what clients may ask for is brought together in another.
+    # The stubs do not all share a pool, so what clients may ask for is put into another one.
     pool = DescriptorPool()
     for file in described:
         _add(file, pool)
@@ -21,12 +21,12 @@ def enable(files: Iterable[File], server: grpc.aio.Server) -> None:
 
 
 def services(files: Iterable[File]) -> list[str]:
-    """Name the services that the files define."""
+    """Return the names of the services that the files define."""
     return [service.full_name for file in files for service in file.services_by_name.values()]
 
 
 def _add(file: File, pool: DescriptorPool) -> None:
-    """Add a file after those that it imports; to add one again changes nothing."""
+    """Add a file after those that it imports; adding it again changes nothing."""
     for imported in file.dependencies:
         _add(imported, pool)
     pool.AddSerializedFile(file.serialized_pb)

@@ -1,4 +1,4 @@
-"""TraceSetting and LogSettings: what is traced and logged, told and changed while serving."""
+"""TraceSetting and LogSettings: read and change what is traced and logged, while serving."""
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
@@ -8,7 +8,7 @@ from crossrun_server.telemetry.logs import Log, Value
 from crossrun_server.telemetry.tracing import Tracer
 
 
-class Settings(GRPCInferenceServiceServicer):
+class SettingsService(GRPCInferenceServiceServicer):
     """Answers for the tracer and the log of this process."""
 
     def __init__(self, repository: Repository, tracer: Tracer, log: Log) -> None:
@@ -21,7 +21,24 @@ class Settings(GRPCInferenceServiceServicer):
         request: pb.TraceSettingRequest,
         context: Context,
     ) -> pb.TraceSettingResponse:
-        """Change what is traced, for one model or for all, and tell what is in force."""
+        """Change what is traced, for one model or for all, and return what is in force."""
+        return await self.trace_setting(request)
+
+    async def LogSettings(
+        self,
+        request: pb.LogSettingsRequest,
+        context: Context,
+    ) -> pb.LogSettingsResponse:
+        """Change what is logged and how, and return what is in force."""
+        return await self.log_settings(request)
+
+    async def trace_setting(self, request: pb.TraceSettingRequest) -> pb.TraceSettingResponse:
+        """Do what TraceSetting asks for, whoever asks.
+
+        Raises:
+            UnknownModel, ModelUnavailable: the model named is not loaded.
+            InvalidRequest, NotSupported: see Tracer.change.
+        """
         if request.model_name:
             self._repository.find(request.model_name)
         changes = {name: list(setting.value) for name, setting in request.settings.items()}
@@ -32,12 +49,12 @@ class Settings(GRPCInferenceServiceServicer):
             response.settings[name].value.extend(values)
         return response
 
-    async def LogSettings(
-        self,
-        request: pb.LogSettingsRequest,
-        context: Context,
-    ) -> pb.LogSettingsResponse:
-        """Change what is logged and how, and tell what is in force."""
+    async def log_settings(self, request: pb.LogSettingsRequest) -> pb.LogSettingsResponse:
+        """Do what LogSettings asks for, whoever asks.
+
+        Raises:
+            InvalidRequest, NotSupported: see Log.change.
+        """
         self._log.change(log_changes(request))
         response = pb.LogSettingsResponse()
         for name, value in self._log.settings().items():
@@ -46,7 +63,7 @@ class Settings(GRPCInferenceServiceServicer):
 
 
 def log_changes(request: pb.LogSettingsRequest) -> dict[str, Value | None]:
-    """Read the settings of a request, for Log.change."""
+    """Return the settings that a request changes, as Log.change takes them."""
     return {name: _value(setting) for name, setting in request.settings.items()}
 
 

@@ -9,29 +9,30 @@ from crossrun_server.models.repository import Repository
 from crossrun_server.services.edge import Context
 from crossrun_server.telemetry.statistics import Batches, Counters, Duration
 
-Count = Callable[[list[Model]], Awaitable[list[Counters]]]
+ReadCounters = Callable[[list[Model]], Awaitable[list[Counters]]]
 
 
-async def count(models: list[Model]) -> list[Counters]:
+async def read_counters(models: list[Model]) -> list[Counters]:
     """Read the counters of this process."""
     return [model.statistics.read() for model in models]
 
 
-class Statistics(GRPCInferenceServiceServicer):
-    """Tells the counters of every model of a repository."""
+class StatisticsService(GRPCInferenceServiceServicer):
+    """Answers with the counters of every model of a repository."""
 
-    def __init__(self, repository: Repository, counted: Count = count) -> None:
+    def __init__(self, repository: Repository, read_counters: ReadCounters) -> None:
+        """Store the models, and what reads the counters of some of them."""
         self._repository = repository
-        self._count = counted
+        self._read_counters = read_counters
 
     async def ModelStatistics(
         self,
         request: pb.ModelStatisticsRequest,
         context: Context,
     ) -> pb.ModelStatisticsResponse:
-        """Counters of one version, of all of a model, or of all models."""
+        """Return the counters of a version, of all versions of a model, or of all models."""
         models = self._repository.select(request.name, request.version)
-        counted = await self._count(models)
+        counted = await self._read_counters(models)
         return pb.ModelStatisticsResponse(model_stats=map(_statistics, models, counted))
 
 

@@ -1,4 +1,4 @@
-"""ModelStreamInfer: the requests of one stream side by side, their answers in order."""
+"""ModelStreamInfer: the requests of a stream run side by side, and are answered in order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,10 +14,10 @@ from crossrun_server.services.edge import Context, InFlight, explain
 from crossrun_server.services.inference import deadline_of, infer
 from crossrun_server.tensors.shared_memory import Regions
 
-CONCURRENT = 64  # requests of one stream at work; the client's further ones wait in its transport
+CONCURRENT = 64  # requests of a stream at work; further ones wait in the client's transport
 
 
-class Stream(GRPCInferenceServiceServicer):
+class StreamService(GRPCInferenceServiceServicer):
     """Answers streams of requests to the models of a repository."""
 
     def __init__(self, repository: Repository, regions: Regions, in_flight: InFlight) -> None:
@@ -26,12 +26,12 @@ class Stream(GRPCInferenceServiceServicer):
         self._in_flight = in_flight
 
     async def ModelStreamInfer(
-        self, requests: AsyncIterator[wire.Request], context: Context
+        self, requests: AsyncIterator[wire.WireRequest], context: Context
     ) -> None:
-        """Answer each request of a stream; what is wrong with one of them ends no other.
+        """Answer each request of a stream; an error ends only the request that has it.
 
-        A client that sends the metadata `triton_grpc_error: true` has its stream ended by the
-        first error, with its status code, instead.
+        If the client sends the metadata `triton_grpc_error: true`, the first error ends the
+        stream with its status code.
         """
         room = asyncio.Semaphore(CONCURRENT)
         answered: asyncio.Task[None] | None = None
@@ -46,11 +46,11 @@ class Stream(GRPCInferenceServiceServicer):
 
     async def _answer(
         self,
-        request: wire.Request,
-        before: asyncio.Task[None] | None,
+        request: wire.WireRequest,
+        previous: asyncio.Task[None] | None,
         context: Context,
     ) -> None:
-        """Work on one request at once, and write its answer after the one before."""
+        """Work on a request at once, and write its answer after the previous answer."""
         with self._in_flight:
             try:
                 deadline = deadline_of(context)
@@ -58,11 +58,11 @@ class Stream(GRPCInferenceServiceServicer):
                 answer = pb.ModelStreamInferResponse(infer_response=response)
             except Exception as error:
                 if _ends_at_errors(context):
-                    await _written(before)
+                    await _written(previous)
                     raise
                 answer = _failure(request.message, error)
             answer.infer_response.parameters["triton_final_response"].bool_param = True
-            await _written(before)
+            await _written(previous)
             with suppress(grpc.aio.InternalError):  # the client has left; the stream ends soon
                 await context.write(answer)
 
@@ -73,7 +73,7 @@ async def _written(answer: asyncio.Task[None] | None) -> None:
 
 
 def _failure(request: pb.ModelInferRequest, error: Exception) -> pb.ModelStreamInferResponse:
-    """The answer that tells what was wrong with a request, and which one it was."""
+    """Make the answer that says what was wrong, and with which request."""
     _, text = explain(error, "ModelStreamInfer")
     return pb.ModelStreamInferResponse(
         error_message=text,

@@ -1,7 +1,7 @@
-"""ModelInferRequest from its bytes, with the tensors left where they are.
+"""Reads a ModelInferRequest from its bytes, without copying its raw tensors.
 
-protobuf copies every field that it reads, and once more what Python asks it for: of a picture that
-is two times 150 KB. So the raw tensors are cut out of the message first, as views of its bytes.
+protobuf copies every field that it reads, and copies it again when Python asks for it: 150 KB
+twice for a picture. So the raw tensors are cut out of the message first, as views of its bytes.
 Source: https://protobuf.dev/programming-guides/encoding/.
 """
 
@@ -10,37 +10,37 @@ from typing import NamedTuple
 from crossrun.oip import grpc_service_pb2 as pb
 
 RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
-VARINT, LENGTH, FIXED = 0, 2, {1: 8, 5: 4}  # kinds of fields; bytes of those of a fixed size
-SMALL = 4096  # bytes; copying as many costs less than looking for what need not be
+VARINT, LENGTH, FIXED = 0, 2, {1: 8, 5: 4}  # kinds of fields; a fixed kind → its size in bytes
+SMALL = 4096  # bytes; copying a smaller message costs less than looking for its tensors
 
 
-class Request(NamedTuple):
-    """A request without its raw tensors, and these."""
+class WireRequest(NamedTuple):
+    """A request whose raw tensors are kept apart from its message."""
 
     message: pb.ModelInferRequest
     raw: tuple[bytes | memoryview, ...]
 
 
-def read(data: bytes) -> Request:
-    """Parse a request; what is no plain message of fields is left to protobuf as a whole.
+def read(data: bytes) -> WireRequest:
+    """Parse a request; if its bytes are not a plain list of fields, protobuf parses them all.
 
     Raises:
-        DecodeError: the bytes are no such message.
+        DecodeError: the bytes are not such a message.
     """
     fields = _raw_fields(data) if len(data) > SMALL else None
     if fields is None:
         message = pb.ModelInferRequest.FromString(data)
-        return Request(message, tuple(message.raw_input_contents))
+        return WireRequest(message, tuple(message.raw_input_contents))
     view, rest, raw, kept = memoryview(data), bytearray(), list[memoryview](), 0
     for start, begin, end in fields:
         rest += view[kept:start]
         raw.append(view[begin:end])
         kept = end
-    return Request(pb.ModelInferRequest.FromString(bytes(rest + view[kept:])), tuple(raw))
+    return WireRequest(pb.ModelInferRequest.FromString(bytes(rest + view[kept:])), tuple(raw))
 
 
 def _raw_fields(data: bytes) -> list[tuple[int, int, int]] | None:
-    """Where each raw tensor's field starts, and where its content begins and ends."""
+    """Find where each raw tensor's field starts, and where its content begins and ends."""
     found, at = [], 0
     try:
         while at < len(data):
@@ -55,7 +55,7 @@ def _raw_fields(data: bytes) -> list[tuple[int, int, int]] | None:
 
 
 def _content(data: bytes, at: int, kind: int) -> tuple[int, int]:
-    """Where a field's content begins and ends; KeyError for a kind that is not in use."""
+    """Find where a field's content begins and ends; KeyError if its kind is not in use."""
     if kind == LENGTH:
         size, begin = _varint(data, at)
         return begin, begin + size
@@ -65,7 +65,7 @@ def _content(data: bytes, at: int, kind: int) -> tuple[int, int]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number, and where it ends; IndexError where the bytes end before it does."""
+    """Read a number, and where it ends; IndexError if the bytes end before it does."""
     value = shift = 0
     while (byte := data[at]) & 0x80:
         value |= (byte & 0x7F) << shift

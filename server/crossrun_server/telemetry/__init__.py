@@ -1,1 +1,1 @@
-"""What is known of requests: counted, traced, logged."""
+"""Counts, traces and logs requests."""

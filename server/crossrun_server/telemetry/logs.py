@@ -1,6 +1,6 @@
-"""What the log says and how it looks: Triton's settings, applied to Python's logging.
+"""What is logged, and how it looks: Triton's settings, applied to Python's logging.
 
-Levels beyond INFO: 1 logs each request in one line, 2 and above whatever the libraries say.
+Verbose level 1 logs each request in one line; 2 and above also log what the libraries say.
 Source: https://github.com/triton-inference-server/server (docs/protocol/extension_logging.md).
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from crossrun_server.errors import InvalidRequest, NotSupported, ServingError
-from crossrun_server.telemetry.record import Record
+from crossrun_server.telemetry.request_record import RequestRecord
 
 log = logging.getLogger(__name__)
 
 Value = bool | int | str
 PREFIX = "log_"
 KINDS: dict[type, str] = {bool: "a boolean", int: "a whole number", str: "a string"}
-# Format → the line and its time, in UTC; {} takes the microseconds.
+# Format → the line, and its time in UTC; {} stands for the microseconds.
 FORMATS = {
     "default": ("%(letter)s%(asctime)s %(process)d %(where)s] %(message)s", "%m%d %H:%M:%S.{}"),
     "ISO8601": ("%(asctime)s %(letter)s %(process)d %(where)s] %(message)s", "%Y-%m-%dT%H:%M:%SZ"),
@@ -26,10 +26,10 @@ FORMATS = {
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Named as on the wire, without `log_`."""
+class LogSettings:
+    """The settings, named as on the wire, without `log_`."""
 
-    file: str = ""  # none: stderr
+    file: str = ""  # empty: stderr
     info: bool = True
     warning: bool = True
     error: bool = True
@@ -37,8 +37,8 @@ class Settings:
     format: str = "default"
 
 
-def start(settings: Settings) -> "Log":
-    """Take over all logging of the process.
+def start(settings: LogSettings) -> "Log":
+    """Take over the logging of the whole process.
 
     Raises:
         ServingError: there is no such format, or the file cannot be written.
@@ -54,20 +54,20 @@ def start(settings: Settings) -> "Log":
 class Log:
     """The log of this process."""
 
-    def __init__(self, settings: Settings, handler: logging.Handler) -> None:
+    def __init__(self, settings: LogSettings, handler: logging.Handler) -> None:
         self._settings = settings
         self._handler = handler
 
     def settings(self) -> dict[str, Value]:
-        """Tell the settings by their names on the wire."""
+        """Return the settings by their names on the wire."""
         return {f"{PREFIX}{name}": value for name, value in asdict(self._settings).items()}
 
     def change(self, changes: Mapping[str, Value | None]) -> None:
         """Change settings, by their names on the wire: all of them or none.
 
         Raises:
-            InvalidRequest: there is no such setting, or it cannot have that value.
-            NotSupported: the file, which is chosen at the start.
+            InvalidRequest: there is no such setting, or its value is not allowed.
+            NotSupported: the file cannot change while the server runs.
         """
         told = self.settings()
         for name, value in changes.items():
@@ -76,13 +76,13 @@ class Log:
         self._settings = replace(self._settings, **changed)  # type: ignore[arg-type]
         _apply(self._settings, self._handler)
 
-    def finished(self, record: Record) -> None:
-        """Log a request that is over, where every request is to be logged."""
+    def finished(self, record: RequestRecord) -> None:
+        """Log a request that is over, if requests are to be logged."""
         if self._settings.verbose_level:
             log.debug("%s", _line(record))
 
 
-def _apply(settings: Settings, handler: logging.Handler) -> None:
+def _apply(settings: LogSettings, handler: logging.Handler) -> None:
     handler.setFormatter(_Formatter(*FORMATS[settings.format]))
     handler.filters = [lambda record: _lets_through(record, settings)]
     libraries = logging.DEBUG if settings.verbose_level > 1 else logging.INFO
@@ -91,7 +91,7 @@ def _apply(settings: Settings, handler: logging.Handler) -> None:
     logging.getLogger("crossrun_server").setLevel(own)
 
 
-def _lets_through(record: logging.LogRecord, settings: Settings) -> bool:
+def _lets_through(record: logging.LogRecord, settings: LogSettings) -> bool:
     if record.levelno >= logging.ERROR:
         return settings.error
     if record.levelno >= logging.WARNING:
@@ -139,8 +139,8 @@ def _check_format(name: str) -> None:
         raise InvalidRequest(f"log_format is {name!r}, expected {' or '.join(FORMATS)}")
 
 
-def _line(record: Record) -> str:
-    """Say in one line what became of a request; its id, which is the caller's, is quoted."""
+def _line(record: RequestRecord) -> str:
+    """Describe a request in one line; its id is quoted, because it comes from the caller."""
     head = f"{record.model} version {record.version}, request {record.request_id!r}"
     if record.reply is None:
         assert record.error

@@ -1,8 +1,8 @@
 """The counters of all models for Prometheus, under Triton's names, on a port of their own.
 
-Counts nothing itself: every scrape reads the statistics of the models that are loaded then.
-The names are Triton's to the letter, without the suffix `_total` that this library gives to
-counters, so their type is left unknown.
+Counts nothing itself: every scrape reads the statistics of the models that are loaded.
+The names are exactly Triton's. They lack the suffix `_total` that this library adds to counters, so
+their type is `unknown`.
 Source: https://github.com/triton-inference-server/server (docs/user_guide/metrics.md).
 """
 
@@ -20,8 +20,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from crossrun_server.errors import ServingError
+from crossrun_server.telemetry.metrics_http import PATH, at_one_path
 from crossrun_server.telemetry.readings import Reading
-from crossrun_server.telemetry.scrapes import PATH, at_one_path
 from crossrun_server.telemetry.statistics import BOUNDS, Counters
 
 LABELS = ("model", "version", "provider")
@@ -56,12 +56,12 @@ CACHE_COUNTERS: tuple[tuple[str, str, Callable[[Counters], float]], ...] = (
 
 @contextmanager
 def exporting(host: str, port: int, readings: Callable[[], list[Reading]]) -> Iterator[str]:
-    """Answer scrapes on threads of their own until the block ends; gives the URL.
+    """Answer scrapes on threads of their own until the block ends; yield the URL.
 
     Args:
         host: the address to listen on.
         port: 0 picks one.
-        readings: reads all models, on whatever thread it is called.
+        readings: reads all models; it is called on any thread.
 
     Raises:
         ServingError: the port cannot be bound.
@@ -132,7 +132,7 @@ def _pending(readings: list[Reading]) -> Metric:
 
 
 def _nodes(readings: list[Reading]) -> Metric:
-    """Tell how many nodes each provider runs; the label `provider` is that of the nodes here."""
+    """Return how many nodes each provider runs; here the label `provider` is the nodes' own."""
     family = GaugeMetricFamily(
         "crossrun_model_nodes", "Nodes of the model by execution provider", labels=LABELS
     )
@@ -143,9 +143,9 @@ def _nodes(readings: list[Reading]) -> Metric:
 
 
 def _proofs(readings: list[Reading]) -> Iterator[Metric]:
-    """Tell what was found before a model served; nothing of one that nothing was held against.
+    """Return what the check before serving found, for models that were compared with something.
 
-    The label `precision` is what its provider was told to compute fp32 in.
+    The label `precision` is the one that the provider was told to compute fp32 in.
     """
     labels = (*LABELS, "precision")
     difference = GaugeMetricFamily(
@@ -160,7 +160,7 @@ def _proofs(readings: list[Reading]) -> Iterator[Metric]:
     for reading in readings:
         for family, value in ((difference, reading.difference), (agreement, reading.agreement)):
             if value is not None:
-                family.add_metric((*reading.labels, reading.asked), value)
+                family.add_metric((*reading.labels, reading.asked_precision), value)
     yield from (difference, agreement)
 
 

@@ -1,4 +1,4 @@
-"""What is read of one loaded model at one moment, and what several processes read together."""
+"""All figures of one loaded model at one moment, and their sum over several processes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,20 +8,20 @@ from crossrun_server.telemetry.statistics import Counters, added
 
 @dataclass(frozen=True)
 class Reading:
-    """One loaded model at one moment."""
+    """The figures of one loaded model at one moment."""
 
     labels: tuple[str, str, str]
     counters: Counters
     pending: int
     nodes: dict[str, int]
     cached: bool
-    difference: float | None = None  # the largest that was found before it served
-    agreement: float | None = None  # the least
-    asked: str = ""  # in what its provider was told to compute fp32
+    difference: float | None = None  # the largest of its proof
+    agreement: float | None = None  # the least of its proof
+    asked_precision: str = ""  # that its provider was told to compute fp32 in
 
 
 def merged(readings: Iterable[Reading]) -> list[Reading]:
-    """Add up what several processes have read; the nodes are the same in all of them."""
+    """Add up the readings of several processes; the nodes are the same in all of them."""
     totals: dict[tuple[str, str, str], Reading] = {}
     for reading in readings:
         before = totals.get(reading.labels)
@@ -41,5 +41,5 @@ def _added(one: Reading, other: Reading) -> Reading:
 
 
 def known(values: Iterable[float | None]) -> list[float]:
-    """Return those that were found."""
+    """Return the values that are not None."""
     return [value for value in values if value is not None]

@@ -1,7 +1,7 @@
 """What one version of a model has done since it was loaded, counted as Triton counts.
 
-Knows no messages. Times are nanoseconds; requests are counted on the event loop, runs on
-the thread of the session, and both may be read at any time.
+Knows no messages. Times are nanoseconds. Requests are counted on the event loop, runs on the
+session's thread, and both may be read at any time.
 Source: https://github.com/triton-inference-server/server (docs/protocol/extension_statistics.md).
 """
 
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from crossrun_server.errors import DeadlineExceeded, QueueFull, ServingError
-from crossrun_server.scheduling.scheduler import Execution, Reply
-from crossrun_server.telemetry.record import Record
+from crossrun_server.scheduling.batching import Execution, Reply
+from crossrun_server.telemetry.request_record import RequestRecord
 
 # Upper bounds of the latency histogram, seconds.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# Why requests fail: refused by the queue, left by the caller, failed by the model, all else.
+# Why requests fail: the queue refused, the caller left, the model failed, all else.
 REJECTED, CANCELED, BACKEND, OTHER = REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 
 
@@ -30,14 +30,14 @@ class Duration:
     ns: int = 0
 
     def add(self, ns: int, count: int = 1) -> None:
-        """Count once more, or so many times that took so long together."""
+        """Count once more, or as often as `count` says; `ns` is for all together."""
         self.count += count
         self.ns += ns
 
 
 @dataclass
 class Batches:
-    """Where the runs of one batch size spent their time; counts runs."""
+    """How long the runs of one batch size took; each Duration counts runs."""
 
     input: Duration = field(default_factory=Duration)
     infer: Duration = field(default_factory=Duration)
@@ -46,9 +46,9 @@ class Batches:
 
 @dataclass
 class Counters:
-    """All the numbers. Each Duration counts requests."""
+    """All the figures. Each Duration counts requests."""
 
-    last_arrival_ns: int = 0  # since 1970; 0: no request has been
+    last_arrival_ns: int = 0  # since 1970; 0 before the first request
     inferences: int = 0  # rows answered, without cache hits
     executions: int = 0  # runs that succeeded
     success: Duration = field(default_factory=Duration)
@@ -61,7 +61,7 @@ class Counters:
     cache_miss: Duration = field(default_factory=Duration)
     batches: dict[int, Batches] = field(default_factory=dict)  # by rows
     failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
-    # Successes by duration: one more place than BOUNDS, for those over the last.
+    # Successes by duration; the last number is for those over the last bound.
     histogram: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
 
 
@@ -72,7 +72,7 @@ class Statistics:
         self._counters = Counters()
         self._lock = Lock()
 
-    def finished(self, record: Record) -> None:
+    def finished(self, record: RequestRecord) -> None:
         """Count a request that is over."""
         arrived_ns = time.time_ns() - record.duration_ns
         with self._lock:
@@ -87,7 +87,7 @@ class Statistics:
                 _count_reply(counters, record.reply, record.rows)
 
     def executed(self, execution: Execution) -> None:
-        """Count a run; one that failed counts as none, as its requests tell of it."""
+        """Count a run, unless it failed: then its requests count as failed."""
         if execution.failed:
             return
         with self._lock:
@@ -98,13 +98,13 @@ class Statistics:
             batches.output.add(execution.output_ns)
 
     def read(self) -> Counters:
-        """Copy the numbers of this moment."""
+        """Return a copy of the figures at this moment."""
         with self._lock:
             return _copied(self._counters)
 
 
 def _copied(counters: Counters) -> Counters:
-    """Copy by hand: copy.deepcopy takes a quarter of a millisecond of the event loop."""
+    """Copy by hand: copy.deepcopy would block the event loop for a quarter of a millisecond."""
     parts = {name: copy.copy(value) for name, value in vars(counters).items()}
     batches = {
         rows: Batches(*(copy.copy(duration) for duration in vars(batch).values()))
@@ -114,7 +114,7 @@ def _copied(counters: Counters) -> Counters:
 
 
 def added(one: Counters, other: Counters) -> Counters:
-    """Add up what two have counted of the same version of a model."""
+    """Add up two processes' figures of the same version of a model."""
     total = _copied(one)
     total.last_arrival_ns = max(one.last_arrival_ns, other.last_arrival_ns)
     total.inferences += other.inferences

@@ -1,4 +1,4 @@
-"""What can be set of request tracing, on the command line and over the wire. Traces nothing.
+"""The settings of request tracing, from the command line and over the wire. Traces nothing.
 
 Source: https://github.com/triton-inference-server/server (docs/protocol/extension_trace.md,
 docs/user_guide/trace.md).
@@ -18,28 +18,28 @@ FILE_NEEDED = "tracing needs a file: start the server with --trace-config triton
 
 
 @dataclass(frozen=True)
-class Settings:
+class TraceSettings:
     """What is traced, and how often it is written."""
 
     level: str = OFF
     rate: int = 1000  # one request in how many
-    count: int = -1  # traces that are still to be made; -1: no end
+    count: int = -1  # traces that are still to be made; -1: without end
     log_frequency: int = 0  # traces per file; 0: one file, complete at the end
 
 
 @dataclass(frozen=True)
-class Config:
+class TraceConfig:
     """How tracing starts."""
 
-    settings: Settings = Settings()
-    file: str = ""  # none: there is no tracing
+    settings: TraceSettings = TraceSettings()
+    file: str = ""  # empty: no tracing
 
 
-def parse(options: Sequence[str]) -> Config:
+def parse(options: Sequence[str]) -> TraceConfig:
     """Read Triton's options `triton,file=PATH`, `triton,log-frequency=N`, `level=TIMESTAMPS`, ….
 
     Raises:
-        ServingError: one of them is not known, or has a value that it cannot have.
+        ServingError: an option is unknown, or its value is not allowed.
     """
     changes: dict[str, Any] = {}
     file = ""
@@ -49,7 +49,7 @@ def parse(options: Sequence[str]) -> Config:
             file = value
         elif (name, value) != ("mode", MODE):
             changes |= _parse_one(option, name.replace("-", "_"), value)
-    config = Config(Settings(**changes), file)
+    config = TraceConfig(TraceSettings(**changes), file)
     _check_start(config)
     return config
 
@@ -68,7 +68,7 @@ def _parse_one(option: str, name: str, value: str) -> dict[str, Any]:
         raise ServingError(f"--trace-config {option}: {error}") from error
 
 
-def _check_start(config: Config) -> None:
+def _check_start(config: TraceConfig) -> None:
     if config.settings.level != OFF and not config.file:
         raise ServingError(FILE_NEEDED)
     path = Path(config.file)
@@ -77,10 +77,14 @@ def _check_start(config: Config) -> None:
 
 
 def changed(own: Mapping[str, Any], changes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Read changes as they come over the wire into settings by field; an empty one goes back.
+    """Apply changes from the wire to a scope's own settings; an empty value removes a setting.
+
+    Args:
+        own: the settings by field.
+        changes: values by the settings' names on the wire.
 
     Raises:
-        InvalidRequest: there is no such setting, or it cannot have that value.
+        InvalidRequest: there is no such setting, or its value is not allowed.
         NotSupported: it cannot change while the server runs.
     """
     fields = dict(own)
@@ -120,7 +124,7 @@ def _whole(least: int, most: int) -> Callable[[str, Sequence[str]], int]:
     return read
 
 
-# The name of a setting on the wire → the field that holds it, and how its value is read.
+# The name of a setting on the wire → its field, and what reads its value.
 FIELDS: dict[str, tuple[str, Callable[[str, Sequence[str]], Any]]] = {
     "trace_level": ("level", _level),
     "trace_rate": ("rate", _whole(1, 2**31 - 1)),

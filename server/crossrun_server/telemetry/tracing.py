@@ -1,6 +1,6 @@
-"""When each sampled request arrived, waited, ran and ended, in Triton's JSON files.
+"""Writes when each sampled request arrived, waited, ran and ended, as Triton's JSON files.
 
-Knows records, not messages. All of it runs on the event loop.
+Knows records, not messages. Everything here runs on the event loop.
 Source: https://github.com/triton-inference-server/server (docs/protocol/extension_trace.md,
 docs/user_guide/trace.md).
 """
@@ -14,30 +14,30 @@ from pathlib import Path
 from typing import Any
 
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.telemetry.record import Record
+from crossrun_server.telemetry.request_record import RequestRecord
 from crossrun_server.telemetry.trace_settings import (
     FIELDS,
     FILE_NEEDED,
     MODE,
     OFF,
-    Config,
-    Settings,
+    TraceConfig,
+    TraceSettings,
     changed,
 )
 
 log = logging.getLogger(__name__)
 
-# How many traces are held before they are written, where no setting says when.
+# How many traces are held before they are written, if no setting says it.
 CHUNK = 256
 
 Entry = dict[str, Any]
 
 
 class Tracer:
-    """Samples requests and writes what became of them."""
+    """Samples requests and writes their traces."""
 
-    def __init__(self, config: Config, suffix: str = "") -> None:
-        """Store how tracing starts; the suffix tells apart the files of several processes."""
+    def __init__(self, config: TraceConfig, suffix: str = "") -> None:
+        """Store how tracing starts; the suffix distinguishes the files of several processes."""
         self.file = config.file
         self._start = config.settings
         self._ids = itertools.count(1)
@@ -45,14 +45,14 @@ class Tracer:
         self._everywhere = _Scope(config.settings, self._output)
         self._models: dict[str, _Scope] = {}
 
-    def finished(self, record: Record) -> None:
-        """Trace a request that is over, if it is its turn."""
+    def finished(self, record: RequestRecord) -> None:
+        """Trace a request that is over, if it is sampled."""
         scope = self._models.get(record.model, self._everywhere)
         if scope.samples():
             scope.keep(list(_entries(next(self._ids), record)))
 
     def settings(self, model: str = "") -> dict[str, list[str]]:
-        """Tell the settings in force, by their names on the wire; for a model or for all."""
+        """Return the settings in force for a model or for all, by their names on the wire."""
         settings = self._models.get(model, self._everywhere).settings
         told = {name: [str(getattr(settings, field))] for name, (field, _) in FIELDS.items()}
         return told | {"trace_file": [self.file], "trace_mode": [MODE]}
@@ -60,11 +60,11 @@ class Tracer:
     def change(self, changes: Mapping[str, Sequence[str]], model: str = "") -> None:
         """Change settings, for a model or for all models without their own.
 
-        A setting without a value goes back: a model's to that of all models, that of all
-        models to the one that the server was started with. Either all change or none.
+        A setting without a value is reset: a model's to that of all models, that of all models to
+        the one that the server was started with. Either all settings change or none.
 
         Raises:
-            InvalidRequest: there is no such setting, or it cannot have that value.
+            InvalidRequest: there is no such setting, or its value is not allowed.
             NotSupported: it cannot change while the server runs.
         """
         if model:
@@ -74,7 +74,7 @@ class Tracer:
             self._set_all(changed(self._everywhere.own, changes))
 
     def close(self) -> None:
-        """Write what is left; the files are complete then."""
+        """Write the traces that are held, which completes the files."""
         for scope in (self._everywhere, *self._models.values()):
             scope.close()
         self._output.close()
@@ -96,7 +96,7 @@ class Tracer:
             was.close()
             self._models[name] = _Scope(settings, self._output, was.own)
 
-    def _valid(self, base: Settings, own: dict[str, Any]) -> Settings:
+    def _valid(self, base: TraceSettings, own: dict[str, Any]) -> TraceSettings:
         settings = replace(base, **own)
         if settings.level != OFF and not self.file:
             raise InvalidRequest(f"trace_level is {settings.level}, but {FILE_NEEDED}")
@@ -104,10 +104,10 @@ class Tracer:
 
 
 class _Scope:
-    """The settings of one model, or of all the others, and the traces made under them."""
+    """The settings of one model, or of all other models, and their traces."""
 
     def __init__(
-        self, settings: Settings, output: "_Output", own: dict[str, Any] | None = None
+        self, settings: TraceSettings, output: "_Output", own: dict[str, Any] | None = None
     ) -> None:
         self.settings = settings
         self.own = own or {}  # the settings given to this scope, by field
@@ -117,7 +117,7 @@ class _Scope:
         self._traces: list[list[Entry]] = []
 
     def samples(self) -> bool:
-        """Whether it is the turn of one more request."""
+        """Whether to trace the next request."""
         if self.settings.level == OFF or self.settings.count == 0:
             return False
         self._seen += 1
@@ -127,7 +127,7 @@ class _Scope:
         return True
 
     def keep(self, trace: list[Entry]) -> None:
-        """Hold a trace, and write those held when they are enough."""
+        """Hold a trace, and write all that are held once they are enough."""
         self._traces.append(trace)
         if self.settings.count == 0 or len(self._traces) == self.settings.log_frequency:
             self._write(apart=True)
@@ -135,7 +135,7 @@ class _Scope:
             self._write(apart=False)
 
     def close(self) -> None:
-        """Write what is held."""
+        """Write the traces that are held."""
         if self._traces:
             self._write(apart=self.settings.log_frequency > 0)
 
@@ -152,9 +152,9 @@ class _Scope:
 
 
 class _Output:
-    """The trace file, an array that closes at the end, and the numbered files beside it.
+    """The trace file, an array that is closed at the end, and the numbered files beside it.
 
-    A file that cannot be written loses its traces, aloud, and fails no request.
+    If a file cannot be written, its traces are lost, which is logged, and no request fails.
     """
 
     def __init__(self, path: str) -> None:
@@ -163,7 +163,7 @@ class _Output:
         self._begun = False
 
     def write(self, entries: Iterable[Entry], *, apart: bool) -> None:
-        """Write traces, to a numbered file of their own or to the one file."""
+        """Write traces to a numbered file of their own, or to the trace file."""
         text = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in entries)
         if apart:
             _write(f"{self._path}.{next(self._numbers)}", "w", f"[\n{text}\n]\n")
@@ -188,15 +188,15 @@ def _write(path: str, mode: str, text: str) -> bool:
     return True
 
 
-def _entries(number: int, record: Record) -> Iterator[Entry]:
-    """Write a record as Triton does: who it was, then one entry per moment."""
+def _entries(number: int, record: RequestRecord) -> Iterator[Entry]:
+    """Yield a record's entries in Triton's form: the request, then one entry for each moment."""
     head = {"id": number, "model_name": record.model, "model_version": int(record.version)}
     yield head | ({"request_id": record.request_id} if record.request_id else {})
     for name, ns in _moments(record):
         yield {"id": number, "timestamps": [{"name": name, "ns": ns}]}
 
 
-def _moments(record: Record) -> Iterator[tuple[str, int]]:
+def _moments(record: RequestRecord) -> Iterator[tuple[str, int]]:
     yield "REQUEST_START", record.started_ns
     if record.queued_ns:
         yield "QUEUE_START", record.queued_ns

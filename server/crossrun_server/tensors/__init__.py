@@ -1,1 +1,1 @@
-"""Tensors as the Open Inference Protocol knows them."""
+"""Tensors as the Open Inference Protocol defines them."""

@@ -1,6 +1,6 @@
-"""Scores to the strings of Triton's classification extension: "score:index" or "score:index:label".
+"""The strings of Triton's classification extension: "score:index" or "score:index:label".
 
-Knows arrays and labels; no messages. A class without a label has none in its string.
+Knows arrays and labels, not messages. The string of a class without a label ends with its index.
 Source: docs/protocol/extension_classification.md of triton-inference-server/server.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 
 MAX_CLASSES = 1_000_000  # Triton's limit; sorting more would keep other requests waiting
 DATATYPES = frozenset(
@@ -21,10 +21,10 @@ DATATYPES = frozenset(
 def classify(
     scores: Array, datatype: str, count: int, batched: bool, labels: Sequence[str] = ()
 ) -> Array:
-    """Name the classes of the highest scores, best first; the lower index first among equals.
+    """Name the classes with the highest scores, best first; equal ones by their index.
 
     Args:
-        scores: [batch, …], or […] where `batched` is false.
+        scores: [batch, …], or […] if `batched` is false.
         datatype: of the scores, as the protocol names it.
         count: how many classes at most, 1 or more.
         batched: whether the first dimension is a batch.
@@ -34,7 +34,7 @@ def classify(
         str [batch, k] or [k], where k is the lesser of `count` and the number of classes.
 
     Raises:
-        InvalidRequest: Triton has no such strings for the datatype, or there are too many classes.
+        InvalidRequest: Triton has no strings for this datatype, or there are too many classes.
     """
     if datatype not in DATATYPES:
         raise InvalidRequest(

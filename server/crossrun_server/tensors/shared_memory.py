@@ -1,7 +1,7 @@
 """System shared memory: named parts of POSIX shared memory objects, mapped once, used in place.
 
-Knows bytes; no messages and no tensors. The objects belong to the clients that made them: this
-module opens what there is, and never creates or removes any.
+Knows bytes, not messages or tensors. The objects belong to the clients that made them: this module
+only opens them, and never creates or removes any.
 """
 
 import mmap
@@ -26,9 +26,9 @@ class Region:
     mapping: mmap.mmap  # from the last page boundary before the offset
 
     def view(self, offset: int, byte_size: int) -> memoryview:
-        """Look at a part of the region, without copying it.
+        """Return a part of the region, without copying it.
 
-        The mapping lives as long as anything that looks into it, registered or not.
+        The mapping lives as long as any view of it, even if the region is unregistered.
 
         Raises:
             InvalidRequest: the part lies outside the region, or the object has shrunk since.
@@ -53,14 +53,14 @@ class Region:
 
 
 class Regions:
-    """The registered regions by name, where clients may register any."""
+    """The registered regions by name, if clients may register any."""
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
         self._regions: dict[str, Region] = {}
 
     def require_enabled(self) -> None:
-        """Raise NotEnabled where clients may not use shared memory."""
+        """Raise NotEnabled if clients may not use shared memory."""
         if not self.enabled:
             raise NotEnabled(
                 "Client shared memory is disabled. "
@@ -80,7 +80,7 @@ class Regions:
             NotEnabled: clients may not use shared memory.
             RegionExists: the name is taken.
             UnknownRegion: there is no such object.
-            InvalidRequest: the key is no name of an object, or the region lies outside it.
+            InvalidRequest: the key cannot be an object's name, or the region lies outside it.
         """
         self.require_enabled()
         if not name:
@@ -97,12 +97,14 @@ class Regions:
             ) from error
         finally:
             os.close(descriptor)
-        self._regions[name] = Region(name, key, offset, byte_size, mapping)
+        self._regions[name] = Region(
+            name=name, key=key, offset=offset, byte_size=byte_size, mapping=mapping
+        )
 
     def unregister(self, name: str = "") -> None:
-        """Forget a region, whether it is known or not; without a name, all.
+        """Unregister a region, if it is known; without a name, all regions.
 
-        Requests that use it go on: the memory is unmapped when the last of them lets go.
+        Requests that use it go on: the memory is unmapped once the last of them has ended.
 
         Raises:
             NotEnabled: clients may not use shared memory.
@@ -114,7 +116,7 @@ class Regions:
             self._regions.clear()
 
     def status(self, name: str = "") -> list[Region]:
-        """List the registered regions, or the one named.
+        """List the registered regions, or only the one of this name.
 
         Raises:
             NotEnabled: clients may not use shared memory.
@@ -128,7 +130,7 @@ class Regions:
         return [self._regions[name]]
 
     def view(self, name: str, offset: int, byte_size: int) -> memoryview:
-        """Look at a part of a region, as Region.view does.
+        """Return a part of a region, as Region.view does.
 
         Raises:
             NotEnabled: clients may not use shared memory.
@@ -142,7 +144,7 @@ class Regions:
 
 
 def _open(name: str, key: str) -> int:
-    """Open an object for reading and writing; its name is one file's, never a path."""
+    """Open an object for reading and writing; its name must be a file's, not a path."""
     file = key.lstrip("/")
     if file in ("", ".", "..") or "/" in file or "\0" in file:
         raise InvalidRequest(

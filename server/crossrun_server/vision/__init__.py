@@ -1,1 +1,1 @@
-"""Encoded pictures in, labels and boxes out. Knows no gRPC."""
+"""Encoded pictures in, classes and boxes out. Knows no gRPC."""

@@ -1,4 +1,4 @@
-"""Where a picture lies in a model's input, and how boxes get back from there.
+"""Lays a picture into a model's input, and brings boxes back from there.
 
 A box is ymin, xmin, ymax, xmax; (0, 0) is the upper left corner of the upper left pixel.
 Knows numbers only: no pictures, no models.
@@ -15,11 +15,11 @@ RESIZES: tuple[Resize, ...] = get_args(Resize)
 Box = tuple[float, float, float, float]
 Boxes = NDArray[np.float64]  # [n, 4]
 
-CROP = 0.875  # of the shorter side: 224 of 256, the habit of ImageNet evaluation
+CROP = 0.875  # of the shorter side: 224 of 256, as ImageNet is usually evaluated
 
 
 class Size(NamedTuple):
-    """Of a picture or an input, in pixels."""
+    """The size of a picture or an input, in pixels."""
 
     height: int
     width: int
@@ -27,32 +27,32 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """Which part of a picture a model sees, and where in its input; pixels of each."""
+    """Which part of a picture a model sees, and where in its input; in pixels of each."""
 
     picture: Size
     input: Size
-    seen: Box  # in the picture
-    place: Box  # in the input
+    source: Box  # in the picture
+    target: Box  # in the input
 
     @property
-    def placed(self) -> Size:
-        """How large the picture is in the input."""
-        top, left, bottom, right = self.place
+    def target_size(self) -> Size:
+        """How large the picture is in the input, in pixels."""
+        top, left, bottom, right = self.target
         return Size(int(bottom - top), int(right - left))
 
     def to_picture(self, boxes: NDArray[Any]) -> Boxes:
-        """Bring boxes from the input to the picture, cut off at its edges.
+        """Bring boxes from the input to the picture, and cut them off at its edges.
 
         Args:
             boxes: [n, 4], where 1 is the input's height or width.
 
         Returns:
-            [n, 4], pixels; what lies beside the picture has no area.
+            [n, 4], pixels; a box beside the picture has no area.
         """
-        seen, place = (np.array(box).reshape(2, 2) for box in (self.seen, self.place))
-        scale = np.diff(seen, axis=0) / np.diff(place, axis=0)
+        source, target = (np.array(box).reshape(2, 2) for box in (self.source, self.target))
+        scale = np.diff(source, axis=0) / np.diff(target, axis=0)
         corners = boxes.astype(np.float64).reshape(-1, 2, 2) * self.input
-        moved = (corners - place[0]) * scale + seen[0]
+        moved = (corners - target[0]) * scale + source[0]
         inside: Boxes = np.clip(moved, 0, self.picture).reshape(-1, 4)
         return inside
 
@@ -63,25 +63,25 @@ def view(picture: Size, input_: Size, resize: Resize) -> View:
     Args:
         picture: its size, upright.
         input_: the model's.
-        resize: "stretch" to the input's size, "crop" the middle that has the input's aspect, or
-            "letterbox": all of it, aspect kept, in the middle of the input.
+        resize: "stretch" it to the input's size, "crop" its middle with the input's aspect, or
+            "letterbox": put all of it, with its own aspect, into the middle of the input.
     """
-    seen, place = _whole(picture), _whole(input_)
+    source, target = _whole(picture), _whole(input_)
     if resize == "crop":
-        seen = _middle(picture, input_)
+        source = _middle(picture, input_)
     elif resize == "letterbox":
-        place = _letterbox(picture, input_)
-    return View(picture, input_, seen, place)
+        target = _letterbox(picture, input_)
+    return View(picture, input_, source, target)
 
 
 def settled(input_: Size, picture: Size, longest: int) -> Size:
-    """Give an input, whose height, width or both may be free (-1), its size for a picture.
+    """Return the size of an input for a picture; its height, width or both may be free (-1).
 
     Args:
-        input_: the model's; a size that is fixed stays.
-        picture: its size, upright. Where both are free, it goes in as it is; where one is, in its
-            own proportions.
-        longest: pixels of a free side at most.
+        input_: the model's; a side that is fixed stays.
+        picture: its size, upright. If both sides are free, it goes in as it is; if one is free,
+            it keeps its proportions.
+        longest: the most pixels of a free side.
     """
     scales = [fixed / own for fixed, own in zip(input_, picture, strict=True) if fixed > 0]
     scale = min(scales, default=min(1, longest / max(picture)))
@@ -93,7 +93,7 @@ def normalised(boxes: NDArray[Any], order: str, unit: str, input_: Size) -> Boxe
     """Bring a model's boxes [n, 4] into the order of this module, 1 being the input's size.
 
     Args:
-        boxes: as the model gives them.
+        boxes: as the model returns them.
         order: "yxyx" or "xyxy".
         unit: "normalised" or "pixels" of the input.
         input_: its size.
@@ -109,7 +109,7 @@ def _whole(size: Size) -> Box:
 
 
 def _middle(picture: Size, input_: Size) -> Box:
-    """The middle of a picture, CROP of the largest box that has the input's aspect."""
+    """The middle of a picture: CROP of the largest box with the input's aspect."""
     aspect = input_.width / input_.height
     width = CROP * min(picture.width, picture.height * aspect)
     height = width / aspect

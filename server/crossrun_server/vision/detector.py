@@ -1,9 +1,9 @@
-"""How a model finds objects in pictures: what it is given, and what its outputs say was found.
+"""How a model finds objects in pictures: what its graph is told, and how its outputs are read.
 
 Knows arrays and the model's configuration; no messages, no codecs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -11,36 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossrun_server.errors import InvalidRequest, NoNumber
-from crossrun_server.model_config.detection_outputs import Detection
+from crossrun_server.model_config.detection_outputs import DetectionOutputs
 from crossrun_server.model_config.probabilities import in_range
 from crossrun_server.models.model import Model
-from crossrun_server.tensors.tensors import Array
 from crossrun_server.vision import boxes, image_input
-from crossrun_server.vision.boxes import Box, View
+from crossrun_server.vision.boxes import Box, Boxes
 from crossrun_server.vision.image_input import ImageInput
+from crossrun_server.vision.pipeline import Prediction
 
-Scores = NDArray[np.float64]
-
-# The optional inputs by which a graph lets its callers choose: one value for each picture.
+# Optional inputs of a graph, with which its callers choose: a value for each picture.
 SCORE, IOU, MOST = "score_threshold", "iou_threshold", "max_detections"
 LISTED = 20  # labels in a message
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a caller wants to be told of; None leaves it to the model."""
+class DetectOptions:
+    """Which detections a caller asks for; None leaves it to the model."""
 
     min_score: float | None = None
     iou_threshold: float | None = None
-    most: int | None = None  # of each picture
+    max_detections: int | None = None  # of each picture
     classes: frozenset[int] | None = None  # None: all
 
 
 @dataclass(frozen=True)
-class Found:
-    """One object: its class, from 0, and its box in pixels of the picture."""
+class Detection:
+    """An object: its class, from 0, and its box in pixels of the picture."""
 
     index: int
+    label: str
     score: float
     box: Box
 
@@ -50,7 +49,7 @@ class Detector:
     """How pictures go into a model, and which of its outputs are what it found."""
 
     input: ImageInput
-    output: Detection
+    outputs: DetectionOutputs
 
     @property
     def model(self) -> Model:
@@ -58,12 +57,12 @@ class Detector:
         return self.input.model
 
     def indices(self, labels: Iterable[str]) -> frozenset[int] | None:
-        """Find the classes of some labels; None, for all, where there are no labels to find.
+        """Return the classes that have some labels; None, for all, if no label is given.
 
         Raises:
             InvalidRequest: the model has no such label.
         """
-        known = self.model.labels.get(self.output.classes, ())
+        known = self.model.labels.get(self.outputs.classes, ())
         found = {label: _positions(label, known) for label in labels}
         if unknown := [label for label, positions in found.items() if not positions]:
             raise InvalidRequest(
@@ -71,16 +70,16 @@ class Detector:
             )
         return frozenset(chain.from_iterable(found.values())) or None
 
-    def thresholds(self, wanted: Wanted) -> dict[str, float]:
-        """What the graph is told of what is wanted: values of those optional inputs that it has.
+    def thresholds(self, options: DetectOptions) -> dict[str, float]:
+        """Return what the graph itself is told: a value for each of its inputs that takes one.
 
         Raises:
-            InvalidRequest: an IoU threshold is wanted, which only the graph can follow.
+            InvalidRequest: an IoU threshold is asked for, and the graph has no input for it.
         """
-        # With some classes wanted, which detection is one too many is known after the graph only.
-        most = None if wanted.classes else self._most(wanted)
-        values = {SCORE: wanted.min_score, IOU: wanted.iou_threshold, MOST: most}
-        if wanted.iou_threshold is not None and IOU not in self.model.inputs:
+        # If only some classes are asked for, the graph cannot know which detection is too many.
+        most = None if options.classes else self._most(options)
+        values = {SCORE: options.min_score, IOU: options.iou_threshold, MOST: most}
+        if options.iou_threshold is not None and IOU not in self.model.inputs:
             raise InvalidRequest(
                 f"iou_threshold cannot be chosen: {self.model.name!r} has no input {IOU!r}, "
                 "so it suppresses boxes as it was made to; leave it out"
@@ -91,83 +90,93 @@ class Detector:
             if value is not None and name in self.model.inputs
         }
 
-    def found(
-        self, outputs: Mapping[str, Array], row: int, view: View, wanted: Wanted
-    ) -> list[Found]:
-        """Read what was found in one picture, best first, with boxes in it.
+    def detections(self, prediction: Prediction, options: DetectOptions) -> list[Detection]:
+        """Return what was found in a picture, best first, with boxes in it.
 
         Raises:
-            NoNumber: a score, a class or a corner of a detection, or how many there are, is none.
-            InvalidRequest: a score is no probability, which a caller's min_score is.
+            NoNumber: a score, a class or a corner is NaN, or the number of detections is.
+            InvalidRequest: a score is no probability, so it cannot be compared with min_score.
+            WrongLabels: a class has no label, and others have.
         """
-        read = self.output
-        scores = outputs[read.scores][row].astype(np.float64)
-        counted = self._counted(scores, outputs, row)
-        if any(np.isnan(outputs[name][row][counted]).any() for name in read.rows):
-            raise NoNumber(f"{self.model.name!r} gives detections that are no numbers")
+        scores = prediction[self.outputs.scores].astype(np.float64)
+        counted = self._counted(prediction, scores)
+        self._check_numbers(prediction, counted)
         self._check_range(scores[counted])
-        indices = outputs[read.classes][row].astype(np.int64) - read.first_class
-        raw = boxes.normalised(outputs[read.boxes][row], read.box_order, read.box_unit, view.input)
-        placed = view.to_picture(raw)
+        indices = prediction[self.outputs.classes].astype(np.int64) - self.outputs.first_class
+        placed = self._placed(prediction)
         keep = counted & (indices >= 0)
         keep &= (placed[:, 2:] > placed[:, :2]).all(axis=1)  # all but those beside the picture
-        if wanted.min_score is not None:
-            keep &= scores >= wanted.min_score
-        if wanted.classes is not None:
-            keep &= np.isin(indices, list(wanted.classes))
+        if options.min_score is not None:
+            keep &= scores >= options.min_score
+        if options.classes is not None:
+            keep &= np.isin(indices, list(options.classes))
         order = np.argsort(-scores, kind="stable")
-        best = order[keep[order]][: wanted.most]
-        return [Found(int(indices[i]), float(scores[i]), tuple(placed[i])) for i in best]
+        best = order[keep[order]][: options.max_detections]
+        return [self._detection(int(indices[i]), float(scores[i]), tuple(placed[i])) for i in best]
 
-    def _most(self, wanted: Wanted) -> int | None:
-        """How many detections the graph may give: no more than its outputs have room for."""
-        room = self.model.outputs[self.output.scores].shape[1]
-        return min(wanted.most, room) if wanted.most and room > 0 else wanted.most
+    def _most(self, options: DetectOptions) -> int | None:
+        """How many detections to ask the graph for: no more than its outputs have room for."""
+        most, room = options.max_detections, self.model.outputs[self.outputs.scores].shape[1]
+        return min(most, room) if most and room > 0 else most
 
-    def _counted(self, scores: Scores, outputs: Mapping[str, Array], row: int) -> NDArray[np.bool_]:
+    def _counted(self, prediction: Prediction, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which rows of a picture's outputs are detections."""
-        if self.output.count is None:
+        if self.outputs.count is None:
             return (scores > 0) | np.isnan(scores)
-        counts = outputs[self.output.count].reshape(-1)  # of one picture it may have no dimension
-        if np.isnan(counts[row]):
-            raise NoNumber(f"{self.model.name!r} gives a number of detections that is none")
-        rows: NDArray[np.bool_] = np.arange(len(scores)) < counts[row]
+        # The output of a single picture may have no dimension.
+        count = prediction.outputs[self.outputs.count].reshape(-1)[prediction.row]
+        if np.isnan(count):
+            raise NoNumber(f"{self.model.name!r} returns NaN as the number of detections")
+        rows: NDArray[np.bool_] = np.arange(len(scores)) < count
         return rows
 
-    def _check_range(self, scores: Scores) -> None:
+    def _check_numbers(self, prediction: Prediction, counted: NDArray[np.bool_]) -> None:
+        if any(np.isnan(prediction[name][counted]).any() for name in self.outputs.rows):
+            raise NoNumber(f"{self.model.name!r} returns detections that are not numbers")
+
+    def _check_range(self, scores: NDArray[np.float64]) -> None:
         if not in_range(scores).all():
             raise InvalidRequest(
-                f"{self.model.name!r} gives detections with scores from {scores.min():.4g} to "
+                f"{self.model.name!r} returns detections with scores from {scores.min():.4g} to "
                 f"{scores.max():.4g}, expected probabilities from 0 to 1; use ModelInfer"
             )
+
+    def _placed(self, prediction: Prediction) -> Boxes:
+        """The boxes in pixels of the picture."""
+        said, view = self.outputs, prediction.view
+        raw = boxes.normalised(prediction[said.boxes], said.box_order, said.box_unit, view.input)
+        return view.to_picture(raw)
+
+    def _detection(self, index: int, score: float, box: Box) -> Detection:
+        return Detection(index, self.model.label(self.outputs.classes, index), score, box)
 
 
 def describe(model: Model) -> Detector:
     """Find out how a model finds objects.
 
     Raises:
-        InvalidRequest: it takes no pictures, or gives no detections.
+        InvalidRequest: it takes no pictures, or has no outputs of detections.
     """
     found = model.config.detection
     if found is None:
         given = (f"{x.name!r} {x.datatype} {list(x.shape)}" for x in model.outputs.values())
         raise InvalidRequest(
-            f"{model.name!r} gives no detections: expected the outputs detection_boxes "
+            f"{model.name!r} returns no detections: expected the outputs detection_boxes "
             "[batch, max, 4], detection_scores and detection_classes [batch, max], or parameters "
-            f"in config.pbtxt that name them (detection.boxes …); it gives {', '.join(given)}"
+            f"in config.pbtxt that name them (detection.boxes …); it returns {', '.join(given)}"
         )
     return Detector(image_input.describe(model, found.longest_side), found)
 
 
 def _positions(label: str, known: Sequence[str]) -> list[int]:
-    """Where a label is among those known; where none is, numbers stand for themselves."""
+    """The classes that have a label; without labels a number stands for itself."""
     if not known and label.isdecimal():
         return [int(label)]
-    return [i for i, one in enumerate(known) if one == label]
+    return [i for i, name in enumerate(known) if name == label]
 
 
 def _listed(known: Sequence[str]) -> str:
-    """The labels, or the first of them: a status has no room for thousands."""
+    """The labels, or the first few: a status has no room for thousands."""
     if not known:
         return "none, expected numbers from 0"
     more = f" … ({len(known)} in all)" if len(known) > LISTED else ""

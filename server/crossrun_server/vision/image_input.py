@@ -1,4 +1,4 @@
-"""How pictures go into a model: its one image input, and what its file says of preprocessing.
+"""How pictures go into a model: its image input, and what its file says about preprocessing.
 
 Knows arrays and the model's metadata; no messages, no codecs.
 """
@@ -12,39 +12,39 @@ import numpy as np
 
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.models.model import Model
-from crossrun_server.scheduling.scheduler import Tensors
-from crossrun_server.tensors.tensors import DTYPES, Array, TensorSpec
+from crossrun_server.scheduling.batching import Tensors
+from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 from crossrun_server.vision import boxes
 from crossrun_server.vision.boxes import RESIZES, Resize, Size
 from crossrun_server.vision.images import Pixels
 
-EXAMPLE = Size(224, 224)  # in an error's words
+EXAMPLE = Size(224, 224)  # in the text of an error
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """An FP32 input takes pixel * scale + offset, channel by channel in the order of `color`."""
+    """An FP32 input takes pixel * scale + offset for each channel, in the order of `color`."""
 
-    scale: Array  # float32, of no dimension or [3]
+    scale: Array  # float32 [] or [3]
     offset: Array
     color: str  # RGB or BGR
 
     def apply(self, pixels: Pixels) -> Array:
-        """What the input takes for RGB pixels [..., 3]."""
+        """Turn RGB pixels [..., 3] into what the input takes, float32 [..., 3]."""
         ordered = pixels[..., ::-1] if self.color == "BGR" else pixels
         return ordered * self.scale + self.offset
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """The input that takes pictures, and how they are made ready for it."""
+    """The input that takes pictures, and how they are prepared for it."""
 
     model: Model
     spec: TensorSpec
-    batch: int  # pictures at once, at most
+    batch: int  # the most pictures in a run
     scaling: Scaling
     resize: Resize
-    longest: int  # pixels of a side that the model leaves free, at most
+    longest: int  # the most pixels of a side that the model leaves free
 
     @property
     def is_free(self) -> bool:
@@ -52,17 +52,22 @@ class ImageInput:
         return -1 in self.spec.shape[1:3]
 
     def size(self, picture: Size) -> Size:
-        """Of the input, for a picture of some size, upright."""
+        """Return the size of the input for a picture of some size, upright."""
         return boxes.settled(Size(*self.spec.shape[1:3]), picture, self.longest)
 
     def at_once(self, size: Size) -> int:
-        """How many pictures of a size share a run: of large ones few, for the memory they take."""
+        """How many pictures of a size share a run: few if they are large, because of the memory."""
         if not self.is_free:
             return self.batch
         return max(1, min(self.batch, self.longest**2 // (size.height * size.width)))
 
     def tensors(self, pictures: Sequence[Pixels], options: Mapping[str, float]) -> Tensors:
-        """Make a batch of uint8 pictures, and of optional inputs with one value for all of them."""
+        """Make a batch of pictures, and of optional inputs that have the same value for all.
+
+        Args:
+            pictures: uint8 [height, width, 3] each, all of the same size.
+            options: values of optional inputs.
+        """
         filled = {name: self._filled(name, len(pictures), x) for name, x in options.items()}
         return {self.spec.name: self._scaled(np.stack(pictures)), **filled}
 
@@ -79,15 +84,15 @@ class ImageInput:
 
 
 def describe(model: Model, longest: int = 0) -> ImageInput:
-    """Find out how a model is asked with pictures.
+    """Find out how pictures go into a model.
 
     Args:
         model: the model.
-        longest: pixels of a side that it leaves free, at most; 0 where both have to be fixed.
+        longest: the most pixels of a side that it leaves free; 0 if both sides must be fixed.
 
     Raises:
-        InvalidRequest: it takes no pictures, or none of their own size, or does not say how
-            pixels scale.
+        InvalidRequest: it takes no pictures, or leaves a size free that must be fixed, or does
+            not say how pixels are scaled.
     """
     spec = _image_spec(model)
     if not longest and -1 in spec.shape[1:3]:
@@ -112,7 +117,7 @@ def describe(model: Model, longest: int = 0) -> ImageInput:
 
 
 def fixing(model: Model, spec: TensorSpec, size: Size = EXAMPLE) -> str:
-    """What in config.pbtxt fixes the height and the width of a model's pictures."""
+    """Return the lines of config.pbtxt that fix the height and the width of a model's pictures."""
     most = model.config.max_batch_size
     first, *sides = spec.shape[:3]
     fixed = [own if own > 0 else wanted for own, wanted in zip(sides, size, strict=True)]
@@ -130,7 +135,7 @@ def _preprocessing(model: Model) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise InvalidRequest(
-            f"{model.name!r} does not say well how pixels are scaled (metadata "
+            f"{model.name!r} says wrongly how pixels are scaled (metadata "
             "crossrun.preprocessing): expected a JSON object; use ModelInfer"
         )
     return found
@@ -147,7 +152,7 @@ def _scaling(model: Model, preprocessing: dict[str, Any]) -> Scaling:
         scale = offset = np.empty(0, np.float32)
     if {scale.shape, offset.shape} - {(), (3,)} or color not in ("RGB", "BGR"):
         raise InvalidRequest(
-            f"{model.name!r} does not say well how pixels are scaled (metadata "
+            f"{model.name!r} says wrongly how pixels are scaled (metadata "
             "crossrun.preprocessing): expected a scale and an offset, each one number or three, "
             "and the color RGB or BGR; use ModelInfer"
         )

@@ -1,9 +1,9 @@
-"""Encoded pictures to pixels, as Keras does it. The only place that knows an image codec.
+"""Decodes pictures to pixels, as Keras does it. The only module that knows an image codec.
 
-Decoding and resizing are Pillow's, as in keras.utils.load_img: same library, same
-pixels. Three things differ on purpose: the EXIF orientation is applied, a JPEG that is much
-larger than the input is decoded at a half, a quarter or an eighth of its size, and 16-bit grey is
-scaled to 8 bits, where Keras cuts it off at 255, so that all but black is white.
+Pillow decodes and resizes, as in keras.utils.load_img: the same library, the same pixels. Three
+things differ on purpose: the EXIF orientation is applied; a JPEG that is much larger than the
+input is decoded at a half, a quarter or an eighth of its size; and 16-bit grey is scaled to 8
+bits, while Keras cuts it off at 255, which makes everything white but black.
 """
 
 import io
@@ -22,13 +22,13 @@ from crossrun_server.vision.boxes import Resize, Size, View
 
 Pixels = NDArray[np.uint8]
 
-# How much larger than the input a JPEG stays where it is decoded at a part of its size: so 12
-# megapixels cost 31 ms in the place of 175, and of 32 photographs none got another first class.
+# How much larger than the input a JPEG stays if it is decoded at a part of its size. 12 megapixels
+# then cost 31 ms instead of 175; none of 32 photographs got another first class.
 ROOM = 3
 MAX_PIXELS = 100_000_000  # a few kilobytes of PNG can unfold to gigabytes
-MAX_SIDE = 65_535  # a JPEG's; of 100 million pixels a PNG of one column took 2.7 GB, a square 0.5
+MAX_SIDE = 65_535  # a JPEG's; 100 million pixels took 0.5 GB as a square PNG, 2.7 as one column
 GREY = (114, 114, 114)  # around a letterboxed picture, as detectors are trained
-# What sets a picture upright, by its EXIF orientation.
+# EXIF orientation → what sets the picture upright.
 UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -38,13 +38,13 @@ UPRIGHT = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-TURNING = (5, 6, 7, 8)  # where height and width change places
+TURNING = (5, 6, 7, 8)  # orientations that swap height and width
 
 SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
-Fit = Callable[[Size], Size]  # of a picture, upright, to the input that it is to fill
+Fit = Callable[[Size], Size]  # size of a picture, upright → size of the input for it
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at its own limit; ours refuses
-# Damaged metadata is no fault of ours, and one line of log for each picture helps nobody.
+# Damaged metadata is not our fault, and a line of log for each picture helps nobody.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 Image.preinit()  # loads the codecs now, not in the first request
 
@@ -60,23 +60,23 @@ class Stored(NamedTuple):
     """A picture as it lies in its file."""
 
     image: Image.Image  # RGB
-    times: float  # that it was decoded smaller
+    times: float  # how much smaller it was decoded
     orientation: int  # a key of UPRIGHT, or 1
     upright: Size  # of the whole picture
 
 
 def load(data: bytes, input_: Size | Fit, resize: Resize) -> Picture:
-    """Decode a JPEG or PNG to RGB and bring it to size; of an animated PNG the still picture.
+    """Decode a JPEG or PNG to RGB and bring it to size; an animated PNG is its still picture.
 
-    Metadata that cannot be read counts as none.
+    Metadata that cannot be read is ignored.
 
     Args:
         data: the file.
-        input_: its size, or what it is for a picture of some size.
-        resize: how the picture is brought to it.
+        input_: the input's size, or a function that returns it for a picture of some size.
+        resize: how the picture is brought to that size.
 
     Raises:
-        InvalidRequest: the data is no whole JPEG or PNG, or unfolds to too many pixels.
+        InvalidRequest: the data is not a whole JPEG or PNG, or unfolds to too many pixels.
     """
     fit = input_ if callable(input_) else lambda _: input_
     stored = _decoded(data, fit)
@@ -92,7 +92,7 @@ def _decoded(data: bytes, fit: Fit) -> Stored:
         raise InvalidRequest(_unidentified(data)) from None
     except (InvalidRequest, MemoryError):
         raise
-    except Exception as error:  # Pillow raises of all kinds where data is damaged
+    except Exception as error:  # Pillow raises errors of all kinds if data is damaged
         raise InvalidRequest(f"cannot be decoded: {error or type(error).__name__}") from error
 
 
@@ -116,7 +116,7 @@ def _check_size(image: Image.Image) -> None:
 
 def _stored(image: Image.Image, fit: Fit) -> Stored:
     size = Size(image.height, image.width)
-    if image.format == "PNG":  # whose metadata may follow its pixels
+    if image.format == "PNG":  # its metadata may follow its pixels
         image.load()
     orientation = _orientation(image)
     upright = Size(size.width, size.height) if orientation in TURNING else size
@@ -127,20 +127,20 @@ def _stored(image: Image.Image, fit: Fit) -> Stored:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How a picture lies in its file; as it should where its metadata says nothing or nonsense."""
+    """How a picture lies in its file; upright if its metadata says nothing or nonsense."""
     try:
         found = image.getexif().get(ExifTags.Base.Orientation, 1)
         return int(found) if found in UPRIGHT else 1
-    except Exception:  # noqa: BLE001 - metadata is optional, and Pillow raises of all kinds
+    except Exception:  # noqa: BLE001 - metadata is optional, and Pillow raises errors of all kinds
         return 1
 
 
 def _fitted(stored: Stored, view: View) -> Picture:
     """Bring a picture to size as it lies in its file, then set it upright."""
     turning = stored.orientation in TURNING
-    top, left, bottom, right = (side / stored.times for side in view.seen)
+    top, left, bottom, right = (side / stored.times for side in view.source)
     box = (top, left, bottom, right) if turning else (left, top, right, bottom)
-    size = view.placed if turning else view.placed[::-1]
+    size = view.target_size if turning else view.target_size[::-1]
     small = stored.image.resize(size, Image.Resampling.BILINEAR, box)
     method = UPRIGHT.get(stored.orientation)
     upright = small if method is None else small.transpose(method)
@@ -152,7 +152,7 @@ def _placed(image: Image.Image, view: View) -> Image.Image:
     size = view.input.width, view.input.height
     if image.size == size:
         return image
-    top, left, *_ = view.place
+    top, left, *_ = view.target
     whole = Image.new("RGB", size, GREY)
     whole.paste(image, (int(left), int(top)))
     return whole

@@ -1,1 +1,1 @@
-"""Several server processes on one port, kept in one state."""
+"""Several server processes on one port, kept in the same state."""

@@ -1,4 +1,4 @@
-"""What clients have changed since the start, as the shortest list that brings a worker there.
+"""What clients have changed since the start, as the shortest list of calls that repeats it.
 
 Holds the calls as they came over the wire. Knows neither processes nor gRPC.
 """
@@ -12,46 +12,47 @@ LOAD, UNLOAD = "RepositoryModelLoad", "RepositoryModelUnload"
 REGISTER, UNREGISTER = "SystemSharedMemoryRegister", "SystemSharedMemoryUnregister"
 TRACE, LOG = "TraceSetting", "LogSettings"
 
-Load = pb.RepositoryModelLoadRequest
-Unload = pb.RepositoryModelUnloadRequest
-Register = pb.SystemSharedMemoryRegisterRequest
-Unregister = pb.SystemSharedMemoryUnregisterRequest
-Trace = pb.TraceSettingRequest
-Log = pb.LogSettingsRequest
-Change = Load | Unload | Register | Unregister | Trace | Log
+Change = (
+    pb.RepositoryModelLoadRequest
+    | pb.RepositoryModelUnloadRequest
+    | pb.SystemSharedMemoryRegisterRequest
+    | pb.SystemSharedMemoryUnregisterRequest
+    | pb.TraceSettingRequest
+    | pb.LogSettingsRequest
+)
 Call = tuple[str, Change]  # the method's name and its request
-Setting = TypeVar("Setting", Trace, Log)
+Setting = TypeVar("Setting", pb.TraceSettingRequest, pb.LogSettingsRequest)
 
 
 class Changes:
-    """The last word on each model, region and setting."""
+    """The last call on each model, region and setting."""
 
     def __init__(self) -> None:
-        self.models: dict[str, Call] = {}  # those loaded or unloaded on request
-        self._regions: dict[str, Register] = {}
-        self._traces: dict[str, Trace] = {}
-        self._log = Log()
+        self.models: dict[str, Call] = {}  # by name; only those that a client loaded or unloaded
+        self._regions: dict[str, pb.SystemSharedMemoryRegisterRequest] = {}
+        self._traces: dict[str, pb.TraceSettingRequest] = {}
+        self._log = pb.LogSettingsRequest()
 
     def __iter__(self) -> Iterator[Call]:
-        """In an order that can be followed: traces may name a model that has to be there."""
+        """Iterate in an order that a worker can follow: a trace setting may name a model."""
         yield LOG, self._log
         yield from self.models.values()
         yield from ((REGISTER, region) for region in self._regions.values())
         yield from ((TRACE, trace) for trace in self._traces.values())
 
     def note(self, method: str, request: Change) -> None:
-        """Note a call that has been followed."""
+        """Note a call that all workers have followed."""
         match request:
-            case Load() | Unload():
+            case pb.RepositoryModelLoadRequest() | pb.RepositoryModelUnloadRequest():
                 self.models[request.model_name] = method, request
-            case Register():
+            case pb.SystemSharedMemoryRegisterRequest():
                 self._regions[request.name] = request
-            case Unregister():
+            case pb.SystemSharedMemoryUnregisterRequest():
                 self._forget(request.name)
-            case Trace():
+            case pb.TraceSettingRequest():
                 name = request.model_name
                 self._traces[name] = _merged(self._traces.get(name, request), request)
-            case Log():
+            case pb.LogSettingsRequest():
                 self._log = _merged(self._log, request)
 
     def _forget(self, region: str) -> None:
@@ -62,14 +63,14 @@ class Changes:
 
 
 def inverse(request: Change) -> Call | None:
-    """Give the call that undoes one, where there is such a call and nothing else undoes it."""
-    if isinstance(request, Register):
-        return UNREGISTER, Unregister(name=request.name)
+    """Return the call that undoes a call; None if there is no such call, or no need for it."""
+    if isinstance(request, pb.SystemSharedMemoryRegisterRequest):
+        return UNREGISTER, pb.SystemSharedMemoryUnregisterRequest(name=request.name)
     return None
 
 
 def _merged(before: Setting, after: Setting) -> Setting:
-    """Let the later settings stand before the earlier; those named in both are replaced."""
+    """Add the later settings to the earlier; a setting in both has its later value."""
     merged = type(before)()
     merged.CopyFrom(before)
     for name, setting in after.settings.items():

@@ -1,7 +1,7 @@
-"""Keeps the workers of a port in one state, and tells what they have counted together.
+"""Keeps the workers of a port in the same state, and adds up what they have counted.
 
-Changes are made one after the other, in all workers at once; only those of settings and regions
-do not wait for a model that takes minutes to load. Whoever comes later is brought to the same
+Changes are made one after the other, in all workers at once. Changes of settings and regions do
+not wait for a model that takes minutes to load. A worker that starts later is brought to the same
 state before it may serve. Starts and ends no processes.
 """
 
@@ -21,7 +21,7 @@ from crossrun_server.workers.sharing import Outcome
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 5.0  # seconds that a worker gets to tell its counters
+PATIENCE = 5.0  # seconds that a worker has to answer with its counters
 
 
 @dataclass(eq=False)
@@ -34,7 +34,7 @@ class Member:
 
 
 class Vote:
-    """All have to agree before any of them goes on; who refuses, or ends, decides for all."""
+    """All have to agree before any of them goes on; one that refuses or ends decides for all."""
 
     def __init__(self, voters: Iterable[int]) -> None:
         self._missing = set(voters)
@@ -42,7 +42,7 @@ class Vote:
         self.refusal: Outcome | None = None  # the first
 
     async def agree(self, number: int) -> str:
-        """Wait for the others; gives why one of them refuses, or nothing."""
+        """Wait for the others; returns why one of them refuses, or an empty text."""
         self._missing.discard(number)
         if not self._missing:
             self._decided.set()
@@ -50,7 +50,7 @@ class Vote:
         return self.refusal.details if self.refusal else ""
 
     def refuse(self, outcome: Outcome) -> None:
-        """Decide against it, if it is not decided yet."""
+        """Decide against the change, if it is not decided yet."""
         if not self._decided.is_set():
             self.refusal = outcome
             self._decided.set()
@@ -60,7 +60,7 @@ class Consensus:
     """The workers that serve, by number, and what clients have changed since the start.
 
     Args:
-        noted: is told of each change once all have made it.
+        noted: is called with each change once all workers have made it.
     """
 
     def __init__(self, noted: Callable[[Change], None]) -> None:
@@ -71,13 +71,13 @@ class Consensus:
         self._reading = asyncio.Lock()
         self._vote = Vote(())
         self._under_way: set[asyncio.Task[Outcome]] = set()
-        self._remains: list[Reading] = []  # what workers had counted that are gone
+        self._remains: list[Reading] = []  # what workers that have ended had counted
 
     async def admit(self, member: Member) -> Any:
-        """Bring a worker to the state of the others and let it serve; gives what it then says.
+        """Bring a worker to the state of the others and let it serve; returns what `open` returns.
 
         Raises:
-            LoadError: it cannot load what the others have loaded.
+            LoadError: it cannot load a model that the others have loaded.
             Lost: it has ended.
         """
         async with self._loading, self._setting:
@@ -89,23 +89,23 @@ class Consensus:
             return answer
 
     def dismiss(self, number: int) -> None:
-        """Forget a worker that has ended, but not what it had counted."""
+        """Forget a worker that has ended, but keep what it had counted."""
         if member := self.members.pop(number, None):
             self._remains = merged([*self._remains, *member.last])
 
     async def change(self, method: str, request: Change) -> Outcome:
-        """Have every worker follow a call, to its end even if the caller leaves."""
+        """Make every worker follow a call, and finish it even if the caller leaves."""
         task = asyncio.create_task(self._change(method, request))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
     async def agree(self, number: int) -> str:
-        """Wait until every worker can do what is being done; gives why one cannot, or nothing."""
+        """Wait until every worker has loaded a model; returns why one cannot, or an empty text."""
         return await self._vote.agree(number) if number in self.members else ""
 
     async def read(self) -> list[Reading]:
-        """Add up what all have counted; for one that does not answer, what it said last."""
+        """Add up what all have counted; a worker that does not answer counts as it last did."""
         async with self._reading:
             await asyncio.gather(*map(_read, self.members.values()))
             lasts = [reading for member in self.members.values() for reading in member.last]
@@ -155,9 +155,9 @@ async def _ask(member: Member, vote: Vote, method: str, request: Change) -> Outc
 
 
 def _holds(method: str, outcomes: list[Outcome]) -> bool:
-    """Whether a change holds: who has ended meanwhile is replaced, who refuses counts.
+    """Whether a change holds: no worker refused it. One that ended meanwhile will be replaced.
 
-    An unload holds where anybody had the model: to others it was unknown, and still is.
+    An unload holds if any worker had the model; the others did not know it, and still do not.
     """
     done = any(outcome.code is None for outcome in outcomes)
     refused = any(outcome.code is not None and not outcome.lost for outcome in outcomes)
@@ -165,7 +165,7 @@ def _holds(method: str, outcomes: list[Outcome]) -> bool:
 
 
 def _check(method: str, outcome: Outcome) -> None:
-    """Let a new worker serve without what cannot be had any more, but not without a model."""
+    """Let a new worker serve without a region that has gone, but not without a model."""
     if outcome.code is None:
         return
     if method == LOAD:
@@ -177,4 +177,4 @@ async def _read(member: Member) -> None:
     try:
         member.last = await member.peer.call("read", timeout=PATIENCE)
     except Lost as error:
-        log.warning("worker %d did not tell its counters: %s", member.number, error)
+        log.warning("worker %d did not answer with its counters: %s", member.number, error)

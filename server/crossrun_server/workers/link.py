@@ -1,6 +1,6 @@
 """Calls between a supervisor and its workers: Python objects over gRPC on Unix sockets.
 
-The sockets lie in a folder that only this user may enter, which is why objects may be pickled.
+Objects may be pickled, because only this user may enter the folder of the sockets.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ import grpc
 from crossrun_server.errors import ServingError
 
 SERVICE = "crossrun.Link"
-OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+LINK_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 Function = Callable[..., Awaitable[Any]]
 
 
 class Lost(Exception):  # noqa: N818 - named after what happened
-    """The other process ended, or did not answer in time."""
+    """The other process has ended, or has not answered in time."""
 
 
 @asynccontextmanager
@@ -29,9 +29,9 @@ async def answering(socket: Path, functions: Mapping[str, Function]) -> AsyncIte
     """Let other processes call functions, by name, until the block ends.
 
     Raises:
-        ServingError: there can be no such socket: paths of over a hundred bytes are too long.
+        ServingError: the socket cannot be made: a path of over a hundred bytes is too long.
     """
-    server = grpc.aio.server(options=OPTIONS)
+    server = grpc.aio.server(options=LINK_OPTIONS)
     methods = {name: _handler(function) for name, function in functions.items()}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
     try:
@@ -54,13 +54,18 @@ def _handler(function: Function) -> "grpc.RpcMethodHandler[Any, Any]":
 
 
 class Peer:
-    """Another process, by its socket."""
+    """Another process, called through its socket."""
 
     def __init__(self, socket: Path) -> None:
-        self._channel = grpc.aio.insecure_channel(f"unix:{socket}", OPTIONS)
+        self._channel = grpc.aio.insecure_channel(f"unix:{socket}", LINK_OPTIONS)
 
     async def call(self, name: str, *arguments: Any, timeout: float | None = None) -> Any:
-        """Call a function there and wait for what it gives, so many seconds or without end.
+        """Call a function there and return its result.
+
+        Args:
+            name: of the function.
+            arguments: of the function.
+            timeout: seconds; None waits without end.
 
         Raises:
             Lost: there will be no answer.
@@ -77,5 +82,5 @@ class Peer:
             raise Lost("the connection was closed") from None  # by `close`
 
     async def close(self) -> None:
-        """Let go of the connection; who waits for an answer gets none."""
+        """Close the connection; a caller that waits for an answer gets Lost."""
         await self._channel.close()

@@ -1,4 +1,4 @@
-"""Holds a port for processes that listen on it together. Listens to nothing itself."""
+"""Reserves a port for processes that listen on it together. Does not listen itself."""
 
 import errno
 import socket
@@ -11,17 +11,17 @@ from crossrun_server.errors import ServingError
 
 @contextmanager
 def reserved(host: str, port: int) -> Iterator[int]:
-    """Keep a port for sockets of this user that set SO_REUSEPORT; gives its number.
+    """Keep a port for sockets of this user that set SO_REUSEPORT; yields its number.
 
-    Connections go to those who listen, and this one does not; it keeps the port from others
-    while nobody listens.
+    The socket here never listens, so it gets no connections; it keeps others from the port while
+    no worker listens.
 
     Args:
-        host: a name or an address; one of IPv6 may stand in brackets.
-        port: 0 picks one.
+        host: a name or an address; an IPv6 address may be in brackets.
+        port: 0 picks a free port.
 
     Raises:
-        ServingError: the port is in use, be it by somebody who would share it.
+        ServingError: the port is in use, even if its user would share it.
     """
     if not sys.platform.startswith("linux"):
         raise ServingError("--workers needs Linux, which spreads connections over processes")
@@ -41,7 +41,7 @@ def _addresses(host: str) -> list[tuple[int, str]]:
 
 
 def _hold(family: int, address: str, port: int) -> socket.socket | None:
-    """Bind a socket; gives none for an address, such as ::1, that this machine does not have."""
+    """Bind a socket; returns None for an address that this machine does not have, such as ::1."""
     held = None
     try:
         held = socket.socket(family, socket.SOCK_STREAM)
@@ -50,16 +50,16 @@ def _hold(family: int, address: str, port: int) -> socket.socket | None:
         if held is not None:
             held.close()
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            return None  # gRPC passes over it too, and tells if no address is left
+            return None  # gRPC ignores it too, and fails if no address is left
         raise
     return held
 
 
 def _bind(held: socket.socket, address: str, port: int) -> None:
-    """Take the port alone, and only then share it: who has it already makes this fail.
+    """Take the port alone, which fails if somebody has it, and only then share it.
 
-    SO_REUSEADDR lets connections of a server that has ended linger; left on, it would let
-    a second one reserve the same port.
+    SO_REUSEADDR allows this while connections of an ended server linger. If it stayed on, a
+    second server could reserve the same port.
     """
     if held.family == socket.AF_INET6:
         held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

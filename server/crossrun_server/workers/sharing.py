@@ -1,9 +1,10 @@
-"""Control calls that reach all workers of a port, whichever of them a client happens to call.
+"""Control calls reach all workers of a port, whichever worker a client happens to call.
 
-A worker hands such a call on instead of following it, and follows those that are handed to it.
+The worker that is called forwards the call instead of following it. It follows the calls that the
+supervisor then makes to every worker.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,12 @@ SHARED = {
     for method in (LOAD, UNLOAD, REGISTER, UNREGISTER, TRACE, LOG)
 }
 
+Operation = Callable[[Any], Awaitable[Any]]  # request to response
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a call: its response, or a status and its details."""
+    """The result of a call: its response, or a status and its details."""
 
     response: Any = None
     code: grpc.StatusCode | None = None
@@ -32,16 +35,34 @@ class Outcome:
 Forward = Callable[[str, Change], Awaitable[Outcome]]
 
 
-async def follow(protocol: ProtocolService, method: str, request: Change) -> Outcome:
-    """Do in this process what a call asks for."""
+def operations(protocol: ProtocolService) -> dict[str, Operation]:
+    """Return what carries out each control call in this process, by the method's name."""
+    return {
+        LOAD: protocol.load,
+        UNLOAD: protocol.unload,
+        REGISTER: protocol.register,
+        UNREGISTER: protocol.unregister,
+        TRACE: protocol.trace_setting,
+        LOG: protocol.log_settings,
+    }
+
+
+async def follow(own: Mapping[str, Operation], method: str, request: Change) -> Outcome:
+    """Carry out a call in this process.
+
+    Args:
+        own: see `operations`.
+        method: the method's name.
+        request: its message.
+    """
     try:
-        return Outcome(await getattr(protocol, method)(request, None))
-    except Exception as error:  # noqa: BLE001 - as on the edge: it ends this call only
+        return Outcome(await own[method](request))
+    except Exception as error:  # noqa: BLE001 - as in `services.edge`: it ends this call only
         return Outcome(None, *explain(error, method))
 
 
 class Sharing(grpc.aio.ServerInterceptor):
-    """Hands control calls on; those that only ask for settings are answered here."""
+    """Forwards control calls; a call that only reads settings is answered here."""
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward

@@ -1,7 +1,7 @@
 """Several server processes on one port: starts them, replaces those that end, stops them all.
 
-The port is held here, and nobody is served from here. What the workers have to agree on is
-settled in consensus.py.
+Holds the port, and serves nobody itself. What the workers have to agree on is decided in
+consensus.py.
 """
 
 import asyncio
@@ -18,13 +18,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from crossrun.oip import grpc_service_pb2 as pb
 from crossrun_server import app, cores
 from crossrun_server.app import Config
 from crossrun_server.errors import ServingError
 from crossrun_server.models.modes import Mode
 from crossrun_server.services.settings import log_changes
 from crossrun_server.telemetry import logs
-from crossrun_server.workers.changes import Change, Log
+from crossrun_server.workers.changes import Change
 from crossrun_server.workers.consensus import Consensus, Member
 from crossrun_server.workers.link import Function, Lost, Peer, answering
 from crossrun_server.workers.ports import reserved
@@ -33,14 +34,14 @@ from crossrun_server.workers.worker import SUPERVISOR, Job
 log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-P", "-c", "from crossrun_server.workers.worker import main; main()")
-TRIES = 3  # starts that fail in a row end the server
-SHORT = 10.0  # seconds: who served no longer than that is replaced with a pause
+TRIES = 3  # so many failed starts in a row end the server
+SHORT = 10.0  # seconds; a worker that served no longer than that is replaced after a pause
 LONGEST_PAUSE = 10.0  # seconds
 
 
 @dataclass(eq=False)
 class Start:
-    """A worker that has been started; `loaded` is set once it could serve, or has failed."""
+    """A worker that has been started; `loaded` is set once it can serve or has failed."""
 
     number: int
     process: asyncio.subprocess.Process
@@ -55,11 +56,11 @@ async def serve(config: Config, workers: int, announce: Callable[[str], None]) -
     Args:
         config: what to serve and where.
         workers: how many processes.
-        announce: is told the address once all of them are SERVING.
+        announce: is called with the address once all of them are SERVING.
 
     Raises:
-        ServingError: a worker cannot start, at first or three times in a row later; or
-            a port is in use.
+        ServingError: a worker cannot start, at first or three times in a row later, or the port
+            is in use.
     """
     process_log = logs.start(config.log)
     with (
@@ -100,7 +101,7 @@ class Crew:
         """Keep all workers running until the stop, then let them finish.
 
         Raises:
-            ServingError: one cannot start.
+            ServingError: a worker cannot start.
         """
         stopped = asyncio.create_task(stop.wait())
         complete = asyncio.create_task(self._complete.wait())
@@ -119,17 +120,17 @@ class Crew:
             await asyncio.gather(*(start.process.wait() for start in self._starts.values()))
 
     def kill(self) -> None:
-        """End every worker at once."""
+        """Kill every worker."""
         for start in self._starts.values():
             _kill(start)
 
     def abandon(self) -> None:
-        """End every worker at once and leave nothing behind: this process is about to end."""
+        """Kill every worker and remove the sockets, because this process is about to end."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     async def _stop(self) -> None:
-        """Let those that serve finish what they have; the others have nothing."""
+        """Let the workers that serve finish their requests, and kill the others."""
         log.info("draining")
         self._stopping.set()
         for start in list(self._starts.values()):
@@ -140,7 +141,7 @@ class Crew:
                 await _end(member)
 
     async def _keep(self) -> None:
-        """Keep one place filled: start a worker, see it end, start another."""
+        """Keep a worker running: start it, wait for its end, start another."""
         while not self._stopping.is_set():
             start = await self._spawn()
             if await self._serves(start):
@@ -154,7 +155,7 @@ class Crew:
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _serves(self, start: Start) -> bool:
-        """See a worker through its start; whether it serves."""
+        """Wait for a worker's start; returns whether it serves."""
         try:
             await self._admit(start)
         except (ServingError, Lost) as error:
@@ -200,19 +201,19 @@ class Crew:
         job = Job(self._started, self._config_now(), _share(self._size), self.folder)
         process = await asyncio.create_subprocess_exec(
             *COMMAND,
-            stdin=asyncio.subprocess.PIPE,  # stays open: its end tells the worker of ours
+            stdin=asyncio.subprocess.PIPE,  # its end tells the worker of ours
             start_new_session=True,
         )
         start = Start(job.number, process, Peer(self.folder / str(job.number)))
         self._starts[job.number] = start
         assert process.stdin
         process.stdin.write(pickle.dumps(job))
-        if self._stopping.is_set():  # it did so while the process was being made
+        if self._stopping.is_set():  # since the process was begun
             _kill(start)
         return start
 
     def _config_now(self) -> Config:
-        """Have a late worker load at its start what the others loaded then, less what changed."""
+        """The configuration of a late worker: it loads what is left of the models of the start."""
         if self._at_start is None or self._config.control.mode == Mode.POLL:
             return self._config
         among = self._at_start - self.consensus.changes.models.keys()
@@ -227,18 +228,18 @@ class Crew:
 
 
 def _follow(process_log: logs.Log, change: Change) -> None:
-    """Log here as in the workers."""
-    if isinstance(change, Log):
+    """Apply a change of the log settings to this process, as the workers do."""
+    if isinstance(change, pb.LogSettingsRequest):
         process_log.change(log_changes(change))
 
 
 def _share(workers: int) -> int:
-    """How many of the cores are one worker's, so that all together compute with all."""
+    """Return how many cores a worker gets, so that all workers together use all cores."""
     return max(1, cores.available() // workers)
 
 
 def _pause(failures: int) -> float:
-    """Seconds before the next start: none at first, then more and more."""
+    """Return the seconds to wait before the next start: none at first, then more and more."""
     return 0.0 if failures < 2 else min(2.0 ** (failures - 2) / 2, LONGEST_PAUSE)
 
 
@@ -249,7 +250,7 @@ def _reason(error: Exception, code: int) -> str:
 
 
 def _kill(start: Start) -> None:
-    """End a worker at once; `Process.kill` would take its exit code from who waits for it."""
+    """Kill a worker; `Process.kill` would take its exit code from the task that waits for it."""
     if start.process.returncode is None:
         with suppress(ProcessLookupError):
             os.kill(start.process.pid, signal.SIGKILL)
@@ -263,7 +264,7 @@ async def _end(member: Member) -> None:
 
 
 async def _first(*tasks: asyncio.Task[object]) -> None:
-    """Wait for one of several tasks, and raise what it raises."""
+    """Wait until one of several tasks ends, and raise what it raises."""
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()

@@ -1,7 +1,7 @@
-"""One of several server processes on a port; started by the supervisor, with its job on stdin.
+"""One of several server processes on a port. The supervisor starts it with its job on stdin.
 
-It loads the models, waits until it may serve, and serves until it is told to stop. It ends with
-the supervisor, however that ends: stdin is closed then.
+It loads the models, waits until it may serve, and serves until it is told to stop. It ends when
+the supervisor does, however that ends, because stdin is closed then.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crossrun_server import app
-from crossrun_server.app import Company, Config, Parts
+from crossrun_server.app import Config, Coordination, Server
 from crossrun_server.errors import LoadError, ServingError
 from crossrun_server.models.model import Model
 from crossrun_server.telemetry import logs
@@ -23,48 +23,48 @@ from crossrun_server.telemetry.readings import Reading
 from crossrun_server.telemetry.statistics import Counters, added
 from crossrun_server.workers.changes import Change
 from crossrun_server.workers.link import Peer, answering
-from crossrun_server.workers.sharing import Outcome, Sharing, follow
+from crossrun_server.workers.sharing import Outcome, Sharing, follow, operations
 
-OPTIONS = (*((name, value) for name, value in app.OPTIONS if name != "grpc.so_reuseport"),
-           ("grpc.so_reuseport", 1))  # fmt: skip
+WORKER_OPTIONS = tuple((dict(app.GRPC_OPTIONS) | {"grpc.so_reuseport": 1}).items())
 SUPERVISOR = "supervisor"  # its socket's name; a worker's is its number
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is told at its start."""
+    """What the supervisor sends a worker at its start."""
 
-    number: int  # no two workers of a supervisor ever have the same
+    number: int  # never used twice by a supervisor
     config: Config
     cores: int  # its share of the machine
     folder: Path  # of the sockets
 
 
 class Worker:
-    """What the supervisor may ask of this process."""
+    """The functions that the supervisor calls in this process."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._operations = operations(server.protocol)
         self.admitted, self.serving, self.stop = (asyncio.Event() for _ in range(3))
 
     async def open(self) -> frozenset[str]:
-        """Take requests; gives the names of the models that were to be there at the start."""
+        """Take requests; returns the names of the models that were to be loaded at the start."""
         self.admitted.set()
         await self.serving.wait()
-        index = self._parts.control.repository.index()
+        index = self._server.control.repository.index()
         return frozenset(line.name for line in index if line.state)
 
     async def change(self, method: str, request: Change) -> Outcome:
-        """Follow a control call; the stop waits for it, as for any other request."""
-        with self._parts.edge.in_flight:
-            return await follow(self._parts.protocol, method, request)
+        """Carry out a control call; the stop waits for it, as for any other request."""
+        with self._server.edge.in_flight:
+            return await follow(self._operations, method, request)
 
     async def read(self) -> list[Reading]:
-        """Tell what this process has counted."""
-        return self._parts.readings()
+        """Return what this process has counted."""
+        return self._server.readings()
 
     async def end(self) -> None:
-        """Begin to stop."""
+        """Start the stop."""
         self.stop.set()
 
 
@@ -72,27 +72,28 @@ async def serve(job: Job, supervisor: Peer) -> None:
     """Do a job until told to stop.
 
     Raises:
-        LoadError: a model cannot be loaded, and that is to be fatal.
-        ServingError: an option cannot be followed, or the port cannot be bound.
+        LoadError: a model cannot be loaded, and the configuration makes that fatal.
+        ServingError: an option is wrong, or the port cannot be bound.
     """
-    parts = app.assemble(job.config, logs.start(job.config.log), _company(job, supervisor))
-    worker = Worker(parts)
-    await parts.control.start()
+    process_log = logs.start(job.config.log)
+    server = app.assemble(job.config, process_log, _coordination(job, supervisor))
+    worker = Worker(server)
+    await server.control.start()
     functions = {f.__name__: f for f in (worker.open, worker.change, worker.read, worker.end)}
     async with answering(job.folder / str(job.number), functions):
         await supervisor.call("loaded", job.number)
         await worker.admitted.wait()
-        async with app.listening(parts, OPTIONS):
-            await app.work(parts, worker.stop, worker.serving.set)
-    await app.close(parts)
+        async with app.listening(server, WORKER_OPTIONS):
+            await app.work(server, worker.stop, worker.serving.set)
+    await app.close(server)
 
 
-def _company(job: Job, supervisor: Peer) -> Company:
+def _coordination(job: Job, supervisor: Peer) -> Coordination:
     async def agree() -> None:
         if refusal := await supervisor.call("agree", job.number):
             raise LoadError(refusal)
 
-    async def count(models: list[Model]) -> list[Counters]:
+    async def read_counters(models: list[Model]) -> list[Counters]:
         readings: list[Reading] = await supervisor.call("read")
         return [_of(model, readings) for model in models]
 
@@ -100,7 +101,13 @@ def _company(job: Job, supervisor: Peer) -> Company:
         outcome: Outcome = await supervisor.call("change", method, request)
         return outcome
 
-    return Company(f".worker{job.number}", job.cores, agree, count, (Sharing(forward),))
+    return Coordination(
+        suffix=f".worker{job.number}",
+        cores=job.cores,
+        agree=agree,
+        read_counters=read_counters,
+        interceptors=(Sharing(forward),),
+    )
 
 
 def _of(model: Model, readings: list[Reading]) -> Counters:
@@ -112,7 +119,7 @@ def _of(model: Model, readings: list[Reading]) -> Counters:
 
 
 async def _run(job: Job) -> int:
-    """Serve, and tell the supervisor why if that cannot be; gives the exit code."""
+    """Serve, and tell the supervisor if that fails; returns the exit code."""
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _orphaned, job.folder)
     supervisor = Peer(job.folder / SUPERVISOR)
     try:
@@ -126,17 +133,17 @@ async def _run(job: Job) -> int:
 
 
 def _orphaned(folder: Path) -> None:
-    """End at once: nobody could stop or replace this process, and the port is anybody's."""
+    """End at once: nobody can stop or replace this process, and others may take the port."""
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
 def _ignore(*_: Any) -> None:
-    """Leave signals that a whole group is sent, by a terminal or systemd, to the supervisor."""
+    """Leave a signal that a terminal or systemd sends to the whole group to the supervisor."""
 
 
 def main() -> None:
-    """Read the job and do it."""
+    """Read a job from stdin and do it."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)
     job: Job = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own supervisor wrote it

@@ -159,7 +159,7 @@ def test_a_video_that_ends_early_is_told(
     done = run("crossrun-bench", "detect", long, "--target", finder.address, "--json")
     count = len(found(done)["cut.mkv"]["frames"])
     assert 0 < count < 5 * FRAMES
-    assert f"cut.mkv tells of {5 * FRAMES} frames, {count} could be read" in done.stderr
+    assert f"cut.mkv should have {5 * FRAMES} frames, {count} could be read" in done.stderr
 
 
 def test_a_video_that_cannot_be_finished_is_not_kept(moving: Path, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_what_cannot_be_read_is_told(finder: Server, tmp_path: Path, run: Comman
     expected = {
         "missing.png": "missing.png: no such file or folder",
         "empty": "empty: no pictures or videos (.avi, .jpeg, .jpg, ",
-        "bad.mp4": "bad.mp4: no readable video",
+        "bad.mp4": "bad.mp4: not a readable video",
         "bad.jpg": "INVALID_ARGUMENT",
     }
     for name, text in expected.items():
@@ -208,11 +208,11 @@ def test_what_cannot_be_read_is_told(finder: Server, tmp_path: Path, run: Comman
 
 def test_nothing_is_kept_over_what_is_asked_about(folder: Path, tmp_path: Path) -> None:
     """Not in its own folder, and not two files under one name."""
-    with pytest.raises(BenchError, match=r"a.png would be kept over .*a.png; expected another"):
+    with pytest.raises(BenchError, match=r"a.png would overwrite .*a.png; expected another"):
         detect.listed([folder], folder)
     other = tmp_path / "other"
     other.mkdir()
     rectangle(None, RED).save(other / "a.png")
-    with pytest.raises(BenchError, match=r"other/a.png would be kept over .*in/a.png"):
+    with pytest.raises(BenchError, match=r"other/a.png would overwrite .*in/a.png"):
         detect.listed([folder, other], tmp_path / "out")
     assert len(detect.listed([folder, other], None)) == 4

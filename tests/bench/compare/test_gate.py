@@ -7,7 +7,7 @@ import pytest
 from crossrun_bench import store
 from crossrun_bench.compare.verdicts import condition
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.kinds import Result
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.report import comparison
 from tests.support.measured import compared, latency, load, on
 from tests.support.running import Command

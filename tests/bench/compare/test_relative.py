@@ -11,8 +11,9 @@ import pytest
 from crossrun_bench import store
 from crossrun_bench.compare.command import compare
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
+from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency
 from crossrun_bench.measurements.load.result import LoadResult
+from crossrun_bench.measurements.turns import Turn
 from tests.support.measured import latency, load, turns
 from tests.support.running import Command
 

@@ -10,10 +10,12 @@ import pytest
 
 from crossrun_bench.compare.command import Compared, compare
 from crossrun_bench.errors import BenchError
+from crossrun_bench.machine import placement
 from crossrun_bench.machine.core_to_core import core_to_core
-from crossrun_bench.measurements import placement
-from crossrun_bench.measurements.latency.result import LatencyResult, Turn
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.turns import Turn
 from crossrun_bench.report import comparison, html, markdown
+from crossrun_bench.report.chapters import chapters
 from tests.support.measured import latency
 
 NEAR, FAR = 220, 460  # nanoseconds
@@ -91,12 +93,12 @@ def test_a_host_that_moves_the_cores_is_a_warning() -> None:
     """Above the figures of every form; neither an odd turn nor nothing known is one."""
     moved = placed(1, [NEAR] * 6 + [FAR] * 4)
     told = "a byte took 220 ns in some turns and 460 in others"
-    assert told in markdown.render([moved])
-    assert told in html.render([moved])
+    assert told in markdown.render(chapters([moved]))
+    assert told in html.render(chapters([moved]))
     for quiet in (placed(1, [NEAR] * 9 + [FAR]), placed(1, [None] * 10)):
-        assert "moved our cores" not in markdown.render([quiet])
-    assert "| Core to core and back | 220 ns (220–460) |" in markdown.render([moved])  # noqa: RUF001
-    assert "| Core to core and back | – |" in markdown.render([latency(1)])  # noqa: RUF001
+        assert "moved our cores" not in markdown.render(chapters([quiet]))
+    assert "| Core to core and back | 220 ns (220–460) |" in markdown.render(chapters([moved]))  # noqa: RUF001
+    assert "| Core to core and back | – |" in markdown.render(chapters([latency(1)]))  # noqa: RUF001
 
 
 def test_near_is_symmetric() -> None:

@@ -17,9 +17,10 @@ from crossrun_bench.machine import machine, noise
 from crossrun_bench.machine.container import container
 from crossrun_bench.machine.noise import LIMIT, Usage
 from crossrun_bench.measurements.latency.result import LatencyResult
-from crossrun_bench.measurements.summary import latency_rows
+from crossrun_bench.measurements.latency.summary import latency_rows
 from crossrun_bench.report import html, markdown, terminal
-from tests.bench.report.test_report import latency
+from crossrun_bench.report.chapters import chapters
+from tests.support.results import latency
 from tests.support.running import Command
 
 # Two cores for ten seconds, of which we use eight and others four; half a second is stolen.
@@ -103,7 +104,7 @@ def test_what_was_measured_beside_others_is_kept_and_marked(
     assert "while this measured" in str(done.exception)
     assert str(out) in str(done.exception)
     assert "Warning: Latency was measured on a noisy machine" in done.stdout
-    assert "a noisy machine" in markdown.render([store.read(out)])
+    assert "a noisy machine" in markdown.render(chapters([store.read(out)]))
 
 
 def test_a_server_that_runs_already_cannot_be_told_from_noise(colours: Path, run: Command) -> None:
@@ -118,16 +119,16 @@ def test_a_noisy_machine_is_said_aloud_in_every_form(capsys: pytest.CaptureFixtu
     """Before the figures stands how much others used, on the terminal, as Markdown, on the page."""
     said = "Latency was measured on a noisy machine: others used 20 % of the cores, 2 % stolen."
     result = measured(AFTER)
-    terminal.show([result])
+    terminal.show(chapters([result]))
     shown = capsys.readouterr().out
     assert shown.startswith(f"Warning: {said}")
-    assert markdown.render([result]).startswith(f"> [!WARNING]\n> {said}")
-    assert f'<p class="warning" role="alert">{said}' in html.render([result])
+    assert markdown.render(chapters([result])).startswith(f"> [!WARNING]\n> {said}")
+    assert f'<p class="warning" role="alert">{said}' in html.render(chapters([result]))
 
 
 def test_a_quiet_machine_needs_no_warning() -> None:
     """The share stands in the table of the machine, and nothing else is said of it."""
-    text = markdown.render([measured(QUIET)])
+    text = markdown.render(chapters([measured(QUIET)]))
     assert "noisy" not in text
     assert "| Others used | 1 % of the cores, 0 % stolen |" in text
 
@@ -140,7 +141,7 @@ def test_a_result_from_before_noise_was_measured_is_read(tmp_path: Path) -> None
     (tmp_path / "r.json").write_text(json.dumps(document))
     read = store.read(tmp_path / "r.json")
     assert read.machine.noise is None
-    assert "| Others used | – |" in markdown.render([read])  # noqa: RUF001
+    assert "| Others used | – |" in markdown.render(chapters([read]))  # noqa: RUF001
     with pytest.raises(BenchError, match="only Linux tells"):
         noise.refuse(read.machine.noise, "now")
 
@@ -193,5 +194,7 @@ def test_counters_that_never_move_tell_nothing(monkeypatch: pytest.MonkeyPatch) 
     """A sandbox shows zeros for its cores: that is no quiet machine, for nobody knows."""
     monkeypatch.setattr(noise, "_cores", lambda: [[0.0] * 10, [0.0] * 10])
     assert noise.usage() is None
-    with pytest.raises(BenchError, match=r"--require-quiet: only Linux tells .* no sandbox does"):
+    with pytest.raises(
+        BenchError, match=r"--require-quiet: only Linux tells .* and sandboxes do not"
+    ):
         noise.expect_quiet()

@@ -21,31 +21,38 @@ from scipy.stats import entropy
 from crossrun_bench import store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.accuracy.answers import CHUNK, asked, ready
 from crossrun_bench.measurements.accuracy.differences import by_class, flips
-from crossrun_bench.measurements.accuracy.measure import Plan, measure
-from crossrun_bench.measurements.accuracy.partial import Partial
-from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer, TargetAnswers
-from crossrun_bench.measurements.summary import accuracy_rows
+from crossrun_bench.measurements.accuracy.measure import measure
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.answers.classes import AnswersLine, asked
+from crossrun_bench.measurements.answers.comparison import Answer, TargetAnswers
+from crossrun_bench.measurements.answers.gathering import CHUNK, ready
+from crossrun_bench.measurements.answers.partial import Partial
+from crossrun_bench.measurements.answers.run import AccuracyPlan
+from crossrun_bench.measurements.answers.summary import accuracy_rows
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import bar
 from crossrun_bench.report import html, markdown
-from crossrun_bench.targets.runners import Task
-from crossrun_bench.targets.tasks import Asked
-from tests.bench.measurements.test_run import COLOURS, scale_scores
-from tests.bench.report.test_report import Fetched, accuracy
+from crossrun_bench.report.chapters import chapters
+from crossrun_bench.targets.subjects import Asked
+from crossrun_bench.targets.task import Task
+from tests.support.pages import Fetched
+from tests.support.pictures import COLOURS
+from tests.support.proofs import scale_scores
+from tests.support.results import accuracy
 
 MACHINE = machine.describe()
 MEASURE = """
 import sys
 from pathlib import Path
-from crossrun_bench.measurements.accuracy.measure import Plan, measure
-from crossrun_bench.targets.tasks import Asked
+from crossrun_bench.measurements.accuracy.measure import measure
+from crossrun_bench.measurements.answers.run import AccuracyPlan
+from crossrun_bench.targets.subjects import Asked
 
 models, images, output = sys.argv[1:]
 asked = Asked(Path(models), "colours", ("onnxruntime", "openvino"))
-measure(Plan(asked, images, Path(output)), "cmd")
+measure(AccuracyPlan(asked, images, Path(output)), "cmd")
 """
 LABELS = (0, 1, 2, 3)
 NAMES = tuple(f"label {n}" for n in range(10))
@@ -75,7 +82,7 @@ def test_an_interrupted_run_goes_on(
         process.kill()
     done = kept.read_text().count("\n") - 1
     assert 0 < done < 5
-    plan = Plan(Asked(colours, "colours", ("onnxruntime", "openvino")), str(many), out)
+    plan = AccuracyPlan(Asked(colours, "colours", ("onnxruntime", "openvino")), str(many), out)
     result = measure(plan, "cmd")
     assert (
         f"going on after {done * CHUNK:,} of {4 * CHUNK + 3:,} pictures" in capsys.readouterr().err
@@ -114,18 +121,18 @@ def test_answers_are_kept_line_by_line(tmp_path: Path) -> None:
     out, kept = tmp_path / "a.json", tmp_path / "a.json.partial"
     chunk = tuple(target.answers for target in accuracy().targets)
     for count in range(3):
-        partial: Partial[Answer] = Partial(out, {"model": "m"})
+        partial: Partial[Answer] = Partial(out, {"model": "m"}, AnswersLine)
         assert partial.chunks == [chunk] * count
         partial.append(chunk)
         with kept.open("a") as file:
             file.write('{"answers": [[')
     with pytest.raises(BenchError, match=f"{kept}: of a run with other model; remove it"):
-        Partial(out, {"model": "n"})
+        Partial(out, {"model": "n"}, AnswersLine)
     kept.write_text('{"format"')
-    assert Partial(out, {"model": "m"}).chunks == []
+    assert Partial(out, {"model": "m"}, AnswersLine).chunks == []
     kept.write_text("{\n")
     with pytest.raises(BenchError, match=f"{kept}: damaged, remove it"):
-        Partial(out, {"model": "m"})
+        Partial(out, {"model": "m"}, AnswersLine)
 
 
 def differing(count: int = 1) -> AccuracyResult:
@@ -149,10 +156,10 @@ def differing(count: int = 1) -> AccuracyResult:
 
 def test_pictures_that_flip_are_shown_with_both_classes() -> None:
     """The picture, both classes with their scores, who said so, and how it looks."""
-    text = markdown.render([differing()])
+    text = markdown.render(chapters([differing()]))
     row = "| 3.png | label 3 0.600 | label 9 0.500 | ONNX Runtime, LiteRT |"
     assert row in text
-    page = html.render([differing()])
+    page = html.render(chapters([differing()]))
     parser = Fetched()
     parser.feed(page)
     assert [source[:27] for source in parser.found] == ["img src=data:image/jpeg;bas"]
@@ -161,7 +168,7 @@ def test_pictures_that_flip_are_shown_with_both_classes() -> None:
 
 def test_classes_that_flip_are_counted() -> None:
     """By label where there is one, else by what the reference says; only targets that differ."""
-    text = markdown.render([differing(2)])
+    text = markdown.render(chapters([differing(2)]))
     assert "| Class | Pictures | ONNX Runtime | LiteRT |" in text
     assert "| label 3 | 2 | 2 | 2 |" in text
     (row,) = by_class(replace(differing(), labels=None))
@@ -172,7 +179,7 @@ def test_of_many_flips_the_worst_are_shown() -> None:
     """Twelve rows, and how many there are."""
     result = differing(20)
     assert len(flips(result)) == 20
-    text = markdown.render([result])
+    text = markdown.render(chapters([result]))
     assert text.count("label 9 0.500") == 12
     assert "The worst 12 of 20." in text
 
@@ -181,8 +188,8 @@ def test_where_all_agree_nothing_is_said_of_differences() -> None:
     """No empty table, and no list of pictures."""
     plain = accuracy()
     same = replace(plain, targets=(plain.targets[0],) * 2)
-    assert "differs" not in markdown.render([same])
-    assert "<img" not in html.render([same])
+    assert "differs" not in markdown.render(chapters([same]))
+    assert "<img" not in html.render(chapters([same]))
 
 
 def test_a_result_from_before_divergence_is_read(tmp_path: Path) -> None:
@@ -195,7 +202,7 @@ def test_a_result_from_before_divergence_is_read(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(json.dumps(document))
     old = store.read(tmp_path / "r.json")
     assert accuracy_rows(old)[1].divergence is None  # type: ignore[arg-type]
-    text = markdown.render([old])
+    text = markdown.render(chapters([old]))
     assert "| 2.5e-01 | – |" in text  # noqa: RUF001 - as the report writes it
     assert "| 3.png | class 3 0.600 | class 9 0.500 | ONNX Runtime |" in text
 
@@ -208,4 +215,4 @@ def test_the_mean_divergence_is_shown() -> None:
         for n, a in enumerate(plain.targets[1].answers)
     ]
     targets = (plain.targets[0], TargetAnswers("onnxruntime", tuple(known)))
-    assert "| 3.8e-01 |" in markdown.render([replace(plain, targets=targets)])
+    assert "| 3.8e-01 |" in markdown.render(chapters([replace(plain, targets=targets)]))

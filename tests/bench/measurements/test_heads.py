@@ -11,18 +11,21 @@ import pytest
 from PIL import Image
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy.answers import asked, ready
-from crossrun_bench.measurements.accuracy.measure import Plan, measure
-from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer, agree
-from crossrun_bench.measurements.summary import accuracy_rows
+from crossrun_bench.measurements.accuracy.measure import measure
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.answers.classes import asked
+from crossrun_bench.measurements.answers.comparison import Answer, agree
+from crossrun_bench.measurements.answers.gathering import ready
+from crossrun_bench.measurements.answers.run import AccuracyPlan
+from crossrun_bench.measurements.answers.summary import accuracy_rows
 from crossrun_bench.models import heads
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import bar
-from crossrun_bench.targets.runners import Task
-from crossrun_bench.targets.tasks import Asked
-from tests.server.model_config.test_probabilities import FIRST, LOGITS, classifier, config, node
+from crossrun_bench.targets.subjects import Asked
+from crossrun_bench.targets.task import Task
 from tests.support import models
+from tests.support.classifiers import FIRST, LOGITS, classifier, config, node
 from tests.support.running import Command
 
 PREPROCESSING = {"scale": 1 / 255, "offset": 0.0}
@@ -72,7 +75,7 @@ def test_one_score_answers_for_two_classes_on_every_way(
 ) -> None:
     """In process, as tensors and as pictures: the same decisions, top-1 by both labels."""
     targets = ("onnxruntime", "grpc-raw", "grpc-jpeg")
-    result = measure(Plan(Asked(repository, name, targets), str(pictures), None), "cmd")
+    result = measure(AccuracyPlan(Asked(repository, name, targets), str(pictures), None), "cmd")
     assert isinstance(result, AccuracyResult)
     for row in accuracy_rows(result):
         assert (row.top1, row.top5, row.agreement) == (0.75, None, 1.0)
@@ -136,7 +139,7 @@ def test_the_server_is_asked_for_pictures_of_logits_too(
 def test_a_file_that_does_not_say_what_its_one_score_means_is_refused(tmp_path: Path) -> None:
     """Nor is one whose head nobody knows."""
     write(tmp_path, "unsaid", single(node("Sigmoid", "one")), "", ["dull", "red"])
-    with pytest.raises(BenchError, match=r"one score, of which 'crossrun\.scores' does not say"):
+    with pytest.raises(BenchError, match=r"one score, and 'crossrun\.scores' does not say"):
         read_model(tmp_path, "unsaid")
     write(tmp_path, "odd", classifier(LOGITS), "hardmax", ["a", "b", "c"])
     with pytest.raises(BenchError, match="unknown head 'hardmax': expected one of softmax"):

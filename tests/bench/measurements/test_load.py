@@ -16,15 +16,16 @@ import pytest
 from crossrun_bench import store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.load import peers
-from crossrun_bench.measurements.load.generator import closed_loop, counting
+from crossrun_bench.measurements.load import servers
+from crossrun_bench.measurements.load.generator import counting, loops
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
 from crossrun_bench.measurements.load.summary import load_rows
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.processes import shared_memory
 from crossrun_bench.processes.serving import running
 from crossrun_bench.report import html, markdown
+from crossrun_bench.report.chapters import chapters
 from crossrun_bench.view.figures import NONE
 from tests.support import fakes
 from tests.support.fakes import fake
@@ -53,12 +54,6 @@ def load() -> LoadResult:
         LoadTarget("broken", False, (broken,)),
     )
     return LoadResult("crossrun-bench load models", MACHINE, INFO, False, targets)
-
-
-@pytest.fixture(scope="module")
-def request_(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Request:
-    """One picture for the model of colours, and the right answer."""
-    return fakes.request(colours, tmp_path_factory.mktemp("load"))
 
 
 @contextmanager
@@ -144,7 +139,7 @@ def test_beside_a_neighbour_there_is_one_baseline(
     assert isinstance(result, LoadResult)
     assert result.neighbour
     assert [target.in_process for target in result.targets] == [True, False]
-    assert "kept one core busy" in markdown.render([result])
+    assert "kept one core busy" in markdown.render(chapters([result]))
 
 
 def test_errors_are_counted_by_status(request_: Request) -> None:
@@ -206,7 +201,7 @@ def test_a_request_that_is_never_answered_is_an_error(monkeypatch: pytest.Monkey
     monkeypatch.setattr(counting, "PATIENCE_S", 0.05)
     stalled = threading.Event()
     calls = [lambda: (stalled.wait(), ""), lambda: (None, "")]
-    found = closed_loop.loaded(calls, 0.01, 0.02)
+    found = loops.closed(calls, 0.01, 0.02)
     stalled.set()
     assert found["errors"] == {"NO_ANSWER": 1}
     assert found["us"]
@@ -236,9 +231,9 @@ def test_a_peer_that_is_not_made_is_told_how_to_make_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its environment is missing: the command that makes it stands in the error."""
-    monkeypatch.setattr(peers, "ENVIRONMENTS", tmp_path)
+    monkeypatch.setattr(servers, "ENVIRONMENTS", tmp_path)
     with pytest.raises(BenchError, match=r"no environment for triton: make peers PEERS=triton$"):
-        peers.chosen(["triton"])
+        servers.chosen_peers(["triton"])
 
 
 def test_what_is_free_is_what_the_generator_leaves() -> None:
@@ -264,7 +259,7 @@ def test_what_is_written_is_what_is_read_and_shown(tmp_path: Path) -> None:
     store.write(tmp_path / "l.json", load())
     read = store.read(tmp_path / "l.json")
     assert read == load()
-    text, page = markdown.render([read]), html.render([read])
+    text, page = markdown.render(chapters([read])), html.render(chapters([read]))
     assert "of the throughput that is free" in text
     assert f"| broken | 4 | 0.0 | 0 % | {NONE} | {NONE} |" in text
     assert "7 UNAVAILABLE" in text
@@ -273,12 +268,12 @@ def test_what_is_written_is_what_is_read_and_shown(tmp_path: Path) -> None:
     assert names[-2:] == ["broken p50", "broken p99"]
 
 
-@pytest.mark.parametrize("peer", peers.PEERS)
+@pytest.mark.parametrize("peer", servers.PEERS)
 def test_a_peer_answers_right(peer: str, request_: Request) -> None:
     """Its script serves the same file, and says where."""
-    if not peers.made(peer):
+    if not servers.has_environment(peer):
         pytest.skip(f"no environment for {peer}; make peers PEERS={peer} makes it")
-    command = peers.command(peer, request_.model, sessions=2, threads=1)
+    command = servers.peer_command(peer, request_.model, sessions=2, threads=1)
     with running(peer, command) as server, generating(request_) as turn:
         found = turn(server.address)
     assert found["us"]

@@ -14,23 +14,18 @@ from crossrun_bench.machine import machine
 from crossrun_bench.measurements.load import slo
 from crossrun_bench.measurements.load.generator.runtime import InTurn
 from crossrun_bench.measurements.load.measure import measure
-from crossrun_bench.measurements.load.plan import Plan
+from crossrun_bench.measurements.load.plan import LoadPlan
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn, Objective
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.report import markdown
+from crossrun_bench.report.chapters import chapters
 from tests.support import fakes
 from tests.support.running import Command
 from tests.support.tfserving import predict, signature, tensorflow_serving
 
 INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 3)
 TURN = LoadTurn(4, 1, 10**9, (10_000,) * 400, {}, 0, 10**9, 400, 10**8)
-
-
-@pytest.fixture(scope="module")
-def request_(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Request:
-    """One picture for the model of colours, and the right answer."""
-    return fakes.request(colours, tmp_path_factory.mktemp("load"))
 
 
 def test_runtimes_and_tensorflow_serving_under_every_load(
@@ -92,7 +87,7 @@ def test_a_runtime_is_shown_without_a_generator() -> None:
         LoadTarget("ONNX Runtime", False, (TURN,), runtime=True),
     )
     result = LoadResult("crossrun-bench load", machine.describe(), INFO, False, targets)
-    text = markdown.render([result])
+    text = markdown.render(chapters([result]))
     assert "in a process that asks itself: LiteRT, ONNX Runtime." in text
     assert "One call at a time, first come, first served: LiteRT." in text
     row = next(line for line in text.splitlines() if line.startswith("| LiteRT | 4 |"))
@@ -124,12 +119,12 @@ def test_searches_of_several_servers_take_turns(
         return answered
 
     with fakes.fake(answer("a")) as a, fakes.fake(answer("b")) as b:
-        plan = Plan(colours, "colours", (1,), rounds=1, seconds=0.05, servers={"a": a, "b": b})
+        plan = LoadPlan(colours, "colours", (1,), rounds=1, seconds=0.05, servers={"a": a, "b": b})
         result = measure(replace(plan, objective=Objective(50.0, 1.0)), "cmd")
     probes = sum(turn.probe for target in result.targets[-2:] for turn in target.turns)
     assert probes == 2 * 4
     assert len(list(groupby(asked))) == probes + 2
-    text = markdown.render([result])
+    text = markdown.render(chapters([result]))
     assert "### Highest rate with p50 ≤ 0.001 ms" in text
     assert "| a | \N{EN DASH} |" in text
 

@@ -12,6 +12,7 @@ from crossrun_bench.measurements.loadgen import logs as loadgen_logs
 from crossrun_bench.measurements.loadgen.driver import TRIES, highest_valid
 from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
 from crossrun_bench.report import html, markdown
+from crossrun_bench.report.chapters import chapters
 from tests.support.running import Command
 
 SCENARIOS = ("SingleStream", "MultiStream", "Server", "Offline")
@@ -96,7 +97,7 @@ def test_an_invalid_run_is_told_as_such(colours: Path, tmp_path: Path, run: Comm
     (server,) = result.runs
     assert not server.valid
     assert server.unmet == ("performance constraints", "early stopping")
-    for text in (markdown.render([result]), html.render([result])):
+    for text in (markdown.render(chapters([result])), html.render(chapters([result]))):
         assert "INVALID: performance constraints, early stopping" in text
         assert "Server: Reduce target QPS to improve latency." in text
         assert "not an MLPerf result" in text

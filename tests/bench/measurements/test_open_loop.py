@@ -20,31 +20,25 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.load import arrivals, measure, slo
 from crossrun_bench.measurements.load import turns as load_turns
-from crossrun_bench.measurements.load.generator import counting, open_loop
+from crossrun_bench.measurements.load.generator import counting, loops
 from crossrun_bench.measurements.load.plan import Load, Time
-from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn, Objective
+from crossrun_bench.measurements.load.result import LoadResult, LoadTurn
 from crossrun_bench.measurements.load.steady import settled
 from crossrun_bench.measurements.load.summary import load_rows, open_rows
-from crossrun_bench.measurements.load.tasks import Request
 from crossrun_bench.measurements.load.turns import Running
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.report import html, markdown
+from crossrun_bench.report.chapters import chapters
 from tests.support import fakes
+from tests.support.loads import CLOSED, OPEN, TOLD, WANTED, load
+from tests.support.pages import plotted
 from tests.support.running import Command
 
 Probe = Callable[[float, int], LoadTurn]
 STALL_S = 0.3
 INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 3)
-CLOSED = LoadTurn(4, 1, 10**9, (10_000,) * 400, {}, 0, None, 400, None, windows=(133, 133, 134))
 MACHINE = machine.describe()
-OPEN = dataclasses.replace(CLOSED, clients=0, rate=400.0, ended=CLOSED.windows)
-WANTED = Objective(50.0, 10_000.0)
-
-
-@pytest.fixture(scope="module")
-def request_(colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Request:
-    """One picture for the model of colours, and the right answer."""
-    return fakes.request(colours, tmp_path_factory.mktemp("load"))
 
 
 def stalling(request: Request) -> Callable[[bytes, grpc.ServicerContext], bytes]:
@@ -105,7 +99,7 @@ def test_what_cannot_be_sent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(counting, "PATIENCE_S", 0.05)
     dead = threading.Event()
     schedule = arrivals.schedule("constant", 200.0, 0.1, 0)
-    found = open_loop.offered([lambda: (dead.wait(), "")] * 3, schedule, 0.0, 0.1)
+    found = loops.opened([lambda: (dead.wait(), "")] * 3, schedule, 0.0, 0.1)
     dead.set()
     assert found["errors"] == {"NOT_SENT": 18, "NO_ANSWER": 2}
     assert found["us"] == []
@@ -203,18 +197,8 @@ def test_a_turn_that_drifts_is_not_settled() -> None:
     random = dataclasses.replace(OPEN, windows=(160, 120, 120), ended=(160, 120, 120))
     assert [settled(turn) for turn in (CLOSED, OPEN, random)] == [True] * 3
     assert [settled(turn) for turn in (slower, fewer, behind)] == [False] * 3
-    assert "| crossrun | 400/s †1 |" in " ".join(markdown.render([load(behind)]).split())
-    assert "†" not in markdown.render([load(OPEN)])
-
-
-TOLD = dataclasses.replace(
-    OPEN, us=(10_000,) * 4000, queue_us=(1_000,) * 4000, compute_us=(3_000,) * 4000
-)
-
-
-def load(*turns: LoadTurn) -> LoadResult:
-    targets = (LoadTarget("crossrun", False, (CLOSED, *turns)),)
-    return LoadResult("crossrun-bench load", MACHINE, INFO, False, targets, "poisson", WANTED)
+    assert "| crossrun | 400/s †1 |" in " ".join(markdown.render(chapters([load(behind)])).split())
+    assert "†" not in markdown.render(chapters([load(OPEN)]))
 
 
 def test_a_percentile_is_told_where_ten_requests_took_longer() -> None:
@@ -232,9 +216,10 @@ def test_a_generator_at_its_limit_is_warned_of() -> None:
     """Where it takes most of a core, or what it adds is much of the latency."""
     full = dataclasses.replace(OPEN, generator_cpu_ns=800_000_000)
     late = dataclasses.replace(OPEN, us=(10_000,) * 2000, late_us=(5_000,) * 2000)
-    assert "Warning" not in markdown.render([load(OPEN)])
-    assert "took 70 % of a core or more: crossrun at 400/s" in markdown.render([load(full)])
-    assert "is late sending: crossrun at 400/s" in markdown.render([load(late)])
+    assert "Warning" not in markdown.render(chapters([load(OPEN)]))
+    took = "took 70 % of a core or more: crossrun at 400/s"
+    assert took in markdown.render(chapters([load(full)]))
+    assert "is late sending: crossrun at 400/s" in markdown.render(chapters([load(late)]))
 
 
 def test_open_loops_and_the_highest_rate_are_in_every_form_of_the_report(tmp_path: Path) -> None:
@@ -243,7 +228,7 @@ def test_open_loops_and_the_highest_rate_are_in_every_form_of_the_report(tmp_pat
     store.write(tmp_path / "l.json", load(OPEN, probe))
     read = store.read(tmp_path / "l.json")
     assert read == load(OPEN, probe)
-    text, page = markdown.render([read]), html.render([read])
+    text, page = markdown.render(chapters([read])), html.render(chapters([read]))
     assert "### Highest rate with p50 ≤ 10 ms" in text
     assert "| crossrun | 200 | – | 50 % | 1 of 1 | 1 |" in text  # noqa: RUF001 - as reports write it
     assert plotted(page)["Open loop: p50, and p99 dotted, against offered load"][0]["x"] == [
@@ -252,16 +237,9 @@ def test_open_loops_and_the_highest_rate_are_in_every_form_of_the_report(tmp_pat
     ]
 
 
-def plotted(page: str) -> dict[str, Any]:
-    """The traces of each plot of a page, by its title."""
-    parts = page.split('<script type="application/json">')[1:]
-    plots = [json.loads(part.split("</script>")[0]) for part in parts]
-    return {plot["title"]: plot["data"] for plot in plots}
-
-
 def test_throughput_against_clients_and_the_parts_of_a_request_are_plotted() -> None:
     """A point for each number of clients; a bar for each load of which the server tells."""
-    found = plotted(html.render([load(TOLD)]))
+    found = plotted(html.render(chapters([load(TOLD)])))
     clients = found["Closed loop: throughput against clients"]
     assert [trace["x"] for trace in clients if trace["name"] == "crossrun"] == [[4]]
     title = "Where a request's time goes, medians, where the server tells"
@@ -269,10 +247,10 @@ def test_throughput_against_clients_and_the_parts_of_a_request_are_plotted() -> 
     assert (queue["x"], compute["x"], rest["x"]) == ([1.0], [3.0], [6.0])
     assert queue["y"] == ["crossrun, 400/s"]
     encoded = load(dataclasses.replace(TOLD, decode_us=(2_000,) * 4000))
-    decode, *_, rest = plotted(html.render([encoded]))[title]
+    decode, *_, rest = plotted(html.render(chapters([encoded])))[title]
     assert (decode["name"], decode["x"], rest["x"]) == ("decode", [2.0], [4.0])
     said = "Decoding the picture, ms: crossrun at 400/s 2.00."
-    assert said in " ".join(markdown.render([encoded]).split())
+    assert said in " ".join(markdown.render(chapters([encoded])).split())
 
 
 def test_what_a_server_does_not_tell_has_no_bar() -> None:
@@ -280,7 +258,7 @@ def test_what_a_server_does_not_tell_has_no_bar() -> None:
     told, encoded = load(TOLD), load(dataclasses.replace(TOLD, decode_us=(2_000,) * 4000))
     other = dataclasses.replace(encoded.targets[-1], target="other")
     both = dataclasses.replace(told, targets=(*told.targets, other))
-    decode, *_ = plotted(html.render([both]))[
+    decode, *_ = plotted(html.render(chapters([both])))[
         "Where a request's time goes, medians, where the server tells"
     ]
     assert (decode["x"], decode["text"]) == ([None, 2.0], ["", "2.00"])

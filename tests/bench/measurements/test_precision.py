@@ -13,20 +13,21 @@ import pytest
 from crossrun_bench import store
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.accuracy.result import Answer, Comparison, TargetAnswers
-from crossrun_bench.measurements.latency.result import Turn
+from crossrun_bench.measurements.answers.comparison import Answer, Comparison, TargetAnswers
 from crossrun_bench.measurements.precision import plots
 from crossrun_bench.measurements.precision.result import MeasuredModel, PrecisionResult, Precisions
+from crossrun_bench.measurements.precision.summary import precision_rows, summarise
 from crossrun_bench.measurements.rounds import started
-from crossrun_bench.measurements.summary import precision_rows
+from crossrun_bench.measurements.turns import Turn
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.providers import CPU, Provider
-from crossrun_bench.report import headlines, html, markdown
+from crossrun_bench.report import html, markdown
+from crossrun_bench.report.chapters import chapters, headlines
 from crossrun_bench.stats import Ratio
 from crossrun_bench.targets.examples import examples
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 from tests.support import models
 from tests.support.running import Command
 
@@ -210,7 +211,7 @@ def test_each_precision_is_compared_with_fp32(result: PrecisionResult) -> None:
 
 def test_every_report_shows_the_table(result: PrecisionResult) -> None:
     """Markdown and the page: provider, rows, dashes for what is not known, pictures left out."""
-    text, page = markdown.render([result]), html.render([result])
+    text, page = markdown.render(chapters([result])), html.render(chapters([result]))
     for form in (text, page):
         assert "Precisions on OpenVINOExecutionProvider (device_type=GPU)" in form
         assert "64 pictures are left out: the int8 model was calibrated on them." in form
@@ -227,13 +228,14 @@ def test_every_report_shows_the_table(result: PrecisionResult) -> None:
 def test_a_result_without_fp32_has_no_headline(result: PrecisionResult) -> None:
     """The page is named after what was measured."""
     alone = dataclasses.replace(result, sources=result.sources[1:])
-    assert headlines.headlines([alone]) == []
-    assert "<h1>other on OpenVINOExecutionProvider (device_type=GPU)</h1>" in html.render([alone])
+    assert headlines(chapters([alone])) == []
+    page = html.render(chapters([alone]))
+    assert "<h1>other on OpenVINOExecutionProvider (device_type=GPU)</h1>" in page
 
 
 def test_nothing_on_the_front_is_beaten_in_both(result: PrecisionResult) -> None:
     """Accuracy against latency: what is later and no more accurate is off the line."""
-    kept = plots.points([result])
+    kept = plots.points([summarise(result)])
     assert [(p.precision, round(p.ms), p.correct) for p in plots.front(kept)] == [
         ("int8", 4, 0.75),
         ("fp32", 8, 1.0),
@@ -245,11 +247,11 @@ def test_nothing_on_the_front_is_beaten_in_both(result: PrecisionResult) -> None
 def test_the_page_plots_all_providers_together(result: PrecisionResult) -> None:
     """One plot for all precision results of a report; none where nobody was asked anything."""
     on_cpu = dataclasses.replace(result, provider=CPU)
-    page = html.render([result, on_cpu])
+    page = html.render(chapters([result, on_cpu]))
     assert page.count("<h2>Accuracy against latency</h2>") == 1
     assert "int8, CPUExecutionProvider" in page
     assert "int8, OpenVINOExecutionProvider" in page
     unasked = dataclasses.replace(
         result, sources=tuple(dataclasses.replace(s, answers=None) for s in result.sources)
     )
-    assert "Accuracy against latency" not in html.render([unasked])
+    assert "Accuracy against latency" not in html.render(chapters([unasked]))

@@ -10,15 +10,14 @@ import pytest
 
 from crossrun_bench import store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.checked import Checked
 from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.throughput.result import ProviderThroughput, ThroughputResult
-from crossrun_bench.models import proof
-from crossrun_bench.models.model import as_input
+from crossrun_bench.models import checked, proof
+from crossrun_bench.models.checked import Checked
+from crossrun_bench.models.model import as_input, packed
 from crossrun_bench.models.repository import read_model
-from crossrun_bench.targets.runners import packed
-from tests.server.proofs.test_proof import TWO, outputs
 from tests.support import models, proofs
+from tests.support.proofs import TWO, outputs
 from tests.support.running import Command
 
 TARGETS = "onnxruntime,grpc-raw"
@@ -102,9 +101,10 @@ def test_the_way_in_process_is_held_as_the_server_is(
 ) -> None:
     """Where the server is right and the session is not, the provider is not measured either."""
     root, out = repository(tmp_path / "models"), tmp_path / "t.json"
-    off = proof.compared
+    off = checked.compared
     monkeypatch.setattr(
-        "crossrun_bench.models.proof.compared", lambda held, got, most: off(held, got + 0.01, most)
+        "crossrun_bench.models.checked.compared",
+        lambda held, got, most: off(held, got + 0.01, most),
     )
     options = ["--providers", "cpu", "--batch", 1, "--rounds", 1, "--seconds", 0.02]
     done = run(
@@ -127,7 +127,7 @@ def test_a_proof_that_cannot_be_read_ends_the_run(tmp_path: Path, run: Command) 
         options = ["--targets", "onnxruntime", "--batch", 1, "--rounds", 1]
         done = run("crossrun-bench", "latency", root, "--model", "colours", *options)
         assert done.returncode == 1
-        assert f"{file}: no proof of this model (" in done.stderr
+        assert f"{file}: not a proof of this model (" in done.stderr
         assert "delete it to go on" in done.stderr
 
 
@@ -144,7 +144,7 @@ def test_a_proof_of_another_model_is_none(tmp_path: Path, change: str) -> None:
         old = "input/image" if change.startswith("input") else "output/scores"
         arrays = {(change if name == old else name): array for name, array in arrays.items()}
     proofs.write(root / "colours" / "1", arrays)
-    with pytest.raises(BenchError, match="no proof of this model"):
+    with pytest.raises(BenchError, match="not a proof of this model"):
         proof.read(read_model(root, "colours"))
 
 
@@ -184,8 +184,8 @@ def test_beyond_the_tolerance_is_refused(
     off: float, tolerance: float | None, said: str | None
 ) -> None:
     """The proof's own, or that which was asked for; what is no number never fits."""
-    found = proof.compared(held(), held().expected + off, tolerance)
-    why = proof.refusal(held(), found, told=tolerance is not None)
+    found = checked.compared(held(), held().expected + off, tolerance)
+    why = checked.refusal(held(), found, told=tolerance is not None)
     assert (why is None) == (said is None)
     assert (said or "") in (why or "")
 
@@ -194,21 +194,21 @@ def test_other_best_classes_are_refused_unless_asked_for() -> None:
     """Though each number is near."""
     loose = held(max_diff=0.25)
     got = np.array([[0.49, 0.51], [0.2, 0.8]])
-    found = proof.compared(loose, got, None)
+    found = checked.compared(loose, got, None)
     assert found.agreement == 0.5
-    assert "to 50.00% of the proof" in (proof.refusal(loose, found, told=False) or "")
-    assert proof.refusal(loose, found, told=True) is None
+    assert "for 50.00% of the proof" in (checked.refusal(loose, found, told=False) or "")
+    assert checked.refusal(loose, found, told=True) is None
 
 
 def test_answers_of_the_cpu_allow_what_their_numbers_do() -> None:
     """A thousandth of the largest; a reduced precision is told and not held."""
     expected = np.array([[1000.0, 1.0]])
     for off, fits in ((0.9, True), (1.2, False)):
-        found = proof.as_cpu(expected, expected + off, None, held=True)
-        assert (proof.refusal(None, found, told=False) is None) == fits
-    free = proof.as_cpu(expected, expected + 50, None, held=False)
+        found = checked.as_cpu(expected, expected + off, None, held=True)
+        assert (checked.refusal(None, found, told=False) is None) == fits
+    free = checked.as_cpu(expected, expected + 50, None, held=False)
     assert free == Checked("cpu", 1, 50.0, None, None)
-    assert proof.refusal(None, free, told=False) is None
+    assert checked.refusal(None, free, told=False) is None
 
 
 def test_objects_are_compared_by_what_they_are_of() -> None:
@@ -222,6 +222,6 @@ def test_objects_are_compared_by_what_they_are_of() -> None:
         ([(1, 0.9, 0.1), (3, 0.8, 0.5)], 0.0, 0.5),
         ([], 0.0, 0.0),
     ):
-        found = proof.compared(finder, packed(outputs(got)), None)
+        found = checked.compared(finder, packed(outputs(got)), None)
         assert found.difference == pytest.approx(difference, abs=1e-6)
         assert found.agreement == pytest.approx(agreement)

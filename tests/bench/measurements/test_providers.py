@@ -15,14 +15,15 @@ from crossrun_bench import store
 from crossrun_bench.compare.command import compare
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency
+from crossrun_bench.measurements.latency.summary import latency_rows
 from crossrun_bench.measurements.precision.result import PrecisionResult
-from crossrun_bench.measurements.summary import latency_rows
 from crossrun_bench.providers import CPU, Provider, asked
-from crossrun_bench.report import headlines, html, markdown
+from crossrun_bench.report import html, markdown
+from crossrun_bench.report.chapters import chapters, headlines
 from crossrun_bench.targets import environments, exactness
 from crossrun_bench.targets.environments import backend
-from tests.bench.report.test_report import latency
 from tests.support import models
+from tests.support.results import latency
 from tests.support.running import Command, build
 
 OPENVINO = "OpenVINOExecutionProvider"
@@ -103,7 +104,7 @@ def test_precisions_are_measured_where_the_provider_is(
     result = store.read(out)
     assert isinstance(result, PrecisionResult)
     assert result.provider == Provider(OPENVINO, environment="mine", precision="f32")
-    assert f"onnxruntime {result.onnxruntime}." in markdown.render([result])
+    assert f"onnxruntime {result.onnxruntime}." in markdown.render(chapters([result]))
 
 
 @pytest.mark.parametrize(
@@ -220,9 +221,9 @@ def test_every_form_of_the_report_tells_providers_apart(tmp_path: Path) -> None:
     assert ratios[1] is not None
     assert ratios[1].value == pytest.approx(2.0, rel=0.05)
     name = "ONNX Runtime, OpenVINO (num_of_threads=1)"
-    first = headlines.headlines([read])[0]
+    first = headlines(chapters([read]))[0]
     assert first.sentence == f"{name} answers 2.0× faster than CPU"  # noqa: RUF001
-    text, page = markdown.render([read]), html.render([read])
+    text, page = markdown.render(chapters([read])), html.render(chapters([read]))
     assert "| Speed, CPU = 1 |" in text
     assert "Keras predict" not in text
     assert "onnxruntime 1.32.0 for CPU; 1.24.1 for OpenVINO." in text
@@ -241,7 +242,7 @@ def test_a_result_from_before_providers_is_read_and_shown(tmp_path: Path) -> Non
     (tmp_path / "r.json").write_text(json.dumps(document))
     read = store.read(tmp_path / "r.json")
     assert read == latency()
-    text = markdown.render([read])
+    text = markdown.render(chapters([read]))
     assert "| ONNX Runtime | 1 |" in text
     assert "| Speed, tf.function = 1 | Speed, Keras predict = 1 | Requests |" in text
     assert "onnxruntime 1" not in text.split("### Machine")[0]
@@ -286,7 +287,7 @@ def test_on_intel_a_plugin_is_measured_in_what_was_proven(
     assert found == ["f32", "bf16"]
     assert result.targets[0].onnxruntime
     assert result.targets[0].onnxruntime.endswith(", onnxruntime-ep-openvino 9.9")
-    text = markdown.render([result])
+    text = markdown.render(chapters([result]))
     assert "OpenVINO computes fp32 in f32." in text
     assert f"OpenVINO (load_config={BF16}) computes fp32 in bf16." in text
 
@@ -318,7 +319,7 @@ def test_on_intel_sessions_in_process_answer_as_the_servers_do(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("num_of_threads=1", "the plugin reads no 'num_of_threads'"),
+        ("num_of_threads=1", "the plugin ignores 'num_of_threads'"),
         ("device_type=GPU", "onnxruntime-ep-openvino found no device that it supports"),
         ('load_config={"cpu":{}}', "load_config of OpenVINOExecutionProvider is {"),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from crossrun_bench import store
 from crossrun_bench.machine import machine
+from crossrun_bench.measurements.tasks import OnProvider
 from crossrun_bench.measurements.throughput import measure as throughput
 from crossrun_bench.measurements.throughput import process as onprovider
 from crossrun_bench.measurements.throughput.result import (
@@ -18,12 +19,12 @@ from crossrun_bench.measurements.throughput.result import (
     ThroughputResult,
 )
 from crossrun_bench.measurements.throughput.summary import throughput_rows
-from crossrun_bench.measurements.throughput.tasks import OnProvider
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.processes.serving import Server
 from crossrun_bench.providers import CPU
 from crossrun_bench.report import html, markdown
+from crossrun_bench.report.chapters import chapters
 from crossrun_bench.view.figures import NONE
 from tests.support.running import Command
 
@@ -113,13 +114,13 @@ def test_what_is_written_is_what_is_read_and_shown(tmp_path: Path) -> None:
     store.write(tmp_path / "t.json", result(served(4000)))
     read = store.read(tmp_path / "t.json")
     assert read == result(served(4000))
-    for text in (markdown.render([read]), html.render([read])):
+    for text in (markdown.render(chapters([read])), html.render(chapters([read]))):
         assert "4,000" in text
         assert "rows a second through the server" in text
         assert "abacus cannot be measured here: no beads." in text
         assert "cuda: Batch 64: bound: no memory" in text
         assert "Graphics cards and drivers: A card, 1.2." in text
-    assert f"| cuda | 64 | 9.0 | {NONE} | {NONE} | {NONE} |" in markdown.render([read])
+    assert f"| cuda | 64 | 9.0 | {NONE} | {NONE} | {NONE} |" in markdown.render(chapters([read]))
 
 
 @pytest.mark.parametrize("way", ["plain", "bound", "graph"])
@@ -138,7 +139,7 @@ def test_each_way_gives_the_same_answers(way: str, colours: Path) -> None:
 def test_what_fails_is_told_and_left_out(colours: Path, tmp_path: Path) -> None:
     """A process that dies at one size ends nothing but its own turns."""
     task = OnProvider(read_model(colours, "colours"), CPU, str(tmp_path / "no.npy"), "plain", 1, 1)
-    plan = throughput.Plan(colours, "colours", ["cpu"], [1, 2], 2, 0.01, {})
+    plan = throughput.ThroughputPlan(colours, "colours", ["cpu"], [1, 2], 2, 0.01, {})
     with throughput._told(task) as child:
         found = throughput._Measured(plan, tmp_path, Server("", 0, 0), [(task, child)], 4)
         for batch in plan.batches:

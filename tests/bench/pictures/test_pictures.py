@@ -12,8 +12,9 @@ from PIL import Image
 
 from crossrun_bench.client.detect import listed as detected
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy.answers import compared
-from crossrun_bench.measurements.accuracy.measure import Plan, measure
+from crossrun_bench.measurements.accuracy.measure import measure
+from crossrun_bench.measurements.answers.classes import compared
+from crossrun_bench.measurements.answers.run import AccuracyPlan
 from crossrun_bench.measurements.detection import coco
 from crossrun_bench.models import labels
 from crossrun_bench.models.repository import read_labels, read_model
@@ -21,10 +22,10 @@ from crossrun_bench.pictures.decoding import loaded
 from crossrun_bench.pictures.prepare import listed
 from crossrun_bench.report.gallery import gallery
 from crossrun_bench.targets.examples import examples
-from crossrun_bench.targets.runners import Task
-from crossrun_bench.targets.tasks import Asked
-from tests.bench.measurements.test_run import COLOURS
-from tests.server.models.test_labels import INSIDE, WRITTEN
+from crossrun_bench.targets.subjects import Asked
+from crossrun_bench.targets.task import Task
+from tests.support.label_files import INSIDE, WRITTEN
+from tests.support.pictures import COLOURS
 
 NAMES = tuple(COLOURS)
 
@@ -107,7 +108,7 @@ def test_an_empty_file_is_named(folder: Path) -> None:
 def test_one_unknown_folder_among_classes_is_an_error(folder: Path, name: str) -> None:
     """It names the folder, what was expected and the option that passes it over."""
     hide(folder, f"{name}/b.png")
-    told = rf"^{folder / name}: .* class.*such as '{NAMES[0]}', or WordNet id; --skip-unknown-f"
+    told = rf"^{folder / name}: .* class.*such as '{NAMES[0]}', or a WordNet id; --skip-unknown-f"
     with pytest.raises(BenchError, match=told):
         examples(folder, NAMES)
 
@@ -120,7 +121,7 @@ def test_unknown_folders_are_passed_over_when_asked(
     found = examples(folder, NAMES, skip_unknown=True)
     assert found.labels is not None
     assert sorted(found.labels) == [0, 1, 2]
-    said = f"passed over 1 picture that no class is named for: {folder / 'holiday'}"
+    said = f"passed over 1 picture whose folder is no class: {folder / 'holiday'}"
     assert said in capsys.readouterr().err
     with pytest.raises(BenchError, match=r"--skip-unknown-folders: no folder of .*holiday is a cl"):
         examples(folder / "holiday", NAMES, skip_unknown=True)
@@ -174,8 +175,8 @@ def test_only_a_line_feed_ends_a_line(mark: str, tmp_path: Path) -> None:
         (b"background\na\nb\nc\n", "4 labels, but the model has 3 classes; its first line, 'backg"),
         (b"a\nb\n", "2 labels, but the model has 3 classes$"),
         (b"", "0 labels, but the model has 3 classes$"),
-        ("a\nb\nc\n".encode("utf-16"), "no UTF-8 text: it looks like UTF-16"),
-        ("a\nb\n\u00fc\n".encode("latin-1"), "no UTF-8 text: line 3 holds the byte 0xfc"),
+        ("a\nb\nc\n".encode("utf-16"), "not UTF-8 text: it looks like UTF-16"),
+        ("a\nb\n\u00fc\n".encode("latin-1"), "not UTF-8 text: line 3 holds the byte 0xfc"),
     ],
 )
 def test_another_number_of_labels_is_refused(
@@ -220,4 +221,4 @@ def test_accuracy_of_a_model_that_gives_no_numbers_is_none(
     onnx.save(model, file)
     asked = Asked(tmp_path / "models", "colours", ("onnxruntime",))
     with pytest.raises(BenchError, match=r"colours on ONNX Runtime: no number for .*\.png"):
-        measure(Plan(asked, str(folder), None), "cmd")
+        measure(AccuracyPlan(asked, str(folder), None), "cmd")

@@ -3,76 +3,36 @@
 import dataclasses
 import json
 import lzma
+import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from crossrun_bench import store
+from crossrun_bench import files, store
 from crossrun_bench.errors import BenchError
-from crossrun_bench.machine import machine
-from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer, TargetAnswers
-from crossrun_bench.measurements.kinds import Result
-from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
-from crossrun_bench.measurements.summary import accuracy_rows, latency_rows
-from crossrun_bench.models.info import ModelInfo
-from crossrun_bench.report import headlines, html, markdown
-from tests.bench.measurements import test_open_loop as loads
+from crossrun_bench.measurements.answers.summary import accuracy_rows
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.latency.summary import latency_rows
+from crossrun_bench.measurements.result import Result
+from crossrun_bench.report import html, markdown
+from crossrun_bench.report.chapters import Chapter, chapters, headlines
+from tests.support import loads
+from tests.support.pages import Fetched
+from tests.support.results import accuracy, latency
 from tests.support.running import ROOT, Command
+from tests.support.tracked import text_of, tracked
 
-MACHINE = machine.describe()
-INFO = ModelInfo("m", "1", "0" * 64, {"model": "tiny"}, 8, 8, 10)
 STUDY = ROOT / "bench" / "study.json.xz"
-MILLISECONDS = {"keras-predict": 80.0, "tf-function": 20.0, "onnxruntime": 8.0}
+MARKED = re.compile(r"^<!-- crossrun-bench: ", re.M)
 
 
 @pytest.fixture(scope="module")
-def study() -> list[Result]:
-    """The results that our documents show."""
-    return store.read_all(STUDY)
-
-
-def latency(milliseconds: dict[str, float] | None = None, noise: float = 0.02) -> LatencyResult:
-    rng = np.random.default_rng(3)
-    targets = tuple(
-        TargetLatency(name, 2_000_000_000, 500_000_000, turns(ms, rng, noise))
-        for name, ms in (milliseconds or MILLISECONDS).items()
-    )
-    return LatencyResult("crossrun-bench latency models", MACHINE, INFO, targets)
-
-
-def turns(ms: float, rng: np.random.Generator, noise: float) -> tuple[Turn, ...]:
-    """Eight rounds at two batch sizes; the warm-ups are absurdly slow."""
-    return tuple(
-        Turn(batch, n, n, 1, (10**12, *(int(batch * ms * 1e6 * rng.lognormal(0, noise)),) * 5))
-        for batch in (1, 8)
-        for n in range(1, 9)
-    )
-
-
-def accuracy(labels: tuple[int, ...] | None = (0, 1, 2, 3)) -> AccuracyResult:
-    """Four pictures: the second target is right about three, and agrees on three."""
-    kind = [Answer((n, 9, 8, 7, 6), (0.6, 0.1, 0.1, 0.1, 0.1), 0.0) for n in range(4)]
-    other = [*kind[:3], Answer((9, 3, 8, 7, 6), (0.5, 0.4, 0.1, 0.0, 0.0), 0.25)]
-    targets = (
-        TargetAnswers("keras-predict", tuple(kind)),
-        TargetAnswers("onnxruntime", tuple(other)),
-    )
-    names = tuple(f"{n}.png" for n in range(4))
-    why = None if labels else "nobody <knows>"
-    return AccuracyResult(
-        command="cmd",
-        machine=MACHINE,
-        model=INFO,
-        pictures=names,
-        labels=labels,
-        unlabelled=why,
-        targets=targets,
-    )
+def study() -> list[Chapter]:
+    """The results that our documents show, each summarised once."""
+    return chapters(store.read_all(STUDY))
 
 
 @pytest.mark.parametrize("result", [latency(), accuracy(), accuracy(labels=None)])
@@ -133,7 +93,7 @@ def test_tables_are_renewed_where_a_text_asks_for_them(tmp_path: Path, run: Comm
 def test_a_text_that_asks_for_what_is_not_there_is_left_alone(text: str, expected: str) -> None:
     """The error tells the place."""
     with pytest.raises(BenchError, match=expected):
-        markdown.renewed(text, [latency()])
+        markdown.renewed(text, chapters([latency()]))
 
 
 def test_a_packed_file_is_read(tmp_path: Path) -> None:
@@ -148,17 +108,38 @@ def test_a_packed_file_is_read(tmp_path: Path) -> None:
             store.read(file)
 
 
-@pytest.mark.parametrize("name", ["README.md", "bench/README.md", "bench/peers/README.md"])
-def test_the_tables_of_our_documents_are_those_of_the_study(name: str, study: list[Result]) -> None:
+def test_the_tables_of_our_documents_are_those_of_the_study(study: list[Chapter]) -> None:
     """None was typed by hand, and none was left behind when the study was made anew."""
-    text = (ROOT / name).read_text()
-    assert markdown.renewed(text, study) == text
+    with_tables = [text for text in map(text_of, tracked("*.md")) if MARKED.search(text)]
+    assert with_tables
+    for text in with_tables:
+        assert markdown.renewed(text, study) == text
 
 
-def test_our_report_is_that_of_the_study(study: list[Result]) -> None:
-    """The one that the README links, and its pictures are there."""
+def test_the_readme_compares_servers_by_the_study(study: list[Chapter]) -> None:
+    """Requests a second of each server's better setting, and the memory of all."""
+    table = markdown.renewed("<!-- crossrun-bench: load 1 -->\n<!-- end -->", chapters(study))
+    rows = [
+        [cell.split()[0] for cell in line.split("|")[1:-1]] for line in table.splitlines()[3:-1]
+    ]
+    readme = (ROOT / "README.md").read_text()
+    for clients in (1, 4, 16):
+        best = [
+            max(int(row[2]) for row in rows if row[:2] == [name, str(clients)])
+            for name in ("crossrun", "triton", "kserve")
+        ]
+        cells = " | ".join(map(str, best))
+        assert re.search(rf"^\| requests/s, {clients} clients? \| {cells} \|", readme, re.M)
+    for name in ("crossrun", "triton", "kserve"):
+        memory = [int(row[-2].replace(",", "")) for row in rows if row[0] == name]
+        assert f"| {min(memory)}\N{EN DASH}{max(memory)} MB |" in readme
+
+
+def test_our_report_is_that_of_the_study(study: list[Chapter]) -> None:
+    """The one that the documents link, and its pictures are there."""
     folder = ROOT / "bench" / "report-pictures"
-    assert (ROOT / "bench" / "report.md").read_text() == markdown.render(study, folder.name)
+    text = (ROOT / "bench" / "report.md").read_text()
+    assert text == markdown.render(study, folder.name)
     assert len(list(folder.iterdir())) == 6
 
 
@@ -185,7 +166,7 @@ def test_pictures_of_a_folder_stand_at_the_end(tmp_path: Path, run: Command) -> 
     ("name", "options", "expected"),
     [
         ("notes.txt", ["--output", "r.html"], "found: no pictures (.jpeg, .jpg, .png)"),
-        ("a.png", ["--output", "r.html"], "a.png: no readable JPEG or PNG picture"),
+        ("a.png", ["--output", "r.html"], "a.png: not a readable JPEG or PNG picture"),
         ("a.png", [], "needs --output or --markdown"),
     ],
 )
@@ -241,7 +222,7 @@ def test_accuracy_counts_labels_and_agreement() -> None:
 
 def test_without_labels_there_is_agreement_only() -> None:
     """Unknown labels are an en dash and a reason, not a zero."""
-    text = markdown.render([accuracy(labels=None)])
+    text = markdown.render(chapters([accuracy(labels=None)]))
     assert accuracy_rows(accuracy(labels=None))[0].top1 is None
     assert "nobody <knows>" in text
     assert "| 3 of 4 |" in text
@@ -251,10 +232,11 @@ def test_pictures_that_are_left_out_are_said_aloud() -> None:
     """How many, and why, stands below the table; where there are none, nothing does."""
     many, one = (dataclasses.replace(accuracy(), left_out=n) for n in (64, 1))
     said = "64 pictures are left out: the model was calibrated on them."
-    assert said in markdown.render([many])
-    assert said in html.render([many])
-    assert "1 picture is left out: the model was calibrated on it." in markdown.render([one])
-    assert "left out" not in markdown.render([accuracy()])
+    assert said in markdown.render(chapters([many]))
+    assert said in html.render(chapters([many]))
+    alone = "1 picture is left out: the model was calibrated on it."
+    assert alone in markdown.render(chapters([one]))
+    assert "left out" not in markdown.render(chapters([accuracy()]))
 
 
 def test_a_result_from_before_pictures_were_left_out_is_read(tmp_path: Path) -> None:
@@ -268,20 +250,20 @@ def test_a_result_from_before_pictures_were_left_out_is_read(tmp_path: Path) -> 
 
 def test_the_headline_is_the_measured_ratio() -> None:
     """The first thing a reader sees is how much faster ONNX Runtime is, and against what."""
-    first = headlines.headlines([latency()])[0]
+    first = headlines(chapters([latency()]))[0]
     assert first.sentence == "ONNX Runtime answers 2.5× faster than tf.function"  # noqa: RUF001
 
 
 def test_noise_is_not_called_a_difference() -> None:
     """Where the interval holds 1, no headline says faster or slower."""
     same = {"tf-function": 10.0, "onnxruntime": 10.0}
-    first = headlines.headlines([latency(same, noise=0.3)])[0]
+    first = headlines(chapters([latency(same, noise=0.3)]))[0]
     assert "no clear difference" in first.sentence
 
 
 def test_a_slower_runtime_is_called_slower() -> None:
     """The page would not turn a loss into a win."""
-    first = headlines.headlines([latency({"tf-function": 10.0, "onnxruntime": 20.0})])[0]
+    first = headlines(chapters([latency({"tf-function": 10.0, "onnxruntime": 20.0})]))[0]
     assert first.sentence == "ONNX Runtime answers 2.0× slower than tf.function"  # noqa: RUF001
 
 
@@ -292,30 +274,19 @@ def test_the_page_is_named_after_its_first_result() -> None:
         accuracy(),
         latency(),
     ]
-    page = html.render([latency(), *others])
+    page = html.render(chapters([latency(), *others]))
     assert "<h1>ONNX Runtime answers 2.5× faster than tf.function</h1>" in page  # noqa: RUF001
 
 
 def test_a_small_difference_is_told_to_the_hundredth() -> None:
     """1.0 times as fast would say nothing."""
-    first = headlines.headlines([latency({"tf-function": 10.4, "onnxruntime": 10.0}, 0.001)])[0]
+    first = headlines(chapters([latency({"tf-function": 10.4, "onnxruntime": 10.0}, 0.001)]))[0]
     assert first.sentence == "ONNX Runtime answers 1.04× faster than tf.function"  # noqa: RUF001
-
-
-class Fetched(HTMLParser):
-    """Collects whatever a browser would fetch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [f"{tag} {k}={v}" for k, v in attrs if k in {"src", "href", "srcset"}]
 
 
 def test_the_page_needs_nothing_but_itself() -> None:
     """No tag of the page names a source, and no style imports one."""
-    page = html.render([latency(), accuracy(labels=None)])
+    page = html.render(chapters([latency(), accuracy(labels=None)]))
     parser = Fetched()
     parser.feed(page)
     assert parser.found == []
@@ -330,8 +301,8 @@ def test_a_browser_draws_every_plot_without_complaint(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium or google-chrome installed")
-    page = html.render([latency(), accuracy(), loads.load(loads.TOLD)])
-    store.write_text(tmp_path / "report.html", page)
+    page = html.render(chapters([latency(), accuracy(), loads.load(loads.TOLD)]))
+    files.write_text(tmp_path / "report.html", page)
     options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --dump-dom "
     options += "--disable-background-networking --disable-component-update --disable-sync "
     options += "--enable-logging=stderr --virtual-time-budget=5000"

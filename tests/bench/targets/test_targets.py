@@ -16,7 +16,8 @@ from crossrun.tfserving import prediction_service_pb2 as tfs
 from crossrun.v1 import providers_pb2 as providers
 from crossrun.v1 import vision_pb2 as vision
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.accuracy import answers
+from crossrun_bench.measurements.answers.classes import asked
+from crossrun_bench.measurements.answers.gathering import ready
 from crossrun_bench.measurements.rounds import started
 from crossrun_bench.models.model import Model, scaled
 from crossrun_bench.models.repository import read_model
@@ -25,9 +26,9 @@ from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.processes import shared_memory
 from crossrun_bench.processes.serving import serving
 from crossrun_bench.progress import bar
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.subjects import Asked, subjects_of
 from crossrun_bench.targets.targets import TARGETS, chosen, runner_for
-from crossrun_bench.targets.tasks import Asked, subjects_of
+from crossrun_bench.targets.task import Task
 from tests.support import fakes
 from tests.support.fakes import Method
 from tests.support.running import Server
@@ -56,12 +57,12 @@ def test_targets_without_tensorflow_answer_alike(
     colours: Path, model: Model, pictures: Pictures, tmp_path: Path
 ) -> None:
     """OpenVINO and the server's forms of a tensor give onnxruntime's answers to each picture."""
-    asked = Asked(colours, "colours", ("onnxruntime", "openvino", "grpc-typed", "grpc-shm"))
+    wanted = Asked(colours, "colours", ("onnxruntime", "openvino", "grpc-typed", "grpc-shm"))
     files = [Path(file) for file in pictures.files]
     with ExitStack() as stack, bar(0) as step:
-        subjects = subjects_of(asked, model, pictures, tmp_path, stack)
+        subjects = subjects_of(wanted, model, pictures, tmp_path, stack)
         tasks = [subject.task for subject in subjects]
-        said = answers.asked(answers.ready(tasks, stack), files, tmp_path, step)
+        said = asked(ready(tasks, stack), files, tmp_path, step)
     assert [len(target) for target in said] == [4] * 4
     for target in said:
         assert max(answer.difference for answer in target) < 1e-6
@@ -72,10 +73,10 @@ def test_encoded_pictures_are_timed_as_clients_ask(
     model: Model, pictures: Pictures, every_class: bool, top_k: int
 ) -> None:
     """Whose answers are compared is asked for every class; a client asks for the best few."""
-    asked: list[vision.ClassifyRequest] = []
+    seen: list[vision.ClassifyRequest] = []
 
     def classify(request: vision.ClassifyRequest, _: object) -> vision.ClassifyResponse:
-        asked.append(request)
+        seen.append(request)
         best = vision.Classification(classes=[vision.Class(index=2, score=0.75)])
         return vision.ClassifyResponse(results=[best])
 
@@ -83,7 +84,7 @@ def test_encoded_pictures_are_timed_as_clients_ask(
     with fakes.services(("crossrun.v1.Vision", methods), OURS) as address:
         task = Task("grpc-jpeg", model, pictures, address, every_class=every_class)
         answer = runner_for(task).run(pictures.batch(0, 1))
-    assert [request.top_k for request in asked] == [top_k]
+    assert [request.top_k for request in seen] == [top_k]
     assert answer.tolist() == [[0, 0, 0.75]]
 
 
@@ -92,10 +93,10 @@ def test_a_model_of_float32_takes_scaled_pixels(
     model: Model, pictures: Pictures, target: str
 ) -> None:
     """Where model.onnx takes FP32, so does its server, raw or typed."""
-    asked: list[oip.ModelInferRequest] = []
+    seen: list[oip.ModelInferRequest] = []
 
     def infer(request: oip.ModelInferRequest, _: grpc.ServicerContext) -> oip.ModelInferResponse:
-        asked.append(request)
+        seen.append(request)
         reply = oip.ModelInferResponse()
         output = reply.outputs.add(name=model.output_name, datatype="FP32", shape=[2, 3])
         output.contents.fp32_contents.extend(range(6))
@@ -109,9 +110,9 @@ def test_a_model_of_float32_takes_scaled_pixels(
     with fakes.services(("inference.GRPCInferenceService", methods), OURS) as address:
         task = Task(target, replace(model, input_type="FP32"), pictures, address)
         answer = runner_for(task).run(batch)
-    (tensor,) = asked[0].inputs
+    (tensor,) = seen[0].inputs
     typed = np.array(tensor.contents.fp32_contents, np.float32)
-    raw = np.frombuffer(b"".join(asked[0].raw_input_contents), np.float32)
+    raw = np.frombuffer(b"".join(seen[0].raw_input_contents), np.float32)
     assert (tensor.datatype, list(tensor.shape)) == ("FP32", [2, 8, 8, 3])
     assert np.array_equal(np.concatenate([typed, raw]), scaled(model, batch.pixels).ravel())
     assert answer.tolist() == [[0, 1, 2], [3, 4, 5]]
@@ -266,7 +267,7 @@ def test_a_missing_package_is_named_with_its_extra(
     ("targets", "server", "said"),
     [
         (["oip"], None, "oip is a running server: expected --server HOST:PORT"),
-        (["grpc-raw"], "h:1", "of no use without one of the targets oip, tfserving"),
+        (["grpc-raw"], "h:1", "needs one of the targets oip, tfserving"),
         (["tfserving"], "somewhere", "expected HOST:PORT"),
     ],
 )

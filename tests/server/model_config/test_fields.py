@@ -16,12 +16,12 @@ from crossrun_server.errors import LoadError
 from crossrun_server.model_config import config, fields
 from tests.support.running import ROOT
 
-README = ROOT / "server" / "README.md"
+TABLES = ROOT / "docs" / "triton-compatibility.md"
 ROW = re.compile(r"^\| `([\w.]+)` \| ([\w ]+) \|.*\| `(tests/[\w/]+\.py)::(test_\w+)` \|$", re.M)
 STATUS = {
     **dict.fromkeys(fields.WORKS, "works"),
     **dict.fromkeys(fields.REFUSED, "refused"),
-    **dict.fromkeys(fields.PASSED_OVER, "passed over"),
+    **dict.fromkeys(fields.IGNORED, "passed over"),
 }
 
 
@@ -91,7 +91,7 @@ def test_what_is_refused_is_named(leaf: str, tmp_path: Path) -> None:
         read(leaf, tmp_path)
 
 
-@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if entry(leaf) in fields.PASSED_OVER])
+@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if entry(leaf) in fields.IGNORED])
 def test_what_is_passed_over_is_logged(
     leaf: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -102,20 +102,20 @@ def test_what_is_passed_over_is_logged(
 
 
 def rows(heading: str) -> dict[str, tuple[str, str, str]]:
-    """Read a table of the README: name → (status, test file, test)."""
+    """Read a table of the document: name → (status, test file, test)."""
     section = (
-        README.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+        TABLES.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
     )
     return {name: (status, file, test) for name, status, file, test in ROW.findall(section)}
 
 
 def test_the_docs_list_every_field_with_its_status() -> None:
-    """The table of config.pbtxt in server/README.md is the server's own."""
+    """The table of config.pbtxt in docs/triton-compatibility.md is the server's own."""
     assert {name: status for name, (status, _, _) in rows("config.pbtxt").items()} == STATUS
 
 
 def test_the_docs_list_every_rpc() -> None:
-    """The table of RPCs in server/README.md holds Triton's twenty."""
+    """The table of RPCs in docs/triton-compatibility.md holds Triton's twenty."""
     service = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
     assert set(rows("RPCs")) == {method.name for method in service.methods}
 

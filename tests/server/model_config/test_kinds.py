@@ -11,7 +11,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip import model_config_pb2 as config_pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config import placement
+from crossrun_server.model_config import session_config
 from crossrun_server.runtime import providers
 from crossrun_server.runtime.assignment import Assignment
 from tests.support.placed import CPU, CUDA, OPENVINO, config_of, placements, running
@@ -26,7 +26,7 @@ ON_CPU = Assignment("cpu", {CPU: 3}, {})
 def written(text: str, *assignments: Assignment) -> config_pb.ModelConfig:
     """A configuration as clients read it."""
     proto = text_format.Parse(f"name: 'm' {text}", config_pb.ModelConfig())
-    placement.write(proto, assignments, None)
+    session_config.write(proto, assignments, None)
     return proto
 
 
@@ -35,7 +35,7 @@ def kinds(proto: config_pb.ModelConfig) -> list[str]:
 
 
 def requested(proto: config_pb.ModelConfig) -> list[str]:
-    return [str(one) for one in placement.place(proto, providers.parse("openvino")).requests]
+    return [str(one) for one in session_config.read(proto, providers.parse("openvino")).requests]
 
 
 @pytest.mark.parametrize(
@@ -63,14 +63,14 @@ def test_a_kind_is_told_and_chooses_nothing(
     assert requested(proto) == expected
     again = config_pb.ModelConfig()
     again.CopyFrom(proto)
-    placement.write(again, assignments, None)
+    session_config.write(again, assignments, None)
     assert again == proto
 
 
 def test_what_was_told_is_told_anew() -> None:
     """A configuration that comes back to another machine tells where it runs there."""
     proto = written("", ON_CPU)
-    placement.write(proto, [ON_CARD], None)
+    session_config.write(proto, [ON_CARD], None)
     assert kinds(proto) == ["KIND_GPU"]
     assert requested(proto) == ["openvino"]
 

@@ -5,15 +5,12 @@ from google.protobuf import text_format
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.model_config import placement
+from crossrun_server.model_config import session_config
 from crossrun_server.runtime import providers
+from tests.support.configs import parameter
 
 ACCELERATORS = "optimization { execution_accelerators { %s { name: '%s' %s } } }"
 OPTION = "parameters { key: 'device_type' value: 'GPU' }"
-
-
-def parameter(key: str, value: str) -> str:
-    return f"parameters {{ key: '{key}' value {{ string_value: '{value}' }} }}\n"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +100,6 @@ def test_contradictions_in_config_pbtxt_are_refused(text: str, expected: str) ->
         place(text)
 
 
-def place(text: str) -> placement.Placement:
+def place(text: str) -> session_config.SessionConfig:
     proto = text_format.Parse(text, pb.ModelConfig())
-    return placement.place(proto, providers.parse("openvino"))
+    return session_config.read(proto, providers.parse("openvino"))

@@ -18,58 +18,19 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server.errors import InvalidRequest, LoadError
 from crossrun_server.model_config.probabilities import doubts, probabilities
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.tensors.tensors import TensorSpec
-from tests.server.services.test_vision import plain, refusal
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.tensors.tensor_spec import TensorSpec
 from tests.support import models
+from tests.support.classifiers import FIRST, LOGITS, classifier, config, node
+from tests.support.pictures import plain
+from tests.support.requests import refusal
 from tests.support.running import ON_CPU, serving
 
 RED_GREEN_BLUE = ["red", "green", "blue"]
 
 
-def classifier(
-    *nodes: onnx.NodeProto, kind: int = Tp.FLOAT, width: int = 3, other: bool = False
-) -> onnx.ModelProto:
-    """`image` UINT8 [batch, 8, 8, 3] → `scores`, from `x`: the mean of each channel, -5 to 5.
-
-    With an `embedding` FP32 [batch, 3] before them, which is `x` itself, if there is to be another.
-    """
-    image = helper.make_tensor_value_info("image", Tp.UINT8, ["batch", 8, 8, 3])
-    outputs = [helper.make_tensor_value_info("scores", kind, ["batch", width])]
-    if other:
-        outputs.insert(0, helper.make_tensor_value_info("embedding", Tp.FLOAT, ["batch", 3]))
-    constants = {
-        "grey": helper.make_tensor("grey", Tp.FLOAT, [], [127.5]),
-        "step": helper.make_tensor("step", Tp.FLOAT, [], [25.5]),
-        "first": helper.make_tensor("first", Tp.INT64, [1], [0]),
-    }
-    before = [
-        helper.make_node("Cast", ["image"], ["float"], to=Tp.FLOAT),
-        helper.make_node("ReduceMean", ["float"], ["mean"], axes=[1, 2], keepdims=0),
-        helper.make_node("Sub", ["mean", "grey"], ["signed"]),
-        helper.make_node("Div", ["signed", "step"], ["x"]),
-        helper.make_node("Identity", ["x"], ["embedding"]),
-    ]
-    return models._model([*before, *nodes], [image], outputs, list(constants.values()))
-
-
-def node(kind: str, *inputs: str, to: str = "scores", **attributes: Any) -> onnx.NodeProto:
-    return helper.make_node(kind, inputs, [to], **attributes)
-
-
-def config(*parameters: tuple[str, str], labels: bool = True, kind: str = "FP32") -> str:
-    width = 1 if any(value.startswith("binary") for _, value in parameters) else 3
-    named = ' label_filename: "labels.txt"' if labels else ""
-    lines = [f'output [{{ name: "scores" data_type: TYPE_{kind} dims: [{width}]{named} }}]']
-    lines += [f"parameters {{ key: '{k}' value {{ string_value: '{v}' }} }}" for k, v in parameters]
-    # One lane each, so that no plan is measured.
-    return "\n".join(["max_batch_size: 4", models.ONE_AT_A_TIME, *lines])
-
-
-LOGITS = node("Identity", "x")
 SOFTMAX = node("Softmax", "x", axis=1)
 SIGMOID = node("Sigmoid", "x")
-FIRST = node("Gather", "x", "first", to="one", axis=1)
 
 
 def write(root: Path, name: str, model: onnx.ModelProto, text: str, labels: list[str]) -> Path:
@@ -178,8 +139,8 @@ def test_min_score_is_held_against_probabilities(stub: VisionStub) -> None:
         ),
         ("unsaid_sigmoid", "'unsaid_sigmoid': nothing tells what its scores are: those of its "),
         ("unsaid_one", "nothing tells what one score for a picture means; "),
-        ("wrong_softmax", "images[0]: its scores are no 'softmax': they sum to 2.129, expected 1"),
-        ("wrong_sigmoid", "images[0]: its scores are no 'sigmoid': from -1 to 3.98, expected"),
+        ("wrong_softmax", "images[0]: its scores are not 'softmax': they sum to 2.129, expected 1"),
+        ("wrong_sigmoid", "images[0]: its scores are not 'sigmoid': from -1 to 3.98, expected"),
         (
             "beside_unsaid",
             "'beside_unsaid' has several outputs that may be scores: embedding, scores; "
@@ -231,7 +192,7 @@ def test_of_several_outputs_the_one_that_is_named_has_the_scores(stub: VisionStu
 
 
 def _load(folder: Path) -> None:
-    for model in loader.load(Source(folder), ON_CPU).models.values():
+    for model in loader.load(ModelSource(folder), ON_CPU).models.values():
         model.close()
 
 
@@ -251,7 +212,7 @@ def _silent(_: onnx.ModelProto) -> None:
         ([("scores.output", "x")], 3, _silent, "'scores.output' is 'x', expected an output of"),
         ([("scores", "logits")], 3, _says("softmax"), "metadata crossrun.scores says 'softmax'"),
         ([], 3, _says("hardmax"), "crossrun.scores has the head 'hardmax', expected one of"),
-        ([], 3, _says("binary"), "output 'scores' has 3 scores, which are no 'binary'"),
+        ([], 3, _says("binary"), "output 'scores' has 3 scores, which are not 'binary'"),
         ([], 3, _says("softmax", output="y"), "the model has no output 'y' of FP16, FP32, FP64"),
         ([("scores", "binary")], 1, _silent, "for two classes; expected 2 labels, got 1"),
         ([], 3, _says("softmax", output="y"), "reshape in config.pbtxt gives this shape to an"),
@@ -279,7 +240,7 @@ def test_what_the_file_says_of_itself_is_enough(tmp_path: Path) -> None:
         model = classifier(LOGITS, other=True)
         _says("logits", output="scores")(model)
         folder = write(tmp_path, name, model, config(*parameters, labels=False), [])
-        (loaded,) = loader.load(Source(folder), ON_CPU).models.values()
+        (loaded,) = loader.load(ModelSource(folder), ON_CPU).models.values()
         assert (loaded.config.scores.head, loaded.config.scores.output) == ("logits", "scores")
         loaded.close()
 
@@ -292,5 +253,5 @@ def test_logits_of_any_size_become_probabilities() -> None:
     sure = probabilities(np.array([[-40.0], [40.0]], np.float32), "binary-logits")
     assert sure[0, 1] == sure[1, 0] == pytest.approx(np.exp(-40.0), rel=1e-6)
     for wrong in (np.nan, np.inf):
-        with pytest.raises(InvalidRequest, match=r"images\[0\]: its scores are no 'logits'"):
+        with pytest.raises(InvalidRequest, match=r"images\[0\]: its scores are not 'logits'"):
             probabilities(np.array([[wrong, 0.0]], np.float32), "logits")

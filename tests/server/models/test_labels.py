@@ -20,25 +20,18 @@ from crossrun_server import tune
 from crossrun_server.errors import InvalidRequest, LoadError, NoNumber
 from crossrun_server.model_config import config
 from crossrun_server.models import labels, loader
-from crossrun_server.models.loader import Source
-from crossrun_server.plans.plan import parse
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.plans.lane_plan import parse
+from crossrun_server.tensors.tensor_spec import Array
 from crossrun_server.vision import boxes, detector
-from crossrun_server.vision.detector import Detector, Wanted
-from tests.server.services.test_classification import strings
-from tests.server.services.test_vision import plain, refusal
+from crossrun_server.vision.detector import DetectOptions, Detector
+from crossrun_server.vision.pipeline import Prediction
 from tests.support import detectors, models
+from tests.support.label_files import INSIDE, WRITTEN
+from tests.support.pictures import plain
+from tests.support.requests import refusal, strings
 from tests.support.running import ON_CPU, Server
 
-WRITTEN = {
-    "plain": b"red\ngreen\nblue\n",
-    "no end of the last line": b"red\ngreen\nblue",
-    "Windows": b"red\r\ngreen\r\nblue\r\n",
-    "byte order mark": b"\xef\xbb\xbfred\ngreen\nblue\n",
-    "both": b"\xef\xbb\xbfred\r\ngreen\r\nblue",
-}
-# Each of them ends a line for str.splitlines, or for text read with universal newlines.
-INSIDE = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\r")
 WRONG = {
     "one too many": (b"a\nb\nc\nd\n", r"labels.txt has 4 labels, but .*'scores' has 3 classes$"),
     "another list": (b"background\na\nb\nc\n", r"4 labels, .* 3 classes; its first line, 'backgr"),
@@ -47,7 +40,7 @@ WRONG = {
     "an old Mac's": (b"a\rb\rc\r", "has 1 labels, .* 3 classes$"),
     "empty": (b"", "labels.txt holds no label"),
     "a mark alone": (b"\xef\xbb\xbf", "labels.txt holds no label"),
-    "UTF-16": ("red\ngreen\nblue\n".encode("utf-16"), "labels.txt is no UTF-8 .* like UTF-16"),
+    "UTF-16": ("red\ngreen\nblue\n".encode("utf-16"), "labels.txt is not UTF-8 .* like UTF-16"),
     "UTF-16 without a mark": ("red\ngreen\nblue\n".encode("utf-16-le"), "it looks like UTF-16"),
     "Latin 1": ("red\ngr\u00fcn\nblue\n".encode("latin-1"), "labels.txt .* line 2 .* byte 0xfc"),
 }
@@ -57,7 +50,7 @@ def colours(folder: Path, text: bytes) -> dict[str, tuple[str, ...]]:
     """The labels of the model `colours`, whose file has these bytes."""
     models.write(folder, "colours", models.colours(), models.COLOURS_CONFIG, labels=["to replace"])
     (folder / "colours" / "labels.txt").write_bytes(text)
-    (model,) = loader.load(Source(folder / "colours"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(folder / "colours"), ON_CPU).models.values()
     model.close()
     return dict(model.labels)
 
@@ -86,7 +79,7 @@ def test_labels_of_another_export_are_told(
     helper.set_model_props(model, {"crossrun.labels_sha256": f'"{written}"'})
     models.write(tmp_path, "colours", model, models.COLOURS_CONFIG, labels=["to replace"])
     (tmp_path / "colours" / "labels.txt").write_bytes(text)
-    (loaded,) = loader.load(Source(tmp_path / "colours"), ON_CPU).models.values()
+    (loaded,) = loader.load(ModelSource(tmp_path / "colours"), ON_CPU).models.values()
     loaded.close()
     told = "the labels of scores are not those that the model was exported with"
     assert (told in caplog.text) == others
@@ -149,11 +142,11 @@ def test_a_shape_that_does_not_tell_is_seen_at_the_first_run(
     """Where the number of classes is free in the file, a run at load counts them."""
     models.write(tmp_path, "open", of_unknown_size(), config, labels=list(names))
     if fits:
-        (model,) = loader.load(Source(tmp_path / "open"), ON_CPU).models.values()
+        (model,) = loader.load(ModelSource(tmp_path / "open"), ON_CPU).models.values()
         model.close()
         return
     with pytest.raises(LoadError, match=r"labels.txt has 4 labels, but output 'y' has 3 classes"):
-        loader.load(Source(tmp_path / "open"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "open"), ON_CPU)
 
 
 def scores(*values: float) -> pb.ModelInferRequest:
@@ -171,7 +164,7 @@ def test_an_answer_with_other_classes_is_refused(channel: grpc.Channel) -> None:
     assert strings(reply.raw_output_contents[0]) == ["1.000000:1:dog"]
     code, text = refusal(lambda: Stub(channel).ModelInfer(scores(0, 1, 0)))
     assert code == StatusCode.INTERNAL
-    assert text == "'named' gives [3] scores in 'y', which has 2 labels"
+    assert text == "'named' returns [3] scores in 'y', which has 2 labels"
 
 
 def test_one_score_for_two_classes_is_not_the_first_ones(channel: grpc.Channel) -> None:
@@ -190,7 +183,7 @@ def test_a_detected_class_beyond_the_labels_is_refused(detecting: Server) -> Non
         code, text = refusal(lambda: stub.Detect(ask))
     assert code == StatusCode.INTERNAL
     assert text == (
-        "'short' gives class 2 in 'detection_classes', which has 2 labels; if its classes count "
+        "'short' returns class 2 in 'detection_classes', which has 2 labels; if its classes count "
         "from 1, parameters 'detection.first_class' says so"
     )
 
@@ -211,7 +204,7 @@ def test_a_localizers_labels_are_counted_on_its_scores(tmp_path: Path) -> None:
     localizer, names = detectors.localizer(), [*detectors.LABELS, "more"]
     models.write(tmp_path, "localizer", localizer, detectors.LOCALIZER, labels=names)
     with pytest.raises(LoadError, match="4 labels, but output 'probabilities' has 3 classes"):
-        loader.load(Source(tmp_path / "localizer"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "localizer"), ON_CPU)
 
 
 def test_a_whole_number_may_be_the_class_itself(tmp_path: Path) -> None:
@@ -219,7 +212,7 @@ def test_a_whole_number_may_be_the_class_itself(tmp_path: Path) -> None:
     text = models.NAMED_CONFIG.replace("FP32", "INT64").replace("-1", "1")
     model = models.identity(Tp.INT64, ["batch", 1])
     models.write(tmp_path, "best", model, text, labels=["a", "b", "c"])
-    (loaded,) = loader.load(Source(tmp_path / "best"), ON_CPU).models.values()
+    (loaded,) = loader.load(ModelSource(tmp_path / "best"), ON_CPU).models.values()
     loaded.close()
     assert loaded.labels == {"y": ("a", "b", "c")}
     with pytest.raises(InvalidRequest, match="'y' of 'best' is the number of a class and no score"):
@@ -246,7 +239,7 @@ def test_a_configuration_in_another_encoding_is_named(tmp_path: Path) -> None:
     models.write(tmp_path, "colours", models.colours(), models.COLOURS_CONFIG)
     file = tmp_path / "colours" / "config.pbtxt"
     file.write_bytes(models.COLOURS_CONFIG.encode("utf-16"))
-    with pytest.raises(LoadError, match=f"{file} is no UTF-8 text"):
+    with pytest.raises(LoadError, match=f"{file} is not UTF-8 text"):
         config.read(file.parent)
 
 
@@ -258,7 +251,7 @@ def finder(tmp_path: Path) -> Detector:
     """A detector of three classes."""
     models.write(tmp_path, "finder", detectors.finder(), detectors.FINDER + detectors.OPTIONS)
     (tmp_path / "finder" / "labels.txt").write_text("red\ngreen\nblue\n")
-    (model,) = loader.load(Source(tmp_path / "finder"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(tmp_path / "finder"), ON_CPU).models.values()
     model.close()
     return detector.describe(model)
 
@@ -276,8 +269,8 @@ def outputs_of_two() -> dict[str, Array]:
 def read(how: Detector, outputs: dict[str, Array]) -> list[int]:
     """The classes that are found in a picture."""
     size = boxes.Size(48, 64)
-    view = boxes.view(size, size, "stretch")
-    return [found.index for found in how.found(outputs, 0, view, Wanted(min_score=0.1))]
+    prediction = Prediction(boxes.view(size, size, "stretch"), outputs, 0)
+    return [found.index for found in how.detections(prediction, DetectOptions(min_score=0.1))]
 
 
 @pytest.mark.parametrize("part", ["detection_scores", "detection_boxes"])
@@ -287,14 +280,14 @@ def test_detections_that_are_no_numbers_are_refused(part: str, finder: Detector)
     outputs[part][0, 2] = np.nan
     assert read(finder, outputs) == [0, 1]
     outputs[part][0, 1] = np.nan
-    with pytest.raises(NoNumber, match="'finder' gives detections that are no numbers"):
+    with pytest.raises(NoNumber, match="'finder' returns detections that are not numbers"):
         read(finder, outputs)
 
 
 def test_a_count_that_is_no_number_is_refused(finder: Detector) -> None:
     """It does not mean that nothing was found."""
     outputs = outputs_of_two() | {"num_detections": np.array([np.nan], np.float32)}
-    with pytest.raises(NoNumber, match="'finder' gives a number of detections that is none"):
+    with pytest.raises(NoNumber, match="'finder' returns NaN as the number of detections"):
         read(finder, outputs)
 
 

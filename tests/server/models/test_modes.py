@@ -9,9 +9,10 @@ import pytest
 
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import ServingError
-from crossrun_server.models.modes import Control, Mode, Policy
+from crossrun_server.models.modes import Control, LoadPolicy, Mode
 from crossrun_server.models.repository import Repository
-from tests.server.services.test_control import (
+from tests.support import models
+from tests.support.control import (
     BOTH_VERSIONS,
     NOT_SERVING,
     check_refused,
@@ -24,7 +25,6 @@ from tests.server.services.test_control import (
     until,
     watch,
 )
-from tests.support import models
 from tests.support.running import ON_CPU, serving
 
 POLL = ("--model-control-mode", "poll", "--repository-poll-secs", "1")
@@ -108,14 +108,17 @@ def test_a_start_can_go_on_without_a_broken_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
-        (Policy(at_start=("m",)), "--load-model needs --model-control-mode explicit"),
-        (Policy(Mode.EXPLICIT, ("*", "m")), "'\\*' stands for every model, expected no other"),
-        (Policy(Mode.EXPLICIT, ("nobody",)), "failed to load 'nobody', failed to poll"),
-        (Policy(Mode.EXPLICIT, ("../m",)), "failed to load '../m': that cannot be a model's name"),
+        (LoadPolicy(at_start=("m",)), "--load-model needs --model-control-mode explicit"),
+        (LoadPolicy(Mode.EXPLICIT, ("*", "m")), "'\\*' stands for every model, expected no other"),
+        (LoadPolicy(Mode.EXPLICIT, ("nobody",)), "failed to load 'nobody', failed to poll"),
+        (
+            LoadPolicy(Mode.EXPLICIT, ("../m",)),
+            "failed to load '../m': that cannot be a model's name",
+        ),
     ],
 )
 def test_a_start_that_cannot_be_meant_is_refused(
-    tmp_path: Path, policy: Policy, expected: str
+    tmp_path: Path, policy: LoadPolicy, expected: str
 ) -> None:
     """--load-model without the mode for it, '*' beside a name, and a name that is not there."""
     two_versions(tmp_path, "m")
@@ -129,7 +132,7 @@ def test_every_model_can_be_loaded_at_an_explicit_start(tmp_path: Path) -> None:
 
     async def loaded(*names: str) -> list[str]:
         repository = Repository(tmp_path, ON_CPU)
-        await Control(repository, Policy(Mode.EXPLICIT, names)).start()
+        await Control(repository, LoadPolicy(Mode.EXPLICIT, names)).start()
         found = sorted(model.name for model in repository)
         await repository.close()
         return found
@@ -147,7 +150,7 @@ def test_a_folder_that_went_before_it_was_loaded_hides_no_other_change(tmp_path:
 
     async def scenario() -> list[str]:
         repository = Repository(tmp_path, ON_CPU)
-        control = Control(repository, Policy(Mode.POLL, poll_seconds=0, exit_on_error=False))
+        control = Control(repository, LoadPolicy(Mode.POLL, poll_seconds=0, exit_on_error=False))
         await control.start()
         control._seen["gone"] = control._seen["kept"]  # seen, and gone while it was to be loaded
         two_versions(tmp_path, "new")

@@ -11,7 +11,7 @@ import pytest
 
 from crossrun_server.errors import LoadError
 from crossrun_server.models import lanes, loader
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.repository import Repository
 from crossrun_server.runtime.session import Session
 from tests.support import models
@@ -45,7 +45,7 @@ def test_an_unloaded_model_is_released(made: "weakref.WeakSet[Session]", tmp_pat
 
     async def scenario() -> None:
         repository = Repository(tmp_path, ON_CPU)
-        await repository.load(Source(tmp_path / "m"))
+        await repository.load(ModelSource(tmp_path / "m"))
         await repository.get("m").infer({"x": np.ones((1, 1), np.float32)})
         assert made
         await repository.unload("m")
@@ -59,6 +59,6 @@ def test_a_failed_load_is_released(made: "weakref.WeakSet[Session]", tmp_path: P
     """The sessions of a load that failed halfway are freed while its error is still looked at."""
     models.write(tmp_path, "m", models.scale(2), "version_policy { all {} }" + UNFIT)
     with pytest.raises(LoadError) as error:
-        loader.load(Source(tmp_path / "m"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "m"), ON_CPU)
     assert "failed to run warmup sample" in str(error.value)
     assert not made

@@ -10,12 +10,11 @@ import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server.models.response_cache import ENTRY, Cache, ModelCache
-from crossrun_server.scheduling.scheduler import Reply, Tensors
-from tests.server.telemetry.test_metrics import samples
-from tests.server.telemetry.test_statistics import statistics
+from crossrun_server.models.response_cache import ENTRY, ModelCache, ResponseCache
+from crossrun_server.scheduling.batching import Reply, Tensors
 from tests.support import models
 from tests.support.running import Command, Server, serving
+from tests.support.telemetry import samples, statistics
 
 CACHED = models.VOUCHED + "max_batch_size: 8 response_cache { enable: true }"
 BATCHED = (
@@ -169,7 +168,7 @@ def ask(cache: ModelCache, model: Counting, inputs: Tensors) -> Reply:
 
 def test_kept_arrays_cannot_be_changed() -> None:
     """Neither by whoever is answered from the cache nor by whoever got the answer first."""
-    part, model = ModelCache(Cache(10_000)), Counting()
+    part, model = ModelCache(ResponseCache(10_000)), Counting()
     first = ask(part, model, {"x": np.zeros(1)})
     first.outputs["y"][0] = 99
     again = ask(part, model, {"x": np.zeros(1)})
@@ -183,7 +182,7 @@ def test_kept_arrays_cannot_be_changed() -> None:
 
 def test_a_loaded_model_sees_nothing_of_another() -> None:
     """Not even where both are the same files, loaded again; and what it kept ends with it."""
-    shared, model = Cache(ENTRY + 8), Counting()
+    shared, model = ResponseCache(ENTRY + 8), Counting()
     old, new = ModelCache(shared), ModelCache(shared)
     inputs = {"x": np.zeros(1)}
     assert ask(old, model, inputs).outputs["y"].tolist() == [1]
@@ -207,7 +206,7 @@ def test_a_loaded_model_sees_nothing_of_another() -> None:
 )
 def test_inputs_that_differ_in_anything_are_different(other: Tensors) -> None:
     """Name, dtype, shape and values all tell one request from another."""
-    part, model = ModelCache(Cache(10_000)), Counting()
+    part, model = ModelCache(ResponseCache(10_000)), Counting()
     for inputs in ({"x": np.array([1, 2], np.int32)}, {"x": np.array(["", "12"], np.object_)}):
         ask(part, model, inputs)
     assert ask(part, model, other).outputs["y"].tolist() == [3]

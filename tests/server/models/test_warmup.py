@@ -7,7 +7,7 @@ import pytest
 
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.runtime.session import Session
 from tests.support import models
 from tests.support.running import ON_CPU
@@ -16,7 +16,7 @@ NINE = (9).to_bytes(8, "little")
 TEN = (10).to_bytes(8, "little")
 
 
-def gather(root: Path, sample: str, **files: bytes) -> Source:
+def gather(root: Path, sample: str, **files: bytes) -> ModelSource:
     """A model that fails unless `index` is 0 to 9, with one sample."""
     config = (
         models.ONE_AT_A_TIME + f'max_batch_size: 4\nmodel_warmup [{{ name: "first" {sample} }}]'
@@ -25,7 +25,7 @@ def gather(root: Path, sample: str, **files: bytes) -> Source:
     (root / "gather" / "warmup").mkdir()
     for name, data in files.items():
         (root / "gather" / "warmup" / name).write_bytes(data)
-    return Source(root / "gather")
+    return ModelSource(root / "gather")
 
 
 def index(data: str, datatype: str = "TYPE_INT64", dims: str = "[1]") -> str:
@@ -62,7 +62,7 @@ def test_a_sample_runs_as_often_and_as_large_as_it_says(
         (index("zero_data: true", dims="[-1]"), "has dims [-1], expected sizes"),
         (index(""), "expected zero_data, random_data or input_data_file"),
         ("batch_size: 5 " + index("zero_data: true"), "batch_size is 5, the model takes 1 to 4"),
-        ("", "it gives no input, the model takes index"),
+        ("", "it has no input, the model takes index"),
         (index("zero_data: true") + index("zero_data: true").replace("index", "x"), "see x"),
         (index("random_data: true"), "indices element out of data bounds"),
     ],
@@ -89,7 +89,7 @@ def test_data_can_be_made_for_every_datatype(datatype: str, data: str, tmp_path:
             data_type: TYPE_{name} dims: [3] {data}: true }} }} }}]"""
     model = models.identity(models.ELEMENT_TYPES[datatype], ["batch", "width"])
     models.write(tmp_path, "any", model, config)
-    assert list(loader.load(Source(tmp_path / "any"), ON_CPU).models) == [1]
+    assert list(loader.load(ModelSource(tmp_path / "any"), ON_CPU).models) == [1]
 
 
 def test_a_model_without_batches_is_warmed_up_too(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_model_without_batches_is_warmed_up_too(tmp_path: Path) -> None:
             data_type: TYPE_FP32 dims: [2, 1] random_data: true } } }]"""
     model = models.identity(models.ELEMENT_TYPES["FP32"], [2, 1])
     models.write(tmp_path, "whole", model, config)
-    assert list(loader.load(Source(tmp_path / "whole"), ON_CPU).models) == [1]
+    assert list(loader.load(ModelSource(tmp_path / "whole"), ON_CPU).models) == [1]
 
 
 def test_zeros_that_a_model_refuses_are_no_error(
@@ -107,7 +107,7 @@ def test_zeros_that_a_model_refuses_are_no_error(
 ) -> None:
     """Without samples a failing warm-up is a warning: callers may send better."""
     models.write(tmp_path, "wide", models.weigh())
-    assert list(loader.load(Source(tmp_path / "wide"), ON_CPU).models) == [1]
+    assert list(loader.load(ModelSource(tmp_path / "wide"), ON_CPU).models) == [1]
     assert "wide: the warm-up on zeros failed" in caplog.text
 
 
@@ -126,7 +126,7 @@ def test_a_picture_of_any_size_is_warmed_up_with_one_that_nets_take(
     monkeypatch.setattr(Session, "run", recorded)
     free = tuple("side" if size == 320 else size for size in shape)
     models.write(tmp_path, "x", models.colours_of_any_size(free), models.ONE_AT_A_TIME)
-    loader.load(Source(tmp_path / "x"), ON_CPU)
+    loader.load(ModelSource(tmp_path / "x"), ON_CPU)
     assert ran == [shape]
 
 
@@ -136,7 +136,7 @@ def test_strings_are_warmed_up_with_a_number(
     """Without samples a model that reads numbers from strings is warmed up as any other."""
     model = models.sum_and_difference(models.ELEMENT_TYPES["BYTES"])
     models.write(tmp_path, "strings", model, "max_batch_size: 8")
-    assert list(loader.load(Source(tmp_path / "strings"), ON_CPU).models) == [1]
+    assert list(loader.load(ModelSource(tmp_path / "strings"), ON_CPU).models) == [1]
     assert "warm-up" not in caplog.text
 
 
@@ -145,6 +145,6 @@ def test_zeros_that_do_not_fit_in_memory_do_not_keep_a_model_from_loading(tmp_pa
     size = 1 << 46
     config = f'input [{{ name: "x" data_type: TYPE_FP32 dims: [1, {size}] }}]'
     models.write(tmp_path, "m", models.identity(models.ELEMENT_TYPES["FP32"], ["a", "b"]), config)
-    (model,) = loader.load(Source(tmp_path / "m"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(tmp_path / "m"), ON_CPU).models.values()
     assert model.inputs["x"].shape == (1, size)
     model.close()

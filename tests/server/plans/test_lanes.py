@@ -4,8 +4,10 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-from crossrun_server.scheduling.scheduler import Lane as RunLane
-from crossrun_server.scheduling.scheduler import Policy, Scheduler, Tensors
+from crossrun_server.scheduling.batching import Tensors
+from crossrun_server.scheduling.places import Lane as RunLane
+from crossrun_server.scheduling.queueing import SchedulingPolicy
+from crossrun_server.scheduling.scheduler import Scheduler
 from tests.support.gate import Gate, rows, send, settle
 
 
@@ -15,7 +17,7 @@ def test_who_is_alone_gets_the_wide_lane_and_many_get_narrow_ones() -> None:
     async def scenario() -> None:
         wide, narrow = Gate(closed=True), Gate(closed=True)
         lanes = [RunLane(wide, places=1, cores=2), RunLane(narrow, places=2, cores=1)]
-        scheduler = Scheduler(lanes, Policy(max_batch_size=8, merge_rows=1), cores=2)
+        scheduler = Scheduler(lanes, SchedulingPolicy(max_batch_size=8, merge_rows=1), cores=2)
         try:
             tasks = [send(scheduler, value) for value in range(5)]
             await settle()
@@ -45,7 +47,7 @@ def test_those_who_wait_are_divided_among_the_lanes() -> None:
     async def scenario() -> None:
         wide, narrow = Gate(closed=True), Gate()
         lanes = [RunLane(wide, places=1, cores=2), RunLane(narrow, places=2, cores=1)]
-        scheduler = Scheduler(lanes, Policy(max_batch_size=8, merge_rows=8), cores=2)
+        scheduler = Scheduler(lanes, SchedulingPolicy(max_batch_size=8, merge_rows=8), cores=2)
         try:
             tasks = [send(scheduler, value) for value in range(7)]
             await settle()
@@ -68,7 +70,7 @@ def test_the_next_batch_starts_while_the_event_loop_is_busy() -> None:
         return dict.fromkeys(outputs, inputs["x"])
 
     async def scenario() -> None:
-        scheduler = Scheduler([RunLane(run)], Policy(max_batch_size=1))
+        scheduler = Scheduler([RunLane(run)], SchedulingPolicy(max_batch_size=1))
         tasks = [asyncio.create_task(scheduler.submit(rows(value), ["y"])) for value in range(3)]
         await settle()
         for _ in range(3):  # the loop does nothing else meanwhile

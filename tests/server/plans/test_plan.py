@@ -17,15 +17,15 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server import cores, disk_cache
 from crossrun_server.errors import LoadError
 from crossrun_server.models import lanes
-from crossrun_server.models.loader import Source, load
-from crossrun_server.models.opening import Shared
-from crossrun_server.plans import kept, plan, search, spinning
-from crossrun_server.plans.plan import Lane, Plan
+from crossrun_server.models.loader import ModelSource, load
+from crossrun_server.models.version_loader import ServerContext
+from crossrun_server.plans import lane_plan, plan_cache, search, spinning
+from crossrun_server.plans.lane_plan import LaneSpec, Plan
 from crossrun_server.plans.search import Point
 from crossrun_server.plans.spinning import Spin
 from crossrun_server.runtime import providers
 from crossrun_server.runtime.session import Session
-from crossrun_server.scheduling.scheduler import Tensors
+from crossrun_server.scheduling.batching import Tensors
 from tests.support import models
 from tests.support.running import Command, serving
 
@@ -37,12 +37,12 @@ from tests.support.running import Command, serving
 )
 def test_a_plan_is_read_as_it_is_written(text: str) -> None:
     """Lanes as PLACESxTHREADS, the widest first, and the rows of a batch."""
-    assert str(plan.parse(text)) == text
+    assert str(lane_plan.parse(text)) == text
 
 
 def test_the_widest_lane_comes_first() -> None:
     """In whatever order they are written."""
-    assert plan.parse("2x1, 1x2").lanes == (Lane(1, 2), Lane(2, 1))
+    assert lane_plan.parse("2x1, 1x2").lanes == (LaneSpec(1, 2), LaneSpec(2, 1))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_widest_lane_comes_first() -> None:
 def test_what_is_no_plan_is_refused(text: str) -> None:
     """The error says what was written and what was expected."""
     with pytest.raises(LoadError, match="expected auto, or lanes as PLACESxTHREADS") as caught:
-        plan.parse(text)
+        lane_plan.parse(text)
     assert repr(text) in str(caught.value)
 
 
@@ -59,7 +59,9 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
 
 
 def curve(*points: tuple[int, int, float, float]) -> list[Point]:
-    return [Point(Lane(places, threads), ms / 1e3, rate) for places, threads, ms, rate in points]
+    return [
+        Point(LaneSpec(places, threads), ms / 1e3, rate) for places, threads, ms, rate in points
+    ]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,14 @@ def test_every_lane_is_measured_on_its_own_session() -> None:
 
         return run
 
-    tuned = search.tune(open_lane, 6, (0,), {"x": np.zeros((1, 2))}, ["y"], 8)
+    tuned = search.measure_plan(
+        open_lane,
+        core_count=6,
+        durations=(0,),
+        inputs={"x": np.zeros((1, 2))},
+        outputs=["y"],
+        most=8,
+    )
     assert [str(point.lane) for point in tuned.curve] == ["1x6", "2x3", "6x1"]
     assert {size for sizes in seen.values() for size in sizes} == {1, 4, 8}
     assert set(seen) == {6, 3, 1}
@@ -130,10 +139,17 @@ def test_lanes_whose_threads_wait_for_each_other_spin_as_long_as_pays() -> None:
 
         return run
 
-    tuned = search.tune(open_lane, 2, (0, 10, 1000), {"x": np.zeros((1, 2))}, ["y"], 0)
+    tuned = search.measure_plan(
+        open_lane,
+        core_count=2,
+        durations=(0, 10, 1000),
+        inputs={"x": np.zeros((1, 2))},
+        outputs=["y"],
+        most=0,
+    )
     assert str(tuned.plan) == "1x2@10us,2x1"
     assert asked == {(1, None), (2, None), (2, 0), (2, 10), (2, 1000)}
-    assert [spin.duration for spin in tuned.spins[Lane(1, 2)]] == [0, 10, 1000]
+    assert [spin.duration for spin in tuned.spins[LaneSpec(1, 2)]] == [0, 10, 1000]
 
 
 @pytest.mark.parametrize(
@@ -159,14 +175,14 @@ def test_a_plan_is_kept_for_the_next_load(tmp_path: Path) -> None:
     """For the same file and circumstances; what cannot be read is as good as none."""
     file = tmp_path / "model.onnx"
     file.write_bytes(b"one")
-    key = kept.key(file, "cpu", 2)
-    kept.write(key, Plan((Lane(1, 2), Lane(2, 1))))
-    assert kept.read(key) == Plan((Lane(1, 2), Lane(2, 1)))
-    assert kept.read(kept.key(file, "cpu", 4)) is None
+    key = plan_cache.key(file, "cpu", 2)
+    plan_cache.write(key, Plan((LaneSpec(1, 2), LaneSpec(2, 1))))
+    assert plan_cache.read(key) == Plan((LaneSpec(1, 2), LaneSpec(2, 1)))
+    assert plan_cache.read(plan_cache.key(file, "cpu", 4)) is None
     file.write_bytes(b"two")
-    assert kept.key(file, "cpu", 2) != key
+    assert plan_cache.key(file, "cpu", 2) != key
     (disk_cache.folder("plans") / key).write_text("nonsense")
-    assert kept.read(key) is None
+    assert plan_cache.read(key) is None
 
 
 def test_a_plan_that_cannot_be_kept_harms_nobody(
@@ -175,7 +191,7 @@ def test_a_plan_that_cannot_be_kept_harms_nobody(
     """Where there is no room for it, a line in the log says so."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    kept.write("key", Plan((Lane(1, 1),)))
+    plan_cache.write("key", Plan((LaneSpec(1, 1),)))
     assert "plans/key cannot be kept for the next start" in caplog.text
 
 
@@ -183,15 +199,15 @@ def test_who_starts_together_measures_once(tmp_path: Path, monkeypatch: pytest.M
     """One process measures a plan while the others wait for it, and then take it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     models.write(tmp_path, "simple", models.sum_and_difference(), "max_batch_size: 8")
-    measured, tune = [], search.tune
+    measured, tune = [], search.measure_plan
 
-    def counted(*arguments: Any) -> search.Tuned:
+    def counted(*arguments: Any, **named: Any) -> search.MeasuredPlan:
         measured.append(arguments)
-        return tune(*arguments)
+        return tune(*arguments, **named)
 
-    monkeypatch.setattr(search, "tune", counted)
+    monkeypatch.setattr(search, "measure_plan", counted)
     monkeypatch.setattr(cores, "waited", lambda: 0.0)
-    source, shared = Source(tmp_path / "simple"), Shared(providers.parse("cpu"))
+    source, shared = ModelSource(tmp_path / "simple"), ServerContext(providers.parse("cpu"))
     with ThreadPoolExecutor(4) as threads:
         loaded = list(threads.map(lambda _: load(source, shared), range(4)))
     assert len(measured) == 1
@@ -206,16 +222,16 @@ def test_no_other_model_opens_while_one_is_measured(
 ) -> None:
     """Models without a plan that load at the same time are opened one after the other."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    sources = [Source(tmp_path / name) for name in ("a", "b", "c")]
+    sources = [ModelSource(tmp_path / name) for name in ("a", "b", "c")]
     for number, source in enumerate(sources, 2):
         models.write(tmp_path, source.name, models.scale(number), "max_batch_size: 8")
-    tune, measuring = search.tune, list[int]()
+    tune, measuring = search.measure_plan, list[int]()
     seen: list[set[int]] = []
 
-    def watched(*arguments: Any) -> search.Tuned:
+    def watched(*arguments: Any, **named: Any) -> search.MeasuredPlan:
         measuring.append(threading.get_ident())
         time.sleep(0.3)  # the others would open theirs now
-        found = tune(*arguments)
+        found = tune(*arguments, **named)
         measuring.remove(threading.get_ident())
         return found
 
@@ -224,10 +240,10 @@ def test_no_other_model_opens_while_one_is_measured(
         seen.append(set(measuring) - {threading.get_ident()})
         return Session(*arguments)
 
-    monkeypatch.setattr(search, "tune", watched)
+    monkeypatch.setattr(search, "measure_plan", watched)
     monkeypatch.setattr(lanes, "Session", opened)
     with ThreadPoolExecutor(3) as threads:
-        loaded = threads.map(lambda one: load(one, Shared(providers.parse("cpu"))), sources)
+        loaded = threads.map(lambda one: load(one, ServerContext(providers.parse("cpu"))), sources)
     for one in loaded:
         one.models[1].close()
     assert len(seen) >= 3
@@ -255,7 +271,7 @@ def test_the_plan_in_force_is_told(tmp_path: Path, log_file: Path) -> None:
             assert f"plan {told[-1]}, in" in log_file.read_text()
     with serving(tmp_path / "m", log_file, "--provider", "cpu") as server:
         assert config_of(server.address)["crossrun.plan"] == told[-1]
-    assert plan.parse(told[-1]).lanes
+    assert lane_plan.parse(told[-1]).lanes
 
 
 def test_a_plan_that_others_disturbed_is_not_kept(
@@ -270,8 +286,8 @@ def test_a_plan_that_others_disturbed_is_not_kept(
     for expected, granted in ((0, 2.0), (1, 0.0)):
         monkeypatch.setattr(cores, "granted", lambda granted=granted: granted)
         monkeypatch.setattr(cores, "available", lambda: 2)
-        monkeypatch.setattr(search.Tuned, "disturbed", property(lambda _: 0.6))
-        loaded = load(Source(tmp_path / "simple"), Shared(providers.parse("cpu")))
+        monkeypatch.setattr(search.MeasuredPlan, "disturbed", property(lambda _: 0.6))
+        loaded = load(ModelSource(tmp_path / "simple"), ServerContext(providers.parse("cpu")))
         loaded.models[1].close()
         kept = [*(tmp_path / "cache/crossrun/plans").iterdir()]
         assert len([file for file in kept if file.name != "lock"]) == expected
@@ -297,7 +313,7 @@ def test_a_model_is_tuned_and_its_plan_pinned(tmp_path: Path, log_file: Path, ru
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ("instance_group { count: 2 }", "config.pbtxt gives instances or threads, not a plan"),
+        ("instance_group { count: 2 }", "config.pbtxt names instances or threads, not a plan"),
         ("max_batch_size: -1", "max_batch_size is -1"),
     ],
 )

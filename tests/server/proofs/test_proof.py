@@ -18,21 +18,20 @@ import pytest
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import providers_pb2
-from crossrun_server.errors import LoadError
-from crossrun_server.models import loader, proving
-from crossrun_server.models.loader import Source
-from crossrun_server.models.opening import Shared
-from crossrun_server.proofs import evidence
+from crossrun_server.models import answer_check
+from crossrun_server.models.version_loader import ServerContext
+from crossrun_server.proofs import comparison
 from crossrun_server.proofs.evidence import Evidence
-from crossrun_server.proofs.proof import Proof
+from crossrun_server.proofs.proof_file import Proof
 from crossrun_server.runtime.session import Session
 from crossrun_server.telemetry import metrics
 from crossrun_server.telemetry.readings import Reading, merged
 from crossrun_server.telemetry.statistics import Counters
-from tests.server.model_config.test_placement import parameter
-from tests.server.telemetry.test_metrics import samples
 from tests.support import models, placed, proofs
+from tests.support.configs import parameter
+from tests.support.proofs import TWO, Seen, load, outputs, refusal
 from tests.support.running import ON_CPU, serving
+from tests.support.telemetry import samples
 
 OPENVINO = "OpenVINOExecutionProvider"
 SENTENCE = (
@@ -41,23 +40,6 @@ SENTENCE = (
     "'proof_tolerance' in config.pbtxt or by --proof-tolerance"
 )
 TWO_LANES = models.COLOURS_CONFIG + parameter("plan", "1x2,2x1")
-
-
-def load(root: Path, shared: Shared = ON_CPU, name: str = "colours") -> tuple[Evidence, ...]:
-    """Load a model; gives what was found, of each session."""
-    (model,) = loader.load(Source(root / name), shared).models.values()
-    try:
-        return tuple(assignment.evidence for assignment in model.assignments)
-    finally:
-        model.close()
-
-
-def refusal(root: Path, shared: Shared = ON_CPU, name: str = "colours") -> str:
-    with pytest.raises(LoadError) as caught:
-        load(root, shared, name)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text.removeprefix(f"failed to load {name!r}: version 1: ")
 
 
 Change = Callable[[Session, dict[str, np.ndarray]], Any]
@@ -93,27 +75,6 @@ def add(
                 answer[name] = array + np.float32(amount)
 
     return change
-
-
-Seen = tuple[int, float, float]  # class, score, where the box begins
-
-
-def outputs(*pictures: Sequence[Seen], most: int = 4) -> dict[str, np.ndarray]:
-    found: dict[str, Any] = {
-        "detection_boxes": np.zeros((len(pictures), most, 4), np.float32),
-        "detection_scores": np.zeros((len(pictures), most), np.float32),
-        "detection_classes": np.zeros((len(pictures), most), np.int64),
-        "num_detections": np.array([len(seen) for seen in pictures], np.int32),
-    }
-    for picture, seen in enumerate(pictures):
-        for place, (label, score, at) in enumerate(seen):
-            found["detection_boxes"][picture, place] = (at, at, at + 0.2, at + 0.2)
-            found["detection_scores"][picture, place] = score
-            found["detection_classes"][picture, place] = label
-    return found
-
-
-TWO: list[Seen] = [(1, 0.9, 0.1), (2, 0.8, 0.5)]
 
 
 # --- A real server ---------------------------------------------------------------------------
@@ -195,8 +156,8 @@ def test_a_session_that_is_off_is_noticed(tmp_path: Path, monkeypatch: pytest.Mo
     said = refusal(tmp_path)
     assert said.startswith(f"{OPENVINO} in bf16 is off by 0.01 in 'scores' ")
     assert said.endswith('give openvino.load_config={"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}')
-    (found, *_) = load(tmp_path, Shared(ON_CPU.default, proof_tolerance=0.02))
-    assert (found.allowed, found.asked) == (0.02, "bf16")
+    (found, *_) = load(tmp_path, ServerContext(ON_CPU.default, proof_tolerance=0.02))
+    assert (found.allowed, found.asked_precision) == (0.02, "bf16")
     assert "0.01" in str(found)
 
 
@@ -250,9 +211,9 @@ def test_what_is_no_number_is_refused_whatever_is_allowed(
 
         return change
 
-    for value, said in ((np.nan, "gives what is no number in 'scores'"), (np.inf, "off by inf")):
+    for value, said in ((np.nan, "returns NaN or infinity in 'scores'"), (np.inf, "off by inf")):
         stand_in(monkeypatch, spoil(value))
-        assert said in refusal(tmp_path, Shared(ON_CPU.default, proof_tolerance=1e30))
+        assert said in refusal(tmp_path, ServerContext(ON_CPU.default, proof_tolerance=1e30))
 
 
 def test_other_answers_are_refused_though_each_number_is_near(tmp_path: Path) -> None:
@@ -264,9 +225,11 @@ def test_other_answers_are_refused_though_each_number_is_near(tmp_path: Path) ->
     }
     held = {"max_diff": {"y": 0.1}, "classes": "y"}
     proofs.write(tmp_path / "same" / "1", arrays, **held)
-    said = f"{placed.CPU} gives the original's answers in 50.00% of the proof, required are 100.00%"
+    said = (
+        f"{placed.CPU} returns the original's answers in 50.00% of the proof, required are 100.00%"
+    )
     assert refusal(tmp_path, name="same").startswith(said)
-    (found, *_) = load(tmp_path, Shared(ON_CPU.default, proof_tolerance=0.1), "same")
+    (found, *_) = load(tmp_path, ServerContext(ON_CPU.default, proof_tolerance=0.1), "same")
     assert found.agreement == 0.5
     proofs.write(tmp_path / "same" / "1", arrays, **held, min_agreement=0.5)
     load(tmp_path, name="same")
@@ -361,7 +324,7 @@ def renamed(old: str, new: str) -> Callable[[dict[str, np.ndarray]], dict[str, n
         ),
         (
             lambda a: a | {"output/scores": a["output/scores"][:, :2]},
-            "its output 'scores' is [1, 2], the model gives [1, 3]",
+            "its output 'scores' is [1, 2], the model returns [1, 3]",
         ),
     ],
 )
@@ -381,10 +344,10 @@ GOOD = proofs.held(models.colours())
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "is no readable proof"),
-        (b"not an archive", "is no readable proof"),
-        (proofs.encoded(GOOD)[:-200], "is no readable proof"),
-        (proofs.tampered(proofs.encoded(GOOD)), "is no readable proof"),
+        (b"", "is not a readable proof"),
+        (b"not an archive", "is not a readable proof"),
+        (proofs.encoded(GOOD)[:-200], "is not a readable proof"),
+        (proofs.tampered(proofs.encoded(GOOD)), "is not a readable proof"),
         (proofs.bomb(), "allowed are 64,000,000"),
         (b"x" * 1_000_001, "it has 1,000,001 bytes, allowed are 1,000,000"),
         (proofs.encoded(GOOD | {"output/scores": np.array([[{}], [1]], object)}), "allow_pickle"),
@@ -396,7 +359,7 @@ GOOD = proofs.held(models.colours())
         (proofs.encoded(GOOD, max_diff=None), "max_diff"),
         (proofs.encoded(GOOD, min_agreement=2), "its min_agreement is 2.0, expected 0 to 1"),
         (proofs.encoded(GOOD, origin="dreamt"), "its origin is 'dreamt'"),
-        (proofs.encoded(GOOD, classes="other"), "its classes, 'other', are no output"),
+        (proofs.encoded(GOOD, classes="other"), "its classes, 'other', are not an output"),
         (proofs.encoded(GOOD | {"output/scores": GOOD["output/scores"] * np.nan}), "no number"),
     ],
 )
@@ -405,7 +368,7 @@ def test_a_damaged_proof_is_never_passed_over(tmp_path: Path, data: bytes, said:
     proofs.repository(tmp_path)
     (tmp_path / "colours" / "1" / "proof.npz").write_bytes(data)
     text = refusal(tmp_path)
-    assert text.startswith("proof.npz is no readable proof: ")
+    assert text.startswith("proof.npz is not a readable proof: ")
     assert said in text
     assert text.endswith("expected what crossrun-export writes, or no such file")
 
@@ -430,7 +393,7 @@ def test_a_damaged_proof_of_a_detector_is_refused(
     kept["input/image"] = GOOD["input/image"][:1]
     proofs.write(tmp_path / "colours" / "1", kept, max_diff={"detections": 0.1})
     text = refusal(tmp_path)
-    assert text.startswith("proof.npz is no readable proof: ")
+    assert text.startswith("proof.npz is not a readable proof: ")
     assert said in text
 
 
@@ -471,7 +434,7 @@ def test_another_provider_is_held_against_the_cpu(
     stand_in(monkeypatch, add(0.01), OPENVINO)
     said = refusal(tmp_path, name="conv")
     assert said.startswith(f"{OPENVINO} is off by 0.01 in 'y' from the CPU provider on random inp")
-    (found, *_) = load(tmp_path, Shared(ON_CPU.default, proof_tolerance=0.02), "conv")
+    (found, *_) = load(tmp_path, ServerContext(ON_CPU.default, proof_tolerance=0.02), "conv")
     assert found.allowed == 0.02
 
 
@@ -541,7 +504,7 @@ def test_what_is_no_number_is_refused_without_a_proof_too(
     models.write(tmp_path, "int8", models.int8(models.conv(), calibration), "max_batch_size: 4")
     stand_in(monkeypatch, add(np.nan), OPENVINO)
     for name in ("conv", "int8"):
-        assert f"{OPENVINO} gives what is no number in 'y'" in refusal(tmp_path, name=name)
+        assert f"{OPENVINO} returns NaN or infinity in 'y'" in refusal(tmp_path, name=name)
 
 
 def test_a_reduced_precision_without_a_proof_is_told_and_not_held(
@@ -583,7 +546,7 @@ def test_detections_are_compared_by_what_they_are_of(
     proof = Proof(
         {"image": np.zeros((1, 2))}, expected, "fp32", "drawn", {"detections": 0.001}, 1, "", 0.5
     )
-    found = evidence.compare(proof, (0,), outputs(got))
+    found = comparison.compare(proof, (0,), outputs(got))
     assert found.differences["detections"] == pytest.approx(difference, abs=1e-6)
     assert found.agreement == pytest.approx(agreement)
 
@@ -596,7 +559,7 @@ def test_a_detector_that_gives_no_numbers_is_seen() -> None:
     )
     spoilt = outputs(TWO)
     spoilt["detection_boxes"][0, 3, 0] = np.nan
-    assert not evidence.compare(proof, (0,), spoilt).worst(proof.max_diff).fits
+    assert not comparison.compare(proof, (0,), spoilt).worst(proof.max_diff).fits
 
 
 # --- Several processes -------------------------------------------------------------------------
@@ -633,13 +596,13 @@ def test_a_proof_costs_a_handful_of_runs(tmp_path: Path, monkeypatch: pytest.Mon
         runs.append((session.threads, len(answer["scores"])))
 
     stand_in(monkeypatch, count)
-    prove = proving.prove
+    check = answer_check.check
 
     def proved(*given: Any) -> tuple[Evidence, ...]:
         runs.clear()
-        return prove(*given)
+        return check(*given)
 
-    monkeypatch.setattr(proving, "prove", proved)
+    monkeypatch.setattr(answer_check, "check", proved)
     load(tmp_path)
     rows = [*[1] * proofs.ROWS, proofs.ROWS]
     assert runs == [(threads, many) for threads in (2, 1) for many in rows]

@@ -20,19 +20,19 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server import disk_cache
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config.config import ROWS
-from crossrun_server.model_config.placement import LANES
+from crossrun_server.model_config.session_config import LANES
 from crossrun_server.models import independence, loader
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.model import Model
 from crossrun_server.plans import search, spinning
-from crossrun_server.proofs import rows, symbols
-from crossrun_server.proofs.rows import MIXED, PROVEN, UNKNOWN, Asked, Finding
-from crossrun_server.proofs.samples import Range
+from crossrun_server.proofs import dimension_names, row_probe
+from crossrun_server.proofs.random_inputs import Range
+from crossrun_server.proofs.row_probe import MIXED, PROVEN, UNKNOWN, Finding
+from crossrun_server.proofs.row_trial import ProbeSpec
 from crossrun_server.runtime.session import Session
 from crossrun_server.scheduling.batching import Tensors
-from crossrun_server.tensors.tensors import Array, TensorSpec
-from tests.server.services import test_optional
-from tests.support import detectors, mixing, models
+from crossrun_server.tensors.tensor_spec import Array, TensorSpec
+from tests.support import detectors, mixing, models, optional
 from tests.support.running import ON_CPU, Server, serving
 
 BATCHES = "max_batch_size: 8\ndynamic_batching { max_queue_delay_microseconds: 300000 }\n"
@@ -44,7 +44,7 @@ X, Y = TensorSpec("x", "FP32", (-1, 64)), TensorSpec("y", "FP32", (-1, 64))
 def found(model: onnx.ModelProto, most: int = 8) -> Finding:
     session = Session(model.SerializeToString(), ON_CPU.default)
     inputs = (*session.inputs, *session.overridable)
-    return rows.probe(session.attempt, Asked(inputs, session.outputs, most))
+    return row_probe.probe(session.attempt, ProbeSpec(inputs, session.outputs, most))
 
 
 @pytest.mark.parametrize("what", mixing.MIXING)
@@ -109,10 +109,10 @@ def test_samples_are_tried_where_a_model_takes_no_other_rows() -> None:
     """Two that differ are enough."""
     session = Session(mixing.choosy().SerializeToString(), ON_CPU.default)
     given = tuple({"x": np.full((1, 4), value, np.float32)} for value in (12345, 12346))
-    asked = Asked(session.inputs, session.outputs, 8, given=given)
-    assert rows.probe(session.attempt, asked).state == PROVEN
-    asked = Asked(session.inputs, session.outputs, 8, given=given[:1])
-    assert rows.probe(session.attempt, asked).state == UNKNOWN
+    asked = ProbeSpec(session.inputs, session.outputs, 8, given=given)
+    assert row_probe.probe(session.attempt, asked).state == PROVEN
+    asked = ProbeSpec(session.inputs, session.outputs, 8, given=given[:1])
+    assert row_probe.probe(session.attempt, asked).state == UNKNOWN
 
 
 def computed(compute: Callable[[Array], Array], **asked: object) -> Finding:
@@ -121,7 +121,7 @@ def computed(compute: Callable[[Array], Array], **asked: object) -> Finding:
     def run(inputs: Tensors, _outputs: Sequence[str]) -> Tensors:
         return {"y": compute(inputs["x"])}
 
-    return rows.probe(run, Asked(**{"inputs": (X,), "outputs": (Y,), "most": 8} | asked))  # type: ignore[arg-type]
+    return row_probe.probe(run, ProbeSpec(**{"inputs": (X,), "outputs": (Y,), "most": 8} | asked))  # type: ignore[arg-type]
 
 
 def unlike_kernels(x: Array, by: float) -> Array:
@@ -223,7 +223,7 @@ def test_rows_are_from_the_range_that_is_known() -> None:
 def test_sizes_of_other_names_disagree(x: str, y: str, agree: bool) -> None:
     """Names that exporters make up say nothing."""
     specs = [TensorSpec("x", "FP32", (-1,), symbol=x), TensorSpec("y", "FP32", (-1,), symbol=y)]
-    said = symbols.disagreement(specs)
+    said = dimension_names.disagreement(specs)
     assert said == ("" if agree else f"the first dimension of 'y' is {y!r} and that of 'x' {x!r}")
 
 
@@ -244,7 +244,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Model
         for file, data in files.items():
             (tmp_path / name / "warmup").mkdir(exist_ok=True)
             (tmp_path / name / "warmup" / file).write_bytes(data)
-        (found,) = loader.load(Source(tmp_path / name), ON_CPU).models.values()
+        (found,) = loader.load(ModelSource(tmp_path / name), ON_CPU).models.values()
         found.close()
         return found
 
@@ -348,15 +348,15 @@ def test_tune_measures_no_batches_that_nobody_gets(
     monkeypatch.setattr(search, "SECONDS", 0)
     monkeypatch.setattr(spinning, "measure", lambda *_: [spinning.Spin(0, 1, 1)])
     models.write(tmp_path, "silent", mixing.silent(), BATCHES)
-    assert loader.measure(Source(tmp_path / "silent"), ON_CPU).batches == ()
+    assert loader.measure_plan(ModelSource(tmp_path / "silent"), ON_CPU).batches == ()
     models.write(tmp_path, "mixing", mixing.found(), BATCHES)
     with pytest.raises(LoadError, match="rows are not independent: output 'y' has shape"):
-        loader.measure(Source(tmp_path / "mixing"), ON_CPU)
+        loader.measure_plan(ModelSource(tmp_path / "mixing"), ON_CPU)
 
 
 def test_an_optional_input_may_be_of_one_row(load: Callable[..., Model]) -> None:
     """Its first dimension has another name than the batch: a row of its own holds for all."""
-    assert load(test_optional.scaled("rows"), test_optional.INPUTS + BATCHES).config.policy.merge
+    assert load(optional.scaled("rows"), optional.INPUTS + BATCHES).config.policy.merge
 
 
 def test_a_detector_of_one_class_is_proven(load: Callable[..., Model]) -> None:
@@ -394,7 +394,7 @@ def test_one_row_at_a_time_needs_no_proof(
     load: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody shares a run where max_batch_size is 1 or 0."""
-    monkeypatch.setattr(rows, "probe", lambda *_: pytest.fail("it was tried"))
+    monkeypatch.setattr(row_probe, "probe", lambda *_: pytest.fail("it was tried"))
     load(mixing.MIXING["a cumulative sum"](), "max_batch_size: 1")
 
 
@@ -405,7 +405,7 @@ def test_what_was_found_is_kept_for_the_next_load(
     """Proven and disproven alike, for this file; whatever cannot be read is found anew."""
     before = told(load((mixing.MIXING | INDEPENDENT)[what]()))
     with monkeypatch.context() as patch:
-        patch.setattr(rows, "probe", lambda *_: pytest.fail("it was tried again"))
+        patch.setattr(row_probe, "probe", lambda *_: pytest.fail("it was tried again"))
         assert told(load()) == before
     kept = disk_cache.folder("rows")
     (file,) = kept.iterdir()
@@ -424,8 +424,14 @@ def test_each_placement_is_tried(tmp_path: Path) -> None:
         Session(alike, replace(ON_CPU.default, auto=True)),
     ]
     for order in (sessions, sessions[::-1]):
-        assert independence.complete(None, tmp_path / "m", file, order).max_batch_size == 0
-    assert independence.complete(None, tmp_path / "m", file, sessions[:1]).max_batch_size == 32
+        assert (
+            independence.complete_with_batches(None, tmp_path / "m", file, order).max_batch_size
+            == 0
+        )
+    assert (
+        independence.complete_with_batches(None, tmp_path / "m", file, sessions[:1]).max_batch_size
+        == 32
+    )
 
 
 # --- What callers get ------------------------------------------------------------------------

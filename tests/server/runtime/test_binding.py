@@ -9,10 +9,10 @@ import pytest
 
 from crossrun_server.errors import LoadError
 from crossrun_server.runtime import binding, providers, session
-from crossrun_server.runtime.binding import Bound
+from crossrun_server.runtime.binding import BoundSession
 from crossrun_server.runtime.providers import Provider
 from crossrun_server.runtime.session import Session
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.tensors.tensor_spec import Array
 from tests.support import models
 
 CPU = ["CPUExecutionProvider"]
@@ -31,7 +31,7 @@ def pictures(rows: int, seed: int = 0) -> dict[str, Array]:
 
 def test_answers_are_those_of_a_plain_run(plain: onnxruntime.InferenceSession) -> None:
     """In any order of shapes; what was answered before stays as it was."""
-    bound = Bound(plain, "cpu")
+    bound = BoundSession(plain, "cpu")
     asked = [pictures(rows, seed) for seed, rows in enumerate((1, 4, 1, 2, 4, 1))]
     answers = [bound.run(inputs, ["y"]) for inputs in asked]
     for inputs, (y,) in zip(asked, answers, strict=True):
@@ -42,7 +42,7 @@ def test_callers_at_the_same_time_get_their_own_answers(
     plain: onnxruntime.InferenceSession,
 ) -> None:
     """Many threads on a few shapes: no answer is made of another's picture."""
-    bound = Bound(plain, "cpu")
+    bound = BoundSession(plain, "cpu")
     asked = [pictures(1 + seed % 3, seed) for seed in range(90)]
     with ThreadPoolExecutor(6) as threads:
         answers = list(threads.map(lambda inputs: bound.run(inputs, ["y"])[0], asked))
@@ -53,7 +53,7 @@ def test_callers_at_the_same_time_get_their_own_answers(
 def test_outputs_are_those_asked_for_in_that_order() -> None:
     """Whoever asks for one of two, or for both the other way round, gets just that."""
     model = models.sum_and_difference().SerializeToString()
-    bound = Bound(onnxruntime.InferenceSession(model, providers=CPU), "cpu")
+    bound = BoundSession(onnxruntime.InferenceSession(model, providers=CPU), "cpu")
     inputs = {"INPUT0": np.full((2, 16), 5, np.int32), "INPUT1": np.full((2, 16), 3, np.int32)}
     difference, added = bound.run(inputs, ["OUTPUT1", "OUTPUT0"])
     (alone,) = bound.run(dict(reversed(inputs.items())), ["OUTPUT1"])
@@ -84,7 +84,7 @@ def test_each_shape_has_a_graph_and_only_some_have(
     """A first run tells how large the outputs are; shapes past the last graph run without one."""
     monkeypatch.setattr(binding, "MOST", 2)
     watched = Watched(plain)
-    bound = Bound(watched, "cpu")
+    bound = BoundSession(watched, "cpu")
     for rows in (1, 2, 1, 2, 3):
         np.testing.assert_array_equal(
             bound.run(pictures(rows), ["y"])[0], plain.run(["y"], pictures(rows))[0]
@@ -95,7 +95,7 @@ def test_each_shape_has_a_graph_and_only_some_have(
 def test_a_failure_harms_no_later_run() -> None:
     """The caller of the failed run is told, and the next is answered."""
     model = models.gather().SerializeToString()
-    bound = Bound(onnxruntime.InferenceSession(model, providers=CPU), "cpu")
+    bound = BoundSession(onnxruntime.InferenceSession(model, providers=CPU), "cpu")
     for value in (99, 3, 99, 4):
         inputs = {"index": np.array([[value]])}
         if value == 99:
@@ -109,15 +109,15 @@ def test_a_failure_harms_no_later_run() -> None:
 def capturing(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Providers that capture graphs and lie on the CPU; gives what ran bound."""
     ran: list[object] = []
-    run = Bound.run
+    run = BoundSession.run
 
-    def recorded(self: Bound, *arguments: Any) -> list[Array]:
+    def recorded(self: BoundSession, *arguments: Any) -> list[Array]:
         ran.append(arguments)
         return run(self, *arguments)
 
     monkeypatch.setattr(Provider, "captures", True)
     monkeypatch.setattr(session, "_device", lambda _: ("cpu", 0))
-    monkeypatch.setattr(Bound, "run", recorded)
+    monkeypatch.setattr(BoundSession, "run", recorded)
     return ran
 
 

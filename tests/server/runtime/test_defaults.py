@@ -8,8 +8,16 @@ import pytest
 
 from crossrun_server.errors import LoadError
 from crossrun_server.runtime import plugins
-from crossrun_server.runtime.defaults import completed, precision, told
-from crossrun_server.runtime.providers import CPU, CUDA, OPENVINO, QNN, TENSORRT, Provider, Request
+from crossrun_server.runtime.defaults import completed, described_precision, precision
+from crossrun_server.runtime.providers import (
+    CPU,
+    CUDA,
+    OPENVINO,
+    QNN,
+    TENSORRT,
+    Provider,
+    ProviderRequest,
+)
 from crossrun_server.runtime.session import Session
 from tests.support import models
 
@@ -92,7 +100,7 @@ def test_a_session_is_made_with_them(model: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(plugins, "built_in", lambda: (CUDA, CPU))
     monkeypatch.setattr(onnxruntime.SessionOptions, "add_provider", recorded)
-    Session(model, Request((Provider(CUDA, {"device_id": "0"}), Provider(CPU))))
+    Session(model, ProviderRequest((Provider(CUDA, {"device_id": "0"}), Provider(CPU))))
     assert handed[CUDA] == {
         "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": "0",
@@ -169,7 +177,7 @@ def test_openvino_computes_in_f32_unless_its_options_say_otherwise(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("/etc/openvino.json", "load_config is no JSON: "),
+        ("/etc/openvino.json", "load_config is not JSON: "),
         ("[]", "expected properties by device, such as "),
         ('{"CPU": 1}', "expected properties by device, such as "),
         ('{"cpu": {}}', "load_config names the device 'cpu', expected one of CPU, GPU, NPU"),
@@ -189,10 +197,10 @@ def test_what_openvino_would_pass_over_is_refused(text: str, expected: str, mode
 def test_a_precision_is_told_with_who_chose_it() -> None:
     """`f32` is ours, `bf16 as asked` somebody's; a provider without such an option says nothing."""
     bf16 = Provider(OPENVINO, {"load_config": hints(CPU="bf16")})
-    assert [told(Provider(name)) for name in (OPENVINO, CUDA, QNN)] == ["f32"] * 3
-    assert told(bf16) == "bf16 as asked"
-    assert told(Provider(CUDA, {"use_tf32": "1"})) == "tf32 as asked"
-    assert [told(Provider(name)) for name in (CPU, TENSORRT)] == ["", ""]
+    assert [described_precision(Provider(name)) for name in (OPENVINO, CUDA, QNN)] == ["f32"] * 3
+    assert described_precision(bf16) == "bf16 as asked"
+    assert described_precision(Provider(CUDA, {"use_tf32": "1"})) == "tf32 as asked"
+    assert [described_precision(Provider(name)) for name in (CPU, TENSORRT)] == ["", ""]
 
 
 def test_tf32_is_off_where_the_environment_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from crossrun_server.errors import LoadError
 from crossrun_server.runtime import plugins, providers
-from crossrun_server.runtime.providers import Provider, Request
+from crossrun_server.runtime.providers import Provider, ProviderRequest
 from crossrun_server.runtime.session import Session
 from tests.support.placed import (
     CPU,
@@ -134,11 +134,11 @@ def test_a_plugins_device_is_chosen_by_its_type(placeable: Path) -> None:
     """A session is made with the device asked for; one that there is not is named."""
     file = placeable / "conv/1/model.onnx"
     for options in ({}, {"device_type": "cpu"}):
-        wanted = Request((Provider(CPU, options),))
+        wanted = ProviderRequest((Provider(CPU, options),))
         assert Session(file, wanted).assignment.nodes == {CPU: 3}
     told = "onnxruntime-ep-cpu 1.0 has no device_type 'NPU' here; it has CPU"
     with pytest.raises(LoadError, match=told):
-        Session(file, Request((Provider(CPU, {"device_type": "NPU"}),)))
+        Session(file, ProviderRequest((Provider(CPU, {"device_type": "NPU"}),)))
 
 
 class Kind(NamedTuple):

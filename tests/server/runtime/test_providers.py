@@ -46,7 +46,7 @@ def test_cuda_on_a_machine_without_it_is_one_clear_sentence(placeable: Path) -> 
         (["cpu,cpu"], "'cpu,cpu' names an execution provider twice"),
         (["cpu", "--provider-option", "cuda.device_id=1"], "there are options for CUDA"),
         (["cpu", "--provider-option", "cpu.speed=9"], f"{CPU} takes no options, got speed"),
-        (["cpu", "--provider-option", "speed"], "'speed' is no provider option; expected PROV"),
+        (["cpu", "--provider-option", "speed"], "'speed' is not a provider option; expected PROV"),
         (["azure"], "AzureExecutionProvider computes none of the model's 3 nodes"),
         (["cuda,tensorrt"], NO_CUDA),
         (["migraphx"], "this build of onnxruntime has no MIGraphXExecutionProvider"),
@@ -169,8 +169,8 @@ def test_what_others_write_meanwhile_is_not_lost() -> None:
     """Only onnxruntime's own lines are taken; the rest reaches stderr after the block."""
     script = (
         "import os\n"
-        "from crossrun_server.runtime.overheard import overheard\n"
-        "with overheard() as errors:\n"
+        "from crossrun_server.runtime.ort_errors import captured\n"
+        "with captured() as errors:\n"
         "    os.write(2, b'2026 [E:onnxruntime:Default, x.cc:1 f] no such device\\n')\n"
         "    os.write(2, b'somebody else\\n')\n"
         "print(errors)\n"

@@ -11,7 +11,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.runtime.session import Session
 from crossrun_server.scheduling import padding
 from crossrun_server.scheduling.batching import Tensors
@@ -78,7 +78,7 @@ def test_sizes_that_cannot_be_are_named(given: str, most: int, tmp_path: Path) -
     models.write(tmp_path, "m", models.weigh(), CONFIG % (most, given))
     told = f"'batch_sizes' is '{given}' and max_batch_size {most}, expected none, or whole numbers"
     with pytest.raises(LoadError, match=told):
-        loader.load(Source(tmp_path / "m"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "m"), ON_CPU)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_each_size_is_run_before_the_model_is_ready(tmp_path: Path, ran: list[in
     """No request is the first of its shape; the range of sizes is seen at once."""
     config = models.ONE_AT_A_TIME + CONFIG % (4, "1,2,4")
     models.write(tmp_path, "fixed", models.identity(models.ELEMENT_TYPES["FP32"], ["n", 2]), config)
-    loader.load(Source(tmp_path / "fixed"), ON_CPU)
+    loader.load(ModelSource(tmp_path / "fixed"), ON_CPU)
     assert ran == [4, 1, 2]
 
 
@@ -110,7 +110,7 @@ def test_where_another_size_is_free_there_is_no_shape_to_run(
     config = models.ONE_AT_A_TIME + CONFIG % (4, "2,4")
     model = models.identity(models.ELEMENT_TYPES["FP32"], ["n", "m"])
     models.write(tmp_path, "free", model, config)
-    loader.load(Source(tmp_path / "free"), ON_CPU)
+    loader.load(ModelSource(tmp_path / "free"), ON_CPU)
     assert ran == [2]
 
 

@@ -8,9 +8,10 @@ from google.protobuf import text_format
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import DeadlineExceeded, LoadError, QueueFull
-from crossrun_server.model_config import config
-from crossrun_server.scheduling.scheduler import Policy, QueuePolicy, Scheduler
-from crossrun_server.tensors.tensors import TensorSpec
+from crossrun_server.model_config import completion
+from crossrun_server.scheduling.queueing import QueuePolicy, SchedulingPolicy
+from crossrun_server.scheduling.scheduler import Scheduler
+from crossrun_server.tensors.tensor_spec import TensorSpec
 from tests.support.gate import Gate, doubled, play, send, settle
 
 FOR_EVER = 3600  # seconds: a delay that no test waits for
@@ -27,7 +28,7 @@ def test_higher_priorities_go_first() -> None:
         gate.open()
         await asyncio.gather(*tasks)
 
-    policy = Policy(priority_levels=3, default_priority=2)
+    policy = SchedulingPolicy(priority_levels=3, default_priority=2)
     assert play(scenario, policy, closed=True).batches == [[0], [3], [5], [2], [4], [1]]
 
 
@@ -40,7 +41,7 @@ def test_a_priority_that_there_is_not_is_the_default_one() -> None:
         gate.open()
         await asyncio.gather(*tasks)
 
-    policy = Policy(priority_levels=3, default_priority=2)
+    policy = SchedulingPolicy(priority_levels=3, default_priority=2)
     assert play(scenario, policy, closed=True).batches == [[0], [5], [2], [3], [4], [1]]
 
 
@@ -53,7 +54,7 @@ def test_without_levels_priorities_change_nothing() -> None:
         gate.open()
         await asyncio.gather(*tasks)
 
-    assert play(scenario, Policy(), closed=True).batches == [[0], [1], [2], [3]]
+    assert play(scenario, SchedulingPolicy(), closed=True).batches == [[0], [1], [2], [3]]
 
 
 def test_lower_priorities_fill_up_a_batch() -> None:
@@ -65,7 +66,7 @@ def test_lower_priorities_fill_up_a_batch() -> None:
         gate.open()
         await asyncio.gather(*tasks)
 
-    policy = Policy(max_batch_size=2, priority_levels=2, default_priority=1)
+    policy = SchedulingPolicy(max_batch_size=2, priority_levels=2, default_priority=1)
     assert play(scenario, policy, closed=True).batches == [[0], [3, 1], [2]]
 
 
@@ -82,7 +83,9 @@ def test_each_level_has_its_own_limit() -> None:
         gate.open()
         await asyncio.gather(*tasks)
 
-    policy = Policy(priority_levels=2, default_priority=2, queues={2: QueuePolicy(size=1)})
+    policy = SchedulingPolicy(
+        priority_levels=2, default_priority=2, queues={2: QueuePolicy(size=1)}
+    )
     assert play(scenario, policy, closed=True).batches == [[0], [3], [4], [1]]
 
 
@@ -98,7 +101,7 @@ def test_a_request_that_waits_too_long_is_refused() -> None:
         assert doubled(await running) == [0]
         await scheduler.drain()
 
-    policy = Policy(max_batch_size=8, queue=REJECTING)
+    policy = SchedulingPolicy(max_batch_size=8, queue=REJECTING)
     assert play(scenario, policy, closed=True).batches == [[0]]
 
 
@@ -109,7 +112,7 @@ def test_a_timeout_shorter_than_the_delay_refuses_too() -> None:
         with pytest.raises(DeadlineExceeded, match="queue's timeout"):
             await send(scheduler, 1)
 
-    policy = Policy(max_batch_size=8, max_queue_delay=FOR_EVER, queue=REJECTING)
+    policy = SchedulingPolicy(max_batch_size=8, max_queue_delay=FOR_EVER, queue=REJECTING)
     assert play(scenario, policy).batches == []
 
 
@@ -143,7 +146,7 @@ def test_an_expired_request_goes_behind_the_others_of_its_level() -> None:
         gate.open()
         assert [doubled(await task) for task in tasks] == [[0], [2], [4], [6], [8]]
 
-    policy = Policy(priority_levels=2, default_priority=1, queue=DELAYING)
+    policy = SchedulingPolicy(priority_levels=2, default_priority=1, queue=DELAYING)
     assert play(scenario, policy, closed=True).batches == [[0], [4], [1], [2], [3]]
 
 
@@ -159,7 +162,7 @@ def test_a_batch_of_a_preferred_size_goes_at_once() -> None:
         assert gate.batches == [[0, 1, 2], [3, 4, 5]]
 
     sizes = frozenset({3})
-    play(scenario, Policy(8, max_queue_delay=FOR_EVER, preferred_batch_sizes=sizes))
+    play(scenario, SchedulingPolicy(8, max_queue_delay=FOR_EVER, preferred_batch_sizes=sizes))
 
 
 def test_the_largest_preferred_size_wins() -> None:
@@ -171,7 +174,7 @@ def test_the_largest_preferred_size_wins() -> None:
         gate.open()
         await asyncio.gather(*tasks)
 
-    policy = Policy(max_batch_size=8, preferred_batch_sizes=frozenset({2, 4}))
+    policy = SchedulingPolicy(max_batch_size=8, preferred_batch_sizes=frozenset({2, 4}))
     batches = play(scenario, policy, closed=True).batches
     assert batches == [[0], [1, 2, 3, 4], [5, 6], [7]]
 
@@ -188,7 +191,7 @@ def test_after_the_delay_the_largest_batch_goes() -> None:
         replies = await asyncio.gather(send(scheduler, 0, 1), send(scheduler, 2, 3, 4))
         assert [reply.batch for reply in replies] == [2, 2]
 
-    policy = Policy(8, max_queue_delay=0.01, preferred_batch_sizes=frozenset({4}))
+    policy = SchedulingPolicy(8, max_queue_delay=0.01, preferred_batch_sizes=frozenset({4}))
     batches = play(scenario, policy, closed=True).batches
     assert batches == [[0, 1, 2, 3], [4, 5, 6, 7, 8, 9], [0, 1, 2, 3, 4]]
 
@@ -203,7 +206,7 @@ def test_a_batch_that_cannot_grow_goes_at_once(values: tuple[int, ...], width: i
         assert not second.done()
         assert gate.batches == [[1, 2, 3]]
 
-    play(scenario, Policy(max_batch_size=4, max_queue_delay=FOR_EVER))
+    play(scenario, SchedulingPolicy(max_batch_size=4, max_queue_delay=FOR_EVER))
 
 
 @pytest.mark.parametrize(("ordered", "expected"), [(True, [0, 1, 2]), (False, [1, 2, 0])])
@@ -225,7 +228,7 @@ def test_answers_leave_in_order_where_they_are_told_to(ordered: bool, expected: 
         assert isinstance(results[2], ValueError)
         await settle()
 
-    policy = Policy(max_batch_size=8, preserve_ordering=ordered)
+    policy = SchedulingPolicy(max_batch_size=8, preserve_ordering=ordered)
     batches = play(scenario, policy, closed=True, instances=2).batches
     assert batches == [[1], [13], [0]]
     assert answered == expected
@@ -244,29 +247,29 @@ def test_who_leaves_the_line_holds_nobody_up() -> None:
         first.cancel()
         assert doubled(await second) == [2]
 
-    policy = Policy(max_batch_size=8, preserve_ordering=True)
+    policy = SchedulingPolicy(max_batch_size=8, preserve_ordering=True)
     play(scenario, policy, closed=True, instances=2)
 
 
-def served(text: str, max_batch_size: int = 8) -> Policy:
+def served(text: str, max_batch_size: int = 8) -> SchedulingPolicy:
     """The policy of a batched model with this dynamic_batching."""
     proto = text_format.Parse(f"dynamic_batching {{ {text} }}", pb.ModelConfig(name="m"))
     proto.max_batch_size = max_batch_size
     spec = TensorSpec("x", "FP32", (-1, 2))
-    return config.complete(proto, "m", [spec], [spec]).policy
+    return completion.complete(proto, "m", [spec], [spec]).policy
 
 
 def test_dynamic_batching_is_read() -> None:
     """Every field arrives; what is not said has the server's defaults."""
-    assert served("") == Policy(8)
-    assert served("", 0) == Policy(0)
+    assert served("") == SchedulingPolicy(8)
+    assert served("", 0) == SchedulingPolicy(0)
     assert served(
         "preferred_batch_size: [2, 4] max_queue_delay_microseconds: 100 "
         "priority_levels: 3 default_priority_level: 2 "
         "default_queue_policy { default_timeout_microseconds: 5 allow_timeout_override: true } "
         "priority_queue_policy { key: 3 value { "
         "  max_queue_size: 7 timeout_action: DELAY default_timeout_microseconds: 9 } }"
-    ) == Policy(
+    ) == SchedulingPolicy(
         8,
         max_queue_delay=1e-4,
         preferred_batch_sizes=frozenset({2, 4}),
@@ -282,7 +285,9 @@ def test_without_dynamic_batching_nothing_is_merged() -> None:
     """A model that only has a batch size runs each request alone."""
     spec = TensorSpec("x", "FP32", (-1, 2))
     proto = pb.ModelConfig(name="m", max_batch_size=8)
-    assert config.complete(proto, "m", [spec], [spec]).policy == Policy(8, merge=False)
+    assert completion.complete(proto, "m", [spec], [spec]).policy == SchedulingPolicy(
+        8, merge=False
+    )
 
 
 LEVELS = "priority_levels: 2 default_priority_level: 1 "

@@ -11,15 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable, QueueFull
-from crossrun_server.scheduling.scheduler import (
-    Lane,
-    Policy,
-    QueuePolicy,
-    Reply,
-    Scheduler,
-    Tensors,
-)
-from crossrun_server.tensors.tensors import Array
+from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.scheduling.places import Lane
+from crossrun_server.scheduling.queueing import QueuePolicy, SchedulingPolicy
+from crossrun_server.scheduling.scheduler import Scheduler
+from crossrun_server.tensors.tensor_spec import Array
 from tests.support.gate import Gate, doubled, play, rows, send, settle
 
 
@@ -34,7 +30,10 @@ def test_requests_that_wait_together_run_together() -> None:
         assert [doubled(reply) for reply in replies] == [[0], [2], [4], [6]]
         assert [reply.batch for reply in replies] == [1, 3, 3, 3]
 
-    assert play(scenario, Policy(max_batch_size=8), closed=True).batches == [[0], [1, 2, 3]]
+    assert play(scenario, SchedulingPolicy(max_batch_size=8), closed=True).batches == [
+        [0],
+        [1, 2, 3],
+    ]
 
 
 def test_a_batch_never_exceeds_its_size() -> None:
@@ -47,7 +46,7 @@ def test_a_batch_never_exceeds_its_size() -> None:
         gate.open()
         await asyncio.gather(*tasks)
 
-    batches = play(scenario, Policy(max_batch_size=4), closed=True).batches
+    batches = play(scenario, SchedulingPolicy(max_batch_size=4), closed=True).batches
     assert batches == [[0], [1, 2, 3, 6], [4, 5]]
 
 
@@ -60,7 +59,7 @@ def test_without_batching_each_request_runs_alone() -> None:
         gate.open()
         await asyncio.gather(*tasks)
 
-    assert play(scenario, Policy(), closed=True).batches == [[0, 0], [1, 1], [2, 2]]
+    assert play(scenario, SchedulingPolicy(), closed=True).batches == [[0, 0], [1, 1], [2, 2]]
 
 
 def test_unlike_requests_do_not_share_a_batch() -> None:
@@ -74,7 +73,12 @@ def test_unlike_requests_do_not_share_a_batch() -> None:
         replies = await asyncio.gather(*tasks)
         assert [list(reply.outputs) for reply in replies] == [["y"], ["y"], ["y"], ["z"]]
 
-    assert play(scenario, Policy(max_batch_size=8), closed=True).batches == [[0], [1], [2], [3]]
+    assert play(scenario, SchedulingPolicy(max_batch_size=8), closed=True).batches == [
+        [0],
+        [1],
+        [2],
+        [3],
+    ]
 
 
 def test_a_lone_request_waits_no_longer_than_the_queue_delay() -> None:
@@ -88,7 +92,7 @@ def test_a_lone_request_waits_no_longer_than_the_queue_delay() -> None:
         assert (await first).batch == (await second).batch == 2
         assert (await scheduler.submit(rows(3), ["y"])).batch == 1
 
-    play(scenario, Policy(max_batch_size=8, max_queue_delay=0.05))
+    play(scenario, SchedulingPolicy(max_batch_size=8, max_queue_delay=0.05))
 
 
 def test_a_full_batch_does_not_wait_for_the_delay() -> None:
@@ -98,7 +102,7 @@ def test_a_full_batch_does_not_wait_for_the_delay() -> None:
         reply = await scheduler.submit(rows(1, 2), ["y"])
         assert doubled(reply) == [2, 4]
 
-    play(scenario, Policy(max_batch_size=2, max_queue_delay=3600))
+    play(scenario, SchedulingPolicy(max_batch_size=2, max_queue_delay=3600))
 
 
 def test_a_full_queue_answers_at_once() -> None:
@@ -112,7 +116,7 @@ def test_a_full_queue_answers_at_once() -> None:
         gate.open()
         assert len(await asyncio.gather(*tasks)) == 3
 
-    play(scenario, Policy(max_batch_size=8, queue=QueuePolicy(size=2)), closed=True)
+    play(scenario, SchedulingPolicy(max_batch_size=8, queue=QueuePolicy(size=2)), closed=True)
 
 
 def test_a_request_past_its_deadline_never_reaches_the_session() -> None:
@@ -128,7 +132,7 @@ def test_a_request_past_its_deadline_never_reaches_the_session() -> None:
         gate.open()
         await asyncio.gather(running, patient)
 
-    assert play(scenario, Policy(max_batch_size=8), closed=True).batches == [[0], [2]]
+    assert play(scenario, SchedulingPolicy(max_batch_size=8), closed=True).batches == [[0], [2]]
 
 
 def test_a_deadline_that_has_passed_costs_nothing() -> None:
@@ -138,7 +142,7 @@ def test_a_deadline_that_has_passed_costs_nothing() -> None:
         with pytest.raises(DeadlineExceeded):
             await scheduler.submit(rows(1), ["y"], deadline=asyncio.get_running_loop().time() - 1)
 
-    assert play(scenario, Policy(max_batch_size=8)).batches == []
+    assert play(scenario, SchedulingPolicy(max_batch_size=8)).batches == []
 
 
 def test_a_caller_who_leaves_the_queue_makes_room() -> None:
@@ -155,7 +159,7 @@ def test_a_caller_who_leaves_the_queue_makes_room() -> None:
         assert doubled(await tasks[0]) == [0]
         assert doubled(await replacement) == [14]
 
-    policy = Policy(max_batch_size=8, queue=QueuePolicy(size=1))
+    policy = SchedulingPolicy(max_batch_size=8, queue=QueuePolicy(size=1))
     assert play(scenario, policy, closed=True).batches == [[0], [7]]
 
 
@@ -173,7 +177,7 @@ def test_cancelling_one_caller_of_a_running_batch_harms_none_of_the_others() -> 
         assert doubled(await tasks[2]) == [4]
         assert (await scheduler.submit(rows(5), ["y"])).batch == 1
 
-    policy = Policy(max_batch_size=8, max_queue_delay=0.02)
+    policy = SchedulingPolicy(max_batch_size=8, max_queue_delay=0.02)
     assert play(scenario, policy, closed=True).batches == [[0, 1, 2], [5]]
 
 
@@ -188,7 +192,7 @@ def test_a_request_that_makes_the_model_fail_fails_alone() -> None:
         assert [doubled(r) for r in replies if isinstance(r, Reply)] == [[0], [2], [6]]
         assert isinstance(replies[2], ValueError)
 
-    play(scenario, Policy(max_batch_size=8), closed=True)
+    play(scenario, SchedulingPolicy(max_batch_size=8), closed=True)
 
 
 def test_an_output_that_lost_its_rows_is_an_error() -> None:
@@ -198,7 +202,9 @@ def test_an_output_that_lost_its_rows_is_an_error() -> None:
         return {"y": inputs["x"].sum(axis=0, keepdims=True)}
 
     async def run() -> list[Reply]:
-        scheduler = Scheduler([Lane(summed)], Policy(max_batch_size=8, max_queue_delay=0.02))
+        scheduler = Scheduler(
+            [Lane(summed)], SchedulingPolicy(max_batch_size=8, max_queue_delay=0.02)
+        )
         replies = await asyncio.gather(*(scheduler.submit(rows(i), ["y"]) for i in (1, 2)))
         scheduler.close()
         return replies
@@ -215,7 +221,7 @@ def test_a_lone_request_goes_straight_to_an_idle_instance() -> None:
         return dict.fromkeys(outputs, inputs["x"] * 2)
 
     async def scenario() -> None:
-        scheduler = Scheduler([Lane(run)], Policy(max_batch_size=8))
+        scheduler = Scheduler([Lane(run)], SchedulingPolicy(max_batch_size=8))
         task = send(scheduler, 1)
         await asyncio.sleep(0)
         assert started.wait(60)
@@ -245,7 +251,7 @@ def test_who_has_just_gone_takes_no_place(how: str) -> None:
         assert gate.batches == []
 
     queue = QueuePolicy(timeout=3600 * 10**6, allow_timeout_override=True)
-    play(scenario, Policy(max_batch_size=2, max_queue_delay=3600, queue=queue))
+    play(scenario, SchedulingPolicy(max_batch_size=2, max_queue_delay=3600, queue=queue))
 
 
 def test_two_instances_run_at_once() -> None:
@@ -259,7 +265,7 @@ def test_two_instances_run_at_once() -> None:
         return dict.fromkeys(outputs, inputs["x"] * 2)
 
     async def scenario() -> list[Reply]:
-        scheduler = Scheduler([Lane(run), Lane(run)], Policy(max_batch_size=8))
+        scheduler = Scheduler([Lane(run), Lane(run)], SchedulingPolicy(max_batch_size=8))
         replies = await asyncio.gather(*(send(scheduler, i) for i in range(2)))
         scheduler.close()
         return replies
@@ -280,7 +286,7 @@ def test_who_waits_goes_to_the_instance_that_comes_free() -> None:
         gate.open()
         assert doubled(await tasks[0]) == [0]
 
-    policy = Policy(max_batch_size=8)
+    policy = SchedulingPolicy(max_batch_size=8)
     batches = play(scenario, policy, closed=True, instances=2).batches
     assert batches == [[1], [2, 3], [0]]
 
@@ -295,7 +301,7 @@ def test_the_delay_of_the_next_batch_begins_while_the_first_runs() -> None:
         assert doubled(await second) == [8, 10]
         assert not first.done()
 
-    policy = Policy(max_batch_size=4, max_queue_delay=0.01)
+    policy = SchedulingPolicy(max_batch_size=4, max_queue_delay=0.01)
     play(scenario, policy, closed=True, instances=2)
 
 
@@ -320,7 +326,7 @@ def test_drain_waits_for_all_that_waits_or_runs() -> None:
         await drained
         assert gate.batches == [[0], [1, 2]]
 
-    play(scenario, Policy(max_batch_size=8), closed=True)
+    play(scenario, SchedulingPolicy(max_batch_size=8), closed=True)
 
 
 def test_drain_ends_when_the_last_who_waits_leaves() -> None:
@@ -337,7 +343,7 @@ def test_drain_ends_when_the_last_who_waits_leaves() -> None:
         await drained
         assert gate.batches == []
 
-    play(scenario, Policy(max_batch_size=8, max_queue_delay=3600))
+    play(scenario, SchedulingPolicy(max_batch_size=8, max_queue_delay=3600))
 
 
 def test_a_closed_scheduler_refuses() -> None:
@@ -355,7 +361,7 @@ def test_a_closed_scheduler_refuses() -> None:
         assert doubled(await running) == [2]
         await scheduler.drain()
 
-    assert play(scenario, Policy(max_batch_size=8), closed=True).batches == [[1]]
+    assert play(scenario, SchedulingPolicy(max_batch_size=8), closed=True).batches == [[1]]
 
 
 def test_every_run_is_told_of() -> None:
@@ -377,7 +383,7 @@ def test_every_run_is_told_of() -> None:
             assert isinstance(reply, Reply)
             assert _phases(reply) == (execution.input_ns, execution.infer_ns, execution.output_ns)
 
-    play(scenario, Policy(max_batch_size=8), closed=True)
+    play(scenario, SchedulingPolicy(max_batch_size=8), closed=True)
 
 
 def _phases(reply: Reply) -> tuple[int, int, int]:
@@ -385,9 +391,12 @@ def _phases(reply: Reply) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize(
-    ("policy", "counted"), [(Policy(8, merge=False), [1, 3, 2]), (Policy(), [1, 1, 1])]
+    ("policy", "counted"),
+    [(SchedulingPolicy(8, merge=False), [1, 3, 2]), (SchedulingPolicy(), [1, 1, 1])],
 )
-def test_rows_are_counted_where_no_batches_are_formed(policy: Policy, counted: list[int]) -> None:
+def test_rows_are_counted_where_no_batches_are_formed(
+    policy: SchedulingPolicy, counted: list[int]
+) -> None:
     """Without merging a request still has its rows; without a batch dimension it is one."""
 
     async def scenario(scheduler: Scheduler, gate: Gate) -> None:
@@ -403,11 +412,14 @@ def test_rows_are_counted_where_no_batches_are_formed(policy: Policy, counted: l
 @pytest.mark.parametrize(
     ("policy", "sent"),
     [
-        (Policy(), [np.array(1.5), np.array(2.5)]),
-        (Policy(3, 3600), [np.array(x, np.object_) for x in ([["é"], ["longer"]], [[""]])]),
+        (SchedulingPolicy(), [np.array(1.5), np.array(2.5)]),
+        (
+            SchedulingPolicy(3, 3600),
+            [np.array(x, np.object_) for x in ([["é"], ["longer"]], [[""]])],
+        ),
     ],
 )
-def test_scalars_and_strings_pass(policy: Policy, sent: list[Array]) -> None:
+def test_scalars_and_strings_pass(policy: SchedulingPolicy, sent: list[Array]) -> None:
     """A tensor of rank 0 runs alone; strings are joined and taken apart as numbers are."""
 
     def same(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
@@ -424,7 +436,7 @@ def test_scalars_and_strings_pass(policy: Policy, sent: list[Array]) -> None:
 
 
 policies = st.builds(
-    Policy,
+    SchedulingPolicy,
     max_batch_size=st.integers(4, 8),
     max_queue_delay=st.sampled_from([0.0, 0.001]),
     merge=st.sampled_from([True, True, False]),
@@ -453,7 +465,7 @@ requests = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(requests, policies, st.integers(1, 3))
 def test_everybody_gets_their_own_rows(
-    sent: list[tuple[list[int], int, bool, int, int]], policy: Policy, instances: int
+    sent: list[tuple[list[int], int, bool, int, int]], policy: SchedulingPolicy, instances: int
 ) -> None:
     """Whatever arrives, in whatever order, leaves or stays: answers are one's own, none is lost."""
 

@@ -18,14 +18,15 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.models.repository import read_model
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.vision import boxes
 from crossrun_server.vision.boxes import Size
-from tests.server.services.test_detect import HOW, RED, corners, detect, labels, scene
-from tests.server.services.test_detect import boxes as boxes_of
-from tests.server.services.test_vision import ORIENTATION, encoded, refusal
 from tests.support import detectors, models
+from tests.support.pictures import ORIENTATION, RED, encoded, scene
+from tests.support.pictures import boxes as boxes_of
+from tests.support.requests import refusal
 from tests.support.running import ON_CPU, serving
+from tests.support.vision import HOW, corners, detect, labels
 
 ONE = (1, "height", "width", 3)
 LABELLED = """
@@ -90,7 +91,7 @@ def test_a_detector_is_asked_at_the_size_of_the_picture(stub: VisionStub, model:
 def test_large_pictures_share_no_run(
     stub: VisionStub, channel: grpc.Channel, size: tuple[int, int], runs: int
 ) -> None:
-    """Together they have no more pixels than one picture may have."""
+    """The pictures of a run have no more pixels together than a single picture may have."""
 
     def executions() -> int:
         statistics = Stub(channel).ModelStatistics(oip.ModelStatisticsRequest(name="small"))
@@ -103,7 +104,7 @@ def test_large_pictures_share_no_run(
 
 
 def test_labels_and_options_are_as_ever(stub: VisionStub) -> None:
-    """What is wanted of it is found by label, score and number."""
+    """A request may choose detections by label, score and number."""
     picture = encoded(scene())
     assert labels(detect(stub, picture, model="one", min_score=0.7)) == ["red", "green"]
     assert labels(detect(stub, picture, model="one", labels=["blue"])) == ["blue"]
@@ -122,7 +123,7 @@ def test_a_turned_picture_goes_in_upright(stub: VisionStub) -> None:
 
 @pytest.mark.parametrize("resize", HOW)
 def test_every_resize_finds_it_where_it_is(stub: VisionStub, resize: int) -> None:
-    """Stretched or letterboxed a picture stays what it is; cropped, its middle is enlarged."""
+    """Stretched or letterboxed, a picture keeps its pixels; cropped, its middle is enlarged."""
     (found,) = detect(stub, encoded(scene()), model="one", resize=resize).results
     for one, box in zip(found.detections, boxes_of((640, 480)), strict=True):
         assert corners(one) == pytest.approx(box, abs=1 if resize == pb.RESIZE_CROP else 1e-3)
@@ -141,7 +142,7 @@ def test_a_size_that_is_fixed_or_bounded_is_kept(stub: VisionStub, model: str, o
 
 
 def test_the_size_of_an_input_follows_the_picture() -> None:
-    """Its own, or the longest side in its proportions; where one side is fixed, likewise."""
+    """A picture keeps its size, or its proportions if a side is too long or fixed."""
     for free, picture, expected in (
         ((-1, -1), (480, 640), (480, 640)),
         ((-1, -1), (3000, 4000), (1536, 2048)),
@@ -155,7 +156,7 @@ def test_the_size_of_an_input_follows_the_picture() -> None:
 
 
 def test_a_size_that_the_model_cannot_take_is_told(stub: VisionStub) -> None:
-    """Such as one that is no multiple of its stride, with the place of the picture."""
+    """The error names the position of a picture whose size the graph cannot take."""
     good, bad = (encoded(Image.new("RGB", (64, side), RED)) for side in (48, 50))
     assert labels(detect(stub, good, model="strided")) == ["0"]
     code, details = refusal(lambda: detect(stub, good, bad, model="strided"))
@@ -165,7 +166,7 @@ def test_a_size_that_the_model_cannot_take_is_told(stub: VisionStub) -> None:
 
 
 def test_a_classifier_of_any_size_says_how_it_is_fixed(stub: VisionStub, tmp_path: Path) -> None:
-    """What the error says makes it answer, once it is written into config.pbtxt."""
+    """The lines that the error proposes, written into config.pbtxt, make the model answer."""
     picture = encoded(Image.new("RGB", (30, 20), RED))
     request = pb.ClassifyRequest(model="colours", images=[picture])
     code, details = refusal(lambda: stub.Classify(request))
@@ -194,14 +195,14 @@ def test_channels_that_come_first_are_told(stub: VisionStub) -> None:
 
 
 def test_what_gives_no_detections_is_told_with_what_it_gives(stub: VisionStub) -> None:
-    """Names, datatypes and shapes of its outputs."""
+    """The error names the outputs, their datatypes and their shapes."""
     code, details = refusal(lambda: detect(stub, encoded(scene()), model="colours"))
     assert code == StatusCode.INVALID_ARGUMENT
-    assert details.endswith("it gives 'scores' FP32 [-1, 3]")
+    assert details.endswith("it returns 'scores' FP32 [-1, 3]")
 
 
 def test_the_bench_measures_none_of_any_size(tmp_path: Path) -> None:
-    """What it cannot compare it refuses, with the shape."""
+    """An output that cannot be compared is refused, with its shape."""
     models.write(tmp_path, "colours", models.colours_of_any_size())
     with pytest.raises(BenchError, match=r"one size, and it leaves \['batch', 'height', 'width'"):
         read_model(tmp_path, "colours")
@@ -212,4 +213,4 @@ def test_a_longest_side_that_is_none_stops_the_load(value: str, tmp_path: Path) 
     """The error names the parameter and what was expected."""
     models.write(tmp_path, "small", detectors.any_size(), SMALL.replace("100", value))
     with pytest.raises(LoadError, match=r"longest_side' is .*, expected pixels, 1 or more"):
-        loader.load(Source(tmp_path / "small"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "small"), ON_CPU)

@@ -9,7 +9,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.tensors.classification import MAX_CLASSES, classify
-from tests.server.services.test_infer import refusal
+from tests.support.requests import refusal, strings
 
 SCORES = {"red": [255, 0, 51], "blue": [0, 102, 255]}
 
@@ -31,15 +31,6 @@ def two_faced(values: list[float]) -> pb.ModelInferRequest:
     return message
 
 
-def strings(raw: bytes) -> list[str]:
-    found = []
-    while raw:
-        end = 4 + int.from_bytes(raw[:4], "little")
-        found.append(raw[4:end].decode())
-        raw = raw[end:]
-    return found
-
-
 def test_each_row_of_a_batch_becomes_its_best_classes(channel: grpc.Channel) -> None:
     """An output is answered as BYTES [batch, k] of score:index:label, best first."""
     reply = Stub(channel).ModelInfer(colours("red", "blue"))
@@ -51,7 +42,7 @@ def test_each_row_of_a_batch_becomes_its_best_classes(channel: grpc.Channel) -> 
 
 
 def test_more_classes_than_there_are_gives_all(channel: grpc.Channel) -> None:
-    """A k beyond the classes is no error."""
+    """Asking for more classes than there are is not an error."""
     reply = Stub(channel).ModelInfer(colours("red", classes=2**40))
     assert list(reply.outputs[0].shape) == [1, 3]
     assert strings(reply.raw_output_contents[0])[2] == "0.000000:1:green"
@@ -78,7 +69,7 @@ def test_every_output_has_its_own_labels_and_only_where_asked(channel: grpc.Chan
 @pytest.mark.parametrize("classes", [0, -1])
 def test_fewer_than_one_class_is_refused(channel: grpc.Channel, classes: int) -> None:
     """The message names the output and what was expected."""
-    code, details = refusal(channel, colours("red", classes=classes))
+    code, details = refusal(Stub(channel).ModelInfer, colours("red", classes=classes))
     assert code == StatusCode.INVALID_ARGUMENT
     assert details == (
         f"invalid value for 'classification' parameter of output 'scores': {classes}, expected >= 1"
@@ -86,32 +77,32 @@ def test_fewer_than_one_class_is_refused(channel: grpc.Channel, classes: int) ->
 
 
 def test_a_number_of_classes_has_to_be_one(channel: grpc.Channel) -> None:
-    """A text is not taken for a number."""
+    """A parameter that holds a text is refused, not read as a number."""
     message = colours("red")
     message.outputs[0].parameters["classification"].string_param = "2"
     expected = "invalid value type for 'classification' parameter, expected int64_param"
-    assert refusal(channel, message) == (StatusCode.INVALID_ARGUMENT, expected)
+    assert refusal(Stub(channel).ModelInfer, message) == (StatusCode.INVALID_ARGUMENT, expected)
 
 
 @pytest.mark.parametrize("datatype", ["BYTES", "BOOL", "FP16", "BF16"])
 def test_an_output_without_scores_has_no_classes(channel: grpc.Channel, datatype: str) -> None:
-    """What Triton cannot rank is refused by its name, BF16's bits not ranked as integers."""
+    """A datatype that Triton cannot rank is refused by its name; so is BF16."""
     message = pb.ModelInferRequest(model_name=f"identity_{datatype.lower()}")
     message.inputs.add(name="x", datatype=datatype, shape=[1, 1])
     sizes = {"BYTES": 4, "BOOL": 1, "FP16": 2, "BF16": 2}
     message.raw_input_contents.append(bytes(sizes[datatype]))
     message.outputs.add(name="y").parameters["classification"].int64_param = 1
-    code, details = refusal(channel, message)
+    code, details = refusal(Stub(channel).ModelInfer, message)
     assert code == StatusCode.INVALID_ARGUMENT
     assert details.startswith("output 'y': class result not available")
     assert details.endswith(f"unsupported type {datatype!r}")
 
 
 def test_an_output_asked_for_twice_is_refused(channel: grpc.Channel) -> None:
-    """Which of two ways of asking would win is not left to chance."""
+    """An output asked for in two ways that exclude each other is refused."""
     message = colours("red")
     message.outputs.add(name="scores")
-    assert refusal(channel, message)[1] == "output 'scores' is asked for twice"
+    assert refusal(Stub(channel).ModelInfer, message)[1] == "output 'scores' is asked for twice"
 
 
 @pytest.mark.parametrize("datatype", ["UINT8", "INT8", "UINT64", "INT64"])
@@ -147,6 +138,6 @@ def test_odd_shapes_have_as_many_classes_as_values() -> None:
 
 
 def test_too_many_classes_are_refused() -> None:
-    """A row that would take long to sort is no classification."""
+    """A row that would take long to sort is refused."""
     with pytest.raises(InvalidRequest, match="too large: 1000001 classes"):
         classify(np.zeros(MAX_CLASSES + 1, np.int8), "INT8", 1, batched=False)

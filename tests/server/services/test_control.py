@@ -1,15 +1,11 @@
 """Model control over a real connection: explicit, polled, refused, failing, under load."""
 
-import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
-import numpy as np
 import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -17,16 +13,28 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from tests.support import models
+from tests.support.control import (
+    BOTH_VERSIONS,
+    NOT_SERVING,
+    SERVING,
+    connected,
+    index,
+    load,
+    multiply,
+    product,
+    ready,
+    two_versions,
+    unload,
+    until,
+    watch,
+)
+from tests.support.requests import outcome
 from tests.support.running import Server, serving
 
-SERVING, NOT_SERVING = 1, 2
 EXPLICIT = ("--model-control-mode", "explicit")
-BOTH_VERSIONS = "max_batch_size: 8\nversion_policy { all {} }"
 INVALID, INTERNAL = StatusCode.INVALID_ARGUMENT, StatusCode.INTERNAL
 UNAVAILABLE, LATE = StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED
 SECONDS = 1_000_000  # turns of the slow model
-
-State = tuple[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -61,58 +69,6 @@ def root(room: Path) -> Path:
     return room / "models"
 
 
-def two_versions(root: Path, name: str) -> None:
-    """Write a model of two versions; each multiplies by its number."""
-    for version in (1, 2):
-        models.write(root, name, models.scale(version), version=version)
-
-
-def connected(server: Server) -> grpc.Channel:
-    return grpc.insecure_channel(server.address)
-
-
-def load(stub: Stub, name: str, config: object = None, **files: bytes) -> Any:
-    """Ask for a load and come back at once."""
-    message = pb.RepositoryModelLoadRequest(model_name=name)
-    if config is not None:
-        text = config if isinstance(config, str) else json.dumps(config)
-        message.parameters["config"].string_param = text
-    for path, data in files.items():
-        message.parameters[f"file:{path}"].bytes_param = data
-    return stub.RepositoryModelLoad.future(message)
-
-
-def unload(stub: Stub, name: str) -> Any:
-    return stub.RepositoryModelUnload.future(pb.RepositoryModelUnloadRequest(model_name=name))
-
-
-def index(stub: Stub, name: str, *, ready: bool = False) -> dict[str, State]:
-    """Version → state and reason, of one model."""
-    answer = stub.RepositoryIndex(pb.RepositoryIndexRequest(ready=ready))
-    return {line.version: (line.state, line.reason) for line in answer.models if line.name == name}
-
-
-def until(stub: Stub, name: str, version: str, state: str, reason: str = "") -> str:
-    """Wait for the index to say so; gives the reason. The test's own limit ends the wait."""
-    while True:
-        found = index(stub, name).get(version, ("", ""))
-        if found[0] == state and found[1].startswith(reason):
-            return found[1]
-        time.sleep(0.02)
-
-
-def multiply(stub: Stub, name: str, version: str = "") -> Any:
-    """Ask a model for three times its version."""
-    message = pb.ModelInferRequest(model_name=name, model_version=version)
-    message.inputs.add(name="x", datatype="FP32", shape=[1, 1])
-    message.raw_input_contents.append(np.float32(3).tobytes())
-    return stub.ModelInfer.future(message)
-
-
-def product(call: Any) -> float:
-    return float(np.frombuffer(call.result().raw_output_contents[0], np.float32)[0])
-
-
 def slow(name: str, turns: int) -> pb.ModelInferRequest:
     message = pb.ModelInferRequest(model_name=name)
     message.inputs.add(name="turns", datatype="INT64", shape=[1])
@@ -128,24 +84,10 @@ def at_work(stub: Stub, name: str) -> Any:
     return call
 
 
-def refusal(call: Any) -> tuple[StatusCode, str]:
-    return call.code(), call.details()
-
-
-def ready(stub: Stub, name: str) -> bool:
-    answer: bool = stub.ModelReady(pb.ModelReadyRequest(name=name)).ready
-    return answer
-
-
 def max_batch_size(stub: Stub, name: str) -> int:
     answer = stub.ModelConfig(pb.ModelConfigRequest(name=name))
     size: int = answer.config.max_batch_size
     return size
-
-
-def watch(channel: grpc.Channel, name: str) -> Any:
-    health: Any = health_pb2_grpc.HealthStub(channel)
-    return health.Watch(health_pb2.HealthCheckRequest(service=name))
 
 
 def test_explicit_loads_what_is_asked_for(stub: Stub, root: Path) -> None:
@@ -154,7 +96,7 @@ def test_explicit_loads_what_is_asked_for(stub: Stub, root: Path) -> None:
     assert index(stub, "asked") == {"": ("", "")}
     assert not ready(stub, "asked")
     unknown = "Request for unknown model: 'asked'"
-    assert refusal(multiply(stub, "asked")) == (
+    assert outcome(multiply(stub, "asked")) == (
         UNAVAILABLE, f"{unknown} has no available versions: not loaded"
     )  # fmt: skip
     load(stub, "asked").result()
@@ -165,13 +107,13 @@ def test_explicit_loads_what_is_asked_for(stub: Stub, root: Path) -> None:
     until(stub, "asked", "2", "UNAVAILABLE", "unloaded")
     assert index(stub, "asked", ready=True) == {}
     assert not ready(stub, "asked")
-    assert refusal(multiply(stub, "asked")) == (
+    assert outcome(multiply(stub, "asked")) == (
         UNAVAILABLE, f"{unknown} has no available versions: unloaded"
     )  # fmt: skip
-    assert refusal(multiply(stub, "asked", "2")) == (
+    assert outcome(multiply(stub, "asked", "2")) == (
         UNAVAILABLE, f"{unknown} version 2 is not at ready state: unloaded"
     )  # fmt: skip
-    assert refusal(multiply(stub, "asked", "9"))[0] == StatusCode.NOT_FOUND
+    assert outcome(multiply(stub, "asked", "9"))[0] == StatusCode.NOT_FOUND
 
 
 def test_health_follows_a_model(server: Server) -> None:
@@ -212,27 +154,27 @@ def test_a_model_can_be_sent_over_the_wire(stub: Stub, root: Path, room: Path) -
         load(stub, name, {"max_batch_size": 2, "output": [output]}, **sent).result()
         assert product(multiply(stub, name, "7")) == 21
         assert index(stub, name) == {"7": ("READY", "")}
-        code, details = refusal(load(stub, name, {}, **{"7/model.onnx": b"not a model"}))
+        code, details = outcome(load(stub, name, {}, **{"7/model.onnx": b"not a model"}))
         assert (code, "onnxruntime cannot load" in details) == (INVALID, True)
         assert product(multiply(stub, name)) == 21
         assert not list((room / "temporary").glob("crossrun-*"))
 
 
 def test_a_failed_reload_leaves_the_old_one_serving(stub: Stub, root: Path) -> None:
-    """The error goes to the one who asked and into the index; callers notice nothing."""
+    """The caller of the load and the index get the error; callers of the model notice nothing."""
     two_versions(root, "hurt")
     load(stub, "hurt").result()
     file = root / "hurt" / "2" / "model.onnx"
     whole = file.read_bytes()
     file.write_bytes(b"half a mod")
-    code, details = refusal(load(stub, "hurt"))
+    code, details = outcome(load(stub, "hurt"))
     assert code == INVALID
     expected = "failed to load 'hurt': version 2: onnxruntime cannot load model.onnx"
     assert details.startswith(expected)
     assert product(multiply(stub, "hurt")) == 6
     assert index(stub, "hurt") == {"2": ("READY", details)}
     (root / "hurt" / "config.pbtxt").write_text(BOTH_VERSIONS)
-    assert refusal(load(stub, "hurt"))[0] == INVALID
+    assert outcome(load(stub, "hurt"))[0] == INVALID
     assert index(stub, "hurt") == {"1": ("UNAVAILABLE", details), "2": ("READY", details)}
     file.write_bytes(whole)
     load(stub, "hurt").result()
@@ -283,7 +225,7 @@ def test_a_load_that_is_refused_says_why(
     for key, value in parameters.items():
         kind = "bytes_param" if isinstance(value, bytes) else "string_param"
         setattr(message.parameters[key], kind, value)
-    told = refusal(stub.RepositoryModelLoad.future(message))
+    told = outcome(stub.RepositoryModelLoad.future(message))
     assert told[0] == code
     assert expected in told[1]
     assert product(multiply(stub, "kept")) == 6
@@ -292,13 +234,13 @@ def test_a_load_that_is_refused_says_why(
 
 def test_other_refusals_name_what_was_expected(stub: Stub) -> None:
     """An unknown name, another repository and a strange parameter are told apart."""
-    assert refusal(unload(stub, "nobody"))[0] == StatusCode.NOT_FOUND
+    assert outcome(unload(stub, "nobody"))[0] == StatusCode.NOT_FOUND
     wrong = pb.RepositoryModelUnloadRequest(model_name="kept")
     wrong.parameters["unload_dependents"].string_param = "yes"
-    assert "expected bool_param" in refusal(stub.RepositoryModelUnload.future(wrong))[1]
+    assert "expected bool_param" in outcome(stub.RepositoryModelUnload.future(wrong))[1]
     strange = pb.RepositoryModelUnloadRequest(model_name="kept")
     strange.parameters["gently"].bool_param = True
-    assert "'gently'" in refusal(stub.RepositoryModelUnload.future(strange))[1]
+    assert "'gently'" in outcome(stub.RepositoryModelUnload.future(strange))[1]
     for repository, code in (("models", StatusCode.OK), ("else", INVALID)):
         request = pb.RepositoryIndexRequest(repository_name=repository)
         assert stub.RepositoryIndex.future(request).code() == code
@@ -315,14 +257,6 @@ def test_dependents_can_be_named_where_there_are_none(stub: Stub, root: Path) ->
     assert not ready(stub, "alone")
 
 
-def check_refused(stub: Stub, name: str) -> None:
-    for call in (load(stub, name), unload(stub, name)):
-        code, details = refusal(call)
-        assert code == UNAVAILABLE
-        assert "explicit model load / unload is not allowed if polling is enabled" in details
-    assert ready(stub, name)
-
-
 def test_an_unloaded_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
     """The unload answers at once, new requests are refused, the one at work is answered."""
     models.write(root, "leaving", models.slow(), models.ONE_AT_A_TIME)
@@ -337,7 +271,7 @@ def test_an_unloaded_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
 
 
 def test_a_batch_at_work_is_never_cut_off(stub: Stub, root: Path) -> None:
-    """Where a caller has left, the session is released only once what runs has ended."""
+    """If a caller has left, the session is released only after its run has ended."""
     models.write(root, "left", models.slow(), models.ONE_AT_A_TIME)
     load(stub, "left").result()
     at_work(stub, "left").cancel()
@@ -347,7 +281,7 @@ def test_a_batch_at_work_is_never_cut_off(stub: Stub, root: Path) -> None:
 
 
 def test_a_replaced_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
-    """While the old one is at work the new one answers, and the index calls it READY."""
+    """While the old version is at work, the new one answers, and the index calls it READY."""
     models.write(root, "replaced", models.slow(), models.ONE_AT_A_TIME)
     load(stub, "replaced").result()
     accepted = at_work(stub, "replaced")
@@ -373,7 +307,7 @@ def test_a_load_keeps_nobody_waiting(stub: Stub, root: Path) -> None:
     """While a model warms up the index says LOADING and others answer; it needs no caller."""
     loading = load_slowly(stub, root, "long")
     assert product(multiply(stub, "kept")) == 6
-    code, details = refusal(stub.ModelInfer.future(slow("long", 1)))
+    code, details = outcome(stub.ModelInfer.future(slow("long", 1)))
     assert (code, details.rpartition(" ")[2]) == (UNAVAILABLE, "LOADING")
     assert not loading.done()
     loading.cancel()

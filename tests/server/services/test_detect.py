@@ -15,48 +15,19 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config import detection_outputs
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.tensors.tensors import TensorSpec
-from tests.server.services.test_stock_client import run_client
-from tests.server.services.test_vision import encoded, refusal
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.tensors.tensor_spec import TensorSpec
 from tests.support import detectors, models
-from tests.support.running import ON_CPU, Server
-
-RED, GREEN, BLUE = (255, 0, 0), (0, 204, 0), (0, 0, 153)
-HOW = [pb.RESIZE_STRETCH, pb.RESIZE_LETTERBOX, pb.RESIZE_CROP]
+from tests.support.pictures import RED, boxes, encoded, scene
+from tests.support.requests import refusal
+from tests.support.running import ON_CPU, Server, run_client
+from tests.support.vision import HOW, corners, detect, labels
 
 
 @pytest.fixture
 def stub(detecting: Server) -> Iterator[VisionStub]:
     with grpc.insecure_channel(detecting.address) as channel:
         yield VisionStub(channel)
-
-
-def scene(size: tuple[int, int] = (640, 480)) -> Image.Image:
-    """Red above, green in the middle, blue below, on grey."""
-    image = Image.new("RGB", size, (90, 90, 90))
-    for colour, box in zip((RED, GREEN, BLUE), boxes(size), strict=True):
-        image.paste(colour, box)
-    return image
-
-
-def boxes(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    width, height = size
-    shares = (0.25, 0.15, 0.75, 0.3), (0.375, 0.45, 0.5, 0.6), (0.15, 0.7, 0.4, 0.8)
-    return [
-        (int(left * width), int(top * height), int(right * width), int(bottom * height))
-        for left, top, right, bottom in shares
-    ]
-
-
-def detect(stub: VisionStub, *pictures: bytes, **fields: object) -> pb.DetectResponse:
-    request = pb.DetectRequest(images=pictures, **{"model": "finder", **fields})  # type: ignore[arg-type]
-    response: pb.DetectResponse = stub.Detect(request)
-    return response
-
-
-def corners(one: pb.Detection) -> tuple[float, float, float, float]:
-    return one.box.xmin, one.box.ymin, one.box.xmax, one.box.ymax
 
 
 @pytest.mark.parametrize("resize", HOW)
@@ -80,7 +51,7 @@ def test_nothing_found_is_an_empty_list(stub: VisionStub) -> None:
 
 
 def test_the_reply_says_who_answered_and_where_the_time_went(stub: VisionStub) -> None:
-    """The name, the version, and decoding and computing apart."""
+    """The answer has the model's name and version, and the times of decoding and computing."""
     reply = detect(stub, encoded(scene()))
     assert (reply.model, reply.version) == ("finder", "1")
     assert reply.timings.decode_us > 0
@@ -99,14 +70,9 @@ def test_more_pictures_than_the_batch_holds_are_answered_in_order(stub: VisionSt
             assert len(found.detections) == options.get("max_detections", 3)
 
 
-def labels(reply: pb.DetectResponse) -> list[str]:
-    (found,) = reply.results
-    return [one.label for one in found.detections]
-
-
 @pytest.mark.parametrize("model", ["finder", "localizer", "foreign"])
 def test_what_is_not_wanted_is_left_out(stub: VisionStub, model: str) -> None:
-    """By score, by number and by label, which goes before the number; the graph helps or not."""
+    """Detections are chosen by score, by label and then by number, with the graph's help or not."""
     picture = encoded(scene())
     for wanted, expected in (
         ({"min_score": 0.7}, ["red", "green"]),
@@ -121,7 +87,7 @@ def test_what_is_not_wanted_is_left_out(stub: VisionStub, model: str) -> None:
 
 
 def test_the_graph_gets_the_thresholds_that_it_takes(stub: VisionStub) -> None:
-    """Each one that is given; the model's own hold in the place of the others."""
+    """A request's thresholds reach the graph; those it leaves out are the model's own."""
     picture = encoded(scene())
     for given, expected in (
         ({}, [0.5, 0.3]),
@@ -135,7 +101,7 @@ def test_the_graph_gets_the_thresholds_that_it_takes(stub: VisionStub) -> None:
 
 
 def test_a_detector_without_labels_counts_them(stub: VisionStub) -> None:
-    """Classes are numbers then; without a count, whatever scores above 0 is found."""
+    """Without labels classes are numbers; without a count, every score above 0 is a detection."""
     picture = encoded(Image.new("RGB", (9, 9), RED))
     assert labels(detect(stub, picture, model="uncounted")) == ["0"]
     picture = encoded(scene())
@@ -145,7 +111,7 @@ def test_a_detector_without_labels_counts_them(stub: VisionStub) -> None:
 
 @pytest.mark.parametrize("model", ["localizer", "foreign", "uncounted"])
 def test_other_detectors_find_the_same(stub: VisionStub, model: str) -> None:
-    """One described in config.pbtxt, one without count, and a localizer without thresholds."""
+    """A detector may be described in config.pbtxt, have no count, or have no thresholds."""
     pictures = [encoded(scene((640, 480))), encoded(scene((90, 300)))]
     for ours, other in zip(
         detect(stub, *pictures).results, detect(stub, *pictures, model=model).results, strict=True
@@ -177,7 +143,7 @@ def test_the_model_says_how_pictures_are_brought_to_size(stub: VisionStub) -> No
 
 
 def test_a_localizer_classifies_and_a_detector_does_not(stub: VisionStub) -> None:
-    """Who asks for the wrong thing is told what would be right."""
+    """A request that does not fit the model is told what would be right."""
     picture = encoded(scene())
     reply = stub.Classify(pb.ClassifyRequest(model="localizer", images=[picture]))
     assert [c.label for c in reply.results[0].classes] == ["red", "green", "blue"]
@@ -188,7 +154,7 @@ def test_a_localizer_classifies_and_a_detector_does_not(stub: VisionStub) -> Non
         ),
         (
             lambda: detect(stub, picture, model="colours"),
-            "'colours' gives no detections: expected the outputs detection_boxes",
+            "'colours' returns no detections: expected the outputs detection_boxes",
         ),
     ):
         code, details = refusal(call)
@@ -242,14 +208,14 @@ def test_a_description_that_cannot_be_stops_the_load(
     config = (detectors.FOREIGN + detectors.FROM_1).replace(old, new)
     models.write(tmp_path, "foreign", detectors.foreign(), config, labels=detectors.LABELS)
     with pytest.raises(LoadError, match=told):
-        loader.load(Source(tmp_path / "foreign"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "foreign"), ON_CPU)
 
 
 def test_outputs_that_only_share_the_names_are_no_detections(tmp_path: Path) -> None:
-    """A model that nobody calls a detector loads whatever its outputs are called."""
+    """A model that nobody calls a detector loads, whatever the names of its outputs."""
     text = models.identity(onnx.TensorProto.STRING, ["batch", 4, 4], y="detection_boxes")
     models.write(tmp_path, "text", text)
-    (model,) = loader.load(Source(tmp_path / "text"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(tmp_path / "text"), ON_CPU).models.values()
     assert model.config.detection is None
 
 

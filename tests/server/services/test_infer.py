@@ -11,29 +11,8 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.model_config.reshape import Reshapes
+from tests.support.requests import VALUES, raw, refusal, simple
 
-VALUES: dict[str, list[object]] = {
-    "BOOL": [True, False],
-    "UINT8": [0, 255],
-    "UINT16": [0, 65535],
-    "UINT32": [0, 2**32 - 1],
-    "UINT64": [0, 2**64 - 1],
-    "INT8": [-128, 127],
-    "INT16": [-(2**15), 2**15 - 1],
-    "INT32": [-(2**31), 2**31 - 1],
-    "INT64": [-(2**63), 2**63 - 1],
-    "FP16": [-1.5, 65504.0],
-    "FP32": [-1.5, 3.0e38],
-    "FP64": [-1.5, 1.0e300],
-    "BF16": [0x3F80, 0xFF80],  # 1.0 and -infinity, as bits
-    "BYTES": [b"", "é\0".encode()],
-}
-NUMPY = {
-    "BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32,
-    "UINT64": np.uint64, "INT8": np.int8, "INT16": np.int16, "INT32": np.int32,
-    "INT64": np.int64, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64,
-    "BF16": np.uint16,
-}  # fmt: skip
 TYPED = {
     "BOOL": "bool_contents", "UINT8": "uint_contents", "UINT16": "uint_contents",
     "UINT32": "uint_contents", "UINT64": "uint64_contents", "INT8": "int_contents",
@@ -42,42 +21,17 @@ TYPED = {
 }  # fmt: skip
 
 
-def raw(datatype: str) -> bytes:
-    if datatype == "BYTES":
-        strings = [v for v in VALUES["BYTES"] if isinstance(v, bytes)]
-        return b"".join(len(s).to_bytes(4, "little") + s for s in strings)
-    return np.array(VALUES[datatype], NUMPY[datatype]).tobytes()
-
-
 def request(model: str, datatype: str, shape: list[int], **kwargs: object) -> pb.ModelInferRequest:
     message = pb.ModelInferRequest(model_name=model, **kwargs)  # type: ignore[arg-type]
     message.inputs.add(name="x", datatype=datatype, shape=shape)
     return message
 
 
-def simple(*rows: int, outputs: tuple[str, ...] = ()) -> pb.ModelInferRequest:
-    """A request to `simple` in which INPUT0 holds the given rows and INPUT1 ones."""
-    message = pb.ModelInferRequest(model_name="simple")
-    for name, values in (("INPUT0", rows), ("INPUT1", (1,) * len(rows))):
-        message.inputs.add(name=name, datatype="INT32", shape=[len(rows), 16])
-        message.raw_input_contents.append(np.repeat(np.array(values, np.int32), 16).tobytes())
-    for name in outputs:
-        message.outputs.add(name=name)
-    return message
-
-
-def refusal(channel: grpc.Channel, message: pb.ModelInferRequest) -> tuple[StatusCode, str]:
-    with pytest.raises(grpc.RpcError) as caught:
-        Stub(channel).ModelInfer(message)
-    assert isinstance(caught.value, grpc.Call)
-    return caught.value.code(), caught.value.details() or ""
-
-
 @pytest.mark.parametrize("datatype", VALUES)
 def test_raw_tensors_of_every_dtype_come_back_unchanged(
     channel: grpc.Channel, datatype: str
 ) -> None:
-    """An identity model gives back the very bytes it was sent, whatever the dtype."""
+    """An identity model returns the very bytes that it was sent, whatever the dtype."""
     message = request(f"identity_{datatype.lower()}", datatype, [1, 2], id="seven")
     message.raw_input_contents.append(raw(datatype))
     reply = Stub(channel).ModelInfer(message)
@@ -183,7 +137,7 @@ def test_a_malformed_tensor_is_named_and_the_expected_told(
 ) -> None:
     """Bad tensors are INVALID_ARGUMENT, and the message says what was expected."""
     message, expected = MALFORMED[case]
-    code, details = refusal(channel, message)
+    code, details = refusal(Stub(channel).ModelInfer, message)
     assert code == StatusCode.INVALID_ARGUMENT
     assert expected in details
 
@@ -192,17 +146,17 @@ def test_a_missing_input_is_named(channel: grpc.Channel) -> None:
     """A request without one of the inputs says which it lacks."""
     message = simple(5)
     del message.inputs[1], message.raw_input_contents[1]
-    assert refusal(channel, message) == (
+    assert refusal(Stub(channel).ModelInfer, message) == (
         StatusCode.INVALID_ARGUMENT,
         "'simple' needs the input INPUT1 too",
     )
 
 
 def test_an_input_given_twice_is_refused(channel: grpc.Channel) -> None:
-    """The second tensor of a name is not silently taken for the first."""
+    """Two tensors of the same name are refused."""
     message = simple(5)
     message.inputs[1].name = "INPUT0"
-    assert refusal(channel, message)[1] == "input 'INPUT0' is given twice"
+    assert refusal(Stub(channel).ModelInfer, message)[1] == "input 'INPUT0' is given twice"
 
 
 def test_inputs_of_unlike_batch_are_refused(channel: grpc.Channel) -> None:
@@ -210,22 +164,23 @@ def test_inputs_of_unlike_batch_are_refused(channel: grpc.Channel) -> None:
     message = simple(5, 6)
     message.inputs[1].shape[0] = 1
     message.raw_input_contents[1] = bytes(64)
-    assert "must agree in batch size" in refusal(channel, message)[1]
+    assert "must agree in batch size" in refusal(Stub(channel).ModelInfer, message)[1]
 
 
 def test_raw_contents_match_the_inputs_in_number(channel: grpc.Channel) -> None:
     """One raw entry too few is an error, not a tensor of zeros."""
     message = simple(5)
     del message.raw_input_contents[1]
-    assert refusal(channel, message)[1] == "raw_input_contents has 1 entries for 2 inputs"
+    details = refusal(Stub(channel).ModelInfer, message)[1]
+    assert details == "raw_input_contents has 1 entries for 2 inputs"
 
 
 def test_values_are_raw_or_typed_and_not_both(channel: grpc.Channel) -> None:
-    """Which input has both is told, whatever else is wrong; the text is Triton's own."""
+    """The error names the input that has both, in Triton's own words."""
     message = simple(5)
     message.inputs[0].contents.int_contents.extend([5] * 16)
     for _ in ("as many raw entries as inputs", "one too few"):
-        assert refusal(channel, message) == (
+        assert refusal(Stub(channel).ModelInfer, message) == (
             StatusCode.INVALID_ARGUMENT,
             "contents field must not be specified when using raw_input_contents "
             "for 'INPUT0' for model 'simple'",
@@ -235,7 +190,7 @@ def test_values_are_raw_or_typed_and_not_both(channel: grpc.Channel) -> None:
 
 def test_an_unknown_output_is_refused(channel: grpc.Channel) -> None:
     """Asking for an output that the model does not have names those it has."""
-    code, details = refusal(channel, simple(5, outputs=("OUTPUT2",)))
+    code, details = refusal(Stub(channel).ModelInfer, simple(5, outputs=("OUTPUT2",)))
     assert code == StatusCode.INVALID_ARGUMENT
     assert details == "'simple' has no output 'OUTPUT2'; its outputs are OUTPUT0, OUTPUT1"
 
@@ -250,7 +205,7 @@ def test_typed_values_have_to_fit(channel: grpc.Channel) -> None:
     ):
         message = request(f"identity_{datatype.lower()}", datatype, [1, 2])
         getattr(message.inputs[0].contents, field).extend(values)
-        code, details = refusal(channel, message)
+        code, details = refusal(Stub(channel).ModelInfer, message)
         assert code == StatusCode.INVALID_ARGUMENT
         assert expected in details
 
@@ -265,20 +220,20 @@ def test_broken_strings_are_refused(channel: grpc.Channel) -> None:
     ):
         message = request("identity_bytes", "BYTES", [1, 2])
         message.raw_input_contents.append(data)
-        assert expected in refusal(channel, message)[1]
+        assert expected in refusal(Stub(channel).ModelInfer, message)[1]
 
 
 def test_a_parameter_that_would_be_passed_over_is_refused(channel: grpc.Channel) -> None:
-    """What is not implemented and would change the answer is an error, never ignored."""
+    """A feature that is not implemented and would change the answer is refused."""
     message = simple(5)
     message.parameters["sequence_id"].int64_param = 1
-    code, details = refusal(channel, message)
+    code, details = refusal(Stub(channel).ModelInfer, message)
     assert code == StatusCode.INVALID_ARGUMENT
     assert "sequence_id" in details
 
 
 def test_parameters_of_the_callers_own_are_passed_over(channel: grpc.Channel) -> None:
-    """Names that the protocol does not reserve, of any type, and sequences that are none."""
+    """Parameters with names of the caller's own are ignored, as are empty sequences."""
     message = simple(5)
     expected = Stub(channel).ModelInfer(message)
     message.parameters["colour"].string_param = "red"
@@ -312,7 +267,7 @@ def test_reserved_parameters_are_not_passed_over(
     """Sequences, which change the answers, and names reserved for Triton are refused."""
     message = simple(5)
     setattr(message.parameters[name], kind, value)
-    code, details = refusal(channel, message)
+    code, details = refusal(Stub(channel).ModelInfer, message)
     assert code == StatusCode.INVALID_ARGUMENT
     assert expected in details
 
@@ -324,7 +279,7 @@ def test_an_unknown_model_or_version_is_not_found(channel: grpc.Channel) -> None
         request("simple", "FP32", [1], model_version="9"),
         request("simple", "FP32", [1], model_version="latest"),
     ):
-        code, details = refusal(channel, message)
+        code, details = refusal(Stub(channel).ModelInfer, message)
         assert code == StatusCode.NOT_FOUND
         assert details.startswith("Request for unknown model")
 
@@ -336,13 +291,13 @@ def test_a_failure_inside_the_model_tells_the_caller_nothing_of_it(
     message = pb.ModelInferRequest(model_name="gather")
     message.inputs.add(name="index", datatype="INT64", shape=[1, 1])
     message.raw_input_contents.append((99).to_bytes(8, "little"))
-    code, details = refusal(channel, message)
+    code, details = refusal(Stub(channel).ModelInfer, message)
     assert code == StatusCode.INTERNAL
     assert details == "internal error; the server's log has the details"
 
 
 def test_a_shape_that_a_reshape_cannot_take_is_the_callers_fault() -> None:
-    """Where sizes are free, elements that do not make up the model's shape name their input."""
+    """If sizes are free, the error for a wrong number of elements names the input."""
     reshapes = Reshapes(inputs={"x": (2, -1)})
     run = reshapes.around(lambda inputs, _: inputs)
     assert run({"x": np.zeros(4)}, ["x"])["x"].shape == (2, 2)

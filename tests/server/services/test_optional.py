@@ -8,26 +8,19 @@ import numpy as np
 import onnx
 import pytest
 from grpc import StatusCode
-from onnx import TensorProto as Tp
-from onnx import helper
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.runtime.session import Session
 from crossrun_server.scheduling.batching import Tensors
-from tests.server.services.test_vision import refusal
 from tests.support import models
+from tests.support.optional import INPUTS, scaled
+from tests.support.requests import refusal
 from tests.support.running import ON_CPU, Server, serving
 
-INPUTS = """
-input [
-  { name: "x" data_type: TYPE_FP32 dims: [1] },
-  { name: "factor" data_type: TYPE_FP32 dims: [1] optional: true }
-]
-"""
 # Requests wait for others until one comes that does not fit.
 TOGETHER = "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 500000 }"
 KEPT = "max_batch_size: 8 response_cache { enable: true }"
@@ -37,19 +30,6 @@ model_warmup [{
   inputs { key: "%s" value { data_type: TYPE_FP32 dims: [1] zero_data: true } }
 }]
 """
-
-
-def scaled(first: str | int = "batch") -> onnx.ModelProto:
-    """`x` FP32 [batch, 1] → `y`, as many times as the optional `factor` [first, 1] says, or 2."""
-    values = {
-        name: helper.make_tensor_value_info(name, Tp.FLOAT, [axis, 1])
-        for name, axis in (("x", "batch"), ("factor", first), ("y", "batch"))
-    }
-    default = helper.make_tensor("factor", Tp.FLOAT, [1, 1], [2.0])
-    node = helper.make_node("Mul", ["x", "factor"], ["y"])
-    inputs = [values["x"], values["factor"]]
-    graph = helper.make_graph([node], "scaled", inputs, [values["y"]], [default])
-    return helper.make_model(graph, opset_imports=models.OPSETS, ir_version=8)
 
 
 def request(x: float, factor: float | None = None, model: str = "scaled") -> pb.ModelInferRequest:
@@ -158,7 +138,7 @@ def test_a_configuration_that_contradicts_the_model_is_refused(
     """What the model has no value for cannot be left out, and a batch needs a row of each input."""
     models.write(tmp_path, "m", model, config + "max_batch_size: 8")
     with pytest.raises(LoadError, match=told):
-        loader.load(Source(tmp_path / "m"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "m"), ON_CPU)
 
 
 def test_the_warm_up_leaves_out_what_is_optional(
@@ -174,14 +154,14 @@ def test_the_warm_up_leaves_out_what_is_optional(
 
     monkeypatch.setattr(Session, "run", recorded)
     models.write(tmp_path, "m", scaled(), INPUTS + "max_batch_size: 8")
-    loader.load(Source(tmp_path / "m"), ON_CPU)
+    loader.load(ModelSource(tmp_path / "m"), ON_CPU)
     assert given == {"x"}
 
 
 def test_a_sample_of_the_warm_up_may_leave_out_what_is_optional(tmp_path: Path) -> None:
     """It gives what it wants to give, and is refused without what is needed."""
     models.write(tmp_path, "some", scaled(), INPUTS + SAMPLE % "x")
-    assert loader.load(Source(tmp_path / "some"), ON_CPU).models
+    assert loader.load(ModelSource(tmp_path / "some"), ON_CPU).models
     models.write(tmp_path, "less", scaled(), INPUTS + SAMPLE % "factor")
-    with pytest.raises(LoadError, match="it gives factor, the model takes x, factor; see x"):
-        loader.load(Source(tmp_path / "less"), ON_CPU)
+    with pytest.raises(LoadError, match="it has factor, the model takes x, factor; see x"):
+        loader.load(ModelSource(tmp_path / "less"), ON_CPU)

@@ -15,9 +15,10 @@ from PIL.Image import Transpose
 
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from tests.server.services.test_detect import HOW, RED, boxes, corners, detect, labels, scene
-from tests.server.services.test_vision import ORIENTATION, encoded, refusal
+from tests.support.pictures import ORIENTATION, RED, boxes, encoded, scene
+from tests.support.requests import refusal
 from tests.support.running import Server
+from tests.support.vision import HOW, corners, detect, labels
 
 # What a camera does to an upright scene, by the orientation that it then writes.
 STORED = {
@@ -52,7 +53,7 @@ def check(found: pb.Detections, size: tuple[int, int]) -> None:
 def test_boxes_are_those_of_the_upright_picture(
     stub: VisionStub, orientation: int, kind: str, resize: int
 ) -> None:
-    """Whichever way a camera was held, and where a JPEG is decoded at an eighth of its size."""
+    """It does not matter how a camera was held, or whether a JPEG is decoded smaller."""
     size = (1805, 1603)
     image, exif, how = scene(size), Image.Exif(), STORED[orientation]
     exif[ORIENTATION] = orientation
@@ -95,7 +96,7 @@ def test_every_kind_of_picture_is_understood(stub: VisionStub, picture: bytes) -
     ids=["grey", "grey and alpha", "16 bits"],
 )
 def test_in_a_grey_picture_nothing_is_coloured(stub: VisionStub, image: Image.Image) -> None:
-    """It is a picture as any other."""
+    """A grey picture is answered like any other, without detections."""
     (found,) = detect(stub, encoded(image)).results
     assert (len(found.detections), found.width, found.height) == (0, *image.size)
 
@@ -119,7 +120,7 @@ def test_extreme_pictures_have_their_boxes(
 
 
 def test_a_thing_in_a_sliver_is_where_it_is(stub: VisionStub) -> None:
-    """Along its 20 000 pixels the box is right to one of the input's."""
+    """Along its 20 000 pixels the box is right to a pixel of the input."""
     image = Image.new("RGB", (20_000, 10), (90, 90, 90))
     image.paste(RED, (5000, 0, 15_000, 10))
     for resize in (pb.RESIZE_STRETCH, pb.RESIZE_LETTERBOX):
@@ -147,7 +148,7 @@ def gif() -> bytes:
     ],
 )
 def test_what_is_no_whole_picture_is_refused(stub: VisionStub, picture: bytes, told: str) -> None:
-    """Nothing of the request is answered, and its place among the pictures is named."""
+    """The whole request is refused, and the error names the position of the picture."""
     code, details = refusal(lambda: detect(stub, encoded(scene()), picture))
     assert code == StatusCode.INVALID_ARGUMENT
     assert details.startswith(f"images[1]: {told}")

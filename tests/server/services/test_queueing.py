@@ -11,9 +11,8 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from tests.server.services.test_infer import refusal, simple
-from tests.server.services.test_serving import code_of, slow, until_running
 from tests.support import models
+from tests.support.requests import code_of, refusal, simple, slow, until_running
 from tests.support.running import Command, serving
 
 LEVELS = """dynamic_batching {
@@ -119,20 +118,20 @@ def test_priorities_are_taken_where_there_are_no_levels(kind: str, channel: grpc
 def test_a_parameter_of_the_wrong_kind_is_named(
     name: str, kind: str, value: object, expected: str, channel: grpc.Channel
 ) -> None:
-    """A priority or timeout that is no whole number of 0 or more is INVALID_ARGUMENT."""
+    """A priority or timeout that is not a whole number of 0 or more is INVALID_ARGUMENT."""
     message = simple(5)
     setattr(message.parameters[name], kind, value)
-    code, details = refusal(channel, message)
+    code, details = refusal(Stub(channel).ModelInfer, message)
     assert code == StatusCode.INVALID_ARGUMENT
     assert f"'{name}'" in details
     assert expected in details
 
 
 def test_an_empty_parameter_is_named(channel: grpc.Channel) -> None:
-    """A parameter that is there and holds nothing is not taken for 0."""
+    """An empty parameter is refused, not read as 0."""
     message = simple(5)
     message.parameters["timeout"].Clear()
-    assert refusal(channel, message)[1] == "parameter 'timeout' is empty"
+    assert refusal(Stub(channel).ModelInfer, message)[1] == "parameter 'timeout' is empty"
 
 
 def test_the_extension_is_announced(channel: grpc.Channel) -> None:

@@ -17,12 +17,13 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.scheduling.scheduler import Tensors
-from tests.server.services.test_detect import detect, labels, scene
-from tests.server.services.test_vision import encoded, refusal
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.scheduling.batching import Tensors
 from tests.support import detectors, models
+from tests.support.pictures import encoded, scene
+from tests.support.requests import refusal
 from tests.support.running import ON_CPU, serving
+from tests.support.vision import detect, labels
 
 FP32, INT64, STRING = (
     onnx.TensorProto.FLOAT,
@@ -127,7 +128,7 @@ def test_what_is_no_scalar_stops_the_load(
     """The error says how a single value is declared."""
     models.write(tmp_path, "x", models.identity(FP32, shape), config(batch, said))
     with pytest.raises(LoadError, match=told):
-        loader.load(Source(tmp_path / "x"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "x"), ON_CPU)
 
 
 def test_what_is_told_can_be_given_back(stub: Stub, tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_what_is_told_can_be_given_back(stub: Stub, tmp_path: Path) -> None:
     for name, (shape, _, _) in DECLARED.items():
         models.write(tmp_path, name, models.identity(FP32, shape))
         told = stub.ModelConfig(pb.ModelConfigRequest(name=name)).config
-        source = Source(tmp_path / name, json_format.MessageToJson(told))
+        source = ModelSource(tmp_path / name, json_format.MessageToJson(told))
         (model,) = loader.load(source, ON_CPU).models.values()
         assert list(model.inputs["x"].shape) == list(model.outputs["y"].shape) == TOLD[name]
         model.close()
@@ -152,7 +153,7 @@ def test_an_output_of_unknown_rank_keeps_its_shape(tmp_path: Path) -> None:
     models.write(tmp_path, "x", graph, text)
     graph.graph.output[0].type.tensor_type.ClearField("shape")  # which onnx.checker would refuse
     onnx.save(graph, tmp_path / "x" / "1" / "model.onnx")
-    (model,) = loader.load(Source(tmp_path / "x"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(tmp_path / "x"), ON_CPU).models.values()
     for sizes, expected in (([2, 3], (2, 3)), ([6], (6,)), ([], (1,))):
         given: Tensors = {"x": np.ones(math.prod(sizes), np.float32)}
         given["shape"] = np.array(sizes, np.int64)
@@ -204,5 +205,5 @@ def test_a_scalar_is_warmed_up(dims: str, tmp_path: Path) -> None:
     sample = f'inputs {{ key: "x" value {{ data_type: TYPE_FP32 {dims} zero_data: true }} }}'
     text = f'{config(0, "dims: [ 1 ]")}\nmodel_warmup [{{ name: "one" {sample} }}]'
     models.write(tmp_path, "x", models.identity(FP32, []), text)
-    (model,) = loader.load(Source(tmp_path / "x"), ON_CPU).models.values()
+    (model,) = loader.load(ModelSource(tmp_path / "x"), ON_CPU).models.values()
     model.close()

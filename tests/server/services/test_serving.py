@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +20,14 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from crossrun_server.models.modes import Control, Policy
+from crossrun_server.models.loader import ModelSource
+from crossrun_server.models.modes import Control, LoadPolicy
 from crossrun_server.models.repository import Repository
 from tests.support import models
+from tests.support.requests import code_of, slow, until_running
 from tests.support.running import BIN, ON_CPU, Command, Server, serving
 
 SERVING, NOT_SERVING = 1, 2
-AGES = 1_000_000  # turns of the slow model: seconds, and on any machine longer than a refusal
-
-
-def slow(turns: int = AGES) -> pb.ModelInferRequest:
-    message = pb.ModelInferRequest(model_name="slow")
-    message.inputs.add(name="turns", datatype="INT64", shape=[1])
-    message.raw_input_contents.append(turns.to_bytes(8, "little"))
-    return message
-
-
-@pytest.fixture
-def slow_server(tmp_path: Path) -> Iterator[Server]:
-    """A server of its own, of a model that takes as long as it is told to."""
-    models.write(tmp_path / "models", "slow", models.slow(), models.SLOW_CONFIG)
-    with serving(tmp_path / "models", tmp_path / "log") as running:
-        yield running
-
-
-def code_of(call: Any) -> StatusCode:
-    """Wait for a call to end and tell how."""
-    code: StatusCode = call.code()
-    return code
-
-
-def until_running(stub: Stub, request: pb.ModelInferRequest | None = None) -> Any:
-    """Send a slow request and come back once it is at work, so that the next one has to wait."""
-    call = stub.ModelInfer.future(request or slow())
-    while True:
-        waiting = stub.ModelInfer.future(slow(1), timeout=0.2)
-        if code_of(waiting) == StatusCode.DEADLINE_EXCEEDED:
-            return call
 
 
 def test_health_knows_the_server_and_each_model(channel: grpc.Channel) -> None:
@@ -132,7 +101,7 @@ def test_a_stop_lets_accepted_requests_finish(slow_server: Server) -> None:
 
 
 def test_a_second_signal_forces_the_end(slow_server: Server) -> None:
-    """Whoever signals twice does not wait for requests at work."""
+    """A second signal ends the server without waiting for requests at work."""
     with grpc.insecure_channel(slow_server.address) as channel:
         accepted = until_running(Stub(channel))
         slow_server.process.terminate()
@@ -193,7 +162,7 @@ def test_the_server_reports_to_nobody(
 
 
 def test_a_port_in_use_is_one_line(server: Server, tiny_models: Path, run: Command) -> None:
-    """A second server on a port does not share it in silence."""
+    """A second server on a port fails instead of sharing it."""
     port = server.address.rpartition(":")[2]
     ended = run("crossrun-serve", tiny_models, "--port", port)
     assert ended.returncode == 1
@@ -287,7 +256,7 @@ def test_a_model_that_cannot_load_says_why(case: str, tmp_path: Path) -> None:
         path = tmp_path / "broken" / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(LoadError) as caught:
-        loader.load(Source(tmp_path / "broken"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "broken"), ON_CPU)
     assert str(caught.value).startswith("failed to load 'broken': ")
     assert expected in str(caught.value)
 
@@ -304,7 +273,7 @@ def test_a_folder_without_models_is_refused(name: str, expected: str, tmp_path: 
     """No folder, an empty folder and a model without a version each say what was expected."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "versionless" / "mobilenet").mkdir(parents=True)
-    control = Control(Repository(tmp_path / name, ON_CPU), Policy())
+    control = Control(Repository(tmp_path / name, ON_CPU), LoadPolicy())
     with pytest.raises(LoadError, match=expected):
         asyncio.run(control.start())
 
@@ -320,7 +289,7 @@ def test_a_start_that_fails_is_one_line(tmp_path: Path, run: Command) -> None:
 
 
 def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:
-    """What is not implemented is passed over aloud."""
+    """A field that is not implemented is ignored with a warning."""
     model = models.identity(models.ELEMENT_TYPES["FP32"], ["batch", 1])
     text = "max_batch_size: 2\nresponse_cache { enable: true }\n"
     text += "optimization { graph { level: 1 } } parameters { key: 'colour' value {} }"
@@ -333,7 +302,7 @@ def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:
 
 
 def test_a_server_without_stderr_starts(tiny_models: Path, tmp_path: Path) -> None:
-    """Whoever closes stderr gets a server that logs nothing."""
+    """A server whose stderr is closed serves, and logs nothing."""
     (tmp_path / "simple").symlink_to(tiny_models / "simple")
     command = f"exec {BIN}/crossrun-serve {tmp_path} --port 0 --no-metrics 2>&-"
     with subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, text=True) as process:

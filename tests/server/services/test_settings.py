@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -11,9 +10,10 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from tests.server.telemetry.test_statistics import gather
 from tests.support import models
+from tests.support.requests import gather, infer, refusal
 from tests.support.running import Command, Server, serving
+from tests.support.telemetry import logging
 
 
 @pytest.fixture
@@ -21,32 +21,6 @@ def own_server(two_models: Path, log_file: Path) -> Iterator[Server]:
     """A server that is not traced, of this test alone."""
     with serving(two_models, log_file) as running:
         yield running
-
-
-def logging(server: Server, **settings: bool | int | str) -> dict[str, bool | int | str]:
-    request = pb.LogSettingsRequest()
-    kinds = {bool: "bool_param", int: "uint32_param", str: "string_param"}
-    for name, value in settings.items():
-        setattr(request.settings[name], kinds[type(value)], value)
-    with grpc.insecure_channel(server.address) as channel:
-        found = Stub(channel).LogSettings(request)
-    return {
-        name: getattr(setting, str(setting.WhichOneof("parameter_choice")))
-        for name, setting in found.settings.items()
-    }
-
-
-def infer(server: Server, *messages: pb.ModelInferRequest) -> None:
-    with grpc.insecure_channel(server.address) as channel:
-        for message in messages:
-            Stub(channel).ModelInfer(message)
-
-
-def refused(call: Any, *arguments: Any, **settings: Any) -> tuple[StatusCode, str]:
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, **settings)
-    assert isinstance(caught.value, grpc.Call)
-    return caught.value.code(), caught.value.details() or ""
 
 
 DEFAULTS = {
@@ -60,20 +34,20 @@ DEFAULTS = {
 
 
 def test_the_log_settings_are_told(own_server: Server) -> None:
-    """All of Triton's, each as the kind that it is."""
+    """All of Triton's settings are there, each with its type."""
     assert logging(own_server) == DEFAULTS
     assert logging(own_server, log_verbose_level=1) == DEFAULTS | {"log_verbose_level": 1}
 
 
 def test_verbose_logs_each_request_in_one_line(own_server: Server) -> None:
-    """From level 1 on, whether it was answered or failed, and no longer at 0."""
+    """From level 1 on each request is logged, answered or failed; at 0 none is."""
     infer(own_server, gather(1))
     was = own_server.log.read_text()
     logging(own_server, log_verbose_level=1)
     message = gather(2)
     message.id = "two\nlines"
     infer(own_server, message)
-    refused(infer, own_server, pb.ModelInferRequest(model_name="gather", id="three"))
+    refusal(infer, own_server, pb.ModelInferRequest(model_name="gather", id="three"))
     logging(own_server, log_verbose_level=0)
     infer(own_server, gather(4))
     answered, failed = own_server.log.read_text().removeprefix(was).splitlines()
@@ -82,19 +56,19 @@ def test_verbose_logs_each_request_in_one_line(own_server: Server) -> None:
 
 
 def test_what_is_turned_off_is_not_logged(own_server: Server) -> None:
-    """Errors and what happens are each turned off, and on again, by themselves."""
+    """Errors and events are turned off and on independently."""
     logging(own_server, log_error=False)
-    refused(infer, own_server, gather(99))
+    refusal(infer, own_server, gather(99))
     assert "ModelInfer failed" not in own_server.log.read_text()
     logging(own_server, log_error=True, log_info=False)
-    refused(infer, own_server, gather(99))
+    refusal(infer, own_server, gather(99))
     assert own_server.log.read_text().count("ModelInfer failed") == 1
     assert own_server.stop() == 0
     assert "stopped" not in own_server.log.read_text()
 
 
 def test_warnings_can_be_turned_off_at_the_start(tmp_path: Path, log_file: Path) -> None:
-    """A config field without effect is then passed over in silence, as was asked for."""
+    """With warnings off, a config field without effect is ignored in silence."""
     models.write(tmp_path / "m", "gather", models.gather(), "response_cache { enable: true }")
     with serving(tmp_path / "m", log_file, "--no-log-warning") as running:
         assert "has no effect" not in running.log.read_text()
@@ -112,13 +86,13 @@ def test_the_format_changes_the_lines_that_follow(own_server: Server) -> None:
 
 
 def test_the_log_can_go_to_a_file(two_models: Path, log_file: Path, tmp_path: Path) -> None:
-    """Chosen at the start, told over the wire, and not to be changed there."""
+    """The log file is chosen at the start; clients can read it and cannot change it."""
     other = tmp_path / "server.log"
     options = ("--log-file", str(other), "--log-format", "ISO8601", "--log-verbose", "1")
     with serving(two_models, log_file, *options) as running:
         expected = {"log_file": str(other), "log_format": "ISO8601", "log_verbose_level": 1}
         assert logging(running) == DEFAULTS | expected
-        assert refused(logging, running, log_file="elsewhere") == (
+        assert refusal(logging, running, log_file="elsewhere") == (
             StatusCode.UNIMPLEMENTED,
             "log file location can not be updated through network protocol",
         )
@@ -136,13 +110,13 @@ def test_a_log_setting_that_makes_no_sense_changes_nothing(own_server: Server) -
         ({"log_format": 1}, "log_format is 1, expected a string"),
         ({"log_format": "RFC"}, "log_format is 'RFC', expected default or ISO8601"),
     ):
-        code, details = refused(logging, own_server, **{"log_error": False} | settings)
+        code, details = refusal(logging, own_server, **{"log_error": False} | settings)
         assert code == StatusCode.INVALID_ARGUMENT
         assert expected in details
     with grpc.insecure_channel(own_server.address) as channel:
         request = pb.LogSettingsRequest()
         request.settings["log_info"].SetInParent()
-        code, details = refused(Stub(channel).LogSettings, request)
+        code, details = refusal(Stub(channel).LogSettings, request)
     assert (code, details) == (StatusCode.INVALID_ARGUMENT, "log_info is None, expected a boolean")
     assert logging(own_server) == DEFAULTS
 
@@ -157,7 +131,7 @@ def test_a_log_setting_that_makes_no_sense_changes_nothing(own_server: Server) -
 def test_a_log_option_that_cannot_be_followed_is_one_line(
     option: str, value: str, expected: str, two_models: Path, run: Command
 ) -> None:
-    """The server does not start and log elsewhere or otherwise."""
+    """A log option that cannot be followed keeps the server from starting."""
     ended = run("crossrun-serve", two_models, "--port", 0, option, value)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()

@@ -1,7 +1,6 @@
 """System shared memory over a real connection: regions come and go, tensors live in them."""
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from tests.server.services.test_infer import VALUES, raw, refusal, simple
-from tests.server.services.test_serving import slow, until_running
 from tests.support import models
+from tests.support.memory import FOLDER, Create, content, register, status, unregister
+from tests.support.requests import VALUES, raw, refusal, simple, slow, until_running
 from tests.support.running import Server, serving
 
-FOLDER = Path("/dev/shm")
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="this system has no /dev/shm")
 PAGE = 4096
 
@@ -37,56 +35,6 @@ def shared(sharing: Server) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(sharing.address) as channel:
         yield channel
         Stub(channel).SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest())
-
-
-Create = Callable[[bytes], str]
-
-
-@pytest.fixture
-def create() -> Iterator[Create]:
-    """Create shared memory objects with the given contents; gives their keys."""
-    made: list[Path] = []
-
-    def create_object(content: bytes) -> str:
-        path = FOLDER / f"crossrun_test_{secrets.token_hex(8)}"
-        made.append(path)
-        path.write_bytes(content)
-        return f"/{path.name}"
-
-    yield create_object
-    for path in made:
-        path.unlink(missing_ok=True)
-
-
-def content(key: str) -> bytes:
-    return (FOLDER / key[1:]).read_bytes()
-
-
-def register(
-    channel: grpc.Channel, key: str, byte_size: int, offset: int = 0, name: str = "memory"
-) -> None:
-    request = pb.SystemSharedMemoryRegisterRequest(
-        name=name, key=key, offset=offset, byte_size=byte_size
-    )
-    Stub(channel).SystemSharedMemoryRegister(request)
-
-
-def refused(call: Callable[[], Any]) -> tuple[StatusCode, str]:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    assert isinstance(caught.value, grpc.Call)
-    return caught.value.code(), caught.value.details() or ""
-
-
-def status(channel: grpc.Channel, name: str = "") -> dict[str, tuple[str, int, int]]:
-    reply = Stub(channel).SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest(name=name))
-    assert all(key == region.name for key, region in reply.regions.items())
-    return {r.name: (r.key, r.offset, r.byte_size) for r in reply.regions.values()}
-
-
-def unregister(channel: grpc.Channel, name: str = "") -> None:
-    request = pb.SystemSharedMemoryUnregisterRequest(name=name)
-    Stub(channel).SystemSharedMemoryUnregister(request)
 
 
 def put(
@@ -118,7 +66,7 @@ def test_regions_come_and_go(shared: grpc.Channel, create: Create) -> None:
     unregister(shared, "other")
     unregister(shared, "other")  # as with Triton, no error
     assert status(shared).keys() == {"memory"}
-    assert refused(lambda: status(shared, "other")) == (
+    assert refusal(lambda: status(shared, "other")) == (
         StatusCode.NOT_FOUND,
         "Unable to find system shared memory region: 'other'",
     )
@@ -130,12 +78,12 @@ def test_a_name_is_given_once(shared: grpc.Channel, create: Create) -> None:
     """A region is not silently replaced by another of its name."""
     key = create(bytes(8))
     register(shared, key, 8)
-    assert refused(lambda: register(shared, key, 4)) == (
+    assert refusal(lambda: register(shared, key, 4)) == (
         StatusCode.ALREADY_EXISTS,
         "shared memory region 'memory' already in manager",
     )
     assert status(shared) == {"memory": (key, 0, 8)}
-    code, details = refused(lambda: register(shared, key, 4, name=""))
+    code, details = refusal(lambda: register(shared, key, 4, name=""))
     assert (code, details) == (
         StatusCode.INVALID_ARGUMENT,
         "cannot register a shared memory region without a name",
@@ -150,7 +98,7 @@ def test_a_region_lies_within_its_object(
 ) -> None:
     """Offset and size beyond the object, and a size of nothing, are refused."""
     key = create(bytes(8))
-    code, details = refused(lambda: register(shared, key, size, offset))
+    code, details = refusal(lambda: register(shared, key, size, offset))
     assert code == StatusCode.INVALID_ARGUMENT
     assert details == (
         "failed to register shared memory region 'memory': invalid args: "
@@ -161,14 +109,14 @@ def test_a_region_lies_within_its_object(
 @pytest.mark.parametrize("key", ["", "/", "..", "/../../etc/passwd", "/a/b", "/.", "a\0b"])
 def test_a_key_names_no_file_outside(shared: grpc.Channel, key: str) -> None:
     """A key is the name of an object and never a path."""
-    code, details = refused(lambda: register(shared, key, 1))
+    code, details = refusal(lambda: register(shared, key, 1))
     assert code == StatusCode.INVALID_ARGUMENT
     assert details == f"cannot register shared memory region 'memory' - invalid shm key {key!r}"
 
 
 def test_a_key_is_that_of_an_object(shared: grpc.Channel, create: Create, tmp_path: Path) -> None:
     """One that does not exist, a link to elsewhere, a folder and a pipe are refused."""
-    assert refused(lambda: register(shared, "/crossrun_nobody", 1)) == (
+    assert refusal(lambda: register(shared, "/crossrun_nobody", 1)) == (
         StatusCode.NOT_FOUND,
         "Unable to open shared memory region: '/crossrun_nobody': there is no such object",
     )
@@ -182,7 +130,7 @@ def test_a_key_is_that_of_an_object(shared: grpc.Channel, create: Create, tmp_pa
         path = FOLDER / create(b"")[1:]
         path.unlink()
         make(path)
-        code, details = refused(lambda path=path: register(shared, path.name, 1))  # type: ignore[misc]
+        code, details = refusal(lambda path=path: register(shared, path.name, 1))
         if path.is_dir() and not path.is_symlink():
             path.rmdir()
         assert (code, details.endswith(expected)) == (StatusCode.INVALID_ARGUMENT, True), details
@@ -216,7 +164,7 @@ def test_raw_entries_are_those_of_the_inputs_outside(shared: grpc.Channel, creat
     message = simple(5, outputs=("OUTPUT0", "OUTPUT1"))
     put(message.inputs[0], 64)
     put(message.outputs[0], 64, 64)
-    code, details = refusal(shared, message)
+    code, details = refusal(Stub(shared).ModelInfer, message)
     assert code == StatusCode.INVALID_ARGUMENT
     assert details == "raw_input_contents has 2 entries for 1 inputs outside shared memory"
     del message.raw_input_contents[0]
@@ -236,7 +184,7 @@ def test_an_output_that_does_not_fit_is_refused(shared: grpc.Channel, create: Cr
     message = identity("FP32", 8)
     message.outputs.add(name="y")
     put(message.outputs[0], 7, 8)
-    code, details = refusal(shared, message)
+    code, details = refusal(Stub(shared).ModelInfer, message)
     assert code == StatusCode.INVALID_ARGUMENT
     assert details == (
         "shared memory size specified with the request for output 'y': "
@@ -336,7 +284,7 @@ def test_a_tensor_outside_its_region_is_refused(
     message = identity("FP32", 8)
     misuse, code, details = MISUSES[case]
     misuse(message)
-    assert refusal(shared, message) == (code, details)
+    assert refusal(Stub(shared).ModelInfer, message) == (code, details)
 
 
 def test_an_object_that_shrinks_kills_nobody(shared: grpc.Channel, create: Create) -> None:
@@ -344,7 +292,7 @@ def test_an_object_that_shrinks_kills_nobody(shared: grpc.Channel, create: Creat
     key = create(bytes(2 * PAGE))
     register(shared, key, PAGE, offset=PAGE)
     os.truncate(FOLDER / key[1:], 8)
-    code, details = refusal(shared, identity("FP32", 8))
+    code, details = refusal(Stub(shared).ModelInfer, identity("FP32", 8))
     assert code == StatusCode.INVALID_ARGUMENT
     assert details == (
         f"shared memory region 'memory' lies beyond the end of {key!r}, which has shrunk to 8 bytes"
@@ -371,7 +319,7 @@ def test_a_region_forgotten_in_use_is_written_all_the_same(tmp_path: Path, creat
                 assert not running.done()
                 assert list(running.result().raw_output_contents) == [b""]
                 assert np.frombuffer(kept.read()[8:], np.float32) == 1_000_000
-            assert refusal(channel, message)[0] == StatusCode.NOT_FOUND
+            assert refusal(Stub(channel).ModelInfer, message)[0] == StatusCode.NOT_FOUND
         assert server.stop() == 0
 
 
@@ -382,12 +330,12 @@ def test_cuda_regions_are_none_and_cannot_be(shared: grpc.Channel) -> None:
     stub.CudaSharedMemoryUnregister(pb.CudaSharedMemoryUnregisterRequest())
     stub.CudaSharedMemoryUnregister(pb.CudaSharedMemoryUnregisterRequest(name="a"))
     named = pb.CudaSharedMemoryStatusRequest(name="a")
-    assert refused(lambda: stub.CudaSharedMemoryStatus(named)) == (
+    assert refusal(lambda: stub.CudaSharedMemoryStatus(named)) == (
         StatusCode.NOT_FOUND,
         "Unable to find cuda shared memory region: 'a'",
     )
     request = pb.CudaSharedMemoryRegisterRequest(name="a", raw_handle=bytes(64), byte_size=8)
-    code, details = refused(lambda: stub.CudaSharedMemoryRegister(request))
+    code, details = refusal(lambda: stub.CudaSharedMemoryRegister(request))
     assert code == StatusCode.INVALID_ARGUMENT
     assert "this server takes no CUDA regions; register system shared memory instead" in details
 
@@ -408,7 +356,7 @@ def test_shared_memory_has_to_be_enabled(channel: grpc.Channel, create: Create) 
         lambda: stub.ModelInfer(output),
     ]
     for call in calls:
-        assert refused(call) == (
+        assert refusal(call) == (
             StatusCode.UNIMPLEMENTED,
             "Client shared memory is disabled. Start the server with '--shared-memory' to enable.",
         )

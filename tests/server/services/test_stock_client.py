@@ -1,13 +1,11 @@
 """A stock client against the server: tritonclient, in a process that has nothing of ours."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support import example_models
-from tests.support.running import ROOT, serving
+from tests.support.running import run_client, serving
 
 
 @pytest.mark.parametrize("client", ["stock_client", "stock_memory"])
@@ -27,16 +25,3 @@ def test_triton_s_examples_find_what_they_ask_for(tmp_path: Path, client: str) -
     control = ["--model-control-mode", "explicit", "--load-model", "*"]
     with serving(repository, tmp_path / "log", *options, *control) as server:
         run_client(client, server.address)
-
-
-def run_client(name: str, address: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", f"tests.support.{name}", address],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=ROOT,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.splitlines()[-1] == "all calls answered"

@@ -15,16 +15,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.services.stream import CONCURRENT
-from tests.server.services.test_infer import simple
-from tests.server.services.test_serving import AGES, code_of, slow, slow_server, until_running
 from tests.support import models
+from tests.support.requests import AGES, code_of, simple, slow, until_running
 from tests.support.running import Server, serving
-
-__all__ = ["slow_server"]  # a fixture
 
 
 class Stream:
-    """A stream that is written to and read from as a test pleases."""
+    """A stream that a test writes to and reads from step by step."""
 
     def __init__(self, channel: grpc.Channel, **metadata: str) -> None:
         self._requests: queue.SimpleQueue[pb.ModelInferRequest | None] = queue.SimpleQueue()
@@ -44,7 +41,7 @@ class Stream:
         return answer
 
     def half_close(self) -> list[pb.ModelStreamInferResponse]:
-        """Say that there are no more requests; gives the answers still to come."""
+        """Say that there are no more requests; returns the answers still to come."""
         self._requests.put(None)
         return list(self.call)
 
@@ -69,7 +66,7 @@ def stream(channel: grpc.Channel) -> Iterator[Stream]:
 
 
 def gather(index: int) -> pb.ModelInferRequest:
-    """A request that fails inside the model where the index is 10 or more."""
+    """A request that fails inside the model if the index is 10 or more."""
     message = pb.ModelInferRequest(model_name="gather")
     message.inputs.add(name="index", datatype="INT64", shape=[1, 1])
     message.raw_input_contents.append(index.to_bytes(8, "little"))
@@ -104,7 +101,7 @@ def test_half_close_waits_for_every_answer(stream: Stream) -> None:
 
 
 def test_an_empty_stream_ends_well(stream: Stream) -> None:
-    """Half-closed before its first request, a stream is answered with nothing and OK."""
+    """A stream that is half-closed before its first request gets no answer, and OK."""
     assert stream.half_close() == []
     assert code_of(stream.call) == StatusCode.OK
 
@@ -186,7 +183,7 @@ def test_a_stream_takes_no_more_than_its_share(tmp_path: Path) -> None:
 
 
 def test_cancelling_a_stream_frees_its_place(slow_server: Server) -> None:
-    """What waits in the queue leaves it with its client, and the server stops without ado."""
+    """If a client leaves, its requests leave the queue, and the server can stop at once."""
     with grpc.insecure_channel(slow_server.address) as channel:
         stub = Stub(channel)
         running = until_running(stub, slow(2 * AGES))

@@ -15,9 +15,10 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
-from crossrun_server.models.loader import Source
-from tests.server.services.test_vision import encoded, halves, refusal
+from crossrun_server.models.loader import ModelSource
 from tests.support import models
+from tests.support.pictures import encoded, halves
+from tests.support.requests import refusal
 from tests.support.running import ON_CPU, serving
 
 INT64, STRING = onnx.TensorProto.INT64, onnx.TensorProto.STRING
@@ -112,18 +113,18 @@ def test_an_output_that_is_no_text_is_told(stub: Stub) -> None:
     code, details = refusal(lambda: stub.ModelInfer(message))
     assert code == StatusCode.UNIMPLEMENTED
     assert details.startswith(
-        "a string in output y is not UTF-8, and onnxruntime's Python gives text"
+        "a string in output y is not UTF-8, and onnxruntime's Python returns only text"
     )
     message.inputs[0].contents.int64_contents[0] = 1
     assert stub.ModelInfer(message).raw_output_contents[0] == wire([b"fine\0"])
 
 
 def test_strings_beside_bf16_stop_the_load(tmp_path: Path) -> None:
-    """onnxruntime's Python has no road for both, which is better said before anybody asks."""
+    """onnxruntime's Python cannot do both, so the load fails and says so."""
     graph = models.identity(onnx.TensorProto.BFLOAT16, ["batch", 1])
     graph.graph.input.append(helper.make_tensor_value_info("s", STRING, ["batch", 1]))
     graph.graph.output.append(helper.make_tensor_value_info("t", STRING, ["batch", 1]))
     graph.graph.node.append(helper.make_node("Identity", ["s"], ["t"]))
     models.write(tmp_path, "both", graph)
     with pytest.raises(LoadError, match="takes no strings where a tensor is BF16"):
-        loader.load(Source(tmp_path / "both"), ON_CPU)
+        loader.load(ModelSource(tmp_path / "both"), ON_CPU)

@@ -20,8 +20,8 @@ from crossrun.v1.providers_pb2_grpc import ProvidersStub
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server.runtime import providers
 from crossrun_server.runtime.session import Session
-from tests.server.services.test_vision import plain
 from tests.support import models
+from tests.support.pictures import plain
 from tests.support.running import build, serving
 
 SWAPS = 24

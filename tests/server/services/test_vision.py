@@ -1,7 +1,6 @@
 """Classify over a real connection, and pixels that equal Keras's."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -16,39 +15,10 @@ from crossrun_server.errors import InvalidRequest
 from crossrun_server.vision import images
 from crossrun_server.vision.boxes import Size
 from crossrun_server.vision.classifier import best
+from tests.support.pictures import ORIENTATION, encoded, halves, plain
+from tests.support.requests import refusal
 from tests.support.running import MATERIAL
-
-ORIENTATION = 0x0112  # EXIF tag
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def plain(red: int, green: int, blue: int, kind: str = "PNG") -> bytes:
-    return encoded(Image.new("RGB", (20, 10), (red, green, blue)), kind)
-
-
-def halves() -> Image.Image:
-    """Left half red, right half blue."""
-    image = Image.new("RGB", (40, 20), (255, 0, 0))
-    image.paste((0, 0, 255), (20, 0, 40, 20))
-    return image
-
-
-def classify(channel: grpc.Channel, *pictures: bytes, **fields: object) -> pb.ClassifyResponse:
-    request = pb.ClassifyRequest(model="colours", images=pictures, **fields)  # type: ignore[arg-type]
-    response: pb.ClassifyResponse = VisionStub(channel).Classify(request)
-    return response
-
-
-def refusal(call: Callable[[], object]) -> tuple[StatusCode, str]:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    assert isinstance(caught.value, grpc.Call)
-    return caught.value.code(), caught.value.details() or ""
+from tests.support.vision import classify
 
 
 def test_labels_come_best_first(channel: grpc.Channel) -> None:
@@ -82,7 +52,7 @@ def test_more_pictures_than_the_batch_holds_are_answered_in_order(channel: grpc.
 
 
 def test_the_reply_says_where_the_time_went(channel: grpc.Channel) -> None:
-    """Decoding and computing both took time, and both are told."""
+    """The answer says how long decoding and computing took."""
     picture = encoded(Image.effect_noise((800, 600), 90))
     request = pb.ClassifyRequest(model="colours", images=[picture])
     reply, call = VisionStub(channel).Classify.with_call(request)
@@ -115,7 +85,7 @@ def test_what_is_no_picture_is_named_by_its_place(channel: grpc.Channel) -> None
         (encoded(halves(), "JPEG")[:-200], "images[1]: cannot be decoded: "),
         (encoded(Image.effect_noise((64, 64), 50))[:1500], "images[1]: cannot be decoded: "),
     ):
-        code, details = refusal(lambda bad=bad: classify(channel, good, bad))  # type: ignore[misc]
+        code, details = refusal(lambda bad=bad: classify(channel, good, bad))
         assert code == StatusCode.INVALID_ARGUMENT
         assert details.startswith(expected)
 
@@ -139,13 +109,13 @@ def test_a_request_that_makes_no_sense_is_refused(channel: grpc.Channel) -> None
         (pb.ClassifyRequest(model="no", images=[good]), StatusCode.NOT_FOUND, "Request for unk"),
         (pb.ClassifyRequest(images=[good]), StatusCode.NOT_FOUND, "names no model"),
     ):
-        found, details = refusal(lambda request=request: stub.Classify(request))  # type: ignore[misc]
+        found, details = refusal(lambda request=request: stub.Classify(request))
         assert found == code
         assert expected in details
 
 
 def test_every_kind_of_pixel_becomes_rgb() -> None:
-    """Grey, palette, alpha, CMYK and 16-bit pictures all give eight-bit RGB."""
+    """Grey, palette, alpha, CMYK and 16-bit pictures all become eight-bit RGB."""
     grey16 = Image.fromarray(np.full((9, 9), 51 * 257, np.uint16))
     for data in (
         encoded(Image.new("L", (9, 9), 51)),
@@ -209,7 +179,7 @@ def test_a_jpeg_much_larger_than_the_input_is_decoded_smaller() -> None:
 
 
 def test_pixels_equal_those_of_keras(photographs: Path) -> None:
-    """Every photograph comes out as keras.utils.load_img gives it, bit by bit."""
+    """Every photograph equals what keras.utils.load_img returns, bit by bit."""
     keras = pytest.importorskip("crossrun_export.backend").keras
     files = sorted(photographs.glob("*/*.JPEG")) + sorted((MATERIAL / "photos").glob("*.jpg"))
     for file in files:

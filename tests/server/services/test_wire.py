@@ -37,7 +37,7 @@ def test_a_request_is_what_protobuf_says(sizes: list[int], name: str) -> None:
 
 
 def test_a_large_tensor_is_not_copied() -> None:
-    """It is a view of the bytes that came."""
+    """A raw tensor is a view of the received bytes, not a copy."""
     data = request(b"x" * 150_000).SerializeToString()
     (raw,) = wire.read(data).raw
     assert isinstance(raw, memoryview)
@@ -46,7 +46,7 @@ def test_a_large_tensor_is_not_copied() -> None:
 
 @pytest.mark.parametrize("cut", [1, 100, 5000])
 def test_a_message_that_is_cut_off_is_refused(cut: int) -> None:
-    """As by protobuf itself."""
+    """Bytes that are not a message raise DecodeError, as with protobuf itself."""
     data = request(b"x" * 10_000).SerializeToString()
     with pytest.raises(DecodeError):
         wire.read(data[:-cut])

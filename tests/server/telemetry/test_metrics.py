@@ -12,15 +12,13 @@ from grpc import StatusCode
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as read_openmetrics,
 )
-from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from tests.server.services.test_infer import simple
-from tests.server.services.test_serving import code_of, slow
-from tests.server.telemetry.test_statistics import gather, statistics
 from tests.support import models
+from tests.support.requests import code_of, gather, simple, slow
 from tests.support.running import Command, Server, serving
+from tests.support.telemetry import http, samples, scrape, statistics
 
 # Metric → how the number in ModelStatistics that it must equal is reached.
 SAME = {
@@ -31,23 +29,6 @@ SAME = {
     "nv_inference_compute_infer_duration_us": "compute_infer.us",
     "nv_inference_compute_output_duration_us": "compute_output.us",
 }
-
-
-def scrape(server: Server, accept: str = "") -> str:
-    request = urllib.request.Request(server.metrics, headers={"Accept": accept})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        text: str = response.read().decode()
-    return text
-
-
-def samples(server: Server, name: str, **labels: str) -> list[float]:
-    """The values of a metric whose labels include those given."""
-    return [
-        sample.value
-        for family in read_text(scrape(server))
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -158,17 +139,6 @@ def test_metrics_end_with_the_server(tmp_path: Path) -> None:
         assert running.stop() == 0
         with pytest.raises(urllib.error.URLError):
             scrape(running)
-
-
-def http(server: Server, path: str, method: str = "GET") -> tuple[int, str, str]:
-    """Status, body and Allow of one request to the metrics port."""
-    request = urllib.request.Request(server.metrics.removesuffix("/metrics") + path, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return response.status, response.read().decode(), response.headers.get("Allow", "")
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode(), error.headers.get("Allow", "")
 
 
 @pytest.mark.parametrize(

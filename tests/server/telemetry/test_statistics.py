@@ -10,10 +10,10 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from tests.server.services.test_infer import simple
-from tests.server.services.test_serving import code_of, slow
 from tests.support import models
+from tests.support.requests import code_of, gather, simple, slow
 from tests.support.running import Server, serving
+from tests.support.telemetry import statistics
 
 FULL_BATCH = "max_batch_size: 4 dynamic_batching { max_queue_delay_microseconds: 60000000 }"
 
@@ -46,24 +46,10 @@ def stub(counting: Server) -> Iterator[Stub]:
         yield Stub(channel)
 
 
-def statistics(stub: Stub, name: str, version: str = "") -> pb.ModelStatistics:
-    found = stub.ModelStatistics(pb.ModelStatisticsRequest(name=name, version=version))
-    (only,) = found.model_stats
-    assert isinstance(only, pb.ModelStatistics)
-    return only
-
-
 def identity(model: str, *rows: float) -> pb.ModelInferRequest:
     message = pb.ModelInferRequest(model_name=model)
     message.inputs.add(name="x", datatype="FP32", shape=[len(rows), 1])
     message.raw_input_contents.append(np.array(rows, np.float32).tobytes())
-    return message
-
-
-def gather(index: int) -> pb.ModelInferRequest:
-    message = pb.ModelInferRequest(model_name="gather")
-    message.inputs.add(name="index", datatype="INT64", shape=[1, 1])
-    message.raw_input_contents.append(index.to_bytes(8, "little"))
     return message
 
 

@@ -1,9 +1,7 @@
 """TraceSetting over a real connection, and the traces that it makes."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -11,9 +9,9 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from tests.server.services.test_infer import simple
-from tests.server.telemetry.test_statistics import gather
+from tests.support.requests import gather, infer, refusal, simple
 from tests.support.running import Command, Server, serving
+from tests.support.telemetry import trace, traces
 
 TRACED = [
     "REQUEST_START", "QUEUE_START", "COMPUTE_START", "COMPUTE_INPUT_END",
@@ -41,28 +39,9 @@ def traced(two_models: Path, log_file: Path, trace_file: Path) -> Iterator[Serve
         yield running
 
 
-def trace(server: Server, model: str = "", **settings: Sequence[str]) -> dict[str, list[str]]:
-    request = pb.TraceSettingRequest(model_name=model)
-    for name, values in settings.items():
-        request.settings[name].value.extend(values)
-    with grpc.insecure_channel(server.address) as channel:
-        found = Stub(channel).TraceSetting(request)
-    return {name: list(setting.value) for name, setting in found.settings.items()}
-
-
 def extensions(server: Server) -> list[str]:
     with grpc.insecure_channel(server.address) as channel:
         return list(Stub(channel).ServerMetadata(pb.ServerMetadataRequest()).extensions)
-
-
-def traces(path: Path) -> dict[int, dict[str, Any]]:
-    """The traces of a file by id; `timestamps` in the order in which they stand there."""
-    found: dict[int, dict[str, Any]] = {}
-    for entry in json.loads(path.read_text()):
-        one = found.setdefault(entry["id"], {"timestamps": []})
-        one["timestamps"] += entry.pop("timestamps", [])
-        one |= entry
-    return found
 
 
 def test_a_trace_tells_when_a_request_waited_and_ran(traced: Server, trace_file: Path) -> None:
@@ -86,8 +65,8 @@ def test_a_trace_tells_when_a_request_waited_and_ran(traced: Server, trace_file:
 def test_a_failed_request_is_traced_to_where_it_came(traced: Server, trace_file: Path) -> None:
     """What never ran has no moments of running."""
     trace(traced, trace_level=["TIMESTAMPS"], trace_rate=["1"])
-    refused(infer, traced, gather(99))
-    refused(infer, traced, pb.ModelInferRequest(model_name="gather"))
+    refusal(infer, traced, gather(99))
+    refusal(infer, traced, pb.ModelInferRequest(model_name="gather"))
     assert traced.stop() == 0
     ran, never_queued = traces(trace_file).values()
     assert [m["name"] for m in ran["timestamps"]] == ["REQUEST_START", "QUEUE_START", "REQUEST_END"]
@@ -179,7 +158,7 @@ def test_without_a_file_nothing_can_be_traced(untraced: Server) -> None:
     """The settings are told; turning them on names the option that is needed."""
     assert trace(untraced)["trace_level"] == ["OFF"]
     assert trace(untraced)["trace_file"] == [""]
-    code, details = refused(trace, untraced, trace_level=["TIMESTAMPS"])
+    code, details = refusal(trace, untraced, trace_level=["TIMESTAMPS"])
     assert code == StatusCode.INVALID_ARGUMENT
     assert "--trace-config triton,file=PATH" in details
     assert trace(untraced)["trace_level"] == ["OFF"]
@@ -199,7 +178,7 @@ def test_a_trace_setting_that_makes_no_sense_changes_nothing(traced: Server) -> 
         ({"trace_level": ["ALL"]}, "trace_level is ALL; expected OFF or TIMESTAMPS"),
         ({"trace_level": ["OFF", "TIMESTAMPS"]}, "trace_level is OFF, TIMESTAMPS; expected OFF or"),
     ):
-        code, details = refused(trace, traced, **{"trace_rate": ["5"]} | settings)
+        code, details = refusal(trace, traced, **{"trace_rate": ["5"]} | settings)
         assert code == StatusCode.INVALID_ARGUMENT
         assert expected in details
     for settings, expected in (
@@ -207,10 +186,10 @@ def test_a_trace_setting_that_makes_no_sense_changes_nothing(traced: Server) -> 
         ({"trace_mode": ["opentelemetry"]}, "trace_mode cannot be changed while the server runs"),
         ({"trace_level": ["TENSORS"]}, "trace_level TENSORS is not supported"),
     ):
-        code, details = refused(trace, traced, **settings)
+        code, details = refusal(trace, traced, **settings)
         assert code == StatusCode.UNIMPLEMENTED
         assert expected in details
-    assert refused(trace, traced, "nobody")[0] == StatusCode.NOT_FOUND
+    assert refusal(trace, traced, "nobody")[0] == StatusCode.NOT_FOUND
     assert trace(traced) == was
 
 
@@ -242,16 +221,3 @@ def test_a_trace_that_cannot_be_written_fails_no_request(traced: Server, trace_f
     infer(traced, gather(1), gather(2))
     assert traced.log.read_text().count("traces are lost") == 1
     assert len(traces(Path(f"{trace_file}.1"))) == 1
-
-
-def infer(server: Server, *messages: pb.ModelInferRequest) -> None:
-    with grpc.insecure_channel(server.address) as channel:
-        for message in messages:
-            Stub(channel).ModelInfer(message)
-
-
-def refused(call: Any, *arguments: Any, **settings: Any) -> tuple[StatusCode, str]:
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, **settings)
-    assert isinstance(caught.value, grpc.Call)
-    return caught.value.code(), caught.value.details() or ""

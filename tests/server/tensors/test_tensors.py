@@ -6,14 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from crossrun_server.tensors.tensors import (
-    DTYPES,
-    TensorSpec,
-    as_strings,
-    from_bytes,
-    to_bytes,
-    write,
-)
+from crossrun_server.tensors.encoding import as_strings, from_bytes, to_bytes, write
+from crossrun_server.tensors.tensor_spec import DTYPES, TensorSpec
 
 NUMERIC = sorted(DTYPES.keys() - {"BYTES"})
 

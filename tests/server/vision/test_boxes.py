@@ -7,7 +7,7 @@ from PIL import Image
 
 from crossrun_server.vision import boxes, images
 from crossrun_server.vision.boxes import RESIZES, Resize, Size
-from tests.server.services.test_vision import ORIENTATION, encoded
+from tests.support.pictures import ORIENTATION, encoded
 
 EXTREMES = [Size(1, 1), Size(10, 20_000), Size(20_000, 10), Size(1, 999), Size(333, 1)]
 INPUTS = [Size(48, 64), Size(224, 224), Size(300, 200)]
@@ -57,9 +57,9 @@ def test_the_pixels_lie_where_the_boxes_say(resize: Resize) -> None:
         pixels, view = images.load(encoded(image), Size(48, 64), resize)
         ys, xs = np.nonzero(pixels[..., 0] >= 128)
         found = np.array([[ys.min() / 48, xs.min() / 64, (ys.max() + 1) / 48, (xs.max() + 1) / 64]])
-        seen = np.array(view.seen)
+        seen = np.array(view.source)
         expected = np.clip((top, left, bottom, right), np.tile(seen[:2], 2), np.tile(seen[2:], 2))
-        one_pixel = (seen[2:] - seen[:2]) / view.placed
+        one_pixel = (seen[2:] - seen[:2]) / view.target_size
         off = np.abs(view.to_picture(found)[0] - expected)
         assert (off <= np.tile(one_pixel, 2) + 1e-9).all(), (picture, off)
 
@@ -75,7 +75,7 @@ def test_boxes_never_leave_the_picture() -> None:
 
 
 def test_any_order_and_unit_is_read() -> None:
-    """Boxes of other detectors mean the same."""
+    """Boxes in another order or unit mean the same."""
     box = np.array([[0.25, 0.5, 0.75, 1]])
     for order, unit, given in (
         ("yxyx", "normalised", [0.25, 0.5, 0.75, 1]),

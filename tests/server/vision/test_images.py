@@ -21,9 +21,10 @@ from crossrun_export.errors import ExportError
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.vision import images
 from crossrun_server.vision.boxes import Size
-from tests.server.services.test_vision import ORIENTATION, classify, encoded
 from tests.support import models
+from tests.support.pictures import ORIENTATION, encoded
 from tests.support.running import serving
+from tests.support.vision import classify
 
 if TYPE_CHECKING:
     from crossrun_export.sources import Source
@@ -194,7 +195,7 @@ def test_whatever_keras_decodes_is_decoded() -> None:
     ],
 )
 def test_a_damaged_picture_is_refused(data: bytes, told: str) -> None:
-    """What Keras does not decode either, the message says of it what is wrong."""
+    """A picture that Keras cannot decode either is refused with the reason."""
     with pytest.raises(Exception):  # noqa: B017, PT011 - Pillow raises of all kinds
         as_keras(data)
     with pytest.raises(InvalidRequest, match=told):
@@ -202,7 +203,7 @@ def test_a_damaged_picture_is_refused(data: bytes, told: str) -> None:
 
 
 def test_the_bench_and_the_export_name_a_damaged_picture(small: "Source", tmp_path: Path) -> None:
-    """Whatever Pillow raises, the error is theirs, and says which file."""
+    """Whatever Pillow raises, the bench and the export raise their own error, with the file."""
     file = tmp_path / "spoilt.png"
     file.write_bytes(chunk(b"tEXt", b"bbox\0" + b"1"))
     with pytest.raises(BenchError, match=r"spoilt\.png: no readable JPEG or PNG picture"):

@@ -28,17 +28,12 @@ from crossrun_server.telemetry import logs
 from crossrun_server.workers import supervisor
 from crossrun_server.workers.link import Lost, Peer, answering
 from crossrun_server.workers.supervisor import Crew
-from tests.server.services.test_control import index, load, multiply, product, ready, unload
-from tests.server.services.test_serving import until_running
-from tests.server.services.test_settings import logging
-from tests.server.services.test_shared_memory import Create, create, register, status, unregister
-from tests.server.telemetry.test_metrics import http, samples
-from tests.server.telemetry.test_statistics import gather, statistics
-from tests.server.telemetry.test_tracing import trace, traces
 from tests.support import models
+from tests.support.control import index, load, multiply, product, ready, unload
+from tests.support.memory import Create, register, status, unregister
+from tests.support.requests import gather, until_running
 from tests.support.running import Command, Server, serving
-
-__all__ = ["create"]  # a fixture
+from tests.support.telemetry import http, logging, samples, statistics, trace, traces
 
 TWO = ("--workers", "2")
 # Connections, each to a worker of the kernel's choice: that all go to one happens once in 10^7.
@@ -97,7 +92,7 @@ def connected(server: Server) -> Iterator[list[grpc.Channel]]:
 
 
 def everywhere(server: Server, ask: Callable[[grpc.Channel], Any]) -> Any:
-    """Ask over many connections; gives the answer, which is the same of every worker."""
+    """Ask over many connections; returns the answer, which is the same from every worker."""
     with connected(server) as channels:
         first, *others = [ask(channel) for channel in channels]
     assert all(answer == first for answer in others)
@@ -127,7 +122,7 @@ def ended(processes: list[psutil.Process]) -> bool:
 
 
 def test_the_metrics_of_all_workers_are_at_one_path(plain: Server) -> None:
-    """Their port is the supervisor's, and has nothing else either."""
+    """The supervisor serves the metrics, and nothing else on their port."""
     assert [http(plain, path)[0] for path in ("/metrics", "/v2/health/ready")] == [200, 404]
 
 
@@ -143,7 +138,7 @@ def test_every_worker_answers(plain: Server) -> None:
 
 
 def test_counters_add_up_and_outlive_a_worker(plain: Server) -> None:
-    """Whoever is asked tells what all have done; what was told once is never taken back."""
+    """Each worker returns the sum of all, and no counter ever goes down."""
     everywhere(plain, lambda c: product(multiply(Stub(c), "m")))
 
     def told() -> tuple[int, int, int, list[float], list[float]]:
@@ -269,7 +264,7 @@ def _worker_of(server: Server, channel: grpc.Channel) -> int:
 
 @pytest.mark.parametrize("how", ["closed", "left"])
 def test_a_call_to_a_worker_that_is_let_go_has_an_end(how: str, tmp_path: Path) -> None:
-    """It is lost, where its connection is closed first; who is cancelled himself stays so."""
+    """The call is Lost if its connection is closed; a cancelled caller stays cancelled."""
 
     async def scenario() -> None:
         called = asyncio.Event()
@@ -292,7 +287,7 @@ def test_a_call_to_a_worker_that_is_let_go_has_an_end(how: str, tmp_path: Path) 
 
 
 def test_a_model_that_is_broken_on_disk(explicit: Server, repository: Path) -> None:
-    """Its load is refused as by one process, and who comes later cannot start without it.
+    """Its load is refused, as in a single process, and no later worker starts without it.
 
     After three tries in a row the server says why, in one line, and is gone.
     """
@@ -314,7 +309,7 @@ def test_a_model_that_is_broken_on_disk(explicit: Server, repository: Path) -> N
 
 
 def test_a_start_that_fails_is_one_line(tmp_path: Path, run: Command) -> None:
-    """However many workers fail, with the same line as one process has."""
+    """However many workers fail, the server prints the same line as a single process."""
     models.write(tmp_path / "m", "broken", models.gather(), "platform: 'tensorrt_plan'")
     failed = run("crossrun-serve", tmp_path / "m", "--port", 0, "--no-metrics", *TWO)
     assert (failed.returncode, failed.stdout) == (1, "")
@@ -336,7 +331,7 @@ def test_a_worker_that_ends_as_another_fails_keeps_its_exit_code(
         return wait(pid, flags)
 
     async def run() -> None:
-        crew = Crew(Config(tmp_path), 2, tmp_path, logs.Log(logs.Settings(), NullHandler()))
+        crew = Crew(Config(tmp_path), 2, tmp_path, logs.Log(logs.LogSettings(), NullHandler()))
         await crew.run(asyncio.Event(), lambda: None)
 
     monkeypatch.setattr(supervisor, "COMMAND", (sys.executable, "-c", "raise SystemExit(3)"))
@@ -360,7 +355,7 @@ def test_a_stop_drains_every_worker(own: Server) -> None:
 
 
 def test_a_second_signal_forces_the_end(own: Server) -> None:
-    """Nobody is waited for, and no process is left."""
+    """The server waits for nobody, and leaves no process behind."""
     before = workers(own)
     with grpc.insecure_channel(own.address) as channel:
         accepted = until_running(Stub(channel))
@@ -373,7 +368,7 @@ def test_a_second_signal_forces_the_end(own: Server) -> None:
 
 
 def test_workers_end_with_their_supervisor(own: Server) -> None:
-    """Killed, it can tell nobody, and leaves nobody behind."""
+    """A supervisor that is killed cannot tell its workers, and they end all the same."""
     before = workers(own)
     own.process.kill()
     until(lambda: ended(before))
@@ -382,7 +377,7 @@ def test_workers_end_with_their_supervisor(own: Server) -> None:
 def test_the_port_is_not_shared_with_strangers(
     plain: Server, repository: Path, run: Command
 ) -> None:
-    """Neither are others let onto the port, nor does a server join others on theirs."""
+    """Others cannot listen on the port, and the workers do not join others on theirs."""
     port = plain.address.rpartition(":")[2]
     for options in (TWO, ()):
         refused = run("crossrun-serve", repository, "--port", port, "--no-metrics", *options)

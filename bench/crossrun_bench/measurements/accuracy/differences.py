@@ -3,16 +3,11 @@
 Computed on reading. Knows nothing of how it is shown.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from crossrun_bench.measurements.accuracy.result import Answer, Comparison
+from crossrun_bench.measurements.answers.comparison import Answer, Comparison
 
 SHOWN = 12  # flips: a page, and a result with its small pictures, stays readable
 

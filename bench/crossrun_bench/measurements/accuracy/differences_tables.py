@@ -1,52 +1,39 @@
 """The report's part on where targets give another first class than the reference."""
 
-from __future__ import annotations
+from collections.abc import Iterator
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from crossrun_bench.measurements.accuracy.differences import SHOWN, by_class, flips, shown
+from crossrun_bench.measurements.accuracy.differences import SHOWN, Flip
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.accuracy.summary import AccuracySummary
+from crossrun_bench.measurements.answers.comparison import Answer
 from crossrun_bench.targets.targets import label
+from crossrun_bench.view.section import Thumbnail
 from crossrun_bench.view.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from crossrun_bench.measurements.accuracy.differences import Flip
-    from crossrun_bench.measurements.accuracy.result import AccuracyResult, Answer
 
 CLASSES = 10  # rows at most
 _LABELLED = "Classes are those of the labels."
 _UNLABELLED = "Classes are those that the reference says."
 
 
-@dataclass(frozen=True)
-class Thumbnail:
-    """A small picture in base64, its name, and what was said of it, a line for each."""
-
-    jpeg: str
-    name: str
-    lines: tuple[str, ...]
+def tables(summary: AccuracySummary) -> Iterator[Table]:
+    """By class and by picture; none if all agree."""
+    if summary.flips:
+        yield _by_class(summary)
+        yield _by_picture(summary)
 
 
-def tables(result: AccuracyResult) -> Iterator[Table]:
-    """By class and by picture; none where all agree."""
-    if flips(result):
-        yield _by_class(result)
-        yield _by_picture(result)
-
-
-def thumbnails(result: AccuracyResult) -> list[Thumbnail]:
+def thumbnails(summary: AccuracySummary) -> list[Thumbnail]:
     """Of the pictures in the table, as many as the result holds."""
+    result = summary.result
     return [
         Thumbnail(result.thumbnails[name], name, tuple(f"{who}: {what}" for who, what in said))
-        for name, *said in (_said(result, flip) for flip in shown(result))
+        for name, *said in (_said(result, flip) for flip in summary.flips[:SHOWN])
         if name in result.thumbnails
     ]
 
 
-def _by_class(result: AccuracyResult) -> Table:
-    found = by_class(result)
+def _by_class(summary: AccuracySummary) -> Table:
+    result, found = summary.result, summary.classes
     targets = [t.target for t in result.targets if any(t.target in row.flips for row in found)]
     rows = tuple(
         (
@@ -61,11 +48,11 @@ def _by_class(result: AccuracyResult) -> Table:
     return Table("Classes whose pictures get another first class", columns, rows, tuple(notes))
 
 
-def _by_picture(result: AccuracyResult) -> Table:
-    found = flips(result)
+def _by_picture(summary: AccuracySummary) -> Table:
+    result, found = summary.result, summary.flips
     rows = tuple(
         (name, expected, other, who)
-        for name, (_, expected), (who, other) in (_said(result, flip) for flip in shown(result))
+        for name, (_, expected), (who, other) in (_said(result, flip) for flip in found[:SHOWN])
     )
     columns = ("Picture", label(result.targets[0].target), "Others", "Which")
     heading = "Pictures whose first class differs"

@@ -1,37 +1,31 @@
 """`crossrun-bench accuracy`: do all targets see the same in the same pictures, and is it right?"""
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.accuracy.answers import compared
 from crossrun_bench.measurements.accuracy.differences import shown
-from crossrun_bench.measurements.accuracy.partial import AnswersLine
-from crossrun_bench.measurements.accuracy.result import AccuracyResult, TargetAnswers
-from crossrun_bench.measurements.accuracy.run import Plan, Run, answers
+from crossrun_bench.measurements.accuracy.result import AccuracyResult
+from crossrun_bench.measurements.answers.classes import AnswersLine, compared
+from crossrun_bench.measurements.answers.comparison import TargetAnswers
+from crossrun_bench.measurements.answers.run import AccuracyPlan, Run, answers
 from crossrun_bench.measurements.detection import measure as detectors
+from crossrun_bench.measurements.detection.result import DetectionResult
 from crossrun_bench.models.info import about
+from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_labels, read_model
 from crossrun_bench.pictures.prepare import thumbnail
-from crossrun_bench.targets.examples import examples, folder_of
-
-if TYPE_CHECKING:
-    from crossrun_bench.measurements.detection.result import DetectionResult
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.targets.examples import Examples
-
-__all__ = ["Plan", "measure"]
+from crossrun_bench.targets.examples import Examples, examples, folder_of
 
 
-def measure(plan: Plan, command: str) -> AccuracyResult | DetectionResult:
+def measure(plan: AccuracyPlan, command: str) -> AccuracyResult | DetectionResult:
     """Compare all targets on the same pictures; an interrupted run goes on where it stopped.
 
     Pictures that the model was calibrated on are left out: of those it knows too much.
-    BenchError where anything cannot be read, started or run.
+
+    Raises:
+        BenchError: something cannot be read, started or run.
     """
     model = read_model(plan.asked.models, plan.asked.name)
     labels = read_labels(plan.asked.models, plan.asked.name)
@@ -41,7 +35,7 @@ def measure(plan: Plan, command: str) -> AccuracyResult | DetectionResult:
 
 
 def _measure(
-    plan: Plan, model: Model, labels: tuple[str, ...], command: str, folder: Path
+    plan: AccuracyPlan, model: Model, labels: tuple[str, ...], command: str, folder: Path
 ) -> AccuracyResult:
     before = machine.describe()
     source = folder_of(plan.images, folder)

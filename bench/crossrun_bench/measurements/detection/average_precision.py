@@ -3,24 +3,19 @@
 Computed on reading. Knows nothing of how it is shown.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from crossrun_bench.measurements.detection.result import Detection, Truth
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 MOST = 100  # detections of a picture that count, the surest
 

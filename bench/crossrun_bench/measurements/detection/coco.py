@@ -3,12 +3,11 @@
 https://cocodataset.org/#format-data. Knows no model but the names of its classes.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
@@ -17,10 +16,6 @@ from crossrun_bench.models.labels import by_name, normal
 from crossrun_bench.pictures.decoding import loaded, upright
 from crossrun_bench.pictures.folders import hidden
 from crossrun_bench.targets.examples import calibrated
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from pathlib import Path
 
 _ANNOTATIONS = "annotations"  # COCO's own folder of JSON files, beside those of pictures
 
@@ -160,5 +155,9 @@ def _check_size(file: Path, image: _Image, picture: Path) -> None:
 
 
 def size_of(picture: Path) -> tuple[int, int]:
-    """Width and height, the EXIF orientation applied; BenchError for what Pillow can't read."""
+    """Width and height, with the EXIF orientation applied.
+
+    Raises:
+        BenchError: Pillow cannot read the file.
+    """
     return upright(loaded(picture)).size

@@ -1,47 +1,49 @@
 """Accuracy of a detector: what each target finds, to be held against the boxes of a data set."""
 
-from __future__ import annotations
-
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.accuracy.answers import check_numbers
-from crossrun_bench.measurements.accuracy.partial import Chunk, DetectionsLine
-from crossrun_bench.measurements.accuracy.run import Run, answers
-from crossrun_bench.measurements.detection.coco import scenes, size_of
+from crossrun_bench.measurements.answers.gathering import check_numbers
+from crossrun_bench.measurements.answers.partial import Chunk
+from crossrun_bench.measurements.answers.run import AccuracyPlan, Run, answers
+from crossrun_bench.measurements.detection.coco import Scenes, scenes, size_of
 from crossrun_bench.measurements.detection.result import (
     Detection,
     DetectionResult,
     ShownPicture,
     TargetDetections,
 )
+from crossrun_bench.measurements.rounds import Child
 from crossrun_bench.models.fitting import in_picture
 from crossrun_bench.models.info import about
+from crossrun_bench.models.model import Model, Objects
 from crossrun_bench.pictures.prepare import thumbnail
 from crossrun_bench.targets.examples import folder_of
 from crossrun_bench.targets.targets import ENCODED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from crossrun_bench.measurements.accuracy.run import Plan
-    from crossrun_bench.measurements.detection.coco import Scenes
-    from crossrun_bench.measurements.rounds import Child
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.targets.runners import Objects
 
 # Mean average precision is about all that a model finds, not only what it is sure of.
 MIN_SCORE = 0.01
 SHOWN, _SIDE = 6, 320  # pictures that a result keeps, and their longer side in pixels at most
 
 
+@dataclass(frozen=True)
+class DetectionsLine:
+    """A chunk of a detector's, of each picture all that was found."""
+
+    answers: tuple[tuple[tuple[Detection, ...], ...], ...]  # for each target
+
+
 def measure(
-    plan: Plan, model: Model, labels: tuple[str, ...], command: str, folder: Path
+    plan: AccuracyPlan, model: Model, labels: tuple[str, ...], command: str, folder: Path
 ) -> DetectionResult:
-    """Compare all targets on the same pictures; BenchError where anything cannot be read or run."""
+    """Compare all targets on the same pictures.
+
+    Raises:
+        BenchError: something cannot be read or run.
+    """
     if plan.skip_unknown:
         raise BenchError(f"{model.name} is a detector: --skip-unknown-folders is for classifiers")
     if not labels:

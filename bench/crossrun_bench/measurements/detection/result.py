@@ -1,10 +1,8 @@
 """What `crossrun-bench accuracy` measures of a detector."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from crossrun_bench.machine.machine import Machine
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.models.info import ModelInfo
 
 Box = tuple[float, ...]  # ymin, xmin, ymax, xmax in pixels of the picture
@@ -46,11 +44,9 @@ class ShownPicture:
 
 
 @dataclass(frozen=True)
-class DetectionResult:
+class DetectionResult(Result):
     """Objects that the targets of one detector found, the reference first, and those there are."""
 
-    command: str
-    machine: Machine
     model: ModelInfo
     min_score: float  # down to which all were asked
     pictures: tuple[str, ...]

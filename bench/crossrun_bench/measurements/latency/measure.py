@@ -1,34 +1,27 @@
 """`crossrun-bench latency`: how long each target takes for the same pictures, side by side."""
 
-from __future__ import annotations
-
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency, Turn
+from crossrun_bench.measurements.latency.result import LatencyResult, TargetLatency
 from crossrun_bench.measurements.proving import Judge
 from crossrun_bench.measurements.rounds import TURN_S, Child, Pace, interleaved, started
+from crossrun_bench.measurements.turns import Turn
+from crossrun_bench.models.checked import Checked
 from crossrun_bench.models.info import about
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.progress import bar
+from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.subjects import Asked, Subject, subjects_of
 from crossrun_bench.targets.targets import TARGETS
-from crossrun_bench.targets.tasks import Asked, subjects_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.checked import Checked
-    from crossrun_bench.progress import Step
-    from crossrun_bench.targets.tasks import Subject
 
 
 @dataclass(frozen=True)
-class Plan:
+class LatencyPlan:
     """What to measure: targets, pictures in a request, how many rounds."""
 
     asked: Asked
@@ -36,10 +29,11 @@ class Plan:
     pace: Pace
 
 
-def measure(plan: Plan, command: str) -> LatencyResult:
+def measure(plan: LatencyPlan, command: str) -> LatencyResult:
     """Measure all targets at each batch size, in interleaved rounds.
 
-    BenchError where anything cannot be read, started or run.
+    Raises:
+        BenchError: something cannot be read, started or run.
     """
     model = read_model(plan.asked.models, plan.asked.name)
     before = machine.describe()
@@ -78,13 +72,13 @@ def _start(
     return [children[i] for i in order], [startups[i] for i in order]
 
 
-def _total(plan: Plan) -> int:
+def _total(plan: LatencyPlan) -> int:
     """Steps, if no round is left out: one start and some turns for each row."""
     return plan.asked.rows * (1 + len(plan.batches) * (plan.pace.most + 1))
 
 
 def _turns(
-    children: Sequence[Child], subjects: Sequence[Subject], plan: Plan, step: Step
+    children: Sequence[Child], subjects: Sequence[Subject], plan: LatencyPlan, step: Step
 ) -> list[list[Turn]]:
     turns: list[list[Turn]] = [[] for _ in children]
     for batch in plan.batches:

@@ -1,35 +1,35 @@
-"""The report's plots as plotly figures. Traces name their target; the page chooses the colours."""
+"""The plots of a latency result."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from crossrun_bench.measurements.summary import batches, latency_rows, requests
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.latency.summary import LatencySummary
+from crossrun_bench.measurements.turns import requests
+from crossrun_bench.targets.targets import label
 from crossrun_bench.view import figures
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.view.plot import Plot, log_ticks
 
 _DASHES = {"keras-predict": "dot", "tf-function": "dash", "grpc-jpeg": "dashdot"}
 
 
-@dataclass(frozen=True)
-class Plot:
-    """One panel: a title, and `data` and `layout` as plotly.js takes them."""
+def colours(result: LatencyResult) -> list[tuple[str, str]]:
+    """For each row its colour's name in the style sheet, and its label.
 
-    title: str
-    data: list[dict[str, Any]]
-    layout: dict[str, Any]
+    A target has a colour of its own. If providers are compared, each row is coloured as in load.
+    """
+    compared = any(target.provider for target in result.targets)
+    return [
+        (f"load-{i}" if compared else t.target, label(t.target, t.provider))
+        for i, t in enumerate(result.targets)
+    ]
 
 
-def distributions(result: LatencyResult) -> list[Plot]:
+def distributions(summary: LatencySummary) -> list[Plot]:
     """Share of requests answered within a time, one panel for each batch size."""
-    return [_distribution(result, batch) for batch in batches(result)]
+    return [_distribution(summary.result, batch) for batch in summary.batches]
 
 
 def _distribution(result: LatencyResult, batch: int) -> Plot:
@@ -38,7 +38,7 @@ def _distribution(result: LatencyResult, batch: int) -> Plot:
         "xaxis": log_ticks(min(ms[0] for ms in times), max(ms[-1] for ms in times)),
         "yaxis": {"range": [0, 1.02], "tickformat": ".0%", "dtick": 0.25},
     }
-    rows = zip(figures.colours(result), result.targets, times, strict=True)
+    rows = zip(colours(result), result.targets, times, strict=True)
     traces = [_ecdf(colour, name, t.target, ms) for (colour, name), t, ms in rows]
     return Plot(f"Batch {batch}", traces, layout)
 
@@ -56,33 +56,19 @@ def _ecdf(colour: str, name: str, target: str, ms: Any) -> dict[str, Any]:
     }
 
 
-def log_ticks(low: float, high: float) -> dict[str, Any]:
-    """An axis of milliseconds: ticks at 1, 2 and 5 of each decade, a little room on both sides."""
-    left, right = np.log10(low * 0.85), np.log10(high * 1.18)
-    decades = 10.0 ** np.arange(np.floor(left), np.ceil(right))
-    ticks = [d * step for d in decades for step in (1, 2, 5) if left <= np.log10(d * step) <= right]
-    return {
-        "type": "log",
-        "range": [float(left), float(right)],
-        "tickvals": ticks,
-        "ticktext": [f"{tick:,g}" for tick in ticks],
-        "title": {"text": "milliseconds a request"},
-    }
-
-
-def throughputs(result: LatencyResult) -> list[Plot]:
+def throughputs(summary: LatencySummary) -> list[Plot]:
     """Pictures a second, one panel for each batch size, all on one scale."""
-    rows = latency_rows(result)
+    rows = summary.rows
     top = max(row.throughput for row in rows)
     return [
         _bars(
             f"Batch {batch}",
-            result,
+            summary.result,
             [row.throughput for row in rows if row.batch == batch],
             figures.rate,
             top,
         )
-        for batch in batches(result)
+        for batch in summary.batches
     ]
 
 
@@ -108,7 +94,7 @@ def _bars(
     A row without a value has none.
     """
     top = top or max((value for value in values if value is not None), default=1.0)
-    rows = figures.colours(result)
+    rows = colours(result)
     longest = max(len(name) for _, name in rows)
     bars = [
         {

@@ -1,20 +1,15 @@
 """The tables of a latency result."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
-
-from crossrun_bench.measurements.summary import BASELINES, batches, latency_rows
+from crossrun_bench.measurements.latency.result import LatencyResult
+from crossrun_bench.measurements.latency.series import trips
+from crossrun_bench.measurements.latency.summary import BASELINES, LatencyRow, LatencySummary
+from crossrun_bench.stats import Ratio
 from crossrun_bench.targets.targets import label
-from crossrun_bench.view import figures, proofs
-from crossrun_bench.view.table import INTERVALS, Table, doubts
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.latency.result import LatencyResult
-    from crossrun_bench.measurements.summary import LatencyRow
-    from crossrun_bench.stats import Ratio
+from crossrun_bench.view import figures, off_by
+from crossrun_bench.view.doubts import doubts
+from crossrun_bench.view.table import INTERVALS, Table
 
 LATENCY_COLUMNS = ("Target", "Batch", "p50 ms", "p90 ms", "p99 ms", "Pictures/s")
 OUTLIERS = "Slow: requests that took over three times the median; they are in all figures."
@@ -25,11 +20,16 @@ STARTS = (
 )
 
 
-def latency(result: LatencyResult) -> Table:
+def tables(summary: LatencySummary) -> list[Table]:
+    """How fast each target answers, and what it needs."""
+    return [latency(summary), resources(summary.result)]
+
+
+def latency(summary: LatencySummary) -> Table:
     """Percentiles, throughput and ratios for each batch size and target."""
-    found = latency_rows(result)
-    speeds = _speeds(found)
-    proven = any(row.proof and row.proof.difference is not None for row in found)
+    result = summary.result
+    speeds = _speeds(summary.rows)
+    proven = any(row.proof and row.proof.difference is not None for row in summary.rows)
     rows = tuple(
         (
             label(row.target, row.provider),
@@ -37,24 +37,25 @@ def latency(result: LatencyResult) -> Table:
             *(figures.milliseconds(ns) for ns in (row.p50, row.p90, row.p99)),
             figures.rate(row.throughput),
             *(figures.times_with_interval(ratios[i]) for ratios in speeds.values()),
-            *([proofs.difference(row.proof)] if proven else []),
+            *([off_by.difference(row.proof)] if proven else []),
             f"{row.requests:,}",
             f"{row.outliers:,}",
         )
-        for i, row in enumerate(found)
+        for i, row in enumerate(summary.rows)
     )
     columns = (
         *LATENCY_COLUMNS,
         *(f"Speed, {baseline} = 1" for baseline in speeds),
-        *([proofs.COLUMN] if proven else []),
+        *([off_by.COLUMN] if proven else []),
         "Requests",
         "Slow",
     )
     heading = f"Latency of {figures.model(result.model)}"
-    told = proofs.notes(target.proof for target in result.targets)
+    told = off_by.notes(target.proof for target in result.targets)
     notes = (INTERVALS, OUTLIERS, *_versions(result), *told)
-    groups = (len(result.targets),) * len(batches(result))
-    return Table(heading, columns, rows, notes, groups, warnings=doubts(result))
+    groups = (len(result.targets),) * len(summary.batches)
+    warnings = doubts("Latency", result.machine.noise, trips(result))
+    return Table(heading, columns, rows, notes, groups, warnings=warnings)
 
 
 def _speeds(rows: Sequence[LatencyRow]) -> dict[str, list[Ratio | None]]:

@@ -1,29 +1,32 @@
 """When the requests of an open loop are to be sent. Knows no clock and no server."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from crossrun_bench.errors import BenchError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 KINDS = ("poisson", "constant")
 
 
 def checked(kind: str) -> str:
-    """BenchError for a kind that is none."""
+    """The kind, if there is one of that name.
+
+    Raises:
+        BenchError: there is none.
+    """
     if kind not in KINDS:
         raise BenchError(f"--arrivals '{kind}': expected {' or '.join(KINDS)}")
     return kind
 
 
 def rates(words: Sequence[str]) -> tuple[float, ...]:
-    """Requests a second, each once; BenchError for anything but positive numbers."""
+    """Requests a second, each rate once.
+
+    Raises:
+        BenchError: a word is not a positive number.
+    """
     for word in words:
         if not word.replace(".", "", 1).isdecimal() or not float(word):
             raise BenchError(f"--rate '{word}': expected requests a second, such as 50,100,200")

@@ -7,22 +7,16 @@ Student's quantile and the factor for the narrowness of a small bootstrap. See H
 Teachers Should Know About the Bootstrap", The American Statistician 69 (2015), 3.3 and 4.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from crossrun_bench.measurements.load.result import LoadTurn
 from crossrun_bench.stats import CONFIDENCE, Ratio
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.measurements.load.result import LoadTurn
-
-    Drawn = NDArray[Any]  # how often each turn, or each part of one, is drawn; a row a resample
+Drawn = NDArray[Any]  # how often each turn, or each part of one, is drawn; a row a resample
 
 FEWEST = 3  # rounds: of two, Student's quantile is 12.7 and the interval says nothing
 RESAMPLES = 200  # enough for a standard error: Efron and Tibshirani, 1993, section 6.4

@@ -4,51 +4,43 @@ Turns are interleaved, A B C A B C; a server is started for its turn and stopped
 for the highest rate come last, their probes interleaved too, with all servers running.
 """
 
-from __future__ import annotations
-
 import math
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
+from crossrun_bench.measurements.load import servers as load_servers
 from crossrun_bench.measurements.load import slo
-from crossrun_bench.measurements.load import targets as load_targets
 from crossrun_bench.measurements.load import turns as load_turns
-from crossrun_bench.measurements.load.plan import Load
+from crossrun_bench.measurements.load.plan import Load, LoadPlan, Time
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
-from crossrun_bench.measurements.load.tasks import Request, Session
+from crossrun_bench.measurements.load.servers import Served
 from crossrun_bench.measurements.load.turns import Running
+from crossrun_bench.measurements.tasks import Request, Session
 from crossrun_bench.models.info import about
+from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_model
-from crossrun_bench.pictures.folders import say
+from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.processes.piped import piped
+from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.processes.serving import running
-from crossrun_bench.progress import bar
+from crossrun_bench.progress import bar, say
 from crossrun_bench.targets.convert import converted
-from crossrun_bench.targets.runners import Task
 from crossrun_bench.targets.targets import label
+from crossrun_bench.targets.task import Task
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from crossrun_bench.measurements.load.plan import Plan, Time
-    from crossrun_bench.measurements.load.targets import Served
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Pictures
-    from crossrun_bench.processes.piped import Piped
-
-    Take = Callable[[Load, Time, int], LoadTurn]
-    Turns = dict[str, list[LoadTurn]]
-    Alone = Sequence[tuple[Session, Piped]]
+Take = Callable[[Load, Time, int], LoadTurn]
+Turns = dict[str, list[LoadTurn]]
+Alone = Sequence[tuple[Session, Piped]]
 
 # One core, until the process that started it is gone.
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(100_000))"
@@ -63,15 +55,16 @@ class _Ready:
     generators: Sequence[Piped]
 
 
-def measure(plan: Plan, command: str) -> LoadResult:
+def measure(plan: LoadPlan, command: str) -> LoadResult:
     """Measure all targets under each load, in interleaved rounds; then look for highest rates.
 
-    BenchError where anything cannot be read or started, or where a server answers wrong.
+    Raises:
+        BenchError: something cannot be read or started, or a server answers wrong.
     """
     model = read_model(plan.models, plan.name)
     before = machine.describe()
     cores = max(1, math.floor(before.cores))
-    servers = load_targets.servers(plan, model, cores)
+    servers = load_servers.servers(plan, model, cores)
     with _ready(plan, model, cores) as ready:
         turns = _rounds(plan, ready, servers)
         if plan.objective:
@@ -92,13 +85,13 @@ def measure(plan: Plan, command: str) -> LoadResult:
 
 
 @contextmanager
-def _ready(plan: Plan, model: Model, cores: int) -> Iterator[_Ready]:
+def _ready(plan: LoadPlan, model: Model, cores: int) -> Iterator[_Ready]:
     """What runs in process and generators, all told what to ask; and the neighbour."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         picture = drawn(folder, 1, model.height, model.width)
         pixels, (encoded,) = picture.pixels, picture.files
-        sessions = load_targets.sessions(plan, model, pixels, cores)
+        sessions = load_servers.sessions(plan, model, pixels, cores)
         alone = [(s, stack.enter_context(_told("inprocess", str(s), s))) for s in sessions]
         request = Request(model, pixels, str(folder / "expected.npy"), encoded)
         alone[0][1].ask(do="answer", output=request.expected)
@@ -111,10 +104,10 @@ def _ready(plan: Plan, model: Model, cores: int) -> Iterator[_Ready]:
 
 
 def _runtimes(
-    plan: Plan, model: Model, pictures: Pictures, folder: Path, stack: ExitStack
+    plan: LoadPlan, model: Model, pictures: Pictures, folder: Path, stack: ExitStack
 ) -> list[tuple[str, Piped]]:
     """A process for each target in process, once all have loaded; they start together."""
-    tasks = [converted(Task(target, model, pictures), folder) for target in plan.runtimes]
+    tasks = converted([Task(target, model, pictures) for target in plan.runtimes], folder)
     told = [_told("runtime", str(task), task) for task in tasks]
     children = [stack.enter_context(child) for child in told]
     for child in children:
@@ -139,7 +132,7 @@ def _neighbour() -> Iterator[None]:
             busy.kill()
 
 
-def _rounds(plan: Plan, ready: _Ready, servers: Sequence[Served]) -> Turns:
+def _rounds(plan: LoadPlan, ready: _Ready, servers: Sequence[Served]) -> Turns:
     turns: Turns = defaultdict(list)
     many = len(ready.runtimes) + len(servers)
     with bar(plan.rounds * (len(ready.alone) + many * len(plan.loads))) as step:
@@ -151,7 +144,7 @@ def _rounds(plan: Plan, ready: _Ready, servers: Sequence[Served]) -> Turns:
 
 
 def _round(
-    plan: Plan, ready: _Ready, servers: Sequence[Served], number: int
+    plan: LoadPlan, ready: _Ready, servers: Sequence[Served], number: int
 ) -> Iterator[tuple[str, LoadTurn]]:
     """One turn of each session, then of each runtime and each server under each load."""
     for session, child in ready.alone:
@@ -167,7 +160,7 @@ def _round(
 
 @contextmanager
 def _started(server: Served, ready: _Ready) -> Iterator[Take]:
-    """The server, if it does not run yet; gives what takes a turn of it."""
+    """Starts the server if it does not run yet; yields what takes a turn of it."""
     with ExitStack() as stack:
         address, pid = server.address, None
         if server.command:
@@ -177,7 +170,7 @@ def _started(server: Served, ready: _Ready) -> Iterator[Take]:
         yield partial(load_turns.taken, ready.generators, asked)
 
 
-def _search(plan: Plan, ready: _Ready, servers: Sequence[Served], turns: Turns) -> None:
+def _search(plan: LoadPlan, ready: _Ready, servers: Sequence[Served], turns: Turns) -> None:
     """Add the probes of each target that answered."""
     with ExitStack() as stack, bar(0) as step:
         takes: dict[str, Take] = {}
@@ -199,7 +192,7 @@ def _most(turns: Sequence[LoadTurn]) -> float:
     return max(1e9 * len(turn.us) / turn.wall_ns for turn in turns if turn.rate is None)
 
 
-def _probes(plan: Plan, take: Take, first: float) -> Iterator[LoadTurn]:
+def _probes(plan: LoadPlan, take: Take, first: float) -> Iterator[LoadTurn]:
     """A search from the closed loop's throughput on."""
     assert plan.objective
 

@@ -1,21 +1,15 @@
 """What a load is to be: which servers, how many clients or requests a second, for how long."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.load import slo
-from crossrun_bench.measurements.load.tasks import FORMS
+from crossrun_bench.measurements.load.result import Objective
 from crossrun_bench.targets.targets import IN_PROCESS
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from crossrun_bench.measurements.load.result import Objective
-
+FORMS = ("raw", "typed", "shm", "jpeg")  # of requests
 WARM_S = 0.5  # before a turn is counted, or half of the turn where that is shorter
 SPARE = 1.2  # times the requests that a probe needs, for arrivals are random
 
@@ -42,7 +36,7 @@ class Time:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """What to measure: a model, under which loads, which servers beside ours."""
 
     models: Path
@@ -61,7 +55,11 @@ class Plan:
     processes: int = 1  # that ask
 
     def __post_init__(self) -> None:
-        """BenchError for a form of requests that is none, or a target that is not in process."""
+        """Checks the names of forms and targets.
+
+        Raises:
+            BenchError: a form of requests is unknown, or a target does not run in process.
+        """
         if not self.forms or not set(self.forms) <= set(FORMS):
             asked = ",".join(self.forms)
             raise BenchError(f"--form '{asked}': expected some of {', '.join(FORMS)}")

@@ -1,19 +1,13 @@
-"""The report's plots on load: latency, throughput, and where a request's time goes."""
+"""The plots of a load result: latency, throughput, and where a request's time goes."""
 
-from __future__ import annotations
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+from crossrun_bench.measurements.load.result import LoadResult
+from crossrun_bench.measurements.load.summary import LoadRow, LoadSummary
+from crossrun_bench.view.plot import Plot
 
-from crossrun_bench.measurements.latency.plots import Plot
-from crossrun_bench.measurements.load.summary import load_rows, open_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from crossrun_bench.measurements.load.result import LoadResult
-    from crossrun_bench.measurements.load.summary import LoadRow
-
-    Along = Callable[[LoadRow], float]
+Along = Callable[[LoadRow], float]
 
 CLOSED = "Closed loop: p50, and p99 dotted, against throughput"
 OPEN = "Open loop: p50, and p99 dotted, against offered load"
@@ -27,13 +21,13 @@ def colours(result: LoadResult) -> dict[str, str]:
     return {target.target: f"load-{i}" for i, target in enumerate(result.targets)}
 
 
-def plots(result: LoadResult) -> list[Plot]:
+def plots(summary: LoadSummary) -> list[Plot]:
     """A line for each target: through its numbers of clients, and through its rates; then bars."""
-    closed, rates = load_rows(result), sorted(open_rows(result, probes=True), key=_offered)
+    result, closed, rates = summary.result, summary.closed, sorted(summary.probed, key=_offered)
     found = [_plot(CLOSED, closed, result, lambda row: row.rate.value), _clients(closed, result)]
     if rates:
         found.append(_plot(OPEN, rates, result, _offered))
-    told = [row for row in closed + open_rows(result) if row.parts.rest is not None]
+    told = [row for row in [*closed, *summary.open] if row.parts.rest is not None]
     return [*found, _parts(told)] if told else found
 
 

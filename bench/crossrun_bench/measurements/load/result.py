@@ -1,10 +1,8 @@
 """What `crossrun-bench load` measures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from crossrun_bench.machine.machine import Machine
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.models.info import ModelInfo
 
 
@@ -60,11 +58,9 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class LoadResult:
+class LoadResult(Result):
     """Interleaved turns of servers under load, one picture a request."""
 
-    command: str
-    machine: Machine
     model: ModelInfo
     neighbour: bool  # whether another process kept one core busy all the time
     targets: tuple[LoadTarget, ...]

@@ -4,23 +4,16 @@ By bisection: from a rate that holds and one that does not, probe the middle. On
 probe decides little: a rate fails where two probes of it did, and what is found has to hold thrice.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.load.result import Objective
+from crossrun_bench.measurements.load.result import LoadTurn, Objective
 from crossrun_bench.stats import BEYOND, tail
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from crossrun_bench.measurements.load.result import LoadTurn
-
-    Probe = Callable[[float, int], LoadTurn]  # of a rate, and its number from 1
+Probe = Callable[[float, int], LoadTurn]  # of a rate, and its number from 1
 
 POINTS = (50.0, 90.0, 95.0, 99.0, 99.9)
 TOLERANCE = 0.025  # of the rate: how close the bracket is
@@ -45,7 +38,11 @@ class Highest:
 
 
 def objective(text: str) -> Objective:
-    """Of `p99=10ms`; BenchError for anything else."""
+    """The objective that a text such as `p99=10ms` names.
+
+    Raises:
+        BenchError: the text names none.
+    """
     match = _WRITTEN.fullmatch(text)
     if not match or float(match[1]) not in POINTS or not float(match[2]):
         points = ", ".join(f"p{point:g}" for point in POINTS)

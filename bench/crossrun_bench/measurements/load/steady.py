@@ -6,17 +6,12 @@ throughput is what is due, random as that may be: there each window's answers ar
 window's requests.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.load.result import LoadTurn
+from crossrun_bench.measurements.load.result import LoadTurn
 
 WITHIN = 0.1
 

@@ -1,27 +1,20 @@
-"""Summaries of load, computed on reading: how much of what is there a server gives.
+"""Summaries of load, computed on reading: how much of the free throughput a server reaches.
 
 *Free* is what servers could give at most: the most that onnxruntime does in process with no more
 callers than there are clients, times the share of the cores that the generator leaves.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun_bench.measurements.load import intervals
+from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
 from crossrun_bench.measurements.load.steady import settled
-from crossrun_bench.stats import Mean, mean, percentiles, tail
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
-    from crossrun_bench.stats import Ratio
+from crossrun_bench.stats import Mean, Ratio, mean, percentiles, tail
 
 
 @dataclass(frozen=True)
@@ -66,6 +59,21 @@ class LoadRow:
     rss_bytes: int | None
     errors: dict[str, int]
     unsettled: int  # turns that were in no steady state
+
+
+@dataclass(frozen=True)
+class LoadSummary:
+    """A result, and a row for each target and load."""
+
+    result: LoadResult
+    closed: Sequence[LoadRow]
+    open: Sequence[LoadRow]  # without what only looked for the highest rate
+    probed: Sequence[LoadRow]  # open loops, with it
+
+
+def summarise(result: LoadResult) -> LoadSummary:
+    """All that is shown of a result."""
+    return LoadSummary(result, load_rows(result), open_rows(result), open_rows(result, probes=True))
 
 
 def load_rows(result: LoadResult) -> list[LoadRow]:

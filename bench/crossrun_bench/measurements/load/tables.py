@@ -1,23 +1,17 @@
-"""The report's part on load: its tables and a headline. The plots are in `load_plots`."""
+"""The tables of a load result."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from crossrun_bench.measurements.load import slo
-from crossrun_bench.measurements.load.generator.open_loop import MOST
-from crossrun_bench.measurements.load.summary import load_rows, open_rows
-from crossrun_bench.report.headlines import Headline
+from crossrun_bench.measurements.load.generator.loops import MOST
+from crossrun_bench.measurements.load.result import LoadResult, LoadTarget
+from crossrun_bench.measurements.load.series import trips
+from crossrun_bench.measurements.load.summary import LoadRow, LoadSummary
 from crossrun_bench.targets.targets import TARGETS
 from crossrun_bench.view import figures
-from crossrun_bench.view.table import Table, moved, noisy
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.measurements.load.result import LoadResult, LoadTarget
-    from crossrun_bench.measurements.load.summary import LoadRow
+from crossrun_bench.view.doubts import moved, noisy
+from crossrun_bench.view.table import Table
 
 COLUMNS = (
     "Target",
@@ -91,14 +85,14 @@ HIGHEST = (
 FULL, LATE = 0.7, 0.25  # see `limits`
 
 
-def tables(result: LoadResult) -> list[Table]:
-    """Throughput in closed loops, latency under every load, the highest rate where it was asked."""
-    return [_throughput(result), _latency(result), *_highest(result)]
+def tables(summary: LoadSummary) -> list[Table]:
+    """Throughput in closed loops, latency under every load, the highest rate if it was asked."""
+    return [_throughput(summary), _latency(summary), *_highest(summary)]
 
 
-def _throughput(result: LoadResult) -> Table:
+def _throughput(summary: LoadSummary) -> Table:
     """A row for each target and number of clients."""
-    rows = load_rows(result)
+    result, rows = summary.result, summary.closed
     groups = [len(list(group)) for _, group in groupby(rows, _group)]
     heading = f"Load on {figures.model(result.model)}"
     neighbour = [NEIGHBOUR] if result.neighbour else []
@@ -120,8 +114,9 @@ def _warnings(result: LoadResult) -> tuple[str, ...]:
     """Of noise, in which servers have a part that ran already."""
     foreign = [t.target for t in result.targets for turn in t.turns if turn.server_cpu_ns is None]
     said = f"Others are servers that ran already too: {', '.join(dict.fromkeys(foreign))}."
-    noise = (f"{text} {said}" if foreign else text for text in noisy(result))
-    return (*noise, *moved(result))
+    noise = noisy("Load", result.machine.noise)
+    told = (f"{text} {said}" if foreign else text for text in noise)
+    return (*told, *moved("Load", trips(result)))
 
 
 def _group(row: LoadRow) -> tuple[bool, float]:
@@ -157,13 +152,13 @@ def _marked(rows: Sequence[LoadRow]) -> list[str]:
     return [UNSETTLED] if any(row.unsettled for row in rows) else []
 
 
-def _latency(result: LoadResult) -> Table:
+def _latency(summary: LoadSummary) -> Table:
     """A row for each server and load, closed loops first."""
-    closed = [row for row in load_rows(result) if not row.in_process]
-    rows, probed = closed + open_rows(result), closed + open_rows(result, probes=True)
+    closed = [row for row in summary.closed if not row.in_process]
+    rows = [*closed, *summary.open]
     groups = [len(list(group)) for _, group in groupby(rows, _group)]
-    notes = [LATENCY, *_decoded(rows), *_open(result), *_failed(rows), *_marked(rows)]
-    notes += limits(probed)
+    notes = [LATENCY, *_decoded(rows), *_open(summary.result), *_failed(rows), *_marked(rows)]
+    notes += limits([*closed, *summary.probed])
     cells = tuple(map(_latency_cells, rows))
     return Table("Latency at the client", LATENCY_COLUMNS, cells, tuple(notes), tuple(groups))
 
@@ -224,19 +219,21 @@ def _named(rows: Sequence[LoadRow]) -> str:
     return ", ".join(f"{row.target} at {_load(row)}" for row in rows)
 
 
-def _highest(result: LoadResult) -> list[Table]:
+def _highest(summary: LoadSummary) -> list[Table]:
+    result = summary.result
     if result.objective is None:
         return []
     served = [target for target in result.targets if not target.in_process]
-    rows = tuple(_highest_cells(target, result) for target in served)
+    rows = tuple(_highest_cells(target, summary) for target in served)
     notes = (HIGHEST.format(arrivals=result.arrivals),)
     return [Table(f"Highest rate with {result.objective}", HIGHEST_COLUMNS, rows, notes)]
 
 
-def _highest_cells(target: LoadTarget, result: LoadResult) -> tuple[str, ...]:
-    assert result.objective
-    found = slo.highest([turn for turn in target.turns if turn.probe], result.objective)
-    rates = [row.rate.value for row in load_rows(result) if row.target == target.target]
+def _highest_cells(target: LoadTarget, summary: LoadSummary) -> tuple[str, ...]:
+    assert summary.result.objective
+    probes = [turn for turn in target.turns if turn.probe]
+    found = slo.highest(probes, summary.result.objective)
+    rates = [row.rate.value for row in summary.closed if row.target == target.target]
     best = max(rates, default=0.0)
     return (
         target.target,
@@ -248,15 +245,3 @@ def _highest_cells(target: LoadTarget, result: LoadResult) -> tuple[str, ...]:
         f"{found.held} of {found.asked}",
         f"{found.probes}",
     )
-
-
-def headlines(result: LoadResult) -> Iterator[Headline]:
-    """What our server gives of what is free, with the most clients; its highest rate."""
-    ours = [row for row in load_rows(result) if row.target == "crossrun"]
-    row = max(ours, key=lambda row: row.clients, default=None)
-    if row and row.share_of_free is not None:
-        figure, caption = figures.part(row.share_of_free.value), "of the throughput that is free"
-        bounds = figures.part_with_interval(row.share_of_free).removeprefix(figure).strip(" ()")
-        detail = f"{row.target}, {row.clients} clients, {figures.rate(row.rate.value)} requests/s"
-        detail += f", interval {bounds}" if bounds else ""
-        yield Headline(figure, caption, detail, f"{row.target} gives {figure} {caption}")

@@ -1,23 +1,18 @@
 """One turn as a LoadTurn: of a server that runs, by one generator or several; or in process."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_bench.machine import machine
 from crossrun_bench.machine.core_to_core import core_to_core
 from crossrun_bench.measurements.load import arrivals
 from crossrun_bench.measurements.load.generator.counting import PARTS, WINDOWS
+from crossrun_bench.measurements.load.plan import Load, Time
 from crossrun_bench.measurements.load.result import LoadTurn
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.load.plan import Load, Time
-    from crossrun_bench.processes.piped import Piped
+from crossrun_bench.processes.piped import Piped
 
 _LISTS = ("us", "late_us", *(f"{part}_us" for part in PARTS))  # a value for each answered request
 _SUMS = ("windows", "ended")  # a count for each third of the time
@@ -36,7 +31,11 @@ class Running:
 def taken(
     generators: Sequence[Piped], server: Running, load: Load, time: Time, number: int
 ) -> LoadTurn:
-    """Ask the server; BenchError where it answers wrong."""
+    """Ask the server.
+
+    Raises:
+        BenchError: it answers wrong.
+    """
     pid, apart = server.pid, core_to_core()
     before = machine.cpu_ns(pid) if pid else 0
     found = merged(_asked(generators, server, load, time, number))

@@ -1,23 +1,17 @@
 """Runs of LoadGen in its process, one after another; what they say is read from its logs."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.loadgen import logs as loadgen_logs
+from crossrun_bench.measurements.loadgen.result import ScenarioRun
 from crossrun_bench.measurements.loadgen.rules import SCENARIOS, SERVER, settings
 from crossrun_bench.processes.piped import Piped, piped
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from crossrun_bench.measurements.loadgen.result import ScenarioRun
-    from crossrun_bench.progress import Step
-    from crossrun_bench.targets.runners import Task
+from crossrun_bench.progress import Step
+from crossrun_bench.targets.task import Task
 
 TRIES = 5  # of the search for Server's rate, each half as far from the one before
 # A run may be faster than its rehearsal, and must not run out of queries.

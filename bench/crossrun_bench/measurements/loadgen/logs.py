@@ -1,18 +1,14 @@
 """Reads the logs that MLPerf LoadGen writes: its verdict, what is scored, what was answered."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.loadgen.result import ScenarioRun
 from crossrun_bench.measurements.loadgen.rules import SCENARIOS
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    Detail = dict[str, Any]
+Detail = dict[str, Any]
 
 _MARK = ":::MLLOG "
 # As LoadGen's summary calls them; the first is for the Server scenario only.
@@ -32,7 +28,11 @@ def detail(folder: Path) -> Detail:
 
 
 def scenario_run(name: str, found: Detail, target_qps: float | None) -> ScenarioRun:
-    """What the detailed log of a performance run says; BenchError where it has no verdict."""
+    """What the detailed log of a performance run says.
+
+    Raises:
+        BenchError: the log has no verdict.
+    """
     if "result_validity" not in found:
         raise BenchError(f"{name}: no result_validity in LoadGen's detailed log")
     scenario, queries = SCENARIOS[name], found["result_query_count"]
@@ -51,7 +51,11 @@ def scenario_run(name: str, found: Detail, target_qps: float | None) -> Scenario
 
 
 def classes(folder: Path, count: int) -> tuple[int, ...]:
-    """The class that mlperf_log_accuracy.json holds for each picture; BenchError if one lacks."""
+    """The class that mlperf_log_accuracy.json holds for each picture.
+
+    Raises:
+        BenchError: a picture is missing.
+    """
     entries = json.loads((folder / "mlperf_log_accuracy.json").read_text("utf-8"))
     # MultiStream pads its last query with pictures that were there before.
     found = {e["qsl_idx"]: int.from_bytes(bytes.fromhex(e["data"]), "little") for e in entries}

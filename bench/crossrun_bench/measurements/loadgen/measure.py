@@ -3,43 +3,35 @@
 LoadGen decides what is asked when, measures, and judges; all figures are from its own logs.
 """
 
-from __future__ import annotations
-
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.accuracy.answers import asked, ready
+from crossrun_bench.measurements.answers.classes import asked
+from crossrun_bench.measurements.answers.gathering import ready
 from crossrun_bench.measurements.loadgen.driver import TRIES, Driver, started
-from crossrun_bench.measurements.loadgen.result import LoadGenResult
+from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
 from crossrun_bench.measurements.loadgen.rules import LIBRARY, SERVER
 from crossrun_bench.models.info import about
+from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_labels, read_model
+from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import decoded, drawn
-from crossrun_bench.progress import bar
-from crossrun_bench.targets.examples import examples, folder_of
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.examples import Examples, examples, folder_of
+from crossrun_bench.targets.subjects import Asked, subjects_of
 from crossrun_bench.targets.targets import REFERENCE
-from crossrun_bench.targets.tasks import Asked, subjects_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossrun_bench.measurements.loadgen.result import ScenarioRun
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Pictures
-    from crossrun_bench.progress import Step
-    from crossrun_bench.targets.examples import Examples
+from crossrun_bench.targets.task import Task
 
 SYSTEMS = ("onnxruntime", "grpc-raw")  # targets that LoadGen drives
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadGenPlan:
     """What LoadGen drives, in which scenarios, and where its logs go."""
 
     models: Path
@@ -54,7 +46,11 @@ class Plan:
     skip_unknown: bool = False  # whether to pass over pictures whose folder is no class
 
     def __post_init__(self) -> None:
-        """BenchError for what does not go together."""
+        """Checks that the options go together.
+
+        Raises:
+            BenchError: they do not.
+        """
         if self.target not in SYSTEMS:
             expected = ", ".join(SYSTEMS)
             raise BenchError(f"unknown target '{self.target}': expected one of {expected}")
@@ -64,10 +60,11 @@ class Plan:
             raise BenchError("--accuracy needs pictures: expected --images DIR or 'bundled'")
 
 
-def measure(plan: Plan, command: str) -> LoadGenResult:
+def measure(plan: LoadGenPlan, command: str) -> LoadGenResult:
     """Let LoadGen run all scenarios, one after another.
 
-    BenchError where anything cannot be read, started or run.
+    Raises:
+        BenchError: something cannot be read, started or run.
     """
     model = read_model(plan.models, plan.name)
     if model.detector:
@@ -94,7 +91,7 @@ def measure(plan: Plan, command: str) -> LoadGenResult:
     )
 
 
-def _examples(plan: Plan, model: Model, folder: Path) -> Examples | None:
+def _examples(plan: LoadGenPlan, model: Model, folder: Path) -> Examples | None:
     """Labelled, where accuracy is asked for, and none that the model was calibrated on."""
     if plan.images is None:
         return None
@@ -112,7 +109,7 @@ def _pictures(shown: Examples | None, model: Model, folder: Path) -> Pictures:
     return decoded(shown.files, folder / "pixels.npy", (model.height, model.width))
 
 
-def _total(plan: Plan, asked_of_keras: int) -> int:
+def _total(plan: LoadGenPlan, asked_of_keras: int) -> int:
     """Runs, and pictures that Keras is asked about."""
     search = SERVER in plan.scenarios and plan.target_qps is None
     runs = len(plan.scenarios) * (1 + plan.accuracy) + (TRIES - 1) * search
@@ -120,7 +117,7 @@ def _total(plan: Plan, asked_of_keras: int) -> int:
 
 
 def _runs(
-    plan: Plan, model: Model, pictures: Pictures, folder: Path, step: Step
+    plan: LoadGenPlan, model: Model, pictures: Pictures, folder: Path, step: Step
 ) -> Iterator[ScenarioRun]:
     with ExitStack() as stack:
         wanted = Asked(plan.models, plan.name, [plan.target])

@@ -8,16 +8,16 @@
 The first line out is {}, once the runner is loaded. Knows no rules: settings are what it is told.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun_bench import distribution
 from crossrun_bench.codec import decode
@@ -25,16 +25,9 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.loadgen.rules import LIBRARY
 from crossrun_bench.models import heads
 from crossrun_bench.pictures.pictures import Batch
-from crossrun_bench.processes.driven import commands, driven
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.targets.targets import TARGETS, runner_for
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.processes.driven import Reply
+from crossrun_bench.targets.task import Task
 
 # Calls at the same time, and pictures in each. In process one caller is enough, for the session
 # has threads of its own; a server takes any number of calls, of its largest batch we know nothing.

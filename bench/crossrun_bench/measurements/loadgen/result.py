@@ -1,10 +1,8 @@
 """What `crossrun-bench loadgen` measures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from crossrun_bench.machine.machine import Machine
+from crossrun_bench.measurements.result import Result
 from crossrun_bench.models.info import ModelInfo
 
 
@@ -25,11 +23,9 @@ class ScenarioRun:
 
 
 @dataclass(frozen=True)
-class LoadGenResult:
+class LoadGenResult(Result):
     """LoadGen's runs of one target, one after another."""
 
-    command: str
-    machine: Machine
     model: ModelInfo
     target: str
     seconds: float  # that a run lasts at least

@@ -1,21 +1,16 @@
 """The rules of MLPerf Inference v0.5 for MobileNet, as settings of today's LoadGen.
 
 Sources: the rules of 22 October 2019 (mlcommons/inference_policies, inference_rules.adoc) and
-v0.5/mlperf.conf on branch r0.5 of mlcommons/inference. bench/README.md tells which of them LoadGen
-no longer knows, and which are smaller here. Knows neither LoadGen itself nor a model.
+v0.5/mlperf.conf on branch r0.5 of mlcommons/inference. docs/benchmarking.md tells which of them
+LoadGen no longer knows, and which are smaller here. Knows neither LoadGen itself nor a model.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    Settings = dict[str, int | float]  # attributes of mlperf_loadgen.TestSettings
+Settings = dict[str, int | float]  # attributes of mlperf_loadgen.TestSettings
 
 QUALITY = 0.98  # of the top-1 that fp32 has
 LIBRARY = 1024  # pictures in memory: "QSL size"
@@ -51,7 +46,11 @@ SCENARIOS = {
 
 
 def chosen(names: Iterable[str]) -> tuple[str, ...]:
-    """The named scenarios, each once; BenchError for a name that is none, or for no names."""
+    """The named scenarios, each once.
+
+    Raises:
+        BenchError: a name is not a scenario, or there are no names.
+    """
     wanted = tuple(dict.fromkeys(names))
     unknown = next((name for name in wanted if name not in SCENARIOS), None)
     if unknown is not None or not wanted:

@@ -1,18 +1,13 @@
-"""The report's part on LoadGen: its verdict and what it scores, scenario by scenario."""
+"""The table of a LoadGen result: its verdict and what it scores, scenario by scenario."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from crossrun_bench.measurements.answers.tables import left_out
+from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
 from crossrun_bench.measurements.loadgen.rules import PERCENTILES, QUALITY
+from crossrun_bench.measurements.loadgen.summary import LoadGenRow, LoadGenSummary
 from crossrun_bench.targets.targets import label
 from crossrun_bench.view import figures
-from crossrun_bench.view.table import Table, noisy
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.loadgen.result import LoadGenResult, ScenarioRun
+from crossrun_bench.view.doubts import noisy
+from crossrun_bench.view.table import Row, Table
 
 COLUMNS = (
     "Scenario",
@@ -32,18 +27,20 @@ RULES = (
 )
 
 
-def table(result: LoadGenResult) -> Table:
+def tables(summary: LoadGenSummary) -> list[Table]:
     """A row for each scenario; below, what LoadGen says of those that are not valid."""
-    rows = tuple(_cells(run, result) for run in result.runs)
+    result = summary.result
+    rows = tuple(_cells(row, result.target) for row in summary.rows)
     heading = f"LoadGen-driven: {figures.model(result.model)}, {result.model.precision}"
     invalid = (f"{run.scenario}: {run.advice}" for run in result.runs if not run.valid)
     notes = (
         _disclaimer(result),
         RULES,
         *invalid,
-        *figures.left_out(result.left_out),
+        *left_out(result.left_out),
     )
-    return Table(heading, COLUMNS, rows, notes, warnings=noisy(result))
+    warnings = noisy("Loadgen", result.machine.noise)
+    return [Table(heading, COLUMNS, rows, notes, warnings=warnings)]
 
 
 def _disclaimer(result: LoadGenResult) -> str:
@@ -54,16 +51,17 @@ def _disclaimer(result: LoadGenResult) -> str:
     )
 
 
-def _cells(run: ScenarioRun, result: LoadGenResult) -> tuple[str, ...]:
+def _cells(row: LoadGenRow, target: str) -> Row:
+    run = row.run
     return (
         run.scenario,
-        label(result.target),
+        label(target),
         "VALID" if run.valid else f"INVALID: {', '.join(run.unmet)}",
         _latency(run),
         _throughput(run),
         _queries(run),
-        figures.percent(_top1(run.classes, result.labels)),
-        _quality(run, result),
+        figures.percent(row.top1),
+        _quality(row),
     )
 
 
@@ -84,16 +82,9 @@ def _queries(run: ScenarioRun) -> str:
     return f"{run.queries:,} × {each:,}" if each > 1 else f"{run.queries:,}"  # noqa: RUF001
 
 
-def _top1(classes: Sequence[int] | None, labels: Sequence[int] | None) -> float | None:
-    if classes is None or labels is None:
-        return None
-    return sum(c == wanted for c, wanted in zip(classes, labels, strict=True)) / len(labels)
-
-
-def _quality(run: ScenarioRun, result: LoadGenResult) -> str:
+def _quality(row: LoadGenRow) -> str:
     """100.8 % ≥ 98 %."""
-    own, fp32 = _top1(run.classes, result.labels), _top1(result.reference, result.labels)
-    if own is None or not fp32:
+    if row.of_fp32 is None:
         return figures.NONE
-    share = own / fp32
-    return f"{100 * share:.1f} % {'≥' if share >= QUALITY else '<'} {100 * QUALITY:.0f} %"
+    sign = "≥" if row.of_fp32 >= QUALITY else "<"
+    return f"{100 * row.of_fp32:.1f} % {sign} {100 * QUALITY:.0f} %"

@@ -1,47 +1,38 @@
 """`crossrun-bench precision`: what fp32, int8 and fp16 of one model cost, in speed and answers."""
 
-from __future__ import annotations
-
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.accuracy.answers import asked, ready
-from crossrun_bench.measurements.accuracy.result import Comparison, TargetAnswers
+from crossrun_bench.measurements.answers.classes import asked
+from crossrun_bench.measurements.answers.comparison import Comparison, TargetAnswers
+from crossrun_bench.measurements.answers.gathering import ready
 from crossrun_bench.measurements.precision.result import MeasuredModel, PrecisionResult, Precisions
-from crossrun_bench.measurements.rounds import TURN_S, Pace, interleaved, started
+from crossrun_bench.measurements.rounds import TURN_S, Child, Pace, interleaved, started
+from crossrun_bench.measurements.turns import Turn
 from crossrun_bench.models.info import about
-from crossrun_bench.models.model import PRECISIONS
+from crossrun_bench.models.model import PRECISIONS, Model
 from crossrun_bench.models.repository import exported, read_labels, read_model
+from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.progress import bar
-from crossrun_bench.targets.examples import examples, folder_of
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.environments import Backend
+from crossrun_bench.targets.examples import Examples, examples, folder_of
 from crossrun_bench.targets.targets import REFERENCE
+from crossrun_bench.targets.task import Task
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.latency.result import Turn
-    from crossrun_bench.measurements.rounds import Child
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Pictures
-    from crossrun_bench.progress import Step
-    from crossrun_bench.targets.environments import Backend
-    from crossrun_bench.targets.examples import Examples
-
-    Group = Sequence[Model]  # the precisions of one source, fp32 first
+Group = Sequence[Model]  # the precisions of one source, fp32 first
 
 _TARGET = "onnxruntime"
 
 
 @dataclass(frozen=True)
-class Plan:
+class PrecisionPlan:
     """What to measure: models, pictures to judge the answers by, a provider, how many rounds."""
 
     models: Path
@@ -52,10 +43,11 @@ class Plan:
     skip_unknown: bool = False  # whether to pass over pictures whose folder is no class
 
 
-def measure(plan: Plan, command: str) -> PrecisionResult:
+def measure(plan: PrecisionPlan, command: str) -> PrecisionResult:
     """Time all models in interleaved rounds, then ask those of each source what pictures show.
 
-    BenchError where anything cannot be read, started or run.
+    Raises:
+        BenchError: something cannot be read, started or run.
     """
     names = plan.names or exported(plan.models)
     groups = _grouped([read_model(plan.models, name) for name in names])
@@ -90,7 +82,7 @@ def _grouped(models: Sequence[Model]) -> list[Group]:
     return [sorted(g, key=lambda model: PRECISIONS.index(model.precision)) for g in groups.values()]
 
 
-def _examples(groups: Sequence[Group], plan: Plan, folder: Path) -> list[Examples | None]:
+def _examples(groups: Sequence[Group], plan: PrecisionPlan, folder: Path) -> list[Examples | None]:
     """For each group, pictures that none of its models was calibrated on; none for a detector."""
     if plan.images is None:
         return [None for _ in groups]
@@ -101,7 +93,7 @@ def _examples(groups: Sequence[Group], plan: Plan, folder: Path) -> list[Example
     return [None if g[0].detector else _unseen(source, g, plan) for g in groups]
 
 
-def _unseen(source: Path, group: Group, plan: Plan) -> Examples:
+def _unseen(source: Path, group: Group, plan: PrecisionPlan) -> Examples:
     calibrated = {digits for model in group for digits in model.calibrated_on}
     labels = read_labels(plan.models, group[0].name)
     return examples(source, labels, calibrated, skip_unknown=plan.skip_unknown)
@@ -114,7 +106,7 @@ def _total(groups: Sequence[Group], found: Sequence[Examples | None], pace: Pace
     return timed + sum((len(group) + 2) * len(shown.files) for group, shown in pairs if shown)
 
 
-def _turns(groups: Sequence[Group], plan: Plan, step: Step) -> dict[str, list[Turn]]:
+def _turns(groups: Sequence[Group], plan: PrecisionPlan, step: Step) -> dict[str, list[Turn]]:
     """Turns of all models of all groups, by name: one process each, one picture a request."""
     turns: dict[str, list[Turn]] = defaultdict(list)
     with ExitStack() as stack:

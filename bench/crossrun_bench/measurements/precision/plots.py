@@ -1,17 +1,11 @@
 """Accuracy against latency: every model, precision and provider as a point on one plot."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from crossrun_bench.measurements.latency.plots import Plot, log_ticks
-from crossrun_bench.measurements.summary import precision_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.precision.result import PrecisionResult
+from crossrun_bench.measurements.precision.summary import PrecisionSummary
+from crossrun_bench.view.plot import Plot, log_ticks
 
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")  # a provider each
 _FRONT = "other"
@@ -28,19 +22,19 @@ class Point:
     correct: float  # top-1, or agreement with Keras where nobody knows the labels; 0 to 1
 
 
-def points(results: Sequence[PrecisionResult]) -> list[Point]:
+def points(summaries: Sequence[PrecisionSummary]) -> list[Point]:
     """All that were asked what pictures show."""
     return [
         Point(
-            str(result.provider),
+            str(summary.result.provider),
             row.precision,
             row.source,
             row.p50 / 1e6,
             row.accuracy.agreement if row.accuracy.top1 is None else row.accuracy.top1,
         )
-        for result in results
-        for source in result.sources
-        for row in precision_rows(source)
+        for summary in summaries
+        for source in summary.sources
+        for row in source
         if row.accuracy
     ]
 

@@ -1,12 +1,10 @@
 """What `crossrun-bench precision` measures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from crossrun_bench.machine.machine import Machine
-from crossrun_bench.measurements.accuracy.result import Comparison
-from crossrun_bench.measurements.latency.result import Turn
+from crossrun_bench.measurements.answers.comparison import Comparison
+from crossrun_bench.measurements.result import Result
+from crossrun_bench.measurements.turns import Turn
 from crossrun_bench.models.info import ModelInfo
 from crossrun_bench.providers import Provider
 
@@ -29,11 +27,14 @@ class Precisions:
 
 
 @dataclass(frozen=True)
-class PrecisionResult:
+class PrecisionResult(Result):
     """Interleaved turns of all precisions of some source models on one execution provider."""
 
-    command: str
-    machine: Machine
     provider: Provider
     sources: tuple[Precisions, ...]
     onnxruntime: str | None = None  # version where the provider is
+
+    @property
+    def models(self) -> list[MeasuredModel]:
+        """All precisions of all source models."""
+        return [model for source in self.sources for model in source.models]

@@ -4,22 +4,22 @@ One execution provider after the other; of one batch size the turns are interlea
 What cannot run here is told in the result and ends nothing.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
 from crossrun_bench.measurements.proving import UNPROVEN, Judge, Refused
+from crossrun_bench.measurements.tasks import CUDA, TENSORRT, WAYS, OnProvider
+from crossrun_bench.measurements.throughput.checking import check
 from crossrun_bench.measurements.throughput.result import (
     AloneTurn,
     ProviderThroughput,
@@ -27,24 +27,16 @@ from crossrun_bench.measurements.throughput.result import (
     ThroughputResult,
 )
 from crossrun_bench.measurements.throughput.served import asking, max_batch_size, turn
-from crossrun_bench.measurements.throughput.tasks import CUDA, TENSORRT, WAYS, OnProvider
+from crossrun_bench.models.checked import Checked
 from crossrun_bench.models.info import about
+from crossrun_bench.models.model import Model
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import drawn
-from crossrun_bench.processes.piped import piped
-from crossrun_bench.processes.serving import running, serve_command
-from crossrun_bench.progress import bar
+from crossrun_bench.processes.piped import Piped, piped
+from crossrun_bench.processes.serving import Server, running, serve_command
+from crossrun_bench.progress import Step, bar
 from crossrun_bench.providers import CPU, Provider, asked
 from crossrun_bench.targets.environments import backend
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from crossrun_bench.measurements.checked import Checked
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.processes.piped import Piped
-    from crossrun_bench.processes.serving import Server
-    from crossrun_bench.progress import Step
 
 BUILD_S = 1800.0  # until a server is ready whose provider builds an engine
 PICTURES = 8  # drawn; batches repeat them
@@ -53,7 +45,7 @@ _LOADING = re.compile(r"^.*failed to load '[^']*': (version \d+: )?")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ThroughputPlan:
     """What to measure: a model, on which providers, in batches of how many rows."""
 
     models: Path
@@ -70,7 +62,7 @@ class Plan:
 class _Measured:
     """One provider while it is measured."""
 
-    plan: Plan
+    plan: ThroughputPlan
     folder: Path  # for what the processes are handed
     server: Server
     children: list[tuple[OnProvider, Piped]]  # those that still run
@@ -80,10 +72,11 @@ class _Measured:
     failures: list[str] = field(default_factory=list)
 
 
-def measure(plan: Plan, command: str) -> ThroughputResult:
+def measure(plan: ThroughputPlan, command: str) -> ThroughputResult:
     """Measure every provider that can run here.
 
-    BenchError where the model cannot be read.
+    Raises:
+        BenchError: the model cannot be read.
     """
     if not plan.providers:
         raise BenchError("--providers '': expected some, such as cuda,cpu")
@@ -98,7 +91,7 @@ def measure(plan: Plan, command: str) -> ThroughputResult:
 
 
 def _provider(  # noqa: PLR0913, PLR0917 - what is measured, with what, and who is told
-    plan: Plan, judge: Judge, model: Model, pixels: str, name: str, step: Step
+    plan: ThroughputPlan, judge: Judge, model: Model, pixels: str, name: str, step: Step
 ) -> ProviderThroughput:
     """All of one provider; the server, which tells best why one cannot run, starts first."""
     try:
@@ -123,14 +116,18 @@ def _provider(  # noqa: PLR0913, PLR0917 - what is measured, with what, and who 
 
 
 def _checked(judge: Judge, measured: _Measured) -> Checked:
-    """Of all ways to run it the worst; Refused where one answers otherwise than the original."""
+    """How far the worst of all ways to run the model is off.
+
+    Raises:
+        Refused: it answers otherwise than the original.
+    """
     found = [UNPROVEN]
     for task, child in list(measured.children):
         if task.model.detector:  # one of its outputs is asked for, and says too little
             continue
         most = max(measured.plan.batches) if task.provider.name == TENSORRT else sys.maxsize
         try:
-            found.append(judge.on_provider(task, child, most))
+            found.append(check(judge, task, child, most))
         except Refused:
             raise
         except BenchError as error:
@@ -139,7 +136,7 @@ def _checked(judge: Judge, measured: _Measured) -> Checked:
     return max(found, key=lambda one: one.difference or -1.0)
 
 
-def _tasks(plan: Plan, model: Model, pixels: str, on: Provider) -> list[OnProvider]:
+def _tasks(plan: ThroughputPlan, model: Model, pixels: str, on: Provider) -> list[OnProvider]:
     """The ways to run in process: on the CPU also as many callers as cores, of a thread each."""
     cores = max(1, math.floor(machine.describe().cores))
     task = OnProvider(model, on, pixels, "plain", callers=1, threads=cores)

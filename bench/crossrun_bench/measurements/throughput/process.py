@@ -5,28 +5,22 @@ python -m crossrun_bench.measurements.throughput.process < {an OnProvider}, then
 {"do": "turn", "batch": 8, "seconds": 2}         → {"ns": […]}, how long each run took
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
 from crossrun_bench.codec import decode
-from crossrun_bench.measurements.throughput.tasks import CUDA, TENSORRT, OnProvider
+from crossrun_bench.measurements.tasks import CUDA, TENSORRT, OnProvider
 from crossrun_bench.models.model import as_input
-from crossrun_bench.processes.driven import commands, driven
+from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.providers import CPU
 from crossrun_bench.targets.sessions import session
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from crossrun_bench.processes.driven import Reply
 
 DEVICE = "cuda"  # of all providers that have buffers of their own and run bound
 GRAPHS = {CUDA: "enable_cuda_graph", TENSORRT: "trt_cuda_graph_enable"}
@@ -54,7 +48,7 @@ def _serve(first_line: Any, reply: Reply) -> None:
 
 
 def calling(loaded: Any, task: OnProvider, tensor: Any, device: str = DEVICE) -> Callable[[], Any]:
-    """What runs one batch and gives its answer, float32 [batch, classes], on the host."""
+    """Runs one batch and returns its answer, float32 [batch, classes], on the host."""
     name, output = task.model.input_name, task.model.output_name
     if task.way == "plain":
         return lambda: loaded.run([output], {name: tensor})[0]

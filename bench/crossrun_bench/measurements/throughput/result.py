@@ -1,11 +1,9 @@
 """What `crossrun-bench throughput` measures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from crossrun_bench.machine.machine import Machine
-from crossrun_bench.measurements.checked import Checked
+from crossrun_bench.measurements.result import Result
+from crossrun_bench.models.checked import Checked
 from crossrun_bench.models.info import ModelInfo
 
 
@@ -53,11 +51,9 @@ class ProviderThroughput:
 
 
 @dataclass(frozen=True)
-class ThroughputResult:
+class ThroughputResult(Result):
     """Rows a second on some execution providers, by batch size."""
 
-    command: str
-    machine: Machine
     cards: tuple[str, ...]  # graphics cards and their drivers, as nvidia-smi names them
     model: ModelInfo
     providers: tuple[ProviderThroughput, ...]

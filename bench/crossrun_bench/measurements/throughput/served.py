@@ -1,27 +1,20 @@
 """The turns of `throughput` in which our server is asked: as much as keeps it busy, and counted."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun_bench.machine import machine
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.tasks import OnProvider, Request
 from crossrun_bench.measurements.throughput.result import ServedTurn
-from crossrun_bench.processes.piped import piped
+from crossrun_bench.processes.piped import Piped, piped
+from crossrun_bench.processes.serving import Server
 from crossrun_bench.targets.runners.grpc_ import answered, channel
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from crossrun_bench.measurements.throughput.tasks import OnProvider
-    from crossrun_bench.processes.piped import Piped
-    from crossrun_bench.processes.serving import Server
 
 WARM_S = 0.5  # before a turn, or half of the turn where that is shorter
 # Requests under way: enough for so many rows, within bounds.
@@ -29,7 +22,11 @@ ROWS, FEWEST, MOST = 64, 4, 32
 
 
 def max_batch_size(server: Server, model: str) -> int:
-    """The most rows of a request; BenchError where the server does not tell."""
+    """The most rows of a request.
+
+    Raises:
+        BenchError: the server does not say.
+    """
     with channel(server.address) as opened:
         stub = GRPCInferenceServiceStub(opened)
         config = answered(stub.ModelConfig, oip.ModelConfigRequest(name=model)).config
@@ -38,7 +35,7 @@ def max_batch_size(server: Server, model: str) -> int:
 
 
 def asking(task: OnProvider, child: Piped, batch: int, folder: Path) -> Request:
-    """A request of `batch` rows and the answer that a process gives to it; both into `folder`."""
+    """A request of `batch` rows and a process's answer to it, both as files in `folder`."""
     pixels, expected = folder / f"{batch}.npy", folder / "expected.npy"
     few = np.load(task.pixels)
     np.save(pixels, np.resize(few, (batch, *few.shape[1:])))
@@ -47,7 +44,11 @@ def asking(task: OnProvider, child: Piped, batch: int, folder: Path) -> Request:
 
 
 def turn(server: Server, request: Request, seconds: float, number: int) -> ServedTurn:
-    """Ask for so many seconds; BenchError where a first answer is wrong."""
+    """Ask for so many seconds.
+
+    Raises:
+        BenchError: a first answer is wrong.
+    """
     batch = len(np.load(request.pixels, mmap_mode="r"))
     clients = min(MOST, max(FEWEST, ROWS // batch))
     asked = {"do": "turn", "address": server.address, "clients": clients}

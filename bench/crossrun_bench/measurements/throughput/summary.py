@@ -1,21 +1,16 @@
-"""Summaries of throughput, computed on reading: what a server gives of what is there, and why."""
+"""Summaries of throughput, computed on reading: what a server reaches of a session, and why."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.measurements.checked import Checked
-    from crossrun_bench.measurements.throughput.result import (
-        AloneTurn,
-        ProviderThroughput,
-        ServedTurn,
-        ThroughputResult,
-    )
+from crossrun_bench.measurements.throughput.result import (
+    AloneTurn,
+    ProviderThroughput,
+    ServedTurn,
+    ThroughputResult,
+)
+from crossrun_bench.models.checked import Checked
 
 # Of what there is: so much of it is all of it, for a machine is never quite still.
 ALL = 0.9
@@ -39,6 +34,19 @@ class ThroughputRow:
     limit: str | None  # what kept the server from more
     errors: int
     proof: Checked | None = None  # how far its answers are from the original's
+
+
+@dataclass(frozen=True)
+class ThroughputSummary:
+    """A result, and a row for each provider that ran and batch size."""
+
+    result: ThroughputResult
+    rows: Sequence[ThroughputRow]  # in the order measured
+
+
+def summarise(result: ThroughputResult) -> ThroughputSummary:
+    """All that is shown of a result."""
+    return ThroughputSummary(result, throughput_rows(result))
 
 
 def throughput_rows(result: ThroughputResult) -> list[ThroughputRow]:
@@ -74,7 +82,7 @@ def _row(found: ProviderThroughput, batch: int, cores: float) -> ThroughputRow:
 
 
 def _alone(turns: Sequence[AloneTurn], batch: int, way: str) -> float | None:
-    """Mean over the rounds, of the number of callers that gives most."""
+    """Mean over the rounds, with the number of callers that is fastest."""
     rates: dict[int, list[float]] = {}
     for turn in turns:
         if (turn.batch, turn.way) == (batch, way):

@@ -1,20 +1,13 @@
-"""The report's part on throughput: a table of batch sizes on each provider, a headline."""
+"""The table of a throughput result."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from crossrun_bench.measurements.throughput.summary import throughput_rows
-from crossrun_bench.report.headlines import Headline
-from crossrun_bench.view import figures, proofs
-from crossrun_bench.view.table import Table, noisy
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from crossrun_bench.measurements.throughput.result import ThroughputResult
-    from crossrun_bench.measurements.throughput.summary import ThroughputRow
+from crossrun_bench.measurements.throughput.result import ThroughputResult
+from crossrun_bench.measurements.throughput.summary import ThroughputRow, ThroughputSummary
+from crossrun_bench.view import figures, off_by
+from crossrun_bench.view.doubts import noisy
+from crossrun_bench.view.table import Table
 
 COLUMNS = (
     "Provider",
@@ -39,24 +32,25 @@ NOTES = (
 )
 
 
-def table(result: ThroughputResult) -> Table:
+def tables(summary: ThroughputSummary) -> list[Table]:
     """A row for each provider and batch size; what cannot run here stands in the notes."""
-    rows = throughput_rows(result)
+    result, rows = summary.result, summary.rows
     groups = tuple(len(list(group)) for _, group in groupby(rows, lambda row: row.provider))
     heading = f"Throughput of {figures.model(result.model)}"
     notes = (*NOTES, *_notes(result))
     proven = any(row.proof and row.proof.difference is not None for row in rows)
-    columns = (*COLUMNS, proofs.COLUMN) if proven else COLUMNS
-    cells = tuple((*_cells(r), proofs.difference(r.proof)) if proven else _cells(r) for r in rows)
-    told = (*notes, *proofs.notes(row.proof for row in rows))
-    return Table(heading, columns, cells, told, groups, warnings=noisy(result))
+    columns = (*COLUMNS, off_by.COLUMN) if proven else COLUMNS
+    cells = tuple((*_cells(r), off_by.difference(r.proof)) if proven else _cells(r) for r in rows)
+    told = (*notes, *off_by.notes(row.proof for row in rows))
+    warnings = noisy("Throughput", result.machine.noise)
+    return [Table(heading, columns, cells, told, groups, warnings=warnings)]
 
 
 def _cells(row: ThroughputRow) -> tuple[str, ...]:
     return (
         row.provider,
         str(row.batch),
-        *map(_rate, (row.plain, row.bound, row.graph, row.served)),
+        *map(rate, (row.plain, row.bound, row.graph, row.served)),
         figures.part(row.share),
         figures.plain(row.rows_a_run),
         figures.part(row.generator),
@@ -66,7 +60,8 @@ def _cells(row: ThroughputRow) -> tuple[str, ...]:
     )
 
 
-def _rate(per_second: float | None) -> str:
+def rate(per_second: float | None) -> str:
+    """Rows a second."""
     return figures.NONE if per_second is None else figures.rate(per_second)
 
 
@@ -82,13 +77,3 @@ def _notes(result: ThroughputResult) -> Iterator[str]:
             yield f"{found.provider} computes fp32 in {found.precision}."
     if result.cards:
         yield f"Graphics cards and drivers: {'; '.join(result.cards)}."
-
-
-def headlines(result: ThroughputResult) -> Iterator[Headline]:
-    """The most that our server gives."""
-    rows = [row for row in throughput_rows(result) if row.served]
-    row = max(rows, key=lambda row: row.served or 0, default=None)
-    if row:
-        figure, caption = _rate(row.served), "rows a second through the server"
-        detail = f"{row.provider}, batch {row.batch}, {figures.part(row.share)} of in process"
-        yield Headline(figure, caption, detail, f"{row.provider} gives {figure} {caption}")

@@ -1,24 +1,16 @@
 """A detector on a crossrun server over gRPC, one request at a time: tensors, or JPEG and PNG."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun.v1 import vision_pb2 as vision
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_bench.models.model import DETECTIONS, SCORE_THRESHOLD, as_input
-from crossrun_bench.targets.runners import packed
+from crossrun_bench.models.model import DETECTIONS, SCORE_THRESHOLD, Objects, as_input, packed
+from crossrun_bench.pictures.pictures import Batch
 from crossrun_bench.targets.runners.grpc_ import answered, opened, raw_request
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.targets.runners import Objects, Task
+from crossrun_bench.targets.task import Task
 
 _NUMPY = {"FP32": np.float32, "INT64": np.int64, "INT32": np.int32}
 
@@ -32,7 +24,7 @@ class RawTensor:
         self._stub = GRPCInferenceServiceStub(opened(task))
 
     def run(self, batch: Batch) -> Objects:
-        """Bytes of the tensor out, bytes of the four outputs back."""
+        """Send the tensor's bytes, and get the bytes of the four outputs."""
         request = raw_request(self._model, as_input(self._model, batch.pixels))
         if self._min_score is not None:
             rows = len(batch.pixels)
@@ -60,7 +52,7 @@ class EncodedPictures:
         self._stub = VisionStub(opened(task))
 
     def run(self, batch: Batch) -> Objects:
-        """Boxes are in pixels of the pictures."""
+        """Send files, and get boxes in pixels of the pictures."""
         request = vision.DetectRequest(
             model=self._model.name, images=batch.encoded, min_score=self._detector.min_score
         )

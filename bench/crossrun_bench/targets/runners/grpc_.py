@@ -1,11 +1,11 @@
 """A crossrun server over gRPC, blocking and one request at a time: tensors, or JPEG and PNG."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
@@ -15,29 +15,25 @@ from crossrun.v1.providers_pb2_grpc import ProvidersStub
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.errors import BenchError
 from crossrun_bench.models import heads
-from crossrun_bench.models.model import as_input
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.targets.runners import Probabilities, Task
+from crossrun_bench.models.model import Model, Probabilities, as_input
+from crossrun_bench.pictures.pictures import Batch
+from crossrun_bench.targets.task import Task
 
 TIMEOUT_S = 60.0
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
 def channel(address: str) -> grpc.Channel:
-    """A plain-text channel without a limit on message sizes: 32 pictures of 224 are 4.8 MB."""
+    """A plain-text channel without a limit on messages: 32 pictures of 224 pixels are 4.8 MB."""
     return grpc.insecure_channel(address, options=_UNLIMITED)
 
 
 def answered(call: Callable[..., Any], request: object) -> Any:
-    """The reply; BenchError with status and message where the server refuses or isn't there."""
+    """The reply to a request.
+
+    Raises:
+        BenchError: the server refuses or is not there; the error holds status and message.
+    """
     try:
         return call(request, timeout=TIMEOUT_S)
     except grpc.RpcError as error:
@@ -45,7 +41,7 @@ def answered(call: Callable[..., Any], request: object) -> Any:
 
 
 def placements(address: str, model: str) -> Sequence[providers_pb2.Placement]:
-    """What the sessions of a model run on in a server of ours, and how they were proven."""
+    """Where the sessions of a model run in a server of ours, and how they were proven."""
     with channel(address) as to_server:
         return _placements(to_server, model)
 
@@ -59,9 +55,11 @@ def _placements(to_server: grpc.Channel, model: str) -> Sequence[providers_pb2.P
 
 
 def opened(task: Task) -> grpc.Channel:
-    """A channel to the task's server; BenchError where that computes the model otherwise.
+    """A channel to the task's server.
 
-    It may be on another provider or in another precision: what config.pbtxt names comes first.
+    Raises:
+        BenchError: the server runs the model on another provider or in another precision;
+            config.pbtxt may ask for these.
     """
     to_server = channel(task.address or "")
     found = _placements(to_server, task.model.name)
@@ -79,14 +77,14 @@ def opened(task: Task) -> grpc.Channel:
 def classify(
     stub: Any, model: str, images: Sequence[bytes], top_k: int
 ) -> Sequence[vision.Classification]:
-    """Vision/Classify: for each encoded picture its classes, best first."""
+    """Ask Vision/Classify for each encoded picture's classes, best first."""
     request = vision.ClassifyRequest(model=model, images=images, top_k=top_k)
     results: Sequence[vision.Classification] = answered(stub.Classify, request).results
     return results
 
 
 def infer_request(model: Model, shape: Sequence[int]) -> oip.ModelInferRequest:
-    """ModelInfer with one tensor of `shape`, still without contents."""
+    """A request with one tensor of `shape`, still without contents."""
     tensor = oip.ModelInferRequest.InferInputTensor(
         name=model.input_name, datatype=model.input_type, shape=shape
     )
@@ -94,14 +92,14 @@ def infer_request(model: Model, shape: Sequence[int]) -> oip.ModelInferRequest:
 
 
 def raw_request(model: Model, tensor: NDArray[Any]) -> oip.ModelInferRequest:
-    """ModelInfer with raw contents, as tritonclient sends it."""
+    """A request with raw contents, as tritonclient sends it."""
     request = infer_request(model, tensor.shape)
     request.raw_input_contents.append(tensor.tobytes())
     return request
 
 
 def typed_request(model: Model, tensor: NDArray[Any]) -> oip.ModelInferRequest:
-    """ModelInfer with InferTensorContents: a number on the wire for each in the tensor."""
+    """A request with InferTensorContents: each number of the tensor is one on the wire."""
     request = infer_request(model, tensor.shape)
     contents = request.inputs[0].contents
     whole = model.input_type == "UINT8"
@@ -110,7 +108,11 @@ def typed_request(model: Model, tensor: NDArray[Any]) -> oip.ModelInferRequest:
 
 
 def probabilities(model: Model, reply: oip.ModelInferResponse) -> Probabilities:
-    """The model's output, whether the server gives it raw or typed."""
+    """The model's output, whether the server sends it raw or typed.
+
+    Raises:
+        BenchError: the reply lacks this output.
+    """
     names = [output.name for output in reply.outputs]
     if model.output_name not in names:
         raise BenchError(f"expected an output '{model.output_name}', got {', '.join(names)}")
@@ -124,23 +126,23 @@ def probabilities(model: Model, reply: oip.ModelInferResponse) -> Probabilities:
 
 
 class RawTensor:
-    """ModelInfer with raw contents, by a channel `other` to any server."""
+    """ModelInfer with raw contents; `other` is a channel to a server that is not ours."""
 
     def __init__(self, task: Task, other: grpc.Channel | None = None) -> None:
         self._model = task.model
         self._stub = GRPCInferenceServiceStub(other or opened(task))
 
     def run(self, batch: Batch) -> Probabilities:
-        """Bytes of the tensor out, bytes of the probabilities back."""
+        """Send the tensor's bytes, and get the bytes of the probabilities."""
         request = raw_request(self._model, as_input(self._model, batch.pixels))
         return probabilities(self._model, answered(self._stub.ModelInfer, request))
 
 
 class TypedTensor(RawTensor):
-    """ModelInfer with InferTensorContents: a number on the wire for each in the tensor."""
+    """ModelInfer with InferTensorContents: each number of the tensor is one on the wire."""
 
     def run(self, batch: Batch) -> Probabilities:
-        """Numbers out; the server answers in bytes all the same."""
+        """Send numbers; the server still answers in bytes."""
         request = typed_request(self._model, as_input(self._model, batch.pixels))
         return probabilities(self._model, answered(self._stub.ModelInfer, request))
 
@@ -155,13 +157,13 @@ class EncodedPictures:
         self._stub = VisionStub(opened(task))
 
     def run(self, batch: Batch) -> Probabilities:
-        """Encoded bytes out, the best classes back, or all of them; 0 for those not told."""
+        """Send files, and get the best classes or all; the others score 0."""
         results = classify(self._stub, self._model.name, batch.encoded, self._top_k)
         return scores(results, self._classes)
 
 
 def scores(results: Sequence[vision.Classification], classes: int) -> Probabilities:
-    """Of each picture the score of each class, by its position."""
+    """The score of each class, by its position, for each picture."""
     answer = np.zeros((len(results), classes), np.float32)
     for row, result in zip(answer, results, strict=True):
         row[[c.index for c in result.classes]] = [c.score for c in result.classes]

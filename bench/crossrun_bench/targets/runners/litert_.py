@@ -1,21 +1,15 @@
-"""LiteRT, once TensorFlow Lite, in process: its CPU kernels (XNNPACK) on every core."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""LiteRT, formerly TensorFlow Lite, in process: its CPU kernels (XNNPACK) on every core."""
 
 from ai_edge_litert.interpreter import Interpreter
 
 from crossrun_bench.machine.machine import cores
-from crossrun_bench.models.model import scaled
-
-if TYPE_CHECKING:
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.targets.runners import Probabilities, Task
+from crossrun_bench.models.model import Probabilities, scaled
+from crossrun_bench.pictures.pictures import Batch
+from crossrun_bench.targets.task import Task
 
 
 class LiteRt:
-    """The converted model in one interpreter, resized where a batch has another size."""
+    """The converted model in one interpreter, resized when the batch size changes."""
 
     def __init__(self, task: Task) -> None:
         self._model = task.model

@@ -1,22 +1,17 @@
 """Any running server of the Open Inference Protocol: Triton, OpenVINO Model Server, MLServer, …"""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun_bench.errors import BenchError
+from crossrun_bench.models.model import Model
 from crossrun_bench.targets.runners.grpc_ import RawTensor, answered, channel
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.targets.runners import Task
+from crossrun_bench.targets.task import Task
 
 
 class OpenInference(RawTensor):
-    """ModelInfer with raw contents, once the server's own description of its model fits ours."""
+    """ModelInfer with raw contents, once the server's description of its model fits ours."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task, channel(task.address or ""))
@@ -28,7 +23,7 @@ class OpenInference(RawTensor):
 
 
 def _check(metadata: oip.ModelMetadataResponse, model: Model) -> None:
-    """BenchError where the tensors differ; a server that describes none is taken at its word."""
+    """Raise BenchError if the tensors differ; a server may describe none."""
     image = (model.input_name, model.input_type, (-1, model.height, model.width, 3))
     answer = (model.output_name, "FP32", (-1, model.classes))
     if metadata.inputs and not (len(metadata.inputs) == 1 and _fits(metadata.inputs[0], *image)):
@@ -38,7 +33,7 @@ def _check(metadata: oip.ModelMetadataResponse, model: Model) -> None:
 
 
 def _fits(tensor: Any, name: str, datatype: str, shape: Sequence[int]) -> bool:
-    """Whether it is that tensor; of any size along dimensions given as -1, and of any batch."""
+    """Whether a tensor has this name, type and shape; -1 and the batch fit any size."""
     own = list(tensor.shape)
     sizes = all(size in {-1, wanted} for size, wanted in zip(own[1:], shape[1:], strict=False))
     return (tensor.name, tensor.datatype, len(own)) == (name, datatype, len(shape)) and sizes

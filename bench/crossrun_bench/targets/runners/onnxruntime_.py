@@ -1,18 +1,18 @@
 """ONNX Runtime in process, on one execution provider with its own defaults or some options."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from crossrun_bench.models.model import DETECTIONS, SCORE_THRESHOLD, as_input
-from crossrun_bench.targets.runners import packed
+from crossrun_bench.models.model import (
+    DETECTIONS,
+    SCORE_THRESHOLD,
+    Objects,
+    Probabilities,
+    as_input,
+    packed,
+)
+from crossrun_bench.pictures.pictures import Batch
 from crossrun_bench.targets.sessions import session
-
-if TYPE_CHECKING:
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.targets.runners import Objects, Probabilities, Task
+from crossrun_bench.targets.task import Task
 
 
 class OnnxRuntime:

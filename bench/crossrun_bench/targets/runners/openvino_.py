@@ -1,16 +1,10 @@
 """OpenVINO's own runtime in process, on the CPU, without onnxruntime."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import openvino
 
-from crossrun_bench.models.model import as_input
-
-if TYPE_CHECKING:
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.targets.runners import Probabilities, Task
+from crossrun_bench.models.model import Probabilities, as_input
+from crossrun_bench.pictures.pictures import Batch
+from crossrun_bench.targets.task import Task
 
 
 class OpenVino:
@@ -18,12 +12,12 @@ class OpenVino:
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
-        # Its default is to compute fp32 in bfloat16 where the processor can: other answers.
+        # By default it computes fp32 in bfloat16 if the processor can: answers would differ.
         hints = {"PERFORMANCE_HINT": "LATENCY", "EXECUTION_MODE_HINT": "ACCURACY"}
         self._compiled = openvino.Core().compile_model(task.model.onnx, "CPU", hints)
 
     def run(self, batch: Batch) -> Probabilities:
-        """One call, which copies its input and its output."""
+        """Make one call, which copies input and output."""
         answers = self._compiled({self._model.input_name: as_input(self._model, batch.pixels)})
         answer: Probabilities = answers[self._model.output_name]
         return answer

@@ -1,30 +1,24 @@
 """A crossrun server over gRPC, its tensors in system shared memory."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun.oip import grpc_service_pb2 as oip
-from crossrun_bench.models.model import as_input
+from crossrun_bench.models.model import Model, Probabilities, as_input
+from crossrun_bench.pictures.pictures import Batch
 from crossrun_bench.processes import shared_memory
 from crossrun_bench.targets.runners.grpc_ import RawTensor, answered, infer_request
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.targets.runners import Probabilities, Task
+from crossrun_bench.targets.task import Task
 
 _REGION = "crossrun-bench"
 
 
 class SharedTensor(RawTensor):
-    """ModelInfer whose message says no more than where the tensors lie.
+    """ModelInfer whose message only says where the tensors are.
 
-    One region, as large as the largest batch so far: the probabilities, then the pixels.
+    There is one region, as large as the largest batch so far: the probabilities, then the pixels.
     """
 
     def __init__(self, task: Task) -> None:
@@ -43,12 +37,12 @@ class SharedTensor(RawTensor):
         return np.frombuffer(self._memory, np.float32, shape[0] * shape[1]).reshape(shape).copy()
 
     def _register(self, byte_size: int) -> None:
-        """Forget the region of before and register a larger one."""
+        """Replace the region by a larger one."""
         self._memory = registered(self._stub, byte_size)
 
 
 def registered(stub: Any, byte_size: int) -> Any:
-    """Memory of a region that the server knows, in the place of any of before."""
+    """The memory of a region that the server knows. It replaces the region before."""
     forget = oip.SystemSharedMemoryUnregisterRequest(name=_REGION)
     answered(stub.SystemSharedMemoryUnregister, forget)
     with shared_memory.created(byte_size) as (key, memory):
@@ -58,7 +52,7 @@ def registered(stub: Any, byte_size: int) -> Any:
 
 
 def placed_request(model: Model, pixels: NDArray[Any], answer_size: int) -> oip.ModelInferRequest:
-    """ModelInfer whose tensors lie in the region: the probabilities, then the pixels."""
+    """A request whose tensors are in the region: the probabilities, then the pixels."""
     request = infer_request(model, pixels.shape)
     _place(request.inputs[0], answer_size, pixels.nbytes)
     _place(request.outputs.add(name=model.output_name), 0, answer_size)

@@ -1,46 +1,43 @@
-"""The source Keras model on TensorFlow, in the three ways that people call it.
+"""The source Keras model on TensorFlow, in the ways that people call it, and in its other forms.
 
-All take uint8 pixels and scale them within the timed work, as the served model does.
+All runners take uint8 pixels and scale them within the timed work, as the served model does.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.models.model import scaled
-from crossrun_bench.targets.runners import packed
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Batch
-    from crossrun_bench.targets.runners import Objects, Probabilities, Task
+from crossrun_bench.models.model import Model, Objects, Probabilities, packed, scaled
+from crossrun_bench.pictures.pictures import Batch
+from crossrun_bench.targets.task import Task
 
 
 def source(model: Model) -> Any:
-    """The source Keras model; BenchError where it needs code that its file does not bring."""
+    """The source Keras model.
+
+    Raises:
+        BenchError: the model needs code that its file does not hold.
+    """
     try:
         return keras.models.load_model(model.keras, compile=False)
-    except (TypeError, ValueError) as error:  # of a custom layer, of a Lambda
+    except (TypeError, ValueError) as error:  # about a custom layer or a Lambda
         raise BenchError(
             f"{model.keras} needs code of its own, a Lambda or a custom layer, which is not run "
-            "here: leave out the targets that are TensorFlow"
+            "here: leave out the targets of TensorFlow"
         ) from error
 
 
 def _scaled(image: Any, model: Model) -> Any:
-    """As `scaled` does, inside a graph."""
+    """Do what `scaled` does, inside a graph."""
     ordered = image[..., ::-1] if model.color == "BGR" else image
     return tf.cast(ordered, tf.float32) * model.scale + model.offset
 
 
 class KerasPredict:
-    """`Model.predict` on scaled float32: what most scripts do."""
+    """`Model.predict` on scaled float32, as most scripts call it."""
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
@@ -82,12 +79,12 @@ class DetectorFunction:
         self._call = tf.function(call, input_signature=[spec])
 
     def run(self, batch: Batch) -> Objects:
-        """Call the graph and bring its answer to numpy."""
+        """Call the graph, and return its answer as numpy arrays."""
         return _objects(self._call(batch.pixels))
 
 
 def _suppressed(boxes: Any, scores: Any, model: Model) -> Any:
-    """Of each class the boxes [batch, cells, 4] that overlap no better one, the best over all."""
+    """The best boxes [batch, cells, 4] that overlap no better box of their class."""
     assert model.detector
     return tf.image.combined_non_max_suppression(
         boxes[:, :, None],
@@ -106,7 +103,7 @@ def _objects(found: Any) -> Objects:
 
 
 class TensorFlowFunction:
-    """One `tf.function` over uint8, traced once for any batch: the fast way to call TensorFlow."""
+    """One `tf.function` over uint8, traced once for all batch sizes: TensorFlow's fast way."""
 
     def __init__(self, task: Task) -> None:
         model, network = task.model, source(task.model)
@@ -118,7 +115,7 @@ class TensorFlowFunction:
         self._call = tf.function(call, input_signature=[spec])
 
     def run(self, batch: Batch) -> Probabilities:
-        """Call the graph and bring its answer to numpy."""
+        """Call the graph, and return its answer as a numpy array."""
         answer: Probabilities = self._call(batch.pixels).numpy()
         return answer
 
@@ -128,13 +125,23 @@ class SavedModel:
 
     def __init__(self, task: Task) -> None:
         self._model = task.model
-        self._loaded = tf.saved_model.load(task.converted)  # holds the weights: keep it
+        self._loaded = tf.saved_model.load(task.converted)  # keep it, it holds the weights
         self._call = self._loaded.signatures["serving_default"]
         (self._input,) = self._call.structured_input_signature[1]
         (self._output,) = self._call.structured_outputs
 
     def run(self, batch: Batch) -> Probabilities:
-        """Scale in numpy, then call the graph and bring its answer to numpy."""
+        """Scale in numpy, call the graph, and return its answer as a numpy array."""
         image = tf.constant(scaled(self._model, batch.pixels))
         answer: Probabilities = self._call(**{self._input: image})[self._output].numpy()
         return answer
+
+
+def saved_model(model: Model, output: str) -> None:
+    """Write a SavedModel into the folder `output` with `Model.export`; it takes float32."""
+    source(model).export(output, verbose=False)
+
+
+def tflite(model: Model, output: str) -> None:
+    """Write a TFLite file `output`, float32, without optimizations that would change answers."""
+    Path(output).write_bytes(tf.lite.TFLiteConverter.from_keras_model(source(model)).convert())

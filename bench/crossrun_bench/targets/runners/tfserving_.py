@@ -1,36 +1,29 @@
-"""A running TensorFlow Serving, or OpenVINO Model Server, by PredictionService/Predict.
+"""A running TensorFlow Serving or OpenVINO Model Server, through PredictionService/Predict.
 
-What it serves is expected to be the exported source model, or one that takes the pixels themselves.
+It must serve the exported source model, or one that takes the pixels themselves.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import grpc
 import numpy as np
 
 from crossrun.tfserving import prediction_service_pb2 as serving
 from crossrun.tfserving.prediction_service_pb2_grpc import PredictionServiceStub
 from crossrun_bench.errors import BenchError
-from crossrun_bench.models.model import scaled
+from crossrun_bench.models.model import Model, Probabilities, scaled
+from crossrun_bench.pictures.pictures import Batch, Pixels
 from crossrun_bench.targets.runners.grpc_ import answered, channel
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import grpc
-
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.pictures.pictures import Batch, Pixels
-    from crossrun_bench.targets.runners import Probabilities, Task
+from crossrun_bench.targets.task import Task
 
 _SIGNATURE, _FIELD = "serving_default", "signature_def"
 _TYPES = {number: name for name, number in serving.DataType.items()}
 
 
 class Predict:
-    """Predict with the bytes of a tensor, once the signature that the server tells of fits."""
+    """Predict with the bytes of a tensor, once the server's signature fits."""
 
     def __init__(self, task: Task) -> None:
         opened = channel(task.address or "")
@@ -41,14 +34,14 @@ class Predict:
             raise BenchError(f"{task.address}: {error}") from error
 
     def run(self, batch: Batch) -> Probabilities:
-        """Scale in numpy where the signature takes float32; bytes out, numbers or bytes back."""
+        """Scale in numpy if the signature takes float32; send bytes, get numbers or bytes."""
         request = self._signature.request(batch.pixels)
         return self._signature.probabilities(answered(self._stub.Predict, request))
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What the served signature takes and gives."""
+    """The input and the output of the served signature."""
 
     model: Model
     input: str
@@ -56,7 +49,7 @@ class Signature:
     output: str
 
     def request(self, pixels: Pixels) -> serving.PredictRequest:
-        """The message that asks about uint8 pixels [batch, H, W, 3]."""
+        """The request for uint8 pixels [batch, H, W, 3]."""
         raw = self.type == serving.DT_UINT8
         image = pixels if raw else scaled(self.model, pixels)
         request = serving.PredictRequest(model_spec=_spec(self.model))
@@ -67,12 +60,16 @@ class Signature:
         return request
 
     def probabilities(self, reply: serving.PredictResponse) -> Probabilities:
-        """What a reply says, whether in bytes or in numbers."""
+        """The probabilities in a reply, whether in bytes or in numbers."""
         return _array(reply.outputs[self.output])
 
 
 def signature(opened: grpc.Channel, model: Model) -> Signature:
-    """As the server tells; BenchError where that does not fit the model."""
+    """The server's signature.
+
+    Raises:
+        BenchError: it does not fit the model.
+    """
     request = serving.GetModelMetadataRequest(model_spec=_spec(model), metadata_field=[_FIELD])
     metadata = answered(PredictionServiceStub(opened).GetModelMetadata, request).metadata
     found = serving.SignatureDefMap.FromString(metadata[_FIELD].value).signature_def
@@ -98,7 +95,7 @@ def _given(model: Model) -> list[str]:
 
 
 def _tensor(what: str, tensors: Mapping[str, Any], expected: list[str]) -> tuple[str, Any]:
-    """Name and type of the only tensor; BenchError where it is none of those expected."""
+    """The name and type of the only tensor; raise BenchError if it is not an expected one."""
     said = {name: _said(tensor) for name, tensor in sorted(tensors.items())}
     if len(said) != 1 or not set(said.values()) <= set(expected):
         got = ", ".join(f"{name} {text}" for name, text in said.items()) or "none"
@@ -108,7 +105,7 @@ def _tensor(what: str, tensors: Mapping[str, Any], expected: list[str]) -> tuple
 
 
 def _said(tensor: Any) -> str:
-    """Its type, and its shape for any batch."""
+    """A tensor's type, and its shape for any batch."""
     sizes = [dim.size for dim in tensor.tensor_shape.dim]
     return f"{_TYPES.get(tensor.dtype, f'data type {tensor.dtype}')} {[-1, *sizes[1:]]}"
 

@@ -1,19 +1,17 @@
-"""What both loops do with requests: wait, tell when each was, read what the server told."""
-
-from __future__ import annotations
+"""What both loops share: waiting for requests, and counting them and the server's timings."""
 
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-# One request: its answer, and the Server-Timing that came with it or "". Failed without an answer.
+# One request: returns its answer and its Server-Timing or "". Raises Failed without an answer.
 Call = Callable[[], tuple[object, str]]
 
-PATIENCE_S = 30.0  # for what is still under way when the time is over
+PATIENCE_S = 30.0  # for requests that are still under way when the time is over
 NO_ANSWER = "NO_ANSWER"
 WINDOWS = 3  # of a turn's counted time, to tell whether it was steady
-PARTS = ("decode", "queue", "compute")  # of a request's time, that servers may tell
+PARTS = ("decode", "queue", "compute")  # of a request's time; servers may report them
 
 
 class Failed(Exception):  # noqa: N818 - what happened to a request, not to us
@@ -21,7 +19,7 @@ class Failed(Exception):  # noqa: N818 - what happened to a request, not to us
 
 
 def still_alive(threads: Sequence[threading.Thread]) -> int:
-    """How many have not ended when patience has."""
+    """How many threads have not ended after PATIENCE_S."""
     patient_until = time.monotonic() + PATIENCE_S
     for thread in threads:
         thread.join(max(0.0, patient_until - time.monotonic()))
@@ -29,7 +27,7 @@ def still_alive(threads: Sequence[threading.Thread]) -> int:
 
 
 def windows(moments: Iterable[int], begin: int, end: int) -> list[int]:
-    """How many moments fall within each third of begin ≤ moment < end."""
+    """How many moments are in each third of begin ≤ moment < end."""
     counts = [0] * WINDOWS
     for moment in moments:
         if begin <= moment < end:
@@ -38,7 +36,7 @@ def windows(moments: Iterable[int], begin: int, end: int) -> list[int]:
 
 
 def timings(told: Sequence[str]) -> dict[str, list[int]]:
-    """Microseconds of each request in each part; none of a part that a server doesn't always tell.
+    """Microseconds of each request in each part; empty unless every request has that part.
 
     Syntax: https://www.w3.org/TR/server-timing/, durations in milliseconds.
     """

@@ -1,34 +1,28 @@
-"""The forms in which a picture is asked about: the message of each, and how its reply is read."""
+"""The forms of a request: the message for a picture, and how its reply is read."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun.tfserving import prediction_service_pb2 as serving
 from crossrun.v1 import vision_pb2 as vision
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models import heads
 from crossrun_bench.models.model import as_input
 from crossrun_bench.targets.runners.grpc_ import probabilities, raw_request, typed_request
 from crossrun_bench.targets.runners.shared_memory_ import placed_request, registered
 from crossrun_bench.targets.runners.tfserving_ import signature
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Answer = NDArray[np.float32]
 
-    import grpc
-    from numpy.typing import NDArray
-
-    from crossrun_bench.measurements.load.tasks import Request
-
-    Answer = NDArray[np.float32]
-
-JPEG = "jpeg"  # of encoded pictures, to which the reply tells probabilities
+JPEG = "jpeg"  # of encoded pictures; the reply holds probabilities
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 _CLASSIFY = "/crossrun.v1.Vision/Classify"
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -36,7 +30,7 @@ _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 @dataclass(frozen=True)
 class Form:
-    """A method, the message that is sent to it again and again, and what reads a reply."""
+    """A method, the message that it gets again and again, and a function that reads a reply."""
 
     method: str
     body: bytes
@@ -44,7 +38,7 @@ class Form:
 
 
 def raw(request: Request, _: grpc.Channel) -> Form:
-    """The tensor's bytes, as any server of the protocol takes them."""
+    """The tensor's bytes: any server of the protocol takes them."""
     return _inferring(request, raw_request(request.model, _tensor(request)))
 
 
@@ -54,12 +48,12 @@ def typed(request: Request, _: grpc.Channel) -> Form:
 
 
 def jpeg(request: Request, _: grpc.Channel) -> Form:
-    """The picture as it was encoded; the server decodes it."""
+    """The encoded picture; the server decodes it."""
     model, encoded = request.model, Path(request.encoded).read_bytes()
     asked = vision.ClassifyRequest(model=model.name, images=[encoded])  # its five best classes
 
     def read(reply: bytes) -> Answer:
-        # Of classes that are not told, what is expected.
+        # Classes that are not returned count as right.
         answer: Answer = heads.probabilities(model, np.load(request.expected))
         (told,) = vision.ClassifyResponse.FromString(reply).results
         answer[0, [c.index for c in told.classes]] = [c.score for c in told.classes]
@@ -69,7 +63,7 @@ def jpeg(request: Request, _: grpc.Channel) -> Form:
 
 
 def shared(request: Request, channel: grpc.Channel) -> Form:
-    """Where the tensors lie in memory that the server shares: one region for all callers."""
+    """The tensors' place in memory that the server shares: one region for all callers."""
     model, tensor = request.model, _tensor(request)
     answer_size = np.dtype(np.float32).itemsize * model.classes
     memory = registered(GRPCInferenceServiceStub(channel), answer_size + tensor.nbytes)
@@ -79,7 +73,7 @@ def shared(request: Request, channel: grpc.Channel) -> Form:
 
 
 def predict(request: Request, channel: grpc.Channel) -> Form:
-    """What TensorFlow Serving's signature takes: the pixels, or those scaled to float32."""
+    """What TensorFlow Serving's signature takes: the pixels themselves or scaled to float32."""
     served = signature(channel, request.model)
     body = served.request(np.load(request.pixels)).SerializeToString()
 

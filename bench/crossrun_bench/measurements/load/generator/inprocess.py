@@ -1,14 +1,12 @@
-"""The process that shows what is there to be had: onnxruntime alone, called by some threads.
+"""The process that shows what the machine can do: onnxruntime alone, called by some threads.
 
 python -m crossrun_bench.measurements.load.generator.inprocess < {a Session}, then commands
 {"do": "answer", "output": "….npy"}                      → {}
-{"do": "turn", "clients": 2, "warm": 0.5, "seconds": 3}  → as of the generator's process
+{"do": "turn", "clients": 2, "warm": 0.5, "seconds": 3}  → see `process`
 """
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -16,14 +14,11 @@ import psutil
 
 from crossrun_bench.codec import decode
 from crossrun_bench.measurements.load.generator import loops
-from crossrun_bench.measurements.load.tasks import Session
+from crossrun_bench.measurements.tasks import Session
 from crossrun_bench.models.model import as_input
-from crossrun_bench.processes.driven import commands, driven
+from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.providers import CPU
 from crossrun_bench.targets.sessions import options
-
-if TYPE_CHECKING:
-    from crossrun_bench.processes.driven import Reply
 
 
 def main() -> int:
@@ -45,7 +40,7 @@ def _serve(first_line: Any, reply: Reply) -> None:
             np.save(command["output"], call()[0][0])
             reply({})
         else:
-            found = loops.taken([call] * loops.callers(command), command)
+            found = loops.turn([call] * loops.callers(command), command)
             reply(found | {"rss_bytes": psutil.Process().memory_info().rss})
 
 

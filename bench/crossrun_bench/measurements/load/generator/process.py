@@ -1,53 +1,43 @@
-"""The process that asks a server: the same request all the time, as lean as Python allows.
+"""The process that asks a server: always the same request, as lean as Python allows.
 
     python -m crossrun_bench.measurements.load.generator.process < {a Request}, then commands
     {"do": "turn", "address": "127.0.0.1:8001", "clients": 4, "warm": 0.5, "seconds": 3}
         → {"wall_ns": …, "us": […], "errors": {…}, "served": …, "cpu_ns": …, …}
-    {… , "schedule": [ns from the beginning, …]} in the place of clients: an open loop
-    {… , "form": "jpeg"}: another form of the request than raw, one of `forms`
+    {… , "schedule": [ns from the beginning, …]} instead of clients: an open loop
+    {… , "form": "jpeg"}: one of `forms` instead of raw
 
-The request is serialized once and replies are not parsed, but for the first of each turn, which has
-to be right. An address that begins with http:// gets the tensor's bytes in a POST.
+The request is serialized once. Replies are not parsed, except the first of each turn, which has to
+be right. An address that begins with http:// gets the tensor's bytes in a POST.
 """
 
-from __future__ import annotations
-
 import sys
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.load.generator import loops
-from crossrun_bench.measurements.load.generator.counting import Failed
+from crossrun_bench.measurements.load.generator.counting import Call, Failed
 from crossrun_bench.measurements.load.generator.forms import JPEG, MAKERS
-from crossrun_bench.measurements.load.tasks import Request
+from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models import heads
-from crossrun_bench.models.model import as_input
-from crossrun_bench.processes.driven import commands, driven
+from crossrun_bench.models.model import Model, as_input
+from crossrun_bench.processes.driven import Reply, commands, driven
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
-
-    from numpy.typing import NDArray
-
-    from crossrun_bench.measurements.load.generator.counting import Call
-    from crossrun_bench.models.model import Model
-    from crossrun_bench.processes.driven import Reply
-
-    Answer = NDArray[np.float32]
-    Read = Callable[[Any], Answer]
-    Opened = AbstractContextManager[tuple[Sequence[Call], Read]]
+Answer = NDArray[np.float32]
+Read = Callable[[Any], Answer]
+Opened = AbstractContextManager[tuple[Sequence[Call], Read]]
 
 _HEADERS = {"Content-Type": "application/octet-stream"}
-TOLERANCE = 1e-3  # of any probability, against onnxruntime in process
+TOLERANCE = 1e-3  # of any probability, compared with onnxruntime in process
 
 
 def main() -> int:
@@ -62,7 +52,7 @@ def _serve(first_line: Any, reply: Reply) -> None:
         form, clients = command.get("form", "raw"), loops.callers(command)
         with _opened(request, command["address"], form, clients) as (calls, read):
             _check(calls[0], _probabilities(read, request.model, form), expected)
-            reply(loops.taken(calls, command))
+            reply(loops.turn(calls, command))
 
 
 def _opened(request: Request, address: str, form: str, clients: int) -> Opened:
@@ -72,14 +62,14 @@ def _opened(request: Request, address: str, form: str, clients: int) -> Opened:
 
 
 def _probabilities(read: Read, model: Model, form: str) -> Read:
-    """What reads probabilities; of encoded pictures a server tells these itself."""
+    """A function that reads probabilities; the reply to an encoded picture holds them already."""
     if form == JPEG:
         return read
     return lambda reply: heads.probabilities(model, read(reply).reshape(1, -1))
 
 
 def _check(call: Call, read: Read, expected: Answer) -> None:
-    """BenchError for a wrong answer; none at all is what the turn counts."""
+    """Raise BenchError for a wrong answer; the turn counts requests without an answer."""
     with suppress(Failed):
         answer = read(call()[0])
         if answer.size != expected.size:
@@ -93,7 +83,7 @@ def _check(call: Call, read: Read, expected: Answer) -> None:
 def _grpc(
     request: Request, address: str, name: str, clients: int
 ) -> Iterator[tuple[Sequence[Call], Read]]:
-    """Callers that share one channel. Reading what the server told takes 6 µs of 200."""
+    """Callers that share one channel. Reading the server's timings takes 6 µs of 200."""
     with grpc.insecure_channel(address) as channel:
         form = MAKERS[name](request, channel)
         ask: Any = channel.unary_unary(form.method)
@@ -114,7 +104,7 @@ def _told(metadata: Sequence[tuple[str, str]]) -> str:
 
 @contextmanager
 def _http(address: str, clients: int, body: bytes) -> Iterator[tuple[Sequence[Call], Read]]:
-    """Callers with a kept connection each."""
+    """Callers that each keep a connection."""
     parts = urlsplit(address)
     connections = [HTTPConnection(parts.netloc) for _ in range(clients)]
     try:

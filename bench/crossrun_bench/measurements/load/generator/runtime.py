@@ -2,47 +2,42 @@
 
     python -m crossrun_bench.measurements.load.generator.runtime < {a Task}, then commands
     {"do": "turn", "clients": 4, "warm": 0.5, "seconds": 3}
-        → as of the generator's process; CPU and memory are of runtime and callers together
+        → see `process`; CPU time and memory are those of runtime and callers together
 
-Callers are threads. A runtime that takes no calls of several at once gets one after another, first
-come, first served: who waits is in the queue, as with a server. Nothing checks the answers;
-`accuracy` does.
+Callers are threads. If a runtime cannot be called by several threads at once, calls wait for each
+other, first come, first served; this time counts as the queue, as in a server. Nothing checks the
+answers here: `accuracy` does.
 """
-
-from __future__ import annotations
 
 import sys
 import threading
 import time
 from collections import deque
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
 from crossrun_bench.codec import decode
 from crossrun_bench.measurements.load.generator import loops
-from crossrun_bench.processes.driven import commands, driven
-from crossrun_bench.targets.runners import Task
+from crossrun_bench.measurements.load.generator.counting import Call
+from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.targets.targets import TARGETS, runner_for
-
-if TYPE_CHECKING:
-    from crossrun_bench.measurements.load.generator.counting import Call
-    from crossrun_bench.processes.driven import Reply
+from crossrun_bench.targets.task import Task
 
 
 class InTurn:
-    """A lock for who came first; of threading's, he who had it last may have it again at once."""
+    """A lock for whoever came first; threading's may go back to its last holder."""
 
     def __init__(self) -> None:
-        self._queue: deque[threading.Lock] = deque()  # whose turn it is, then who waits
+        self._queue: deque[threading.Lock] = deque()  # the holder's, then those who wait
 
     def __enter__(self) -> None:
         own = threading.Lock()
         own.acquire()
         self._queue.append(own)
         if self._queue[0] is not own:
-            own.acquire()  # until he before lets go
+            own.acquire()  # until the one before lets go
 
     def __exit__(self, *_: object) -> None:
         self._queue.popleft()
@@ -58,15 +53,15 @@ def main() -> int:
 def _serve(first_line: Any, reply: Reply) -> None:
     task = decode(Task, first_line)
     call = _call(task)
-    call()  # a first one compiles; a turn would show that
+    call()  # the first call compiles; a turn must not include that
     reply({})
     for command in commands():
-        found = loops.taken([call] * loops.callers(command), command)
+        found = loops.turn([call] * loops.callers(command), command)
         reply(found | {"rss_bytes": psutil.Process().memory_info().rss})
 
 
 def _call(task: Task) -> Call:
-    """One picture; what it tells is written as servers do, see `counting.timings`."""
+    """A call for one picture; it reports its timings as servers do, see `counting.timings`."""
     runner, batch = runner_for(task), task.pictures.batch(0, 1)
     turn = nullcontext() if TARGETS[task.target].concurrent else InTurn()
     clock = time.perf_counter_ns

@@ -1,0 +1,33 @@
+"""What is known of one request once it is over. Knows neither what counts nor what traces it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+
+from crossrun_server.scheduling.batching import Reply
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One request to one version of a model; times are those of time.perf_counter_ns().
+
+    If it failed, or its caller left, `reply` is None and `error` is set.
+    """
+
+    model: str
+    version: str
+    request_id: str
+    started_ns: int = field(default_factory=perf_counter_ns)
+    queued_ns: int = 0  # 0: it was refused before it could wait
+    ended_ns: int = 0
+    rows: int = 0
+    reply: Reply | None = None
+    error: type[BaseException] | None = None  # not the error itself: it holds on to the request
+
+    @property
+    def duration_ns(self) -> int:
+        """Nanoseconds from arrival to answer."""
+        return self.ended_ns - self.started_ns
+
+
+Observer = Callable[[RequestRecord], None]

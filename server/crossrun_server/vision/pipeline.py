@@ -1,0 +1,141 @@
+"""Runs a model on encoded pictures: decodes them on threads, and cuts them into batches.
+
+Returns what the model says of each picture, and does not know whether that is classes or boxes.
+Knows no messages.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from types import MappingProxyType
+
+from crossrun_server import cores
+from crossrun_server.errors import InvalidRequest, ServingError
+from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.tensors.tensor_spec import Array
+from crossrun_server.vision.boxes import Resize, Size, View
+from crossrun_server.vision.image_input import ImageInput, fixing
+from crossrun_server.vision.images import Picture, load
+
+log = logging.getLogger(__name__)
+
+# As many threads as cores: more would take turns with each other and with the sessions.
+DECODERS = ThreadPoolExecutor(cores.available(), thread_name_prefix="decoder")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one picture."""
+
+    view: View  # of the picture
+    outputs: Tensors  # of the run that it was in
+    row: int  # of these outputs
+
+    def __getitem__(self, output: str) -> Array:
+        """The picture's own part of an output."""
+        part: Array = self.outputs[output][self.row]
+        return part
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time of some pictures went, in nanoseconds; waiting and computing add up."""
+
+    decode_ns: int
+    queue_ns: int
+    compute_ns: int
+
+
+async def predict(  # noqa: PLR0913 - what is asked, how, and until when
+    input_: ImageInput,
+    images: Sequence[bytes],
+    *,
+    resize: Resize | None,
+    outputs: Sequence[str],
+    deadline: float | None,
+    options: Mapping[str, float] = MappingProxyType({}),
+) -> tuple[list[Prediction], Timings]:
+    """Decode pictures and run a model on them, in as many batches as they need.
+
+    Args:
+        input_: how they go into the model.
+        images: JPEG or PNG files.
+        resize: how they are brought to the input's size; None leaves it to the model.
+        outputs: of the model, by name.
+        deadline: see Scheduler.submit.
+        options: values for optional inputs, the same for all pictures.
+
+    Returns:
+        A prediction for each picture, in their order, and where the time went.
+
+    Raises:
+        InvalidRequest: a picture cannot be decoded, or the model does not run on one of its
+            size; the error names its position.
+        ServingError: see Model.infer.
+    """
+    started = time.perf_counter_ns()
+    pictures = await _decode(images, input_, resize or input_.resize)
+    decode_ns = time.perf_counter_ns() - started
+    predictions: list[Prediction] = []
+    replies: list[Reply] = []
+    for batch in _batches(pictures, input_):
+        tensors = input_.tensors([picture.pixels for picture in batch], options)
+        with _blaming_size(input_, len(predictions), batch[0].view.input):
+            reply = await input_.model.infer(tensors, outputs, deadline)
+        predictions += (Prediction(p.view, reply.outputs, row) for row, p in enumerate(batch))
+        replies.append(reply)
+    return predictions, _timings(decode_ns, replies)
+
+
+async def _decode(images: Sequence[bytes], input_: ImageInput, resize: Resize) -> list[Picture]:
+    """Decode on threads: Pillow lets go of the interpreter while it works."""
+    loop = asyncio.get_running_loop()
+
+    def decode(position: int) -> Picture:
+        try:
+            return load(images[position], input_.size, resize)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"images[{position}]: {error}") from error
+
+    return await asyncio.gather(
+        *(loop.run_in_executor(DECODERS, decode, i) for i in range(len(images)))
+    )
+
+
+def _batches(pictures: Sequence[Picture], input_: ImageInput) -> Iterator[Sequence[Picture]]:
+    """Cut pictures into batches; those of a batch follow each other and have the same size."""
+    for size, group in groupby(pictures, key=lambda picture: picture.view.input):
+        alike, most = list(group), input_.at_once(size)
+        yield from (alike[i : i + most] for i in range(0, len(alike), most))
+
+
+@contextmanager
+def _blaming_size(input_: ImageInput, position: int, size: Size) -> Iterator[None]:
+    """If a model fails on a picture of a free size, say that the size may be the reason."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except Exception as error:
+        if not input_.is_free:
+            raise
+        name = input_.model.name
+        log.warning("%s failed on a picture of its own size: %s", name, error)
+        raise InvalidRequest(
+            f"images[{position}]: {name!r} leaves the size of its pictures free and fails on "
+            f"{size.height} x {size.width} pixels (height x width); sizes that it takes can be "
+            f"fixed in config.pbtxt, as in {fixing(input_.model, input_.spec)}"
+        ) from error
+
+
+def _timings(decode_ns: int, replies: Sequence[Reply]) -> Timings:
+    return Timings(
+        decode_ns=decode_ns,
+        queue_ns=sum(reply.queue_ns for reply in replies),
+        compute_ns=sum(reply.compute_ns for reply in replies),
+    )
