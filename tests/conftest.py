@@ -13,7 +13,16 @@ import pytest
 
 from tests.conformance import options
 from tests.support import detectors, models
-from tests.support.running import BIN, MATERIAL, ROOT, Command, Server, run_here, serving
+from tests.support.running import (
+    BIN,
+    MATERIAL,
+    ROOT,
+    Command,
+    Server,
+    run_here,
+    run_server,
+    serving,
+)
 
 if TYPE_CHECKING:
     from crossrun_export.sources import Source
@@ -109,6 +118,29 @@ def small() -> "Source":
 
 
 @pytest.fixture(scope="session")
+def exported_small(
+    small: "Source", drawings: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A repository of the small model in every precision; to be looked at, not changed."""
+    from crossrun_export import pipeline
+    from crossrun_export.options import Limits
+    from tests.support import keras_models
+
+    output = tmp_path_factory.mktemp("exported")
+    any_price = Limits(max_top1_drop=100, min_agreement=0)  # random weights are not robust
+    pipeline.export(
+        small,
+        keras_models.options(
+            output,
+            precisions=("fp32", "int8", "fp16"),
+            calibration=drawings,
+            limits=any_price,
+        ),
+    )
+    return output
+
+
+@pytest.fixture(scope="session")
 def exported_detectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled detector in every precision, verified and measured on fewer pictures."""
     root = tmp_path_factory.mktemp("detectors")
@@ -143,6 +175,7 @@ def run() -> Command:
 
     crossrun-bench runs in this process, for its start would be half of a test's time; whatever it
     measures has processes of its own. A suite's steps write to the real stderr, so that it has one.
+    crossrun-serve is forked off a process that has imported it.
     """
 
     def run_command(
@@ -151,6 +184,8 @@ def run() -> Command:
         words = [str(BIN / name), *map(str, arguments)]
         if name == "crossrun-bench" and arguments[0] != "run" and env is None:
             return run_here(words)
+        if name == "crossrun-serve" and env is None:
+            return run_server(words)
         return subprocess.run(
             words, capture_output=True, text=True, check=False, env=os.environ | (env or {})
         )

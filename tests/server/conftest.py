@@ -4,8 +4,11 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
+from crossrun.oip import grpc_service_pb2 as pb
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from tests.support import models
 from tests.support.memory import FOLDER, Create
 from tests.support.running import Server, serving
@@ -33,3 +36,19 @@ def create() -> Iterator[Create]:
     yield create_object
     for path in made:
         path.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def sharing(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose clients may use shared memory."""
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with serving(tiny_models, log, "--shared-memory") as running:
+        yield running
+
+
+@pytest.fixture
+def shared(sharing: Server) -> Iterator[grpc.Channel]:
+    """A channel to it; whatever was registered is forgotten at the end."""
+    with grpc.insecure_channel(sharing.address) as channel:
+        yield channel
+        Stub(channel).SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest())

@@ -90,3 +90,9 @@ def check_refused(stub: Stub, name: str) -> None:
         assert code == StatusCode.UNAVAILABLE
         assert "explicit model load / unload is not allowed if polling is enabled" in details
     assert ready(stub, name)
+
+
+def max_batch_size(stub: Stub, name: str) -> int:
+    answer = stub.ModelConfig(pb.ModelConfigRequest(name=name))
+    size: int = answer.config.max_batch_size
+    return size

@@ -65,8 +65,8 @@ def gather(index: int) -> pb.ModelInferRequest:
 AGES = 1_000_000  # turns of the slow model: seconds, and on any machine longer than a refusal
 
 
-def slow(turns: int = AGES) -> pb.ModelInferRequest:
-    message = pb.ModelInferRequest(model_name="slow")
+def slow(turns: int = AGES, model: str = "slow") -> pb.ModelInferRequest:
+    message = pb.ModelInferRequest(model_name=model)
     message.inputs.add(name="turns", datatype="INT64", shape=[1])
     message.raw_input_contents.append(turns.to_bytes(8, "little"))
     return message
@@ -80,9 +80,10 @@ def code_of(call: Any) -> StatusCode:
 
 def until_running(stub: Stub, request: pb.ModelInferRequest | None = None) -> Any:
     """Send a slow request and come back once it is at work, so that the next one has to wait."""
-    call = stub.ModelInfer.future(request or slow())
+    request = request or slow()
+    call = stub.ModelInfer.future(request)
     while True:
-        waiting = stub.ModelInfer.future(slow(1), timeout=0.2)
+        waiting = stub.ModelInfer.future(slow(1, request.model_name), timeout=0.2)
         if code_of(waiting) == StatusCode.DEADLINE_EXCEEDED:
             return call
 

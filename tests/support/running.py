@@ -1,6 +1,7 @@
 """The project's own commands, run as users run them: a real server, and the rest."""
 
 import io
+import os
 import re
 import signal
 import subprocess
@@ -10,11 +11,14 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import pytest
 
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
+from tests.support import fork_server
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -23,6 +27,7 @@ ON_CPU = ServerContext(providers.parse("cpu"))
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+Process = subprocess.Popen[str] | fork_server.Forked
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Server:
     """A running crossrun-serve."""
 
     address: str
-    process: subprocess.Popen[str]
+    process: Process
     log: Path
 
     @property
@@ -46,6 +51,14 @@ class Server:
         return self.process.wait(60)
 
 
+def interpreter_settings() -> dict[str, str]:
+    """What the environment tells Python itself."""
+    return {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
+
+
+AT_IMPORT = interpreter_settings()
+
+
 @contextmanager
 def serving(
     repository: Path, log: Path, *options: str, environment: Path = BIN
@@ -53,18 +66,34 @@ def serving(
     """Run crossrun-serve on a port of its choice until the block ends."""
     command = [str(environment / "crossrun-serve"), str(repository), "--port", "0"]
     command += ["--metrics-port", "0", *options]
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
-    ):
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdout, log.open("w") as stderr:
+        with os.fdopen(writing, "w") as written:
+            process = start(command, written, stderr)
         try:
-            assert process.stdout
-            line = process.stdout.readline()
+            line = stdout.readline()
             found = re.fullmatch(r"crossrun: serving on (\S+)\n", line)
             assert found, f"the server said {line!r} and logged: {log.read_text()}"
             yield Server(found[1], process, log)
         finally:
             process.kill()
+            process.wait()
+
+
+def start(command: list[str], stdout: IO[str], stderr: IO[str]) -> Process:
+    """Start a server; fork it if a fresh interpreter would be the same."""
+    if command[0] == str(BIN / "crossrun-serve") and interpreter_settings() == AT_IMPORT:
+        return fork_server.fork(command, stdout.fileno(), stderr.fileno())
+    return subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True)
+
+
+def run_server(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run crossrun-serve to its end."""
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        status = start(words, out, err).wait()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, status, out.read(), err.read())
 
 
 def build(name: str) -> Path:

@@ -8,14 +8,17 @@ If a build has a provider of the same name, the build's provider is used.
 import functools
 import importlib
 import logging
+import sys
+from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import onnxruntime
 
 log = logging.getLogger(__name__)
 
-PREFIX = "onnxruntime-ep-"
+FOLDERS = "onnxruntime_ep_*.dist-info"
 
 
 @functools.cache
@@ -79,13 +82,22 @@ def _registered() -> dict[str, tuple[str, str]]:
     """Register every installed plugin once: provider → (package with its version, failure)."""
     built_in()  # before a plugin changes the list
     found: dict[str, tuple[str, str]] = {}
-    for distribution in metadata.distributions():
-        package = (distribution.name or "").lower().replace("_", "-")
-        if package.startswith(PREFIX):
-            title = f"{package} {distribution.version}"
-            for name, failure in _register(package, title).items():
-                found[name] = (title, failure)
+    for distribution in _installed():
+        package = distribution.name.lower().replace("_", "-")
+        title = f"{package} {distribution.version}"
+        for name, failure in _register(package, title).items():
+            found[name] = (title, failure)
     return found
+
+
+def _installed() -> Iterator[metadata.Distribution]:
+    """Find the packages of plugins by the names of their folders.
+
+    To read the metadata of every installed package would take longer than to load a model.
+    """
+    for entry in sys.path:
+        for folder in sorted(Path(entry).glob(FOLDERS)):
+            yield metadata.Distribution.at(folder)
 
 
 def _register(package: str, title: str) -> dict[str, str]:

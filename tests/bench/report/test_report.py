@@ -18,7 +18,7 @@ from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.latency.summary import latency_rows
 from crossrun_bench.measurements.result import Result
 from crossrun_bench.report import html, markdown
-from crossrun_bench.report.chapters import chapters, headlines
+from crossrun_bench.report.chapters import Chapter, chapters, headlines
 from tests.support import loads
 from tests.support.pages import Fetched
 from tests.support.results import accuracy, latency
@@ -30,9 +30,9 @@ MARKED = re.compile(r"^<!-- crossrun-bench: ", re.M)
 
 
 @pytest.fixture(scope="module")
-def study() -> list[Result]:
-    """The results that our documents show."""
-    return store.read_all(STUDY)
+def study() -> list[Chapter]:
+    """The results that our documents show, each summarised once."""
+    return chapters(store.read_all(STUDY))
 
 
 @pytest.mark.parametrize("result", [latency(), accuracy(), accuracy(labels=None)])
@@ -108,18 +108,17 @@ def test_a_packed_file_is_read(tmp_path: Path) -> None:
             store.read(file)
 
 
-def test_the_tables_of_our_documents_are_those_of_the_study(study: list[Result]) -> None:
+def test_the_tables_of_our_documents_are_those_of_the_study(study: list[Chapter]) -> None:
     """None was typed by hand, and none was left behind when the study was made anew."""
     with_tables = [text for text in map(text_of, tracked("*.md")) if MARKED.search(text)]
     assert with_tables
-    summarised = chapters(study)
     for text in with_tables:
-        assert markdown.renewed(text, summarised) == text
+        assert markdown.renewed(text, study) == text
 
 
-def test_the_readme_compares_servers_by_the_study(study: list[Result]) -> None:
+def test_the_readme_compares_servers_by_the_study(study: list[Chapter]) -> None:
     """Requests a second of each server's better setting, and the memory of all."""
-    table = markdown.renewed("<!-- crossrun-bench: load 1 -->\n<!-- end -->", chapters(study))
+    table = markdown.renewed("<!-- crossrun-bench: load 1 -->\n<!-- end -->", study)
     rows = [
         [cell.split()[0] for cell in line.split("|")[1:-1]] for line in table.splitlines()[3:-1]
     ]
@@ -136,11 +135,11 @@ def test_the_readme_compares_servers_by_the_study(study: list[Result]) -> None:
         assert f"| {min(memory)}\N{EN DASH}{max(memory)} MB |" in readme
 
 
-def test_our_report_is_that_of_the_study(study: list[Result]) -> None:
+def test_our_report_is_that_of_the_study(study: list[Chapter]) -> None:
     """The one that the documents link, and its pictures are there."""
     folder = ROOT / "bench" / "report-pictures"
     text = (ROOT / "bench" / "report.md").read_text()
-    assert text == markdown.render(chapters(study), folder.name)
+    assert text == markdown.render(study, folder.name)
     assert len(list(folder.iterdir())) == 6
 
 

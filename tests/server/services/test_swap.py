@@ -73,7 +73,7 @@ def multiply(stub: Stub, value: int) -> Any:
     message = pb.ModelInferRequest(model_name="m", id=str(value))
     message.inputs.add(name="x", datatype="FP32", shape=[1, 1])
     message.raw_input_contents.append(np.float32(value).tobytes())
-    return stub.ModelInfer.future(message, timeout=60)
+    return stub.ModelInfer.future(message)
 
 
 def check_product(answer: pb.ModelInferResponse) -> str:
@@ -129,7 +129,7 @@ def convolve(stub: Stub) -> Any:
     message = pb.ModelInferRequest(model_name="conv")
     message.inputs.add(name="x", datatype="FP32", shape=X.shape)
     message.raw_input_contents.append(X.tobytes())
-    return stub.ModelInfer.future(message, timeout=60)
+    return stub.ModelInfer.future(message)
 
 
 def running(channel: grpc.Channel) -> dict[str, int]:
@@ -181,7 +181,7 @@ def test_pictures_being_decoded_meet_no_closed_model(tmp_path: Path) -> None:
         grpc.insecure_channel(server.address) as channel,
     ):
         stub, vision = Stub(channel), VisionStub(channel)
-        with open_loop(lambda _: vision.Classify.future(request, timeout=60)) as calls:
+        with open_loop(lambda _: vision.Classify.future(request)) as calls:
             for size in range(1, 1 + SWAPS):
                 reload(stub, "colours", {"max_batch_size": 1 + size % 2})
                 wait_for_more(calls, 2)

@@ -1,8 +1,7 @@
-"""Model control over a real connection: explicit, polled, refused, failing, under load."""
+"""Model control over a real connection: loaded on request, overridden, sent, refused."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tests.support.control import (
     connected,
     index,
     load,
+    max_batch_size,
     multiply,
     product,
     ready,
@@ -29,65 +29,11 @@ from tests.support.control import (
     watch,
 )
 from tests.support.requests import outcome
-from tests.support.running import Server, serving
+from tests.support.running import Server
 
-EXPLICIT = ("--model-control-mode", "explicit")
 INVALID, INTERNAL = StatusCode.INVALID_ARGUMENT, StatusCode.INTERNAL
-UNAVAILABLE, LATE = StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED
-SECONDS = 1_000_000  # turns of the slow model
 
-
-@pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the shared server keeps its repository, its temporary files and its log."""
-    room = tmp_path_factory.mktemp("explicit")
-    (room / "temporary").mkdir()
-    (room / "secret").write_text("do not tell")
-    for name in ("kept", "m"):
-        two_versions(room / "models", name)
-    return room
-
-
-@pytest.fixture(scope="module")
-def server(room: Path) -> Iterator[Server]:
-    """A server in mode explicit that has loaded `kept`; each test brings models of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(room / "temporary"))
-        with serving(room / "models", room / "log", *EXPLICIT, "--load-model", "kept") as running:
-            yield running
-
-
-@pytest.fixture(scope="module")
-def stub(server: Server) -> Iterator[Stub]:
-    with connected(server) as channel:
-        yield Stub(channel)
-
-
-@pytest.fixture
-def root(room: Path) -> Path:
-    """The shared server's repository."""
-    return room / "models"
-
-
-def slow(name: str, turns: int) -> pb.ModelInferRequest:
-    message = pb.ModelInferRequest(model_name=name)
-    message.inputs.add(name="turns", datatype="INT64", shape=[1])
-    message.raw_input_contents.append(turns.to_bytes(8, "little"))
-    return message
-
-
-def at_work(stub: Stub, name: str) -> Any:
-    """Send a slow request and come back once it is at work, so that the next one has to wait."""
-    call = stub.ModelInfer.future(slow(name, SECONDS))
-    while stub.ModelInfer.future(slow(name, 1), timeout=0.2).code() != LATE:
-        pass
-    return call
-
-
-def max_batch_size(stub: Stub, name: str) -> int:
-    answer = stub.ModelConfig(pb.ModelConfigRequest(name=name))
-    size: int = answer.config.max_batch_size
-    return size
+UNAVAILABLE = StatusCode.UNAVAILABLE
 
 
 def test_explicit_loads_what_is_asked_for(stub: Stub, root: Path) -> None:
@@ -255,85 +201,6 @@ def test_dependents_can_be_named_where_there_are_none(stub: Stub, root: Path) ->
     message.parameters["unload_dependents"].bool_param = True
     stub.RepositoryModelUnload(message)
     assert not ready(stub, "alone")
-
-
-def test_an_unloaded_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
-    """The unload answers at once, new requests are refused, the one at work is answered."""
-    models.write(root, "leaving", models.slow(), models.ONE_AT_A_TIME)
-    load(stub, "leaving").result()
-    accepted = at_work(stub, "leaving")
-    unload(stub, "leaving").result()
-    assert index(stub, "leaving") == {"1": ("UNLOADING", "")}
-    assert stub.ModelInfer.future(slow("leaving", 1)).code() == UNAVAILABLE
-    assert not accepted.done()
-    assert len(accepted.result().raw_output_contents) == 1
-    until(stub, "leaving", "1", "UNAVAILABLE", "unloaded")
-
-
-def test_a_batch_at_work_is_never_cut_off(stub: Stub, root: Path) -> None:
-    """If a caller has left, the session is released only after its run has ended."""
-    models.write(root, "left", models.slow(), models.ONE_AT_A_TIME)
-    load(stub, "left").result()
-    at_work(stub, "left").cancel()
-    unload(stub, "left").result()
-    assert index(stub, "left") == {"1": ("UNLOADING", "")}
-    until(stub, "left", "1", "UNAVAILABLE", "unloaded")
-
-
-def test_a_replaced_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
-    """While the old version is at work, the new one answers, and the index calls it READY."""
-    models.write(root, "replaced", models.slow(), models.ONE_AT_A_TIME)
-    load(stub, "replaced").result()
-    accepted = at_work(stub, "replaced")
-    load(stub, "replaced").result()
-    assert stub.ModelInfer.future(slow("replaced", 1)).code() == StatusCode.OK
-    assert not accepted.done()
-    assert len(accepted.result().raw_output_contents) == 1
-    assert index(stub, "replaced") == {"1": ("READY", "")}
-
-
-def load_slowly(stub: Stub, root: Path, name: str) -> Any:
-    """Load a slow model whose warm-up takes seconds, and come back once that is at work."""
-    models.write(root, name, models.slow(), models.ONE_AT_A_TIME)
-    (root / name / "warmup").mkdir()
-    (root / name / "warmup" / "turns").write_bytes(SECONDS.to_bytes(8, "little"))
-    sample = {"turns": {"data_type": "TYPE_INT64", "dims": [1], "input_data_file": "turns"}}
-    loading = load(stub, name, {"model_warmup": [{"name": "turns", "inputs": sample}]})
-    until(stub, name, "1", "LOADING")
-    return loading
-
-
-def test_a_load_keeps_nobody_waiting(stub: Stub, root: Path) -> None:
-    """While a model warms up the index says LOADING and others answer; it needs no caller."""
-    loading = load_slowly(stub, root, "long")
-    assert product(multiply(stub, "kept")) == 6
-    code, details = outcome(stub.ModelInfer.future(slow("long", 1)))
-    assert (code, details.rpartition(" ")[2]) == (UNAVAILABLE, "LOADING")
-    assert not loading.done()
-    loading.cancel()
-    until(stub, "long", "1", "READY")
-
-
-def test_loads_of_one_model_take_turns(stub: Stub, root: Path) -> None:
-    """A load that is sent while another is at work comes after it and holds."""
-    first = load_slowly(stub, root, "turns")
-    second = load(stub, "turns", {"max_batch_size": 0})
-    second.result()
-    assert first.done()
-    assert first.code() == StatusCode.OK
-    config = stub.ModelConfig(pb.ModelConfigRequest(name="turns")).config
-    assert not config.model_warmup
-
-
-def test_loads_sent_together_all_succeed(stub: Stub, root: Path) -> None:
-    """Whatever their order, each is answered and one whole model is left."""
-    two_versions(root, "busy")
-    calls = [load(stub, "busy", {"max_batch_size": size}) for size in range(1, 9)]
-    for call in calls:
-        call.result()
-    assert max_batch_size(stub, "busy") in range(1, 9)
-    assert product(multiply(stub, "busy")) == 6
-    assert index(stub, "busy") == {"2": ("READY", "")}
 
 
 def test_tritonclient_controls_models(server: Server) -> None:
