@@ -35,7 +35,7 @@ def mermaid(area: str) -> str:
     kept = reduced(arrows(folder.name))
     nodes = sorted(kept.keys() | {other for others in kept.values() for other in others})
     lines = [f'    {node}["{_label(folder, node)}"]' for node in nodes]
-    lines += [f"    {one} --> {other}" for one in sorted(kept) for other in sorted(kept[one])]
+    lines += [f"    {node} --> {other}" for node in sorted(kept) for other in sorted(kept[node])]
     return "\n".join(["```mermaid", "flowchart TD", *lines, "```", ""])
 
 
@@ -45,9 +45,9 @@ def arrows(package: str) -> Arrows:
     found: Arrows = {}
     for module in sorted(graph.modules):
         for imported in graph.find_modules_directly_imported_by(module):
-            one, other = (_child(name) for name in (module, imported))
-            if one and other and one != other:
-                found.setdefault(one, set()).add(other)
+            node, other = _child(module), _child(imported)
+            if node and other and node != other:
+                found.setdefault(node, set()).add(other)
     return found
 
 

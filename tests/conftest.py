@@ -118,6 +118,29 @@ def small() -> "Source":
 
 
 @pytest.fixture(scope="session")
+def exported_small(
+    small: "Source", drawings: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A repository of the small model in every precision; to be looked at, not changed."""
+    from crossrun_export import pipeline
+    from crossrun_export.options import Limits
+    from tests.support import keras_models
+
+    output = tmp_path_factory.mktemp("exported")
+    any_price = Limits(max_top1_drop=100, min_agreement=0)  # random weights are not robust
+    pipeline.export(
+        small,
+        keras_models.options(
+            output,
+            precisions=("fp32", "int8", "fp16"),
+            calibration=drawings,
+            limits=any_price,
+        ),
+    )
+    return output
+
+
+@pytest.fixture(scope="session")
 def exported_detectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled detector in every precision, verified and measured on fewer pictures."""
     root = tmp_path_factory.mktemp("detectors")

@@ -9,7 +9,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from crossrun_export import heads, pictures, verify
+from crossrun_export import heads, inference, pictures, verify
 from crossrun_export.errors import ExportError
 from crossrun_export.options import HeadKind
 from crossrun_export.pictures import Pictures
@@ -83,7 +83,7 @@ def _ways(source: Source) -> list[Scaling]:
 
 
 def _scores(source: Source, way: Scaling, pixels: NDArray[np.uint8]) -> Scores:
-    return verify.keras_scores(replace(source, preprocessing=Preprocessing(way, "")), pixels)
+    return inference.keras_scores(replace(source, preprocessing=Preprocessing(way, "")), pixels)
 
 
 def _check(right: dict[str, NDArray[np.bool_]]) -> None:

@@ -1,4 +1,4 @@
-"""A Keras classifier to an ONNX graph. The conversion is tf2onnx's; here is what is asked of it.
+"""Converts a Keras model to an ONNX graph. tf2onnx converts; this module says what it has to do.
 
 tf2onnx folds batch norm into the convolutions and moves the layout change to the
 entrance; the pads that Keras keeps apart are fused by onnxruntime when it loads.
@@ -50,7 +50,11 @@ def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
 def convert(
     source: Source, input_dtype: InputDtype, answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]
 ) -> onnx.ModelProto:
-    """Convert what gives several outputs for what the Keras model takes; raises as `to_onnx`."""
+    """Convert a function of the Keras model's input that has several outputs.
+
+    Raises:
+        ExportError: tf2onnx cannot convert it.
+    """
     shape = [None, *source.size, 3]
     signature = [tf.TensorSpec(shape, tf.as_dtype(input_dtype), name=INPUT)]
 
@@ -80,7 +84,7 @@ def convert(
 def _inlined() -> Iterator[None]:
     """Let functions inside the model become part of the graph.
 
-    Keras compiles grouped convolutions by XLA, in a function that tf2onnx would leave whole.
+    Keras compiles grouped convolutions with XLA, in a function that tf2onnx would not open.
     """
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
@@ -91,7 +95,7 @@ def _inlined() -> Iterator[None]:
 
 
 def _scaled(image: tf.Tensor, scaling: Scaling) -> tf.Tensor:
-    """As `Scaling.apply` does."""
+    """Scale pixels as `Scaling.apply` does."""
     ordered = image[..., ::-1] if scaling.color == "BGR" else image
     scale, offset = scaling.shortest
     return tf.cast(ordered, tf.float32) * scale + offset
@@ -112,7 +116,7 @@ def _fix_shapes(graph: "tf2onnx.graph.Graph", nodes: list[Any]) -> list[Any]:
 
 
 def _spell_erfc(graph: "tf2onnx.graph.Graph", nodes: list[Any]) -> list[Any]:
-    """Write Erfc, as a GELU has it and ONNX has not, as 1 - Erf."""
+    """Write Erfc as 1 - Erf: a GELU uses it, and ONNX has no such operation."""
     for node in [node for node in nodes if node.type == "Erfc"]:
         (x,), (y,) = node.input, node.output
         dtype = graph.get_dtype(y)
@@ -127,9 +131,9 @@ def _spell_erfc(graph: "tf2onnx.graph.Graph", nodes: list[Any]) -> list[Any]:
 
 
 def _keep_one_input(model: onnx.ModelProto, function: Any) -> None:
-    """Of tensors that a function captured, as a Normalization's, tf2onnx makes inputs.
+    """Make constants of the tensors that the function captured, as a Normalization's.
 
-    Those that a node takes become constants.
+    tf2onnx makes inputs of them.
     """
     captured = {inside.name: value for value, inside in function.graph.captures}
     taken = {name for node in model.graph.node for name in node.input}

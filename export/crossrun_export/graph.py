@@ -83,7 +83,7 @@ def rewire(nodes: Iterable[onnx.NodeProto], old: str, new: str) -> None:
 
 
 def prune(model: onnx.ModelProto) -> None:
-    """Take out nodes and constants on which no output depends, and shapes that are no longer so."""
+    """Remove nodes and constants that no output depends on, and shapes that no longer hold."""
     wanted = {value.name for value in model.graph.output}
     kept: list[onnx.NodeProto] = []
     for node in reversed(model.graph.node):

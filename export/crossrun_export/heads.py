@@ -1,7 +1,7 @@
 """What a classifier's scores are, and what it decides by them.
 
-The graph tells it where its last operation is an activation, the scores where they are
-probabilities that sum to 1; where neither does, the caller has to.
+The graph tells if its last operation is an activation. The scores tell if they are probabilities
+that sum to 1. If neither tells, the caller has to.
 """
 
 from collections.abc import Sequence

@@ -62,7 +62,7 @@ def loss_of_logits(path: Path) -> str:
 
 
 def _defined(file: Path) -> dict[str, Any]:
-    """Run a Python file; gives what it defines by name."""
+    """Run a Python file; returns what it defines by name."""
     spec = importlib.util.spec_from_file_location(CUSTOM, file)
     if spec is None or spec.loader is None:
         raise ExportError(f"--custom {file}: expected a Python file, .py")

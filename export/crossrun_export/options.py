@@ -86,17 +86,29 @@ class Localize:
     zoom: bool = True  # a second look at twice the size: better boxes, three times the work
 
 
-@dataclass(frozen=True)
-class Options:
-    """What to make of a model, and where to put it."""
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where to put a model of any kind, and in which forms."""
 
     output: Path  # the model repository
     name: str
     input_dtype: InputDtype
-    resize: Resize  # what the server does to pictures
+    resize: str  # what the server does to pictures
+    precisions: tuple[Precision, ...] = ("fp32",)
+
+    @property
+    def reduced(self) -> tuple[Precision, ...]:
+        """The precisions that are not the original's."""
+        return tuple(precision for precision in self.precisions if precision != "fp32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Target):
+    """What to make of a classifier."""
+
+    resize: Resize
     images: Path | None  # photographs to verify on; None draws scenes
     tolerance: Tolerance
-    precisions: tuple[Precision, ...] = ("fp32",)
     calibration: Path | None = None  # photographs to calibrate int8 on; None draws scenes
     limits: Limits = Limits()
     localize: Localize | None = None

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from crossrun_export import labels, scenes
+from crossrun_export import folder_classes, scenes
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
+from crossrun_export.folder_classes import Shown
 from crossrun_export.folders import Listed, listed
-from crossrun_export.labels import Shown
 from crossrun_export.runtime import BATCH
 from crossrun_export.sources import Source
 
@@ -73,7 +73,7 @@ def load(source: Source, folder: Path, files: Sequence[Path]) -> Pictures:
     Raises:
         ExportError: one cannot be read, or the folders' names contradict each other.
     """
-    known = labels.shown(folder, files, source)
+    known = folder_classes.shown(folder, files, source)
     return _read_all(source, folder, files, known)
 
 
@@ -123,7 +123,7 @@ def for_both(
     assert measuring is not None
     wanted = _listed(source, measuring, skip_unknown)
     found = wanted if measuring == calibration else listed(calibration)
-    labels.shown(measuring, wanted.files, source)  # of all, also of those calibrated on
+    folder_classes.shown(measuring, wanted.files, source)  # of all, also of those calibrated on
     chosen, held_out = _apart(calibration, found.files, measuring, wanted.files)
     unasked = Shown(None, "they are calibrated on")
     return (
@@ -148,7 +148,7 @@ def _apart(
 
 def _listed(source: Source, folder: Path, skip_unknown: bool) -> Listed:
     found = listed(folder)
-    return labels.without_unknown(folder, found, source) if skip_unknown else found
+    return folder_classes.without_unknown(folder, found, source) if skip_unknown else found
 
 
 def _chosen(folder: Path, files: Sequence[Path], shared: list[bool]) -> list[Path]:
@@ -159,7 +159,7 @@ def _chosen(folder: Path, files: Sequence[Path], shared: list[bool]) -> list[Pat
     if len(free) < LEAST:
         why = f" (one in {SHARE} of {len(others)}, the rest is measured on)" if others else ""
         raise ExportError(
-            f"{folder} gives {len(free)} pictures to calibrate on{why}; expected {LEAST} or more"
+            f"{folder} has {len(free)} pictures to calibrate on{why}; expected {LEAST} or more"
         )
     places = np.linspace(0, len(free) - 1, min(MOST, len(free))).round().astype(int)
     return [free[place] for place in places]

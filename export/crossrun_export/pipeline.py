@@ -3,9 +3,7 @@
 What is not equal to the original, or costs too much, is not written, nor is what goes with it.
 """
 
-import os
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +12,15 @@ import onnx
 
 from crossrun_export import (
     alternatives,
+    classifier_proof,
     convert,
-    describe,
     dtypes,
-    half,
     heads,
+    inference,
     localize,
     pictures,
-    proof,
-    proving,
     publish,
+    release,
     runtime,
     tolerance,
     verify,
@@ -36,17 +33,14 @@ from crossrun_export.localize import Localization, Localizer
 from crossrun_export.options import Localize, Options, Precision
 from crossrun_export.pictures import Pictures
 from crossrun_export.price import Price
-from crossrun_export.publish import Draft
-from crossrun_export.quantize import quantize
+from crossrun_export.proof import Origin
+from crossrun_export.release import Calibration, Tell, Version
 from crossrun_export.runtime import Scores
 from crossrun_export.sources import Source
 from crossrun_export.tolerance import Allowed
 from crossrun_export.verify import Parity
 
-KERAS = "model.keras"
 OF_CLASSES = (convert.OUTPUT, "logits", "detection_classes")  # outputs that labels.txt is of
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -121,10 +115,9 @@ def export(
         made = _made(subject, tell)
         tell("asking Keras about the pictures scaled in other ways")
         seen = alternatives.compare(source, subject.measured, made[0].head.kind)
-        source.model.save(folder / KERAS)
-        drafts = [_draft(one, subject, folder) for one in made]
-        versions = publish.publish(drafts, options.output)
-    return [Exported(version, one, seen) for version, one in zip(versions, made, strict=True)]
+        versions = [_version(one, subject) for one in made]
+        written = release.write(versions, source, options, folder)
+    return [Exported(version, one, seen) for version, one in zip(written, made, strict=True)]
 
 
 def _with_pictures(source: Source, options: Options) -> Subject:
@@ -167,24 +160,24 @@ def _made(subject: Subject, tell: Tell) -> list[Made]:
     if options.localize:
         return [_localizer(subject, options.localize, tell)]
     original = convert.to_onnx(source, options.input_dtype)
-    expected = verify.keras_scores(source, measured.stretched)
+    expected = inference.keras_scores(source, measured.stretched)
     head = _head(subject, original, expected)
     heads.rename(original, convert.OUTPUT, head.output)
-    got = verify.onnx_scores(source, original, measured.stretched)
+    got = inference.onnx_scores(source, original, measured.stretched)
     allowed = _allowed(subject, head, expected)
     parity = verify.verify(expected, got, measured.names, allowed)
     made = [Made("fp32", original, parity, head, allowed)] if "fp32" in options.precisions else []
-    if reduced := [precision for precision in options.precisions if precision != "fp32"]:
+    if options.reduced:
         tell("asking Keras about the pictures cropped and mirrored")
         _, *others = measured.views()
-        all_expected = [expected, *(verify.keras_scores(source, view) for view in others)]
+        all_expected = [expected, *(inference.keras_scores(source, view) for view in others)]
         whole = Original(original, head, allowed, all_expected)
-        made += [_reduced(one, whole, subject, tell) for one in reduced]
+        made += [_reduced(one, whole, subject, tell) for one in options.reduced]
     return made
 
 
 def _head(subject: Subject, model: onnx.ModelProto, expected: Scores) -> Head:
-    """What the scores are that a model of this output gives."""
+    """What the model's scores are."""
     said = heads.Said(subject.options.scores, subject.source.loss)
     return heads.find(model, convert.OUTPUT, expected, subject.measured.names, said)
 
@@ -203,16 +196,16 @@ def _localizer(subject: Subject, asked: Localize, tell: Tell) -> Made:
         raise ExportError("--localize: the model computes in float16; add --float32")
     parts = localize.localizer(source, asked)
     model = localize.to_onnx(source, parts, options.input_dtype)
-    inputs = verify.inputs_of(source, measured.stretched, options.input_dtype)
+    inputs = inference.inputs_of(source, measured.stretched, options.input_dtype)
     found = runtime.outputs(model, inputs)
-    expected = verify.keras_scores(source, measured.stretched)
+    expected = inference.keras_scores(source, measured.stretched)
     head = _head(subject, model, expected)
     if head.output != convert.OUTPUT or head.kind in heads.BINARY:
         raise ExportError(f"--localize is for heads of softmax or sigmoid; {head.because}")
     allowed = _allowed(subject, head, expected)
     got = found[convert.OUTPUT]
     parity = verify.verify(expected, got, measured.names, allowed)
-    localize.check(parts, verify.inputs_of(source, measured.stretched, "float32"), found)
+    localize.check(parts, inference.inputs_of(source, measured.stretched, "float32"), found)
     tell("measuring boxes on drawn pictures")
     boxes = localize.measure(source, model, options.input_dtype)
     return Made("fp32", model, parity, head, allowed, localization=boxes, parts=parts)
@@ -220,40 +213,29 @@ def _localizer(subject: Subject, asked: Localize, tell: Tell) -> Made:
 
 def _reduced(precision: Precision, original: Original, subject: Subject, tell: Tell) -> Made:
     """One reduced precision, its price measured on every view and held against the limits."""
-    source, measured = subject.source, subject.measured
-    calibration = None
-    if precision == "int8":
-        model, calibration = _int8(original, subject, tell)
-    else:
-        model = half.to_fp16(original.model)
+    source, measured, head = subject.source, subject.measured, original.head
+    calibration = _calibration(subject, head) if precision == "int8" else None
+    model, how = release.reduce(original.model, calibration, tell)
     tell(f"{precision}: measuring its price")
-    got = [verify.onnx_scores(source, model, view) for view in measured.views()]
-    cost = prices.price(original.expected, got, measured, original.head.kind)
+    got = [inference.onnx_scores(source, model, view) for view in measured.views()]
+    cost = prices.price(original.expected, got, measured, head.kind)
     prices.check(cost, subject.options.limits, precision)
-    return Made(precision, model, cost, original.head, original.allowed, calibration)
+    return Made(precision, model, cost, head, original.allowed, how)
 
 
-def _int8(
-    original: Original, subject: Subject, tell: Tell
-) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    assert subject.calibration is not None
+def _calibration(subject: Subject, head: Head) -> Calibration:
+    used = subject.calibration
+    assert used is not None
     if dtypes.of(subject.source.model) != "float32":
         raise ExportError("int8: the model computes in float16; --float32 lets it be quantized")
-    used = subject.calibration
-    inputs = verify.inputs_of(subject.source, used.stretched, subject.options.input_dtype)
-    quantized = quantize(original.model, inputs, tell, verify.merit(original.head.kind))
-    return quantized.model, {
-        "method": quantized.method,
-        "agreement": dict(quantized.merits),
-        "pictures": len(used.names),
-        "sha256": list(used.hashes),
-    }
+    inputs = inference.inputs_of(subject.source, used.stretched, subject.options.input_dtype)
+    notes = {"pictures": len(used.names), "sha256": list(used.hashes)}
+    return Calibration(inputs, verify.merit(head.kind), "agreement", notes)
 
 
-def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
-    options, source = subject.options, subject.source
-    own: dict[str, Any] = {
-        "precision": made.precision,
+def _version(made: Made, subject: Subject) -> Version:
+    source, measured = subject.source, subject.measured
+    about: dict[str, Any] = {
         "compute_dtype": dtypes.of(source.model),
         "scores": {
             "head": made.head.kind,
@@ -263,49 +245,9 @@ def _draft(made: Made, subject: Subject, folder: Path) -> Draft:
         "price" if isinstance(made.cost, Price) else "parity": asdict(made.cost),
     }
     if made.calibration:
-        own["calibration"] = made.calibration
+        about["calibration"] = made.calibration
     if made.localization:
-        own["localization"] = asdict(made.localization)
-    onnx.helper.set_model_props(made.model, describe.metadata(source, options.resize, own))
-    name = name_of(options.name, made.precision)
-    made_draft = draft(made.model, name, source.labels, OF_CLASSES, folder)
-    make = proving.classifier(source, made.model, made.precision, made.allowed, made.parts)
-    about = proving.about(source, made.precision, subject.measured)
-    proof.write(made_draft.files, subject.measured.stretched, make, about)
-    return made_draft
-
-
-def name_of(name: str, precision: Precision) -> str:
-    """A precision is a model of its own."""
-    return name if precision == "fp32" else f"{name}-{precision}"
-
-
-def draft(
-    model: onnx.ModelProto,
-    name: str,
-    labels: tuple[str, ...],
-    labelled: Sequence[str],
-    folder: Path,
-) -> Draft:
-    """The files of a version, in a folder of their own inside `folder`, where KERAS is already.
-
-    Args:
-        model: with its metadata.
-        name: of the model in the repository.
-        labels: one per class, or none.
-        labelled: outputs whose classes these are.
-        folder: inside the repository.
-    """
-    files = folder / name
-    files.mkdir()
-    onnx.save(model, files / publish.MODEL)
-    _link(folder / KERAS, files / KERAS)
-    return Draft(name, files, describe.config(model, name, labelled if labels else ()), labels)
-
-
-def _link(file: Path, other: Path) -> None:
-    """The source model lies beside each precision; where the disk can, it is there once."""
-    try:
-        os.link(file, other)
-    except OSError:
-        shutil.copyfile(file, other)
+        about["localization"] = asdict(made.localization)
+    prove = classifier_proof.prover(source, made.model, made.precision, made.allowed, made.parts)
+    origin: Origin = "photographs" if measured.hashes else "drawn"
+    return Version(made.precision, made.model, about, OF_CLASSES, measured.stretched, prove, origin)

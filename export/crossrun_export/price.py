@@ -63,7 +63,7 @@ def check(price: Price, limits: Limits, precision: str) -> None:
     """
     seen = f"on {price.images} pictures in {price.views} views; the worst is {price.worst}"
     if not np.isfinite(price.max_abs_diff):
-        raise ExportError(f"{precision} gives scores that are no numbers, {seen}")
+        raise ExportError(f"{precision} has scores that are no numbers, {seen}")
     if price.top1_change is None and limits.needs_labels:
         raise ExportError(f"{precision}: top-1 was not measured: {price.unlabelled}, {seen}")
     drop = None if price.top1_change is None else round(-100 * price.top1_change, 6)

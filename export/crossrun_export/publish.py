@@ -23,7 +23,7 @@ MODEL = "model.onnx"
 
 @contextmanager
 def staging(repository: Path, name: str) -> Iterator[Path]:
-    """Give a folder to write a version's files in; it is gone afterwards, whatever happens.
+    """Return a folder to write a version's files in; it is gone afterwards, whatever happens.
 
     Raises:
         ExportError: the repository or the files cannot be written, or `name` is no folder name.
@@ -91,7 +91,7 @@ def publish(drafts: Sequence[Draft], repository: Path) -> list[Path]:
 
 
 def _put(draft: Draft, model: Path) -> Path:
-    """Move a draft to its place; gives the version's folder."""
+    """Move a draft to its place; returns the version's folder."""
     if model.exists():
         return draft.files.rename(model / str(_newest(model) + 1))
     whole = Path(tempfile.mkdtemp(prefix=".model-", dir=draft.files.parent))

@@ -26,8 +26,8 @@ def batches(
 ) -> Iterator[list[Scores]]:
     """Run a model of one input on `inputs`, whose first axis is the batch's, a few at a time.
 
-    Each time gives the outputs named, also such as are inside the graph, or all the model has.
-    Each time takes `also`, by name: inputs that have values of their own.
+    Each run returns the outputs named, which may lie inside the graph, or all that the model has.
+    Each run also takes `also`, by name: inputs that have default values.
     """
     session = _session(model if outputs is None else _with_outputs(model, outputs))
     (node,) = session.get_inputs()
@@ -43,7 +43,7 @@ def scores(model: onnx.ModelProto, inputs: Inputs) -> Scores:
 def outputs(
     model: onnx.ModelProto, inputs: Inputs, also: Mapping[str, Inputs] = MappingProxyType({})
 ) -> Outputs:
-    """Run a model of any number of outputs; gives them by name."""
+    """Run a model of any number of outputs; returns them by name."""
     parts = zip(*batches(model, inputs, also=also), strict=True)
     names = [value.name for value in model.graph.output]
     return {name: np.concatenate(part) for name, part in zip(names, parts, strict=True)}
@@ -53,7 +53,7 @@ def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Without it int8 saturates on x86 processors that lack VNNI, and answers are wrong. On others
-    # it costs half the speed, which does not count here.
+    # it costs half the speed, which does not matter here.
     options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -52,7 +52,7 @@ class Source:
 
     @property
     def classes(self) -> int:
-        """How many scores the model gives."""
+        """How many scores the model has."""
         return int(self.model.output_shape[-1])
 
 

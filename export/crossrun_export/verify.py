@@ -1,27 +1,23 @@
-"""Does the exported model give the same answers? Both run on the same pixels."""
+"""Does the exported model answer as the original does? Compares scores; runs no model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
-from crossrun_export import heads, runtime
+from crossrun_export import heads
 from crossrun_export.errors import ExportError
-from crossrun_export.options import HeadKind, InputDtype
-from crossrun_export.pictures import Pixels
-from crossrun_export.runtime import BATCH, Inputs, Outputs, Scores
-from crossrun_export.sources import Source
+from crossrun_export.options import HeadKind
+from crossrun_export.runtime import Outputs, Scores
 from crossrun_export.tolerance import TIE, Allowed
 
-CHUNK = 256  # pictures in memory as floats at a time
 MANY = 5  # classes; of as many or fewer, the best five are all
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far it is. An agreement is the share of pictures of which both decide alike."""
+    """How near the two are. An agreement is the share of pictures that both decide alike."""
 
     images: int
     max_abs_diff: float
@@ -57,7 +53,7 @@ def verify(expected: Scores, got: Scores, names: Sequence[str], allowed: Allowed
 def compare(
     expected: Scores, got: Scores, kind: HeadKind = "softmax", tie: float = TIE
 ) -> tuple[Parity, int]:
-    """Compare scores [count, classes]; also gives the index of the picture that differs most."""
+    """Compare scores [count, classes]; also returns the index of the picture that differs most."""
     difference = np.abs(expected - got).max(axis=1)
     parity = Parity(
         images=len(expected),
@@ -72,9 +68,9 @@ def compare(
 
 
 def _decided_alike(expected: Scores, got: Scores, kind: HeadKind, tie: float) -> NDArray[np.bool_]:
-    """Of which pictures both decide alike, ties aside: [count].
+    """Whether both decide alike on each picture, ties aside: [count].
 
-    Where classes are decided one by one, that is which of them are there; if none is, the best.
+    If classes are decided one by one, both have to find the same ones, or else the same best one.
     """
     best_alike = _same_best(heads.ranked(expected, kind), heads.ranked(got, kind), 1, tie)
     if kind not in heads.BY_CLASS:
@@ -87,7 +83,7 @@ def _decided_alike(expected: Scores, got: Scores, kind: HeadKind, tie: float) ->
 
 
 def _same_best(expected: Scores, got: Scores, k: int, tie: float) -> NDArray[np.bool_]:
-    """Of which pictures the k best classes are among the k best of the original, ties aside."""
+    """Whether each picture's k best classes are among the original's k best, ties aside."""
     chosen = best(got, k)
     least = -np.sort(-expected, axis=1)[:, k - 1]
     scores = np.take_along_axis(expected, chosen, axis=1)
@@ -109,30 +105,3 @@ def merit(kind: HeadKind) -> Callable[[Outputs, Outputs], tuple[float, float]]:
         return parity.top1_agreement, -float(np.abs(one - other).max(axis=1).mean())
 
     return near
-
-
-def keras_scores(source: Source, pixels: Pixels) -> Scores:
-    """What the original says of pixels, uint8 [count, height, width, 3]: [count, classes]."""
-    parts = (pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK))
-    return np.concatenate(
-        [
-            source.model.predict(inputs_of(source, part, "float32"), batch_size=BATCH, verbose=0)
-            for part in parts
-        ],
-        dtype=np.float32,  # also of what computes in half precision
-        casting="unsafe",
-    )
-
-
-def onnx_scores(source: Source, model: onnx.ModelProto, pixels: Pixels) -> Scores:
-    """What an exported model says of them."""
-    (image,) = model.graph.input
-    is_uint8 = image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
-    return runtime.scores(model, inputs_of(source, pixels, "uint8" if is_uint8 else "float32"))
-
-
-def inputs_of(source: Source, pixels: Pixels, dtype: InputDtype) -> Inputs:
-    """Pixels as a model takes them: as they are, or scaled as the Keras model wants them."""
-    if dtype == "uint8":
-        return pixels
-    return source.preprocessing.scaling.apply(pixels)

@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from crossrun_export import convert, scenes, verify
+from crossrun_export import convert, inference, scenes, verify
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.preprocessing import assume
@@ -101,7 +101,7 @@ def _tell_apart(source: Source) -> None:
     for layer in source.model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
-    source.model(verify.inputs_of(source, pixels, "float32"), training=True)
+    source.model(inference.inputs_of(source, pixels, "float32"), training=True)
 
 
 def _equality(source: Source) -> str:
@@ -110,8 +110,8 @@ def _equality(source: Source) -> str:
         model = convert.to_onnx(source, "uint8")
     except ExportError as error:
         return f"refused: {' '.join(str(error).split())}"
-    expected = verify.keras_scores(source, pixels)
-    parity, _ = verify.compare(expected, verify.onnx_scores(source, model, pixels))
+    expected = inference.keras_scores(source, pixels)
+    parity, _ = verify.compare(expected, inference.onnx_scores(source, model, pixels))
     if parity.max_abs_diff <= LARGEST and parity.top1_agreement == 1:
         return f"equal, {parity.max_abs_diff:.0e}"
     own = _moved_by_rounding(source, pixels, expected)
@@ -125,7 +125,7 @@ def _moved_by_rounding(
     """How far Keras's own scores move if each weight moves to the next number of float32."""
     draws = np.random.default_rng(SEED)
     source.model.set_weights([_neighbours(it, draws) for it in source.model.get_weights()])
-    return float(np.abs(verify.keras_scores(source, pixels) - expected).max())
+    return float(np.abs(inference.keras_scores(source, pixels) - expected).max())
 
 
 def _neighbours(weight: NDArray[np.float32], draws: np.random.Generator) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from crossrun_export import localize, scenes, sources, verify
+from crossrun_export import inference, localize, scenes, sources
 from crossrun_export.localize.corloc import GOOD, PICTURES, overlap
 from crossrun_export.localize.graph import HEAT
 from crossrun_export.localize.network import Floats, Look
@@ -73,7 +73,7 @@ def main() -> None:
 def _series(source: sources.Source, seed: int) -> Series:
     _, size = source.size
     drawn = [scenes.draw(seed, index, size) for index in range(PICTURES)]
-    inputs = verify.inputs_of(source, np.stack([scene.pixels for scene in drawn]), "float32")
+    inputs = inference.inputs_of(source, np.stack([scene.pixels for scene in drawn]), "float32")
     return Series(
         np.array([scene.label for scene in drawn]),
         np.array([scene.box for scene in drawn], np.float32) / np.float32(size),

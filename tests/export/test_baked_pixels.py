@@ -18,7 +18,7 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.models.model import scaled
 from crossrun_bench.models.repository import read_model
 from crossrun_bench.targets.task import Task
-from crossrun_export import alternatives, convert, pictures, runtime, sources, verify
+from crossrun_export import alternatives, convert, inference, pictures, runtime, sources
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.options import Limits
@@ -151,7 +151,7 @@ def test_the_bench_gives_the_source_the_same_numbers(
 
     for name, asked in (("torch", "torch"), ("caffe", "caffe"), ("own", OWN)):
         model = read_model(repository, f"{name}-float32")
-        verified = verify.inputs_of(source_of(net, asked), pixels, "float32")
+        verified = inference.inputs_of(source_of(net, asked), pixels, "float32")
         assert np.array_equal(scaled(model, pixels), verified)
         runner = TensorFlowFunction(Task("tf-function", model, Pictures("", ())))
         found = runner.run(Batch(pixels, ()))

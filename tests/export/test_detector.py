@@ -29,7 +29,15 @@ NAMES = ["detector", "detector-fp16", "detector-int8"]
 
 
 def options(output: Path, **changes: Any) -> Options:
-    own = Options(output, "detector", "uint8", "letterbox", None, Thresholds(), Tolerance())
+    own = Options(
+        output=output,
+        name="detector",
+        input_dtype="uint8",
+        resize="letterbox",
+        data=None,
+        thresholds=Thresholds(),
+        tolerance=Tolerance(),
+    )
     return replace(own, **changes)
 
 

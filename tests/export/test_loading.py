@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crossrun_export import dtypes, loading, sources, verify
+from crossrun_export import dtypes, inference, loading, sources
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.options import Loading, Tolerance
@@ -49,7 +49,8 @@ def exported(path: Path, how: Loading, folder: Path, **changes: Any) -> Exported
 def answers(one: Exported, model: Any) -> tuple[Any, Any]:
     """What the exported file says of some pixels, and what the Keras model says."""
     source = sources.Source(model, (), "", "", pixels("0..1"))
-    return verify.onnx_scores(source, one.made.model, PIXELS), verify.keras_scores(source, PIXELS)
+    got = inference.onnx_scores(source, one.made.model, PIXELS)
+    return got, inference.keras_scores(source, PIXELS)
 
 
 # --- Several outputs -------------------------------------------------------------------------

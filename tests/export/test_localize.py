@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from crossrun.v1 import vision_pb2
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_export import localize, runtime, scenes, sources, verify
+from crossrun_export import inference, localize, runtime, scenes, sources
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.localize import graph
@@ -102,7 +102,7 @@ def test_the_box_is_that_of_the_largest_region(glass: sources.Source, dtype: Inp
     random = [rng.random((HEAT, HEAT)) < share for share in (0.05, 0.2, 0.3, 0.35, 0.4, 0.6)]
     masks = np.stack([*random, spiral(), ~spiral()])
     model = graph.to_onnx(glass, localize.localizer(glass, FAST_THREE), dtype)
-    found = runtime.outputs(model, verify.inputs_of(glass, red(masks), dtype))
+    found = runtime.outputs(model, inference.inputs_of(glass, red(masks), dtype))
     assert (found["detection_classes"][:, 0] == 0).all()
     assert np.array_equal(found["heat_maps"][:, 0] > 0.5, masks)
     for mask, box in zip(masks, found["detection_boxes"][:, 0], strict=True):
@@ -187,7 +187,7 @@ def test_a_second_look_gives_better_boxes(
     model = localize.to_onnx(bundled, parts, "uint8")
     pixels, _ = scenes.batch(8, 0, 9, 96)
     found = runtime.outputs(model, pixels)
-    assert localize.check(parts, verify.inputs_of(bundled, pixels, "float32"), found) < 1e-4
+    assert localize.check(parts, inference.inputs_of(bundled, pixels, "float32"), found) < 1e-4
     better = localize.measure(bundled, model, "uint8")
     assert better
     before = metadata(exported / "model.onnx")["localization"]
@@ -200,7 +200,7 @@ def test_the_map_is_finer_and_the_scores_are_the_same(bundled: sources.Source) -
     features = keras.Model(bundled.model.input, pooling.input)
     finer, rate = dilated(features)
     pixels, _ = scenes.batch(8, 0, 4, 96)
-    image = verify.inputs_of(bundled, pixels, "float32")
+    image = inference.inputs_of(bundled, pixels, "float32")
     own, other = np.array(features(image)), np.array(finer(image))
     assert (rate, own.shape, other.shape) == (2, (4, 3, 3, 256), (4, 6, 6, 256))
     np.testing.assert_allclose(other[:, ::2, ::2], own, atol=1e-4)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from crossrun_export import pictures, price, sources, verify
 from crossrun_export.errors import ExportError
+from crossrun_export.folder_classes import shown
 from crossrun_export.folders import listed
-from crossrun_export.labels import shown
 from crossrun_export.options import Limits
 from crossrun_export.pipeline import export
 from crossrun_export.price import Price

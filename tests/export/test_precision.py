@@ -33,14 +33,8 @@ NAMES = ["mobilenet", "mobilenet-fp16", "mobilenet-int8"]
 
 
 @pytest.fixture(scope="module")
-def exported(
-    small: sources.Source, drawings: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A repository of the small model in all precisions; to be looked at, not changed."""
-    output = tmp_path_factory.mktemp("exported")
-    wanted = {"precisions": ("fp32", "int8", "fp16"), "calibration": drawings, "limits": ANY}
-    export(small, options(output, **wanted))
-    return output
+def exported(exported_small: Path) -> Path:
+    return exported_small
 
 
 def names(repository: Path) -> list[str]:

@@ -40,13 +40,13 @@ def test_too_few_pictures_are_refused_with_their_number(
     few = drawings / "label 0"
     with pytest.raises(
         ExportError,
-        match=r"gives 9 pictures to calibrate on \(one in 4 of 34, .*\); expected 32 or more",
+        match=r"has 9 pictures to calibrate on \(one in 4 of 34, .*\); expected 32 or more",
     ):
         pictures.for_both(small, few, None)
     shutil.copytree(few, tmp_path / "few")
     for file in sorted((tmp_path / "few").iterdir())[20:]:
         file.unlink()
-    with pytest.raises(ExportError, match="gives 20 pictures to calibrate on; expected 32"):
+    with pytest.raises(ExportError, match="has 20 pictures to calibrate on; expected 32"):
         pictures.for_both(small, tmp_path / "few", drawings / "label 1")
 
 
@@ -101,7 +101,7 @@ def test_a_price_is_held_against_its_limits() -> None:
     price.check(_price(**unlabelled), Limits(), "int8")
     with pytest.raises(ExportError, match=r"int8 agrees with the original on 70.00%, required are"):
         price.check(_price(**unlabelled, top1_agreement=0.7), Limits(), "int8")
-    with pytest.raises(ExportError, match="fp16 gives scores that are no numbers"):
+    with pytest.raises(ExportError, match="fp16 has scores that are no numbers"):
         price.check(_price(max_abs_diff=float("nan")), Limits(100, 0), "fp16")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from crossrun_export import convert, proof, proving, sources, tolerance, verify
+from crossrun_export import classifier_proof, convert, inference, proof, sources, tolerance, verify
 from crossrun_export.errors import ExportError
 from crossrun_export.pipeline import export
 from crossrun_export.proof import Bounds, Proof
@@ -45,7 +45,7 @@ def test_a_proof_holds_what_keras_says(exported: Path, small: sources.Source) ->
     inputs = arrays["input/image"]
     assert inputs.shape == (8, 64, 64, 3)
     is_uint8 = inputs.dtype == np.uint8
-    taken = verify.inputs_of(small, inputs, "float32") if is_uint8 else inputs
+    taken = inference.inputs_of(small, inputs, "float32") if is_uint8 else inputs
     expected = small.model.predict(taken, verbose=0)
     np.testing.assert_allclose(arrays["output/probabilities"], expected, rtol=0, atol=1e-6)
     told = arrays["about"].item()
@@ -78,7 +78,7 @@ def test_fp16_may_be_off_by_what_half_precision_comes_to(
     """The CPU that exports computes it in fp32; a provider that does not is no other model."""
     model = onnx.load(exported / "mobilenet" / "1" / "model.onnx")
     allowed = tolerance.Allowed(max_diff=1e-4, min_agreement=1.0)
-    made = proving.classifier(small, model, "fp16", allowed)(pictures(2, 64))
+    made = classifier_proof.prover(small, model, "fp16", allowed)(pictures(2, 64))
     (bound,) = made.bounds.max_diff.values()
     assert 5e-3 <= bound < 6e-3
 

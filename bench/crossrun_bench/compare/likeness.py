@@ -2,7 +2,7 @@
 
 What makes the same program faster or slower has to be alike: processor, cores, instructions,
 memory, governor, container, kernel of the same major version. Versions of packages, the
-distribution and the model's file may differ, for to compare them is what comparing is for.
+distribution and the model's file may differ: comparing them is the purpose.
 """
 
 from crossrun_bench.compare.side import Side
@@ -20,12 +20,12 @@ def unlike(before: Side, after: Side) -> list[Pair]:
 
 
 def differing(before: Side, after: Side) -> list[Pair]:
-    """What else differs, and may; what one of the files does not tell is not counted."""
+    """What else differs, and may. Facts that a file does not hold are not counted."""
     return _different(_free(before), _free(after))
 
 
 def _different(before: Facts, after: Facts, unknown: str | None = None) -> list[Pair]:
-    """What is not the same; where it is not known, it is `unknown`, or None to leave it out."""
+    """Facts that differ; an unknown fact counts as `unknown`, or is left out if that is None."""
     pairs = [(name, before[name] or unknown, after.get(name) or unknown) for name in before]
     return [(name, a, b) for name, a, b in pairs if a is not None and b is not None and a != b]
 

@@ -24,7 +24,7 @@ def together(a: Found, b: Found) -> tuple[Found, Found]:
 
 
 def left_out(before: Found, after: Found, used: tuple[Found, Found]) -> str | None:
-    """How many rounds of what both hold are compared, as a sentence; None for all."""
+    """How many of the shared rounds are compared, as a sentence; None for all of them."""
     keys = before.keys() & after.keys()
     every = [_rounds(side[key] for key in keys) for side in (before, after)]
     kept = [_rounds(side.values()) for side in used]
@@ -38,7 +38,7 @@ def left_out(before: Found, after: Found, used: tuple[Found, Found]) -> str | No
 
 
 def _alike(a: Series, b: Series) -> tuple[Series, Series]:
-    """Of the nearest placement that both have; all rounds where one of the files does not tell."""
+    """Rounds of the nearest placement that both have; all rounds if a file does not say."""
     trips, others = ([ns for ns in side.trips if ns is not None] for side in (a, b))
     if len(trips) < len(a.trips) or len(others) < len(b.trips):
         return a, b

@@ -1,15 +1,13 @@
-"""Which metrics of which targets a result tells of: what a comparison has to cover."""
+"""The metrics of each target that a result holds: a comparison has to cover them."""
 
-from collections.abc import Mapping
-
-from crossrun_bench.view.series import Answers, Comparable, Key, Row, Series
+from crossrun_bench.view.series import Answers, Comparable, Row, Series
 
 TIMES = ("p50", "p90", "p99")
 
 
-def rows(told: Comparable, found: Mapping[Key, Series], reference: str | None) -> set[Row]:
-    """All rows of a result whose series are `found`, without speeds of the reference."""
-    timed = ((key, series) for key, series in found.items() if key[0] != reference)
+def rows(told: Comparable, reference: str | None) -> set[Row]:
+    """All rows of a result, without speeds of the reference."""
+    timed = ((key, series) for key, series in told.series.items() if key[0] != reference)
     speeds = {(*key, metric) for key, series in timed for metric in _speeds(series)}
     said = {(a.target, a.setting, m) for a in told.answers.values() for m in _shares(a)}
     return speeds | set(told.once) | said

@@ -98,7 +98,8 @@ class Condition:
 def condition(text: str) -> Condition:
     """`[TARGET:] METRIC > +N%`, or `< -N%` of throughput, or `< -N points` of top1 and agreement.
 
-    ValueError says what was expected.
+    Raises:
+        ValueError: the text is no condition; the message says what was expected.
     """
     form = _FORM.fullmatch(text.strip())
     if form is None:

@@ -29,6 +29,6 @@ class Kind(Generic[R, S]):
     sections: Callable[[S], Sequence[Section]]  # of the page
     # Of the page, about all results of this kind together.
     overview: Callable[[Sequence[S]], Sequence[Section]] = lambda _: ()
-    comparable: Callable[[R], Comparable] | None = None  # None where results are not compared
+    comparable: Callable[[R], Comparable] | None = None  # None if results are not compared
     # Nanoseconds from core to core and back, before each turn that has them.
     trips: Callable[[R], Sequence[int]] = lambda _: ()

@@ -19,7 +19,7 @@ class Turn:
     started_ns: int  # monotonic clock, the same for all turns of a file
     warmup: int  # how many of `ns`, from the first, are warm-ups
     ns: tuple[int, ...]  # how long each request took
-    core_to_core_ns: int | None = None  # just before, see `core_to_core`; null where not known
+    core_to_core_ns: int | None = None  # just before, see `core_to_core`; null if not known
 
 
 def requests(turns: Sequence[Turn], batch: int) -> list[int]:

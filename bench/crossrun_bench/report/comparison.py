@@ -31,7 +31,7 @@ VERDICTS = (
 def tables(
     compared: Compared, broken: Mapping[Condition, Sequence[Change]], names: tuple[str, str]
 ) -> list[Table]:
-    """What changed; what else differs; the conditions, where there are some."""
+    """What changed, what else differs, and the conditions if there are any."""
     found = [_changes(compared, names)]
     if compared.unlike or compared.differing:
         found.append(_differences(compared))

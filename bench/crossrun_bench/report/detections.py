@@ -13,7 +13,7 @@ NOTHING = "nothing found"
 
 
 def of_pictures(found: Sequence[Found]) -> Iterator[Table]:
-    """A row for each object, best first; none where there is no picture."""
+    """A row for each object, best first; nothing without a picture."""
     groups = [_pictures(one) for one in found if not one.is_video]
     if groups:
         notes = ("Boxes are in pixels of the picture.",)
@@ -21,7 +21,7 @@ def of_pictures(found: Sequence[Found]) -> Iterator[Table]:
 
 
 def of_videos(found: Sequence[Found]) -> Iterator[Table]:
-    """A row for each label of each video, that of most frames first; none without a video."""
+    """A row for each label of each video, most frames first; nothing without a video."""
     groups = [_videos(one) for one in found if one.is_video]
     if groups:
         yield _grouped(VIDEOS, groups, ())

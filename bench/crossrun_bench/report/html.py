@@ -45,7 +45,7 @@ def render(chapters: Sequence[Chapter], pictures: Sequence[Picture] = ()) -> str
 
 
 def _first_of_each(found: Sequence[Headline]) -> list[Headline]:
-    """Of several results that say the same thing the first; the tables have the others."""
+    """The first headline of each caption; the tables have the others."""
     kept: dict[str, Headline] = {}
     for headline in found:
         kept.setdefault(headline.caption, headline)

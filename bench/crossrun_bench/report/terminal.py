@@ -49,7 +49,7 @@ def show_classes(answers: Mapping[Path, Sequence[tuple[str, float]]]) -> None:
 
 
 def _console() -> Console:
-    """As wide as the terminal; where there is none, as wide as the tables."""
+    """As wide as the terminal; without a terminal, as wide as the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=_WIDTH)
 

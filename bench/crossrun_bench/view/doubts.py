@@ -12,7 +12,7 @@ def doubts(what: str, noise: Noise | None, trips: Sequence[int]) -> tuple[str, .
 
     Args:
         what: what was measured, as the first word of a sentence.
-        noise: what others did meanwhile; None where that is not known.
+        noise: what others did meanwhile; None if that is not known.
         trips: nanoseconds from core to core and back, before each turn.
     """
     return (*noisy(what, noise), *moved(what, trips))

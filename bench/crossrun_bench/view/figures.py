@@ -66,7 +66,7 @@ def times(ratio: Ratio | None) -> str:
 
 
 def interval(ratio: Ratio | None) -> str:
-    """2.55–2.68, or nothing where one round gives no interval."""
+    """2.55–2.68, or nothing without an interval."""
     if ratio is None or ratio.low is None or ratio.high is None:
         return ""
     return f"{_short(ratio.low)}–{_short(ratio.high)}"

@@ -45,7 +45,7 @@ class Answers:
     target: str
     setting: str
     pictures: tuple[str, ...]  # their names
-    labels: tuple[int, ...] | None  # what each shows; None where that is unknown
+    labels: tuple[int, ...] | None  # what each shows; None if that is unknown
     right: Sequence[bool] | None  # whether its first class is the label
     agreeing: Sequence[bool] | None  # whether it decides what the reference does
 

@@ -42,7 +42,7 @@ def _moved(example: Example, rng: np.random.Generator) -> Example:
 
 
 def _cut(objects: Objects) -> Objects:
-    """Boxes cut at the edges; those of which too little is left are gone."""
+    """Cut boxes at the edges, and leave out those that have too little left."""
     cut = objects.boxes.clip(0, 1)
     whole, left = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (objects.boxes, cut))
     seen = left >= SEEN * whole

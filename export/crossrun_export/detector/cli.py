@@ -77,14 +77,14 @@ def detector(
     check_limits({"max-map-drop": max_map_drop}, set(wanted) != {"fp32"})
     drop = Tolerance.max_map_drop if max_map_drop is None else max_map_drop
     options = Options(
-        output,
-        name,
-        input_dtype,
-        resize,
-        data,
-        Thresholds(score_threshold, iou_threshold, max_detections),
-        Tolerance(max_diff, drop),
-        wanted,
+        output=output,
+        name=name,
+        input_dtype=input_dtype,
+        resize=resize,
+        precisions=wanted,
+        data=data,
+        thresholds=Thresholds(score_threshold, iou_threshold, max_detections),
+        tolerance=Tolerance(max_diff, drop),
     )
     with console.status("loading TensorFlow and the weights") as status:
         from crossrun_export.detector.load import load

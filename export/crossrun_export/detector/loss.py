@@ -11,7 +11,7 @@ def loss(truth: keras.KerasTensor, found: keras.KerasTensor) -> keras.KerasTenso
     """The loss of a batch, over the number of cells that answer for an object.
 
     Args:
-        truth: float32 [N, cells, 4 + classes] as `targets` gives it.
+        truth: float32 [N, cells, 4 + classes] as `targets` returns it.
         found: corners and scores of the network, likewise.
     """
     classes = truth[..., 4:]

@@ -1,6 +1,6 @@
 """Detections of a network before they are in a graph, and how good any detections are.
 
-Non-maximum suppression is TensorFlow's here: what the graph gives is held against it.
+Non-maximum suppression is TensorFlow's here: the graph's detections are compared with it.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ def scaled(pixels: Pixels) -> Floats:
 
 
 def suppressed(boxes: Floats, scores: Floats, thresholds: Thresholds) -> Detections:
-    """Non-maximum suppression, each class for itself, of what `raw` gives."""
+    """Non-maximum suppression, each class for itself, of what `raw` returns."""
     found = tf.image.combined_non_max_suppression(
         boxes[:, :, None],
         scores,

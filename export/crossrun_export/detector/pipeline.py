@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import onnx
 
-from crossrun_export import convert, describe, half, pipeline, proof, publish, runtime
-from crossrun_export.detector import check, measure, proving, suppress
+from crossrun_export import convert, publish, release, runtime
+from crossrun_export.detector import check, detector_proof, measure, suppress
 from crossrun_export.detector.check import Parity, Price
 from crossrun_export.detector.data import Example
 from crossrun_export.detector.measure import ALL, AveragePrecision, Detections
 from crossrun_export.detector.network import BOXES, SCORES
 from crossrun_export.detector.pictures import Pictures, for_export
 from crossrun_export.detector.settings import Options, Thresholds
+from crossrun_export.inference import inputs_of
 from crossrun_export.options import Precision
-from crossrun_export.pipeline import Tell
-from crossrun_export.quantize import quantize
+from crossrun_export.proof import Origin
+from crossrun_export.release import Calibration, Tell, Version
 from crossrun_export.runtime import Inputs, Outputs
 from crossrun_export.sources import Source
-from crossrun_export.verify import inputs_of
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Subject:
 def export(
     source: Source, options: Options, tell: Tell = lambda _: None
 ) -> list[tuple[Path, Made]]:
-    """Export a detector into a model repository, each precision as `pipeline.export` does.
+    """Export a detector into a model repository, each precision as a model of its own.
 
     Args:
-        source: a network of two outputs, as `load` gives it.
+        source: a network of two outputs, as `load` returns it.
         options: what to make of it.
         tell: is told what is under way.
 
@@ -71,10 +71,9 @@ def export(
     with publish.staging(options.output, options.name) as folder:
         tell("converting and verifying the detector")
         made = _made(subject, tell)
-        source.model.save(folder / pipeline.KERAS)
-        drafts = [_draft(one, subject, folder) for one in made]
-        versions = publish.publish(drafts, options.output)
-    return list(zip(versions, made, strict=True))
+        versions = [_version(one, subject) for one in made]
+        written = release.write(versions, source, options, folder)
+    return list(zip(written, made, strict=True))
 
 
 def _with_pictures(source: Source, options: Options) -> Subject:
@@ -94,8 +93,7 @@ def _made(subject: Subject, tell: Tell) -> list[Made]:
         scores = runtime.outputs(network, subject.inputs)[SCORES]
         check.verify_scores(subject.raw[1], scores, options.tolerance.max_diff)
     made = [Made("fp32", original, parity)] if "fp32" in options.precisions else []
-    reduced = [precision for precision in options.precisions if precision != "fp32"]
-    return made + [_reduced(one, network, subject, tell) for one in reduced]
+    return made + [_reduced(one, network, subject, tell) for one in options.reduced]
 
 
 def to_onnx(source: Source, options: Options) -> onnx.ModelProto:
@@ -120,11 +118,8 @@ def _verified(model: onnx.ModelProto, subject: Subject) -> Parity:
 def _reduced(precision: Precision, network: onnx.ModelProto, subject: Subject, tell: Tell) -> Made:
     """One reduced precision, its price measured and held against the limit."""
     options, pictures = subject.options, subject.pictures
-    calibration = None
-    if precision == "int8":
-        small, calibration = _int8(network, subject, tell)
-    else:
-        small = half.to_fp16(network)
+    calibration = _calibration(subject) if precision == "int8" else None
+    small, how = release.reduce(network, calibration, tell)
     model = suppress.append(small, options.thresholds)
     tell(f"{precision}: measuring its price")
     every = _whole_curve(options.thresholds)
@@ -132,27 +127,20 @@ def _reduced(precision: Precision, network: onnx.ModelProto, subject: Subject, t
     own = _precision(check.found(model, subject.inputs, every), pictures.measured)
     cost = check.price(original, own, len(pictures.measured))
     check.check(cost, options.tolerance.max_map_drop, precision)
-    return Made(precision, model, cost, calibration)
+    return Made(precision, model, cost, how)
 
 
-def _int8(
-    network: onnx.ModelProto, subject: Subject, tell: Tell
-) -> tuple[onnx.ModelProto, dict[str, Any]]:
+def _calibration(subject: Subject) -> Calibration:
     examples = subject.pictures.calibration
     pixels = np.stack([example.pixels for example in examples])
-    inputs = inputs_of(subject.source, pixels, subject.options.input_dtype)
 
     def merit(_: Outputs, found: Outputs) -> tuple[float, float]:
         detections = measure.suppressed(found[BOXES], found[SCORES], ALL)
         reached = _precision(detections, examples)
         return reached.mean, reached.at_half
 
-    quantized = quantize(network, inputs, tell, merit)
-    return quantized.model, {
-        "method": quantized.method,
-        "map": dict(quantized.merits),
-        "pictures": len(examples),
-    }
+    inputs = inputs_of(subject.source, pixels, subject.options.input_dtype)
+    return Calibration(inputs, merit, "map", {"pictures": len(examples)})
 
 
 def _precision(detections: Detections, examples: Sequence[Example]) -> AveragePrecision:
@@ -163,10 +151,9 @@ def _whole_curve(own: Thresholds) -> Thresholds:
     return dataclasses.replace(ALL, most=min(ALL.most, own.most))
 
 
-def _draft(made: Made, subject: Subject, folder: Path) -> publish.Draft:
+def _version(made: Made, subject: Subject) -> Version:
     source, options = subject.source, subject.options
-    own: dict[str, Any] = {
-        "precision": made.precision,
+    about: dict[str, Any] = {
         "price" if isinstance(made.cost, Price) else "parity": asdict(made.cost),
         "detection": {
             suppress.SCORE: options.thresholds.score,
@@ -175,19 +162,11 @@ def _draft(made: Made, subject: Subject, folder: Path) -> publish.Draft:
         },
     }
     if made.calibration:
-        own["calibration"] = made.calibration
-    onnx.helper.set_model_props(made.model, describe.metadata(source, options.resize, own))
-    name = pipeline.name_of(options.name, made.precision)
-    made_draft = pipeline.draft(made.model, name, source.labels, [suppress.CLASSES], folder)
-    about: dict[str, Any] = {
-        "precision": made.precision,
-        "origin": "photographs" if options.data else "drawn",
-        "source_sha256": source.sha256,
-    }
-    pixels = proving.pixels_of(subject.pictures.measured)
-    make = proving.detector(source, made.model, made.precision, options)
-    proof.write(made_draft.files, pixels, make, about)
-    return made_draft
+        about["calibration"] = made.calibration
+    pixels = detector_proof.pixels_of(subject.pictures.measured)
+    prove = detector_proof.prover(source, made.model, made.precision, options)
+    origin: Origin = "photographs" if options.data else "drawn"
+    return Version(made.precision, made.model, about, [suppress.CLASSES], pixels, prove, origin)
 
 
 def told(made: Made) -> str:

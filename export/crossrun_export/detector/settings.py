@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from crossrun_export.options import InputDtype, Precision
+from crossrun_export.options import Target
 
 BUNDLED, RANDOM = "bundled", "random"
 Resize = Literal["letterbox", "stretch"]
@@ -62,15 +62,11 @@ class Tolerance:
     max_map_drop: float = 1.0  # percentage points that int8 and fp16 may lose
 
 
-@dataclass(frozen=True)
-class Options:
-    """What to make of a detector, and where to put it."""
+@dataclass(frozen=True, kw_only=True)
+class Options(Target):
+    """What to make of a detector."""
 
-    output: Path  # the model repository
-    name: str
-    input_dtype: InputDtype
-    resize: Resize  # what the server does to pictures
+    resize: Resize
     data: Path | None  # a COCO data set to verify and measure on; None draws scenes
     thresholds: Thresholds
     tolerance: Tolerance
-    precisions: tuple[Precision, ...] = ("fp32",)

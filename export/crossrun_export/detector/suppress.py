@@ -1,7 +1,7 @@
 """Non-maximum suppression inside the graph: from all boxes and scores to the detections.
 
-A row of the batch is a turn of a Loop, so that each has its own thresholds. What the graph gives
-are the TensorFlow Object Detection API's four outputs. It knows nothing of the network before it.
+Each row of the batch is a turn of a Loop, so that it has its own thresholds. The outputs are the
+four of the TensorFlow Object Detection API. It knows nothing of the network before it.
 """
 
 from typing import Any
@@ -77,14 +77,14 @@ suppression (float[batch, cells, 4] boxes, float[batch, cells, classes] scores,
 
 
 def append(network: onnx.ModelProto, thresholds: Thresholds) -> onnx.ModelProto:
-    """Let a graph that gives boxes and scores give detections.
+    """Append suppression to a graph of boxes and scores, so that it finds detections.
 
     Args:
         network: to `boxes` FP32 [batch, cells, 4] and `scores` FP32 [batch, cells, classes].
         thresholds: of requests that name none.
 
     Returns:
-        A model that gives OUTPUTS, each row best first and zero past its count, at most
+        A model with OUTPUTS, each row best first and zero past its count, at most
         `thresholds.most` a row. It takes, if they are given, `score_threshold` FP32,
         `iou_threshold` FP32 and `max_detections` INT64, [batch, 1] or [1, 1] for all rows; an IoU
         outside of 0 … 1 counts as the nearest, a number of detections likewise.

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from crossrun_export import runtime, scenes, verify
+from crossrun_export import inference, runtime, scenes
 from crossrun_export.graph import Array
 from crossrun_export.options import InputDtype
 from crossrun_export.sources import Source
@@ -33,7 +33,7 @@ def measure(source: Source, model: onnx.ModelProto, input_dtype: InputDtype) -> 
         return None
     drawn = [scenes.draw(HELD_OUT_SEED, index, height) for index in range(PICTURES)]
     pixels = np.stack([scene.pixels for scene in drawn])
-    found = runtime.outputs(model, verify.inputs_of(source, pixels, input_dtype))
+    found = runtime.outputs(model, inference.inputs_of(source, pixels, input_dtype))
     truth = np.array([scene.box for scene in drawn])[:, np.newaxis] / height
     labels = np.array([scene.label for scene in drawn])
     is_right = found["detection_classes"] == labels[:, np.newaxis]

@@ -127,7 +127,7 @@ def to_onnx(source: Source, parts: Localizer, input_dtype: InputDtype) -> onnx.M
 
 
 def _append(model: onnx.ModelProto, source: Source, parts: Localizer) -> None:
-    """Put what follows the features behind a model that gives them."""
+    """Append what follows the features to a model that computes them."""
     looks = {"plain": parts.plain} | ({"zoomed": parts.zoomed} if parts.zoomed else {})
     maps = [f"{name}_map" for name in looks]
     texts = [CHOICE, *(MAP.replace("LOOK", name) for name in looks)]

@@ -1,6 +1,6 @@
 """Corrects the biases of a quantized model so that each channel's mean is again the original's.
 
-Rounding shifts what a convolution gives by a little that is the same for every picture; layer after
+Rounding shifts the output of a convolution by a little, the same for every picture. Layer after
 layer these shifts add up. Nagel et al., "Data-Free Quantization Through Weight Equalization and
 Bias Correction" (2019), section 4.2, in its empirical form: from the first layer to the last, each
 measured with all those before it corrected.
@@ -20,7 +20,7 @@ Means = NDArray[np.float64]
 
 
 def correct(quantized: onnx.ModelProto, wanted: Mapping[str, Means], inputs: Inputs) -> None:
-    """Change the biases of a quantized model so that nodes have the means that `means` gave.
+    """Change the biases of a quantized model so that nodes have the means that `means` returned.
 
     Those of layers that stayed float are as they were.
     """
@@ -35,7 +35,7 @@ def correct(quantized: onnx.ModelProto, wanted: Mapping[str, Means], inputs: Inp
 
 
 def means(model: onnx.ModelProto, inputs: Inputs) -> dict[str, Means]:
-    """Mean of what each output channel of each layer gives, over inputs and places, by node."""
+    """Mean of each output channel of each layer, over inputs and places, by node."""
     return _means(model, Graph(model).weighted, inputs)
 
 

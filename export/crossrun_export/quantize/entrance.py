@@ -18,7 +18,7 @@ UINT8 = onnx.TensorProto.UINT8
 def shorten(model: onnx.ModelProto) -> None:
     """Put a DequantizeLinear in the scaling's place; no change where pixels are not plainly scaled.
 
-    It gives (pixel - zero_point) * scale; padding puts in zeros behind it as it did before.
+    It computes (pixel - zero_point) * scale; padding puts in zeros behind it as it did before.
     """
     (image,) = model.graph.input
     if image.type.tensor_type.elem_type != UINT8:

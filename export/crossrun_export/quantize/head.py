@@ -15,7 +15,7 @@ Shapes = dict[str, tuple[int, ...]]  # by tensor; a size that is not fixed is 0
 
 
 def as_product(model: onnx.ModelProto) -> None:
-    """Put a Gemm in the place of the last layer, or change nothing."""
+    """Replace the last layer by a Gemm, or change nothing."""
     graph, shapes = Graph(model), _shapes(model)
     layers = [n for n in graph.nodes if n.op_type in ("Conv", "MatMul") and n.input[1] in graph]
     if not layers:

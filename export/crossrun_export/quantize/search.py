@@ -28,7 +28,7 @@ class Quantized:
 
     model: onnx.ModelProto
     method: str
-    merits: Mapping[str, float]  # method → first of what `merit` gives
+    merits: Mapping[str, float]  # method → the first value that `merit` returns
 
 
 # How near answers are to the original's: the greater the better, the second between equals.

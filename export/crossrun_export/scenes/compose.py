@@ -24,7 +24,7 @@ from crossrun_export.scenes.canvas import (
 from crossrun_export.scenes.shapes import Points
 
 MOST_THINGS = 5
-# Of a picture's edge; of 160 pixels about what `draw` gives of 96.
+# Shares of a picture's edge; at 160 pixels about what `draw` draws at 96.
 _RADII = (0.12, 0.24)
 # Two centres are no nearer than this share of both radii: outlines overlap, none is swallowed.
 _APART = 0.65

@@ -37,7 +37,7 @@ class CompletedConfig:
     outputs: tuple[TensorSpec, ...]
     policy: SchedulingPolicy
     reshapes: Reshapes
-    detection: DetectionOutputs | None = None  # of a detector
+    detection_outputs: DetectionOutputs | None = None  # of a detector
     independent: bool = True  # whether requests, or padding, may share a run
     scores: ScoresConfig = UNTOLD  # of a classifier
 
@@ -92,7 +92,7 @@ def complete(
         outputs=served_outputs,
         policy=policies.read(proto),
         reshapes=reshape.read(proto, batched, specs),
-        detection=detection_outputs.read(proto, served_outputs),
+        detection_outputs=detection_outputs.read(proto, served_outputs),
         scores=scores.read(proto, served_outputs),
     )
 

@@ -154,7 +154,7 @@ def _probe_spec(served: CompletedConfig, folder: Path, session: Session) -> Prob
         ranges=_ranges(session.metadata, served.required),
         given=tuple(warmup.requests(served, folder)),
         tolerance=HALF_TOLERANCE if _may_be_reduced(session) else TOLERANCE,
-        numbers=frozenset([served.detection.classes] if served.detection else []),
+        numbers=frozenset([served.detection_outputs.classes] if served.detection_outputs else []),
     )
 
 

@@ -98,7 +98,8 @@ def _counts(spec: TensorSpec, served: CompletedConfig) -> frozenset[int] | None:
 
 def _tells_no_count(spec: TensorSpec, served: CompletedConfig, sizes: Sequence[int]) -> bool:
     """Whether the values are classes themselves: a detector's, or a single whole number."""
-    is_detection = served.detection is not None and spec.name in served.detection.names
+    found = served.detection_outputs
+    is_detection = found is not None and spec.name in found.names
     is_whole = not spec.datatype.startswith(("FP", "BF"))
     return is_detection or (is_whole and -1 not in sizes and math.prod(sizes) == 1)
 

@@ -176,7 +176,7 @@ class Model:
 
     def _counting(self, beyond: int) -> str:
         """Suggest that classes count from 1, if a class is the first beyond a detector's labels."""
-        found = self.config.detection
+        found = self.config.detection_outputs
         if found is None or found.first_class or beyond:
             return ""
         return "; if its classes count from 1, parameters 'detection.first_class' says so"
@@ -190,7 +190,7 @@ class Model:
             WrongLabels: they are more or fewer than the scores.
             InvalidRequest: the output holds the number of a class, which the labels name.
         """
-        labels, found = self.labels.get(output, ()), self.config.detection
+        labels, found = self.labels.get(output, ()), self.config.detection_outputs
         if not labels or (found and output in found.names):
             return ()
         if math.prod(sizes) == 1 and not self.outputs[output].datatype.startswith("FP"):

@@ -140,7 +140,7 @@ async def infer(
 
 
 def deadline_of(context: Context) -> float | None:
-    """Return the caller's deadline on the event loop's clock, in seconds; None without one."""
+    """Return the caller's deadline on the event loop's clock, in seconds; None if there is none."""
     remaining = context.time_remaining()
     return None if remaining is None else asyncio.get_running_loop().time() + remaining
 

@@ -20,7 +20,7 @@ class SharedMemoryService(GRPCInferenceServiceServicer):
     async def SystemSharedMemoryStatus(
         self, request: pb.SystemSharedMemoryStatusRequest, context: Context
     ) -> pb.SystemSharedMemoryStatusResponse:
-        """List all regions, or only the named one."""
+        """List all regions, or only the named region."""
         response = pb.SystemSharedMemoryStatusResponse()
         for region in self._regions.status(request.name):
             entry = response.regions[region.name]

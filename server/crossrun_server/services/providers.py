@@ -38,9 +38,9 @@ class ProvidersService(ProvidersServicer):
         self, request: pb.ListProvidersRequest, context: Context
     ) -> pb.ListProvidersResponse:
         """List what is installed and say what can run; the first call tries it."""
-        found = await asyncio.to_thread(inventory.provider_statuses)
+        statuses = await asyncio.to_thread(inventory.provider_statuses)
         return pb.ListProvidersResponse(
-            providers=[_provider(one) for one in found],
+            providers=[_provider(status) for status in statuses],
             onnxruntime_version=VERSION,
         )
 
@@ -52,14 +52,14 @@ class ProvidersService(ProvidersServicer):
         return pb.ListPlacementsResponse(placements=_placements(models))
 
 
-def _provider(found: ProviderStatus) -> pb.Provider:
+def _provider(status: ProviderStatus) -> pb.Provider:
     return pb.Provider(
-        name=found.name,
-        short_name=short(found.name),
-        origin=ORIGINS[found.origin],
-        available=found.runs,
-        reason=found.reason,
-        devices=found.devices,
+        name=status.name,
+        short_name=short(status.name),
+        origin=ORIGINS[status.origin],
+        available=status.runs,
+        reason=status.reason,
+        devices=status.devices,
     )
 
 

@@ -13,7 +13,7 @@ File = Any  # a FileDescriptor, for which the type stubs of protobuf and of gRPC
 def enable(files: Iterable[File], server: grpc.aio.Server) -> None:
     """Let the server describe the services of these files, and reflection itself."""
     described = [*files, reflection_pb2.DESCRIPTOR]
-    # The stubs do not all share a pool, so what clients may ask for is put into another one.
+    # The stubs do not all share a pool, so what clients may ask for is put into another.
     pool = DescriptorPool()
     for file in described:
         _add(file, pool)

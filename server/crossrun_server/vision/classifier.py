@@ -94,7 +94,7 @@ def _scores_output(model: Model) -> str:
             f"{model.name!r} has several outputs that may be scores: {', '.join(named)}; "
             f"parameters {OUTPUT!r} in config.pbtxt says which, or the only label_filename"
         )
-    if model.config.detection:
+    if model.config.detection_outputs:
         raise InvalidRequest(f"{model.name!r} finds objects and classifies no pictures; use Detect")
     raise InvalidRequest(
         f"{model.name!r} returns no scores [batch, classes] of {', '.join(DATATYPES)}; use "
@@ -104,5 +104,5 @@ def _scores_output(model: Model) -> str:
 
 def _is_classes(model: Model, spec: TensorSpec) -> bool:
     """An output of a detector is classes only if it has labels and is no part of a detection."""
-    found = model.config.detection
+    found = model.config.detection_outputs
     return found is None or (spec.name in model.labels and spec.name not in found.names)

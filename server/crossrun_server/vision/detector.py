@@ -157,7 +157,7 @@ def describe(model: Model) -> Detector:
     Raises:
         InvalidRequest: it takes no pictures, or has no outputs of detections.
     """
-    found = model.config.detection
+    found = model.config.detection_outputs
     if found is None:
         given = (f"{x.name!r} {x.datatype} {list(x.shape)}" for x in model.outputs.values())
         raise InvalidRequest(

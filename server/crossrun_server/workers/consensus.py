@@ -34,7 +34,7 @@ class Member:
 
 
 class Vote:
-    """All have to agree before any of them goes on; one that refuses or ends decides for all."""
+    """All must agree before any goes on; a refusal, or a worker that ends, decides for all."""
 
     def __init__(self, voters: Iterable[int]) -> None:
         self._missing = set(voters)

@@ -26,7 +26,9 @@ several = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core"
 def test_a_byte_takes_some_time_from_core_to_core() -> None:
     """Where a core is free within twenty tries; our own threads stay where they may run."""
     ours = os.sched_getaffinity(0)
-    trip = next(ns for ns in (core_to_core() for _ in range(20)) if ns is not None)
+    trip = next((ns for ns in (core_to_core() for _ in range(20)) if ns is not None), None)
+    if trip is None:
+        pytest.skip("others hold the cores")
     assert 20 < trip < 1_000_000
     assert os.sched_getaffinity(0) == ours
 

@@ -203,7 +203,7 @@ def test_the_source_answers_alike_in_every_form(exported: Path, tmp_path: Path) 
     pictures = drawn(tmp_path, 4, model.height, model.width)
     forms = ("keras-predict", "tf-function", "saved-model", "litert")
     tasks = converted([Task(form, model, pictures) for form in forms], tmp_path)
-    assert [path.name for path in sorted(tmp_path.glob("[ls]*t*"))] == ["litert", "saved-model"]
+    assert {"litert", "saved-model"} <= {path.name for path in tmp_path.iterdir()}
     first, *others = (runner_for(task).run(pictures.batch(0, 4)) for task in tasks)
     assert first.shape == (4, 3)
     for answer in others:

@@ -216,7 +216,7 @@ def test_outputs_that_only_share_the_names_are_no_detections(tmp_path: Path) -> 
     text = models.identity(onnx.TensorProto.STRING, ["batch", 4, 4], y="detection_boxes")
     models.write(tmp_path, "text", text)
     (model,) = loader.load(ModelSource(tmp_path / "text"), ON_CPU).models.values()
-    assert model.config.detection is None
+    assert model.config.detection_outputs is None
 
 
 def test_tritonclient_finds_objects_in_raw_tensors(detecting: Server) -> None:

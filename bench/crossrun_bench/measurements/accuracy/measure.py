@@ -22,7 +22,7 @@ from crossrun_bench.targets.examples import Examples, examples, folder_of
 def measure(plan: AccuracyPlan, command: str) -> AccuracyResult | DetectionResult:
     """Compare all targets on the same pictures; an interrupted run goes on where it stopped.
 
-    Pictures that the model was calibrated on are left out: of those it knows too much.
+    Pictures that the model was calibrated on are left out.
 
     Raises:
         BenchError: something cannot be read, started or run.

@@ -12,5 +12,5 @@ class AccuracyResult(Comparison, Result):
     """Answers of the targets of one model."""
 
     model: ModelInfo
-    class_names: tuple[str, ...] = ()  # position by position; none where the model has no labels
+    class_names: tuple[str, ...] = ()  # position by position; none if the model has no labels
     thumbnails: dict[str, str] = field(default_factory=dict)  # JPEG in base64, by picture

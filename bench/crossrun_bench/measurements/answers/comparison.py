@@ -35,7 +35,7 @@ class Comparison:
     """Answers of some targets on the same pictures; the first target is the reference."""
 
     pictures: tuple[str, ...]
-    labels: tuple[int, ...] | None  # what each picture shows; null where that is unknown
+    labels: tuple[int, ...] | None  # what each picture shows; null if that is unknown
     unlabelled: str | None  # why it is unknown
     left_out: int = 0  # how many other pictures there were, which a model was calibrated on
     targets: tuple[TargetAnswers, ...]

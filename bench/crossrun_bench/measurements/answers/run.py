@@ -1,4 +1,4 @@
-"""A run over many pictures: asks all targets, and goes on where it was interrupted.
+"""A run over many pictures: asks all targets, and continues after an interruption.
 
 Knows nothing of what the pictures show.
 """

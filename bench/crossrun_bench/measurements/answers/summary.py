@@ -13,7 +13,7 @@ class AccuracyRow:
     """One target against the labels and against the reference. Shares are 0 to 1."""
 
     target: str
-    top1: float | None  # None where labels are unknown
+    top1: float | None  # None if labels are unknown
     top5: float | None
     agreement: float  # same first class as the reference, or same classes
     agreeing: int  # pictures

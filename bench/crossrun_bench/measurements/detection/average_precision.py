@@ -33,7 +33,7 @@ class Precision:
 def average_precision(
     truths: tuple[tuple[Truth, ...], ...], found: tuple[tuple[Detection, ...], ...]
 ) -> Precision:
-    """Hold what was found in some pictures against what they show, some object that is no crowd."""
+    """Compare what was found with what the pictures show, which is more than crowds."""
     classes = sorted({t.number for picture in truths for t in picture if not t.crowd})
     values = _precisions(truths, found, classes)
     of_each = values.mean(axis=(0, 1)).tolist()

@@ -1,4 +1,4 @@
-"""Accuracy of a detector: what each target finds, to be held against the boxes of a data set."""
+"""Accuracy of a detector: what each target finds, beside the boxes of a data set."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from crossrun_bench.pictures.prepare import thumbnail
 from crossrun_bench.targets.examples import folder_of
 from crossrun_bench.targets.targets import ENCODED
 
-# Mean average precision is about all that a model finds, not only what it is sure of.
+# Mean average precision counts everything that a model finds, not only what it is sure of.
 MIN_SCORE = 0.01
 SHOWN, _SIDE = 6, 320  # pictures that a result keeps, and their longer side in pixels at most
 

@@ -90,7 +90,7 @@ def _turns(
 
 
 def _startup(subject: Subject, child: Child) -> int | None:
-    """Process start to first answer; of the server, where that is what is measured and is ours."""
+    """Process start to first answer: the server's if our server is measured, else the target's."""
     ready = child.hear()
     if TARGETS[subject.task.target].remote:
         return None

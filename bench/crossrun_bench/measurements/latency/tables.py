@@ -59,7 +59,7 @@ def latency(summary: LatencySummary) -> Table:
 
 
 def _speeds(rows: Sequence[LatencyRow]) -> dict[str, list[Ratio | None]]:
-    """By what is measured to compare with: the ratio of each row, where it has one."""
+    """By baseline: the ratio of each row, if it has one."""
     measured = {row.target for row in rows}
     speeds: dict[str, list[Ratio | None]] = {
         label(name): [row.faster_than.get(name) for row in rows]

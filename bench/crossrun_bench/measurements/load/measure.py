@@ -178,7 +178,7 @@ def _search(plan: LoadPlan, ready: _Ready, servers: Sequence[Served], turns: Tur
         takes |= {s.name: stack.enter_context(_started(s, ready)) for s in servers}
         answered = {name: take for name, take in takes.items() if _most(turns[name])}
         for name in takes.keys() - answered.keys():
-            say(f"--slo: {name} answered nothing, so that no rate of it is looked for")
+            say(f"--slo: {name} answered nothing, so its highest rate is not searched for")
         if not answered:
             raise BenchError(f"--slo: no target answered, so that nothing holds {plan.objective}")
         searches = {n: _probes(plan, take, _most(turns[n])) for n, take in answered.items()}

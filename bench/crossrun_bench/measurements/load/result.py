@@ -21,7 +21,7 @@ class LoadTurn:
     us: tuple[int, ...]  # how long each request took that was answered
     errors: dict[str, int]  # how many requests ended otherwise, by status
     generator_cpu_ns: int  # of the process that asked; 0 in process
-    server_cpu_ns: int | None  # of all processes of the server; null where they aren't ours
+    server_cpu_ns: int | None  # of all processes of the server; null if they aren't ours
     served: int  # requests that this CPU time went to, the warm-up's too
     rss_bytes: int | None  # of all processes of the server, pages that they share counted in each
     rate: float | None = None  # requests a second that were due; null in a closed loop
@@ -32,7 +32,7 @@ class LoadTurn:
     queue_us: tuple[int, ...] = ()  # what the server told of each of `us`, if it does
     compute_us: tuple[int, ...] = ()
     decode_us: tuple[int, ...] = ()  # none where pictures come as tensors
-    core_to_core_ns: int | None = None  # just before, see `core_to_core`; null where not known
+    core_to_core_ns: int | None = None  # just before, see `core_to_core`; null if not known
 
 
 @dataclass(frozen=True)

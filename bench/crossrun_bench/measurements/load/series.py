@@ -25,7 +25,7 @@ def trips(result: LoadResult) -> list[int]:
 
 
 def _loads(target: LoadTarget) -> dict[Key, Series]:
-    """Closed loops by clients, open ones by rate; what only looked for a rate is left out."""
+    """Closed loops by clients, open ones by rate, without the probes for the highest rate."""
     found = {}
     planned = [turn for turn in target.turns if not turn.probe]
     for load in dict.fromkeys(map(_load, planned)):

@@ -30,8 +30,8 @@ _WRITTEN = re.compile(r"p(\d+(?:\.\d+)?)=(\d+(?:\.\d+)?)(us|ms|s)")
 class Highest:
     """The highest rate that held, and the lowest above it that did not; requests a second."""
 
-    rate: float | None  # None where none held
-    fails_at: float | None  # None where none failed
+    rate: float | None  # None if none held
+    fails_at: float | None  # None if none failed
     held: int  # probes of `rate` that held
     asked: int  # all probes of it
     probes: int  # of all rates

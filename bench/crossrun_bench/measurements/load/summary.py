@@ -19,7 +19,7 @@ from crossrun_bench.stats import Mean, Ratio, mean, percentiles, tail
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds; None where there are too few answers to tell, see `stats.tail`."""
+    """Milliseconds; None if there are too few answers to tell, see `stats.tail`."""
 
     p50: float | None
     p90: float | None
@@ -30,7 +30,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Parts:
-    """Medians of what a request's time was made of, in milliseconds; None where nobody tells."""
+    """Medians of the parts of a request's time, in milliseconds; None if the server sends none."""
 
     decode: float | None  # of a JPEG or PNG, in the server
     queue: float | None
@@ -53,7 +53,7 @@ class LoadRow:
     parts: Parts
     p99_to_ideal: Ratio | None  # by clients ÷ rate, what each would take if all took the same
     added_p50: float | None  # over the best in process; None but for one client of a server
-    generator: float | None  # its share of all cores, 0 to 1; None where the process asks itself
+    generator: float | None  # its share of all cores, 0 to 1; None if the process asks itself
     generator_cores: float  # of one of its processes, 0 to 1
     cpu_ms: float | None  # of the server, for one request
     rss_bytes: int | None

@@ -20,7 +20,7 @@ _SUMS = ("windows", "ended")  # a count for each third of the time
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers; its process is not known where it isn't ours."""
+    """A server that answers; its process is known only if we started it."""
 
     name: str
     address: str

@@ -73,7 +73,7 @@ def measure(plan: LoadGenPlan, command: str) -> LoadGenResult:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         shown = _examples(plan, model, folder)
-        keras = plan.accuracy and model.precision != "fp32"  # fp32 is held to no share of itself
+        keras = plan.accuracy and model.precision != "fp32"  # fp32 is not compared with itself
         step = stack.enter_context(bar(_total(plan, len(shown.files) if shown and keras else 0)))
         pictures = _pictures(shown, model, folder)
         runs = tuple(_runs(plan, model, pictures, folder, step))

@@ -5,7 +5,7 @@
     {"do": "run", "scenario": "Server", "mode": "PerformanceOnly", "settings": {…}, "folder": …}
         → {}, with LoadGen's logs in the folder
 
-The first line out is {}, once the runner is loaded. Knows no rules: settings are what it is told.
+The first line out is {}, once the runner is loaded. Knows no rules: it is told the settings.
 """
 
 import shutil

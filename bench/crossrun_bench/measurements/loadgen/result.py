@@ -17,7 +17,7 @@ class ScenarioRun:
     queries: int
     pictures: int
     latency_ns: int | None  # at the percentile that is scored; null in Offline
-    per_second: float | None  # null where latency alone is scored
+    per_second: float | None  # null if latency alone is scored
     target_qps: float | None  # of Server
     classes: tuple[int, ...] | None = None  # the model's first for each picture
 

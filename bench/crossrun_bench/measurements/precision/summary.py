@@ -16,10 +16,10 @@ class PrecisionRow:
     source: str
     precision: str
     file_bytes: int
-    share: float | None  # of the fp32 file; None where there is none
+    share: float | None  # of the fp32 file; None if there is none
     accuracy: AccuracyRow | None  # None without pictures
     p50: float
-    faster_than_fp32: Ratio | None  # None where there is none
+    faster_than_fp32: Ratio | None  # None if there is none
 
 
 @dataclass(frozen=True)

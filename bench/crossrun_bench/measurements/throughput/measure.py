@@ -1,7 +1,7 @@
 """`crossrun-bench throughput`: rows a second by batch size, in process and through our server.
 
 One execution provider after the other; of one batch size the turns are interleaved, A B C A B C.
-What cannot run here is told in the result and ends nothing.
+A provider that cannot run here is noted in the result; the others are measured.
 """
 
 import math
@@ -55,7 +55,7 @@ class ThroughputPlan:
     rounds: int
     seconds: float  # a turn
     environments: Mapping[str, Path]  # that were named, by provider
-    proof_tolerance: float | None = None  # what may be off by so much is measured, too
+    proof_tolerance: float | None = None  # overrules the proof's own
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def measure(plan: ThroughputPlan, command: str) -> ThroughputResult:
     return ThroughputResult(command, after, _cards(), about(model), found)
 
 
-def _provider(  # noqa: PLR0913, PLR0917 - what is measured, with what, and who is told
+def _provider(  # noqa: PLR0913, PLR0917 - the plan, its inputs, and the progress
     plan: ThroughputPlan, judge: Judge, model: Model, pixels: str, name: str, step: Step
 ) -> ProviderThroughput:
     """All of one provider; the server, which tells best why one cannot run, starts first."""
@@ -167,7 +167,7 @@ def _told(task: OnProvider, python: str = sys.executable) -> Iterator[Piped]:
 
 
 def _batch(measured: _Measured, batch: int) -> None:
-    """The rounds of one batch size; what fails is told, and left out from then on."""
+    """The rounds of one batch size. A process that fails is reported and left out from then on."""
     for number in range(1, measured.plan.rounds + 1):
         for task, child in list(measured.children):
             # Callers beside each other are what lanes are, and take their memory each.
@@ -200,7 +200,7 @@ def _served(measured: _Measured, batch: int, number: int) -> None:
 
 
 def _cards() -> tuple[str, ...]:
-    """Graphics cards with their drivers; none where nvidia-smi is missing or finds none."""
+    """Graphics cards with their drivers; none if nvidia-smi is missing or finds none."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return ()

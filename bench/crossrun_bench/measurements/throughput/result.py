@@ -41,13 +41,13 @@ class ProviderThroughput:
     """One execution provider, in process and in our server."""
 
     provider: str  # as people type it
-    missing: str | None  # why it cannot run here; null where it can
+    missing: str | None  # why it cannot run here; null if it can
     max_batch_size: int  # rows that the server takes in a request
     alone: tuple[AloneTurn, ...]
     served: tuple[ServedTurn, ...]
     failures: tuple[str, ...]  # what could not be measured, each as a sentence
     precision: str = ""  # that it was told to compute fp32 in; "" if unsaid
-    proof: Checked | None = None  # the worst way to run it; null where nothing was looked at
+    proof: Checked | None = None  # the worst way to run it; null if nothing was looked at
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from crossrun_bench.measurements.throughput.result import (
 )
 from crossrun_bench.models.checked import Checked
 
-# Of what there is: so much of it is all of it, for a machine is never quite still.
+# From this share on something counts as used up: a machine is never quite idle.
 ALL = 0.9
 CPU = "cpu"
 
 
 @dataclass(frozen=True)
 class ThroughputRow:
-    """One provider at one batch size. Rates are rows a second; None where nothing was measured."""
+    """One provider at one batch size. Rates are rows a second; None if nothing was measured."""
 
     provider: str
     batch: int
@@ -103,7 +103,7 @@ def _limit(
     server: float | None,
     cores: float,
 ) -> str | None:
-    """What was used up, first of all; one Python process uses little more than a core."""
+    """What was used up first. One Python process uses little more than a core."""
     if share is None or generator is None or server is None:
         return None
     if share >= ALL:

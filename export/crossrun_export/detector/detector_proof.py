@@ -12,10 +12,10 @@ from crossrun_export.detector.data import Example, Pixels
 from crossrun_export.detector.measure import Detections
 from crossrun_export.detector.settings import Options, Thresholds
 from crossrun_export.errors import ExportError
+from crossrun_export.inference import inputs_of
 from crossrun_export.options import Precision
 from crossrun_export.proof import Bounds, Proof
 from crossrun_export.sources import Source
-from crossrun_export.verify import inputs_of
 
 DETECTIONS = "detections"  # a name for all four outputs, which are held together
 OVERLAP = 0.5  # of two boxes, from which on they may be of one object
@@ -23,7 +23,7 @@ OVERLAP = 0.5  # of two boxes, from which on they may be of one object
 Floats = NDArray[np.float64]
 
 
-def detector(
+def prover(
     source: Source, model: onnx.ModelProto, precision: Precision, options: Options
 ) -> Callable[[Pixels], Proof]:
     """What makes the proof of a detector on some pictures.

@@ -1,23 +1,22 @@
 """Makes the proof of a classifier: asks Keras and the exported model about the same pictures."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import onnx
 
-from crossrun_export import heads, localize, proof, runtime, verify
+from crossrun_export import heads, inference, localize, proof, runtime
 from crossrun_export.errors import ExportError
 from crossrun_export.localize import Localizer
 from crossrun_export.options import Precision
-from crossrun_export.pictures import Pictures, Pixels
-from crossrun_export.proof import Bounds, Origin, Proof
+from crossrun_export.pictures import Pixels
+from crossrun_export.proof import Bounds, Proof
 from crossrun_export.runtime import Outputs, Scores
 from crossrun_export.sources import Source
 from crossrun_export.tolerance import Allowed
 
 
-def classifier(
+def prover(
     source: Source,
     model: onnx.ModelProto,
     precision: Precision,
@@ -37,18 +36,18 @@ def classifier(
         A function that raises ExportError where the model is not what was verified.
     """
     (image,) = model.graph.input
-    is_uint8 = image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    dtype = inference.input_dtype(model)
     scores = model.graph.output[0].name
 
     def make(pixels: Pixels) -> Proof:
-        inputs = verify.inputs_of(source, pixels, "uint8" if is_uint8 else "float32")
-        expected = verify.keras_scores(source, pixels)
+        inputs = inference.inputs_of(source, pixels, dtype)
+        expected = inference.keras_scores(source, pixels)
         got = runtime.outputs(model, inputs)[scores]
         max_diff, least = _bounds(expected, got, precision, allowed)
         outputs: Outputs = {scores: expected}
         bounds = {scores: max_diff}
         if parts is not None:
-            floats = verify.inputs_of(source, pixels, "float32")
+            floats = inference.inputs_of(source, pixels, "float32")
             maps = localize.answers(parts, floats, expected, max_diff)
             outputs |= {name: values for name, (values, _) in maps.items()}
             bounds |= {name: most for name, (_, most) in maps.items()}
@@ -56,12 +55,6 @@ def classifier(
         return Proof({image.name: inputs}, outputs, Bounds(bounds, least), notes)
 
     return make
-
-
-def about(source: Source, precision: Precision, pictures: Pictures) -> dict[str, Any]:
-    """What a proof says of itself."""
-    origin: Origin = "photographs" if pictures.hashes else "drawn"
-    return {"precision": precision, "origin": origin, "source_sha256": source.sha256}
 
 
 def _bounds(
