@@ -49,6 +49,7 @@ def bundled() -> Source:
 def session(model: Path) -> onnxruntime.InferenceSession:
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3
+    quiet.add_session_config_entry("session.x64quantprecision", "1")  # int8 without VNNI
     return onnxruntime.InferenceSession(model, quiet)
 
 
