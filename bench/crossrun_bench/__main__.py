@@ -1,7 +1,5 @@
 """The command `crossrun-bench`: one line where its packages are missing."""
 
-from __future__ import annotations
-
 from crossrun_bench import distribution
 
 

@@ -6,8 +6,6 @@ bring a net this narrow past the long plateau it meets on whole pictures. It kno
 and nothing of where the weights are used.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import tempfile

@@ -3,8 +3,6 @@
 It does not know how many objects a picture holds, nor where.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import cast

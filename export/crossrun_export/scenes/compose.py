@@ -3,8 +3,6 @@
 Every picture knows what it shows and where, and is the same for the same (seed, index).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Writes pictures as files, with their boxes in COCO's JSON beside them."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Chosen to be confusable: disc, ring and crescent; square and triangle; star and 
 textures on the outlines of three others. Knows no pixels, no colours and no place.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
