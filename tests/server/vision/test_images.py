@@ -206,7 +206,7 @@ def test_the_bench_and_the_export_name_a_damaged_picture(small: "Source", tmp_pa
     """Whatever Pillow raises, the bench and the export raise their own error, with the file."""
     file = tmp_path / "spoilt.png"
     file.write_bytes(chunk(b"tEXt", b"bbox\0" + b"1"))
-    with pytest.raises(BenchError, match=r"spoilt\.png: no readable JPEG or PNG picture"):
+    with pytest.raises(BenchError, match=r"spoilt\.png: not a readable JPEG or PNG picture"):
         decoding.loaded(file)
     pictures = import_module("crossrun_export.pictures")  # takes seconds: TensorFlow
     with pytest.raises(ExportError, match=r"spoilt\.png is a damaged picture"):
