@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -72,7 +73,9 @@ def play(
 
     async def run() -> Gate:
         gate = Gate(closed=closed)
-        scheduler = Scheduler([Lane(gate)] * instances, policy, gate.executions.put_nowait)
+        soon = asyncio.get_running_loop().call_soon_threadsafe
+        note = partial(soon, gate.executions.put_nowait)
+        scheduler = Scheduler([Lane(gate)] * instances, policy, note)
         try:
             await scenario(scheduler, gate)
         finally:

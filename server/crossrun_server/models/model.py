@@ -5,7 +5,6 @@ replaced meanwhile is not closed under a request.
 Knows arrays, not messages. Does not know how sessions run or how requests wait.
 """
 
-import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,8 +15,10 @@ from time import perf_counter_ns
 from crossrun_server.errors import InvalidRequest, WrongLabels
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models.labels import fitting
+from crossrun_server.models.posted import Caller, PostedRequest
 from crossrun_server.runtime.assignment import Assignment
-from crossrun_server.scheduling.batching import Reply
+from crossrun_server.scheduling.batching import InferenceRequest, Reply
+from crossrun_server.scheduling.in_flight import InFlight
 from crossrun_server.scheduling.response_cache import ModelCache
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.readings import Reading, known
@@ -75,24 +76,24 @@ class Model:
         self.cache = instruments.cache
         self._observers = (self.statistics.finished, *instruments.observers)
         self._scheduler = scheduler
-        self._users = 0
-        self._unused = asyncio.Event()
-        self._unused.set()
+        self._in_use = InFlight()
 
     def __enter__(self) -> "Model":
-        self._users += 1
-        self._unused.clear()
+        self._in_use.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._users -= 1
-        if self._users == 0:
-            self._unused.set()
+        self._in_use.__exit__()
 
     @property
     def provider(self) -> str:
         """The execution provider that computes most of it, by onnxruntime's name."""
         return self.assignments[0].provider
+
+    @property
+    def places(self) -> int:
+        """How many batches run at once."""
+        return self._scheduler.places
 
     @property
     def pending(self) -> int:
@@ -132,10 +133,7 @@ class Model:
             QueueFull, DeadlineExceeded, ModelUnavailable: see Scheduler.submit.
         """
         with self, self._recorded(request_id) as record:
-            self._check(inputs)
-            for name in outputs:
-                self.output(name)
-            wanted = tuple(outputs) or tuple(self.outputs)
+            wanted = self._wanted(inputs, outputs)
             submit = partial(
                 self._scheduler.submit,
                 inputs,
@@ -149,6 +147,44 @@ class Model:
                 self.cache.answer(inputs, wanted, submit) if self.cache else submit()
             )
             return record.reply
+
+    def post(  # noqa: PLR0913 - the terms on which a request waits, and who asks
+        self,
+        inputs: dict[str, Array],
+        outputs: Sequence[str],
+        caller: Caller,
+        *,
+        deadline: float | None,
+        priority: int,
+        timeout: int,
+        request_id: str,
+    ) -> None:
+        """Answer one request as `infer` does, on this thread if a lane is idle.
+
+        There is no response cache on this road.
+
+        Raises:
+            InvalidRequest, QueueFull, ModelUnavailable: see `infer`; the caller is not answered.
+        """
+        record = RequestRecord(self.name, self.version, request_id)
+        posted = PostedRequest(record, caller, self._in_use, self._observers)
+        try:
+            request = self._scheduler.request(
+                inputs,
+                self._wanted(inputs, outputs),
+                answer=posted.answer,
+                has_left=posted.has_left,
+                deadline=deadline,
+                priority=priority,
+            )
+            caller.when_gone(partial(self._leave, request, posted))
+            record.rows, record.queued_ns = request.rows, perf_counter_ns()
+            self._scheduler.post(request, timeout)
+            if posted.has_left():  # before anybody noted what is to be done then
+                self._leave(request, posted)
+        except BaseException as error:
+            posted.end(error)
+            raise
 
     def input(self, name: str) -> TensorSpec:
         """Find an input by name, or raise InvalidRequest."""
@@ -207,7 +243,7 @@ class Model:
 
     async def drain(self) -> None:
         """Wait until nobody uses it and nothing runs, not even for a caller who left."""
-        await self._unused.wait()
+        await self._in_use.drained()
         await self._scheduler.drain()
 
     def close(self) -> None:
@@ -229,6 +265,17 @@ class Model:
             record.ended_ns = perf_counter_ns()
             for observe in self._observers:
                 observe(record)
+
+    def _wanted(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> tuple[str, ...]:
+        """Check a request; returns the outputs that it wants."""
+        self._check(inputs)
+        for name in outputs:
+            self.output(name)
+        return tuple(outputs) or tuple(self.outputs)
+
+    def _leave(self, request: InferenceRequest, posted: PostedRequest) -> None:
+        posted.leave()
+        self._scheduler.forget(request)
 
     def _rows(self, inputs: Mapping[str, Array]) -> int:
         return next((len(x) for x in inputs.values()), 1) if self.config.max_batch_size else 1

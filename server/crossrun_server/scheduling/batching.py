@@ -1,9 +1,8 @@
 """Requests that share a run: joins their inputs into a batch, runs it, and splits the answers.
 
-Runs on a session's thread. Knows nothing of priorities, of queues or of the event loop.
+Runs on whatever thread runs the batch. Knows nothing of priorities, of queues or of an event loop.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from crossrun_server.scheduling.alarms import Alarm
 from crossrun_server.tensors.tensor_spec import Array
 
 Tensors = dict[str, Array]
@@ -47,23 +47,22 @@ class Execution:
 
 @dataclass(eq=False)
 class InferenceRequest:
-    """One caller's request, from its arrival to its answer; times on the event loop's clock."""
+    """One caller's request, from its arrival to its answer.
+
+    Times are those of time.monotonic(), in seconds.
+    """
 
     inputs: Tensors
     outputs: tuple[str, ...]
     rows: int
-    answer: asyncio.Future[Reply]
-    arrived: float
+    answer: "Callable[[Result], None]"  # takes the result, on any thread, and at most once
+    has_left: Callable[[], bool] = lambda: False  # whether the caller is gone
     deadline: float | None = None  # for the answer, set by the caller
     level: int = 0  # of priority; the lowest number goes first
-    expires: float | None = None  # when its queue's timeout ends
-    alarm: asyncio.TimerHandle | None = None  # rings at `expires` if it is refused then
+    arrived: float = field(default_factory=time.monotonic)
     arrived_ns: int = field(default_factory=time.perf_counter_ns)
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop on which its caller waits."""
-        return self.answer.get_loop()
+    expires: float | None = None  # when its queue's timeout ends
+    alarm: Alarm | None = None  # rings at `expires` if it is refused then
 
     def expired(self, now: float) -> bool:
         """Whether it has waited longer than its queue's timeout."""

@@ -4,8 +4,7 @@ Knows no requests. Not safe for several threads: the scheduler guards it with it
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from crossrun_server.scheduling.batching import Run
 
@@ -21,13 +20,10 @@ class Lane:
 
 @dataclass(eq=False)
 class Place:
-    """Where one batch at a time runs, on a thread of its own."""
+    """Where one batch at a time runs, on whatever thread."""
 
     run: Run
     cores: int
-    thread: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="session")
-    )
 
 
 class Places:
@@ -42,6 +38,9 @@ class Places:
         self._all = [Place(lane.run, lane.cores) for lane in lanes for _ in range(lane.places)]
         self._idle = list(self._all)
         self._free_cores = cores or sum(place.cores for place in self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
 
     @property
     def all_idle(self) -> bool:
@@ -69,8 +68,3 @@ class Places:
         """Mark a place as idle; it is chosen again first, while its caches are warm."""
         self._idle.append(place)
         self._free_cores += place.cores
-
-    def close(self) -> None:
-        """Let each thread end once its batch has ended."""
-        for place in self._all:
-            place.thread.shutdown(wait=False)

@@ -144,7 +144,7 @@ class RequestQueue:
         for level in sorted(self._levels):
             for request in self._by_turn(level, now):
                 late = request.deadline is not None and request.deadline <= now
-                if not late and not request.answer.done():
+                if not late and not request.has_left():
                     yield request
 
     def _by_turn(self, level: int, now: float) -> Iterable[InferenceRequest]:

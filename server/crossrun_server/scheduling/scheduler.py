@@ -6,13 +6,15 @@ gRPC and no onnxruntime.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from threading import RLock
+from time import monotonic
 
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable
+from crossrun_server.scheduling.alarms import ALARMS, Alarm
 from crossrun_server.scheduling.batching import (
     Execution,
     InferenceRequest,
@@ -24,19 +26,22 @@ from crossrun_server.scheduling.batching import (
 from crossrun_server.scheduling.places import Lane, Place, Places
 from crossrun_server.scheduling.queueing import RequestQueue, SchedulingPolicy
 
+LATE = "the deadline passed before the answer was there"
+Started = list[tuple[Place, list[InferenceRequest]]]
+
 
 class Scheduler:
     """Runs requests in batches, side by side if there are lanes and cores.
 
     A request that waits alone gets the widest lane; several requests get narrow ones, side by side.
-    One lock guards what waits and what runs: the thread that ends a batch starts the next one
-    itself, so that no core idles until the event loop hears of it. Everything else belongs to the
-    event loop.
+    Requests come from an event loop (`submit`) or from threads that run them themselves (`post`).
+    One lock guards all that waits and runs. The thread that ends a batch runs the next one, so that
+    no core idles until another thread hears of it.
 
     Args:
         lanes: what runs batches.
         policy: how requests wait and merge.
-        observe: is told of each executed batch, on the event loop, before its callers go on.
+        observe: is told of each executed batch, on its thread, before its callers go on.
         cores: how many cores all runs together may take; 0 for those of all lanes.
     """
 
@@ -48,6 +53,8 @@ class Scheduler:
         cores: int = 0,
     ) -> None:
         self._places = Places(lanes, cores)
+        # Any thread may run in any place, so none waits while there is work.
+        self._threads = ThreadPoolExecutor(len(self._places), thread_name_prefix="session")
         # Requests are divided among lanes that share cores, unless the policy names batch sizes.
         self._divides = bool(cores) and policy.merges_freely
         self._policy = policy
@@ -55,9 +62,8 @@ class Scheduler:
         self._waiting = RequestQueue(policy)
         # By arrival, if the order is preserved.
         self._line: dict[InferenceRequest, Result | None] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._timer: Alarm | None = None
+        self._quiet: list[Callable[[], object]] = []  # who is told once nothing waits or runs
         self._closed = False
         self._lock = RLock()
 
@@ -86,21 +92,86 @@ class Scheduler:
             DeadlineExceeded: the deadline or the queue's timeout passed first.
             ModelUnavailable: the scheduler is closed.
         """
-        if self._closed:
-            raise ModelUnavailable("the model takes no more requests: it is being unloaded")
-        request = self._request(inputs, tuple(outputs), deadline, self._policy.level(priority))
-        self._admit(request, timeout)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
+        request = self.request(
+            inputs,
+            tuple(outputs),
+            answer=partial(_hand_over, loop, future),
+            has_left=future.done,
+            deadline=deadline,
+            priority=priority,
+        )
+        for place, batch in self._admit(request, timeout):
+            self._start(place, batch)
         try:
             async with asyncio.timeout_at(deadline):
-                return await request.answer
+                return await future
         except TimeoutError:
-            raise DeadlineExceeded("the deadline passed before the answer was there") from None
+            raise DeadlineExceeded(LATE) from None
         finally:
-            self._forget(request)
+            self.forget(request)
+
+    def request(  # noqa: PLR0913 - what is asked, by whom, and on which terms
+        self,
+        inputs: Tensors,
+        outputs: tuple[str, ...],
+        *,
+        answer: Callable[[Result], None],
+        has_left: Callable[[], bool],
+        deadline: float | None,
+        priority: int,
+    ) -> InferenceRequest:
+        """Make a request for `post`; see `submit` and InferenceRequest."""
+        return InferenceRequest(
+            inputs=inputs,
+            outputs=outputs,
+            rows=next((len(x) for x in inputs.values()), 1) if self._policy.max_batch_size else 1,
+            answer=answer,
+            has_left=has_left,
+            deadline=deadline,
+            level=self._policy.level(priority),
+        )
+
+    def post(self, request: InferenceRequest, timeout: int = 0) -> None:
+        """Let a request in, and run on this thread what it starts, until nothing is left to run.
+
+        The request is answered on this thread or on another, perhaps before this returns. Who
+        posted it calls `forget` if the caller leaves.
+
+        Raises:
+            QueueFull, ModelUnavailable: see `submit`; the request is not answered then.
+        """
+        started = self._admit(request, timeout)
+        for place, batch in started[1:]:
+            self._start(place, batch)
+        for place, batch in started[:1]:
+            self._work(place, batch)
+
+    def forget(self, request: InferenceRequest) -> bool:
+        """Drop a request whose caller has its answer or has left; returns whether it waited."""
+        with self._lock:
+            waited = request in self._waiting
+            self._waiting.leave(request)
+            self._line.pop(request, None)
+            self._hand_out()
+            self._rest()
+        if request.alarm is not None:
+            request.alarm.cancel()
+        return waited
 
     async def drain(self) -> None:
         """Wait until nothing is queued and nothing runs."""
-        await self._quiet.wait()
+        loop, quiet = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            self._quiet.append(partial(loop.call_soon_threadsafe, quiet.set))
+            self._rest()
+        await quiet.wait()
+
+    @property
+    def places(self) -> int:
+        """How many batches run at once."""
+        return len(self._places)
 
     @property
     def pending(self) -> int:
@@ -112,44 +183,33 @@ class Scheduler:
         """Refuse the requests that wait; each thread ends once its batch has ended."""
         with self._lock:
             self._closed = True
+            left = list(self._waiting)
+            for request in left:
+                self._waiting.leave(request)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None  # it would keep this scheduler, and so the sessions, alive
-        for request in list(self._waiting):
-            _answer(request, ModelUnavailable("the model was unloaded while the request waited"))
-        self._places.close()
+        for request in left:
+            request.answer(ModelUnavailable("the model was unloaded while the request waited"))
+        self._threads.shutdown(wait=False)
 
-    def _request(
-        self, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None, level: int
-    ) -> InferenceRequest:
-        loop = asyncio.get_running_loop()
-        rows = next((len(x) for x in inputs.values()), 1) if self._policy.max_batch_size else 1
-        answer: asyncio.Future[Reply] = loop.create_future()
-        return InferenceRequest(
-            inputs=inputs,
-            outputs=outputs,
-            rows=rows,
-            answer=answer,
-            arrived=loop.time(),
-            deadline=deadline,
-            level=level,
-        )
-
-    def _admit(self, request: InferenceRequest, asked: int) -> None:
-        """Put a request into the queue, and start it at once if possible."""
+    def _admit(self, request: InferenceRequest, asked: int) -> Started:
+        """Put a request into the queue; returns what can start now."""
         queue = self._policy.queue_of(request.level)
         timeout = queue.timeout_for(asked)
         if timeout:
             request.expires = request.arrived + timeout / 1e6
         with self._lock:
+            if self._closed:
+                raise ModelUnavailable("the model takes no more requests: it is being unloaded")
             self._waiting.enter(request)
-            self._quiet.clear()
             if self._policy.preserve_ordering:
                 self._line[request] = None
-            self._pump()
-        if request.expires is not None and not queue.delay_expired:
-            loop = asyncio.get_running_loop()
-            request.alarm = loop.call_at(request.expires, self._reject, request, timeout)
+            started = self._pump()
+            if request.expires and not queue.delay_expired and request in self._waiting:
+                ring = partial(self._reject, request, timeout)
+                request.alarm = ALARMS.at(request.expires, ring)
+        return started
 
     def _reject(self, request: InferenceRequest, timeout: int) -> None:
         with self._lock:
@@ -157,26 +217,19 @@ class Scheduler:
                 return
             self._waiting.leave(request)
         late = f"the request waited longer than the queue's timeout of {timeout} microseconds"
-        _answer(request, DeadlineExceeded(late))
-
-    def _forget(self, request: InferenceRequest) -> None:
-        """Drop a request that has its answer, or whose caller has left."""
-        with self._lock:
-            self._waiting.leave(request)
-        if request.alarm is not None:
-            request.alarm.cancel()
-        self._line.pop(request, None)
-        self._hand_out()
-        self._rest()
+        request.answer(DeadlineExceeded(late))
 
     def _rest(self) -> None:
-        with self._lock:
-            if not self._waiting and self._places.all_idle:
-                self._quiet.set()
+        if not self._waiting and self._places.all_idle:
+            for tell in self._quiet:
+                with suppress(RuntimeError):  # its loop is closed
+                    tell()
+            self._quiet.clear()
 
-    def _pump(self) -> None:
-        """Start batches while a place is idle and a batch is ready."""
-        now = time.monotonic()  # the event loop's clock
+    def _pump(self) -> Started:
+        """Take batches out of the queue while a place is idle and a batch is ready."""
+        started: Started = []
+        now = monotonic()
         while (
             not self._closed
             and self._waiting
@@ -184,15 +237,15 @@ class Scheduler:
         ):
             batch, ready_at = self._waiting.next_batch(now, self._shares(place))
             if not batch:
-                return
+                break
             if now < ready_at:
-                batch[0].loop.call_soon_threadsafe(self._wake_at, ready_at)
-                return
-            self._start(place, batch)
-
-    def _next_place(self) -> Place | None:
-        """Return the place of the next batch; None if nothing waits, or no place is free."""
-        return self._places.choose(len(self._waiting)) if self._waiting else None
+                self._wake_at(ready_at)
+                break
+            self._places.take(place)
+            for request in batch:
+                self._waiting.leave(request)
+            started.append((place, batch))
+        return started
 
     def _shares(self, place: Place) -> int:
         """Return how many places the waiting requests are divided among."""
@@ -201,44 +254,49 @@ class Scheduler:
     def _wake_at(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if not self._closed:
-            self._timer = asyncio.get_running_loop().call_at(when, self._wake)
+        self._timer = ALARMS.at(when, self._wake)
 
     def _wake(self) -> None:
         with self._lock:
-            self._pump()
+            started = self._pump()
+        for place, batch in started:
+            self._start(place, batch)
 
     def _start(self, place: Place, batch: list[InferenceRequest]) -> None:
-        self._places.take(place)
-        for request in batch:
-            self._waiting.leave(request)
         # Without `result`, an exception in here would be lost; so the future's logger gets it.
-        place.thread.submit(self._work, place, batch).add_done_callback(Future.result)
+        self._threads.submit(self._work, place, batch).add_done_callback(Future.result)
 
     def _work(self, place: Place, batch: list[InferenceRequest]) -> None:
-        """Run a batch on the place's thread, and start the next one."""
+        """Run a batch on this thread, then the next one, until there is none."""
+        following: tuple[Place, list[InferenceRequest]] | None = (place, batch)
+        while following:
+            following = self._work_once(*following)
+
+    def _work_once(
+        self, place: Place, batch: list[InferenceRequest]
+    ) -> tuple[Place, list[InferenceRequest]] | None:
+        """Run a batch and answer its requests; returns what this thread is to run next."""
         results, executions = execute(place.run, batch)
         with self._lock:
             self._places.release(place)
-            self._pump()
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            batch[0].loop.call_soon_threadsafe(self._finish, batch, results, executions)
-
-    def _finish(
-        self, batch: list[InferenceRequest], results: list[Result], executions: list[Execution]
-    ) -> None:
-        for request, result in zip(batch, results, strict=True):
-            self._settle(request, result)
-        self._hand_out()
-        self._rest()
+            started = self._pump()
         for execution in executions:
             self._observe(execution)
+        for other, others in started[1:]:
+            self._start(other, others)
+        self._finish(batch, results)
+        return started[0] if started else None
 
-    def _settle(self, request: InferenceRequest, result: Result) -> None:
+    def _finish(self, batch: list[InferenceRequest], results: list[Result]) -> None:
         if not self._policy.preserve_ordering:
-            _answer(request, result)
-        elif request in self._line:  # or else its caller has left
-            self._line[request] = result
+            for request, result in zip(batch, results, strict=True):
+                request.answer(result)
+        with self._lock:
+            for request, result in zip(batch, results, strict=True):
+                if request in self._line:  # or else its caller has left
+                    self._line[request] = result
+            self._hand_out()
+            self._rest()
 
     def _hand_out(self) -> None:
         """Answer the requests in line whose predecessors all have their answers."""
@@ -247,13 +305,21 @@ class Scheduler:
             if result is None:
                 return
             del self._line[request]
-            _answer(request, result)
+            request.answer(result)
 
 
-def _answer(request: InferenceRequest, result: Result) -> None:
-    if request.answer.done():  # its caller has left
+def _hand_over(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Reply], result: Result
+) -> None:
+    """Give a result to who waits on the event loop, from any thread."""
+    with suppress(RuntimeError):  # the loop is closed: nobody waits
+        loop.call_soon_threadsafe(_settle, future, result)
+
+
+def _settle(future: asyncio.Future[Reply], result: Result) -> None:
+    if future.done():  # its caller has left
         return
     if isinstance(result, Exception):
-        request.answer.set_exception(result)
+        future.set_exception(result)
     else:
-        request.answer.set_result(result)
+        future.set_result(result)

@@ -1,6 +1,6 @@
 """Writes when each sampled request arrived, waited, ran and ended, as Triton's JSON files.
 
-Knows records, not messages. Everything here runs on the event loop.
+Knows records, not messages. Requests end on any thread, so a lock guards what is traced.
 Source: https://github.com/triton-inference-server/server (docs/protocol/extension_trace.md,
 docs/user_guide/trace.md).
 """
@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from crossrun_server.errors import InvalidRequest
@@ -44,12 +45,14 @@ class Tracer:
         self._output = _Output(config.file + suffix)
         self._everywhere = _Scope(config.settings, self._output)
         self._models: dict[str, _Scope] = {}
+        self._lock = Lock()
 
     def finished(self, record: RequestRecord) -> None:
         """Trace a request that is over, if it is sampled."""
-        scope = self._models.get(record.model, self._everywhere)
-        if scope.samples():
-            scope.keep(list(_entries(next(self._ids), record)))
+        with self._lock:
+            scope = self._models.get(record.model, self._everywhere)
+            if scope.samples():
+                scope.keep(list(_entries(next(self._ids), record)))
 
     def settings(self, model: str = "") -> dict[str, list[str]]:
         """Return the settings in force for a model or for all, by their names on the wire."""
@@ -67,11 +70,12 @@ class Tracer:
             InvalidRequest: there is no such setting, or its value is not allowed.
             NotSupported: it cannot change while the server runs.
         """
-        if model:
-            was = self._models[model].own if model in self._models else {}
-            self._set_model(model, changed(was, changes))
-        else:
-            self._set_all(changed(self._everywhere.own, changes))
+        with self._lock:
+            if model:
+                was = self._models[model].own if model in self._models else {}
+                self._set_model(model, changed(was, changes))
+            else:
+                self._set_all(changed(self._everywhere.own, changes))
 
     def close(self) -> None:
         """Write the traces that are held, which completes the files."""
