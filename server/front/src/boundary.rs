@@ -1,0 +1,223 @@
+//! What Python sees of the transport: a front, its calls, and their messages.
+
+// Python's buffer protocol hands out addresses.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+use std::net::TcpListener;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pyo3::exceptions::{PyBufferError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyString};
+use transport::{
+    Event, Inbox, Incoming, Method, Options, Receive, Road, Server, Status, Value, header,
+};
+
+type Trailing = Vec<(PyBackedStr, MetadataValue)>;
+
+/// A value of metadata as Python has it.
+#[derive(FromPyObject)]
+pub enum MetadataValue {
+    Text(PyBackedStr),
+    Binary(PyBackedBytes),
+}
+
+/// The bytes of a message, which numpy and memoryview read where they are.
+#[pyclass(frozen)]
+pub struct Message(Bytes);
+
+#[pymethods]
+impl Message {
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        if view.is_null() {
+            return Err(PyBufferError::new_err("no view to fill"));
+        }
+        let (data, length) = (slf.get().0.as_ptr(), slf.get().0.len());
+        // SAFETY: the bytes never move or change, and the view holds on to their owner.
+        let filled = unsafe {
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                data.cast_mut().cast(),
+                length as ffi::Py_ssize_t,
+                1,
+                flags,
+            )
+        };
+        if filled == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A call that a client has made.
+#[pyclass(frozen)]
+pub struct Call(Arc<transport::Call>);
+
+#[pymethods]
+impl Call {
+    /// A number that no other call of this front has.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// The place of its method in the list that the front was made with.
+    #[getter]
+    fn method(&self) -> usize {
+        self.0.method.index
+    }
+
+    /// Whether the client still waits for an answer.
+    #[getter]
+    fn waits(&self) -> bool {
+        self.0.state() == Incoming::Waiting
+    }
+
+    /// Whether the client does not wait because the deadline has passed.
+    #[getter]
+    fn late(&self) -> bool {
+        self.0.state() == Incoming::Late
+    }
+
+    /// How many bytes of a stream's answers the client has not taken yet.
+    #[getter]
+    fn unsent(&self) -> usize {
+        self.0.unsent()
+    }
+
+    /// Seconds until the deadline; None if there is none.
+    fn remaining(&self) -> Option<f64> {
+        self.0.remaining().map(|left| left.as_secs_f64())
+    }
+
+    /// What the client has sent along, as names and values; values of names in -bin are bytes.
+    fn metadata(&self, py: Python<'_>) -> Vec<(String, Py<PyAny>)> {
+        let value = |value| match value {
+            Value::Text(text) => PyString::new(py, &text).into_any().unbind(),
+            Value::Binary(bytes) => PyBytes::new(py, &bytes).into_any().unbind(),
+        };
+        self.0.metadata().into_iter().map(|(name, it)| (name, value(it))).collect()
+    }
+
+    /// Takes the next message: (message, False), (None, False) if there is none yet, or
+    /// (None, True) after the last.
+    fn receive(&self) -> (Option<Message>, bool) {
+        match self.0.receive() {
+            Receive::Message(bytes) => (Some(Message(bytes)), false),
+            Receive::NotYet => (None, false),
+            Receive::End => (None, true),
+        }
+    }
+
+    /// Sends a message of a stream; returns how many bytes the client has not taken yet.
+    fn send(&self, message: &[u8]) -> usize {
+        self.0.send(message)
+    }
+
+    /// Sends the only message, and ends the call well.
+    fn reply(&self, message: &[u8], trailing: Trailing) -> PyResult<()> {
+        self.0.reply(message, status(0, String::new(), trailing)?);
+        Ok(())
+    }
+
+    /// Ends the call.
+    fn end(&self, code: u32, details: String, trailing: Trailing) -> PyResult<()> {
+        self.0.end(status(code, details, trailing)?);
+        Ok(())
+    }
+}
+
+/// A server of gRPC calls that Python answers.
+#[pyclass(frozen)]
+pub struct Front {
+    inbox: Arc<Inbox>,
+    server: Server,
+}
+
+#[pymethods]
+impl Front {
+    /// Starts to serve.
+    ///
+    /// `sockets` are descriptors of sockets that listen, which this front owns from now on;
+    /// `methods` are paths, whether their requests are streams, and whether threads take them
+    /// instead of the event loop; `most_received` is the limit of a message in bytes.
+    #[new]
+    fn new(
+        sockets: Vec<RawFd>,
+        methods: Vec<(String, bool, bool)>,
+        most_received: usize,
+    ) -> PyResult<Self> {
+        let inbox = Arc::new(Inbox::new()?);
+        let methods = methods.into_iter().enumerate().map(|(index, (path, streaming, threads))| {
+            let road = if threads { Road::Threads } else { Road::Loop };
+            (path, Method { index, streaming, road })
+        });
+        let server = Server::start(
+            sockets.into_iter().map(listener).collect(),
+            methods.collect(),
+            Options { most_received },
+            inbox.clone(),
+        )?;
+        Ok(Self { inbox, server })
+    }
+
+    /// A file descriptor that can be read while there are events.
+    fn fileno(&self) -> RawFd {
+        self.inbox.descriptor()
+    }
+
+    /// The events since it was last asked: a number and its call if that is new, or None if the
+    /// call has changed.
+    fn events(&self) -> Vec<(u64, Option<Call>)> {
+        let told = |event| match event {
+            Event::Opened(call) => (call.id, Some(Call(call))),
+            Event::Changed(id) => (id, None),
+        };
+        self.inbox.events().into_iter().map(told).collect()
+    }
+
+    /// Waits for a call that threads answer; returns it, and how many threads still wait. None
+    /// once the front has stopped.
+    fn take(&self, py: Python<'_>) -> Option<(Call, usize)> {
+        py.detach(|| self.inbox.take()).map(|(call, waiting)| (Call(call), waiting))
+    }
+
+    /// Takes no more calls, waits for those that are open, but no longer than the grace, in
+    /// seconds, and ends.
+    fn stop(&self, py: Python<'_>, grace: f64) -> PyResult<()> {
+        let grace = Duration::try_from_secs_f64(grace)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        py.detach(|| self.server.stop(grace));
+        Ok(())
+    }
+}
+
+fn listener(descriptor: RawFd) -> TcpListener {
+    // SAFETY: Python has given the descriptor away.
+    TcpListener::from(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn status(code: u32, details: String, trailing: Trailing) -> PyResult<Status> {
+    let headers = trailing.iter().map(|(name, value)| {
+        let bytes = match value {
+            MetadataValue::Text(text) => text.as_bytes(),
+            MetadataValue::Binary(bytes) => bytes,
+        };
+        let wrong = || PyValueError::new_err(format!("{name}: no name or value of metadata"));
+        header(name, bytes).ok_or_else(wrong)
+    });
+    Ok(Status { code, details, trailing: headers.collect::<PyResult<_>>()? })
+}

@@ -1,0 +1,21 @@
+//! `crossrun_front`: calls of gRPC clients for Python, and Python's answers for them.
+//!
+//! The boundary between Python and `transport`, and no more.
+
+mod boundary;
+
+use pyo3::prelude::*;
+
+/// Changes with whatever Python must do differently.
+const INTERFACE: u32 = 1;
+
+/// The native front end of crossrun.
+#[pymodule]
+fn crossrun_front(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("INTERFACE", INTERFACE)?;
+    module.add_class::<boundary::Front>()?;
+    module.add_class::<boundary::Call>()?;
+    module.add_class::<boundary::Message>()?;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Cuts the body of a request into messages: one byte of flags, four of length, then the bytes.
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::RecvStream;
+
+use crate::compression::{Encoding, too_large};
+use crate::status::{Code, Status};
+
+const PREFIX: usize = 5;
+// A length is what the client says; so much is taken in advance, and the rest as it comes.
+const TRUSTED: usize = 1 << 20;
+// Larger messages are unpacked on another thread, so that other calls do not wait.
+const QUICK: usize = 1 << 15;
+
+/// Why no message comes any more.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The client has left, or the connection is lost.
+    Gone,
+    Wrong(Status),
+}
+
+/// Where bytes come from: HTTP/2, or a test.
+pub(crate) trait Source {
+    /// Returns the next bytes; `None` at the end.
+    async fn next(&mut self) -> Option<Result<Bytes, h2::Error>>;
+}
+
+impl Source for RecvStream {
+    async fn next(&mut self) -> Option<Result<Bytes, h2::Error>> {
+        let data = self.data().await;
+        if let Some(Ok(bytes)) = &data {
+            // Fails only if the stream is over.
+            let _ = self.flow_control().release_capacity(bytes.len());
+        }
+        data
+    }
+}
+
+/// The messages of one request.
+pub(crate) struct Messages<S> {
+    source: S,
+    encoding: Encoding,
+    most: usize,
+    rest: Bytes,
+}
+
+impl<S: Source> Messages<S> {
+    /// Reads messages of at most so many bytes.
+    pub(crate) fn new(source: S, encoding: Encoding, most: usize) -> Self {
+        Self { source, encoding, most, rest: Bytes::new() }
+    }
+
+    /// Returns the next message; `None` after the last.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        let Some(mut prefix) = self.take(PREFIX).await? else { return Ok(None) };
+        let (flags, size) = (prefix.get_u8(), prefix.get_u32() as usize);
+        if size > self.most {
+            return Err(Broken::Wrong(too_large(size, self.most)));
+        }
+        let message = match self.take(size).await? {
+            Some(message) => message,
+            None if size == 0 => Bytes::new(),
+            None => return Err(cut_off()),
+        };
+        if flags & 1 == 0 { Ok(Some(message)) } else { self.decode(message).await.map(Some) }
+    }
+
+    async fn decode(&self, packed: Bytes) -> Result<Bytes, Broken> {
+        let (encoding, most) = (self.encoding, self.most);
+        if packed.len() <= QUICK {
+            return encoding.decode(&packed, most).map_err(Broken::Wrong);
+        }
+        let decoded = tokio::task::spawn_blocking(move || encoding.decode(&packed, most)).await;
+        decoded.map_err(|_| Broken::Gone)?.map_err(Broken::Wrong)
+    }
+
+    /// Takes exactly so many bytes; `None` if there are none at all. Bytes of one frame are not
+    /// copied.
+    async fn take(&mut self, size: usize) -> Result<Option<Bytes>, Broken> {
+        if !self.fill().await? {
+            return Ok(None);
+        }
+        if self.rest.len() >= size {
+            return Ok(Some(self.rest.split_to(size)));
+        }
+        let mut gathered = BytesMut::with_capacity(size.min(TRUSTED));
+        while gathered.len() < size {
+            if !self.fill().await? {
+                return Err(cut_off());
+            }
+            let missing = size - gathered.len();
+            let part = self.rest.split_to(missing.min(self.rest.len()));
+            gathered.extend_from_slice(&part);
+        }
+        Ok(Some(gathered.freeze()))
+    }
+
+    /// Waits for bytes, if there are none; returns whether there are any.
+    async fn fill(&mut self) -> Result<bool, Broken> {
+        while self.rest.is_empty() {
+            match self.source.next().await {
+                Some(Ok(bytes)) => self.rest = bytes,
+                Some(Err(_)) => return Err(Broken::Gone),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn cut_off() -> Broken {
+    Broken::Wrong(Status::new(Code::Internal, "the request ends within a message"))
+}
+
+/// Puts the prefix before a message.
+pub(crate) fn framed(message: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(PREFIX + message.len());
+    frame.push(0);
+    frame.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    frame.extend_from_slice(message);
+    frame.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    struct Pieces(VecDeque<Bytes>);
+
+    impl Source for Pieces {
+        async fn next(&mut self) -> Option<Result<Bytes, h2::Error>> {
+            self.0.pop_front().map(Ok)
+        }
+    }
+
+    /// Reads all messages of a body that comes in pieces of so many bytes.
+    fn read(body: &[u8], piece: usize, most: usize) -> Result<Vec<Bytes>, Broken> {
+        let pieces = body.chunks(piece).map(Bytes::copy_from_slice).collect();
+        let mut messages = Messages::new(Pieces(pieces), Encoding::Identity, most);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut read = Vec::new();
+            while let Some(message) = messages.next().await? {
+                read.push(message);
+            }
+            Ok(read)
+        })
+    }
+
+    #[test]
+    fn a_message_in_one_frame_is_not_copied() {
+        let frame = framed(b"pixels");
+        let mut messages =
+            Messages::new(Pieces([frame.clone()].into()), Encoding::Identity, 100);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let message = runtime.block_on(messages.next()).unwrap().unwrap();
+        assert_eq!(message.as_ptr(), frame[PREFIX..].as_ptr());
+    }
+
+    #[test]
+    fn a_body_that_ends_within_a_message_is_wrong() {
+        for end in 1..11 {
+            let cut = &framed(b"pixels")[..end];
+            assert!(matches!(read(cut, 3, 100), Err(Broken::Wrong(_))), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_refused_by_its_length() {
+        let Err(Broken::Wrong(status)) = read(&framed(b"pixels"), 5, 5) else { panic!() };
+        assert_eq!(status.code, Code::ResourceExhausted as u32);
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_out_as_they_went_in(
+            sent in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6),
+            piece in 1usize..50,
+        ) {
+            let body: Vec<u8> = sent.iter().flat_map(|message| framed(message)).collect();
+            let received = read(&body, piece, 100).unwrap();
+            prop_assert_eq!(received, sent);
+        }
+
+        #[test]
+        fn garbage_is_no_panic(
+            body in prop::collection::vec(any::<u8>(), 0..60), piece in 1usize..50,
+        ) {
+            let _ = read(&body, piece, 1000);
+        }
+    }
+}

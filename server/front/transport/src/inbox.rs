@@ -1,0 +1,103 @@
+//! Where calls wait for those who answer them: an event loop, or threads.
+//!
+//! The event loop watches a file descriptor and then asks for the events. Threads sleep in `take`.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use crate::call::Call;
+
+/// What the event loop is told.
+pub enum Event {
+    Opened(Arc<Call>),
+    /// The call with this number has a message, room for an answer, or has ended.
+    Changed(u64),
+}
+
+#[derive(Default)]
+struct Line {
+    calls: VecDeque<Arc<Call>>,
+    takers: usize,
+    closed: bool,
+}
+
+/// The calls that nobody works on yet.
+pub struct Inbox {
+    events: Mutex<Vec<Event>>,
+    bell: UnixStream,
+    ear: UnixStream,
+    line: Mutex<Line>,
+    filled: Condvar,
+}
+
+impl Inbox {
+    pub fn new() -> io::Result<Self> {
+        let (bell, ear) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ear.set_nonblocking(true)?;
+        Ok(Self {
+            events: Mutex::default(),
+            bell,
+            ear,
+            line: Mutex::default(),
+            filled: Condvar::new(),
+        })
+    }
+
+    /// A file descriptor that can be read while there are events.
+    pub fn descriptor(&self) -> RawFd {
+        self.ear.as_raw_fd()
+    }
+
+    /// Returns the events since it was last asked.
+    pub fn events(&self) -> Vec<Event> {
+        let mut events = lock(&self.events);
+        let mut rung = [0; 16];
+        // Rung once for all events; empty if it was asked without having been rung for.
+        let _ = (&self.ear).read(&mut rung);
+        std::mem::take(&mut *events)
+    }
+
+    /// Takes the next call that threads answer, and says how many threads still wait.
+    ///
+    /// Sleeps until there is one; `None` once the inbox is closed.
+    pub fn take(&self) -> Option<(Arc<Call>, usize)> {
+        let mut line = lock(&self.line);
+        line.takers += 1;
+        while line.calls.is_empty() && !line.closed {
+            line = self.filled.wait(line).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        line.takers -= 1;
+        // Calls that wait are as good as taken by threads that have been woken for them.
+        let call = line.calls.pop_front()?;
+        let spare = line.takers.saturating_sub(line.calls.len());
+        Some((call, spare))
+    }
+
+    /// Lets the threads go.
+    pub fn close(&self) {
+        lock(&self.line).closed = true;
+        self.filled.notify_all();
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        let mut events = lock(&self.events);
+        if events.is_empty() {
+            // Fails only if it has been rung often already.
+            let _ = (&self.bell).write(&[1]);
+        }
+        events.push(event);
+    }
+
+    pub(crate) fn queue(&self, call: Arc<Call>) {
+        lock(&self.line).calls.push_back(call);
+        self.filled.notify_one();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,20 @@
+//! gRPC over HTTP/2: sockets in, whole messages out, and statuses back.
+//!
+//! Knows neither Python nor what a message says. One thread does all the work of the network; the
+//! calls are handed to others through an [`Inbox`].
+
+mod body;
+mod call;
+mod compression;
+mod connection;
+mod headers;
+mod inbox;
+mod metadata;
+mod server;
+mod status;
+
+pub use call::{Call, Incoming, Receive};
+pub use inbox::{Event, Inbox};
+pub use metadata::{Value, header};
+pub use server::{Method, Methods, Options, Road, Server};
+pub use status::{Code, Status};

@@ -1,0 +1,174 @@
+//! The server: its sockets, its thread, and its end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, watch};
+
+use crate::connection;
+use crate::inbox::Inbox;
+
+/// Who answers a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Road {
+    Loop,
+    Threads,
+}
+
+/// A method that the server has.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// Its place in the list that the server was made with.
+    pub index: usize,
+    /// Whether requests are streams of messages.
+    pub streaming: bool,
+    pub road: Road,
+}
+
+pub type Methods = HashMap<String, Method>;
+
+/// What the server allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The bytes of a message.
+    pub most_received: usize,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub methods: Methods,
+    pub options: Options,
+    pub inbox: Arc<Inbox>,
+    ids: AtomicU64,
+    connections: AtomicUsize,
+    idle: Notify,
+    stop: watch::Sender<bool>,
+}
+
+impl Shared {
+    pub fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts a connection until the returned value is dropped.
+    pub fn count(&self) -> impl Drop + '_ {
+        self.connections.fetch_add(1, Ordering::AcqRel);
+        Counted(self)
+    }
+
+    /// Waits until the server stops.
+    pub async fn stopping(&self) {
+        let mut stop = self.stop.subscribe();
+        // Fails only if the sender is gone, and that is in here.
+        let _ = stop.wait_for(|stopped| *stopped).await;
+    }
+
+    async fn idle(&self) {
+        while self.connections.load(Ordering::Acquire) > 0 {
+            self.idle.notified().await;
+        }
+    }
+}
+
+struct Counted<'a>(&'a Shared);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if self.0.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_one();
+        }
+    }
+}
+
+/// A server that listens, on a thread of its own.
+pub struct Server {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    grace: watch::Sender<Duration>,
+}
+
+impl Server {
+    /// Starts to serve on sockets that listen already.
+    pub fn start(
+        listeners: Vec<TcpListener>,
+        methods: Methods,
+        options: Options,
+        inbox: Arc<Inbox>,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            methods,
+            options,
+            inbox,
+            ids: AtomicU64::new(1),
+            connections: AtomicUsize::new(0),
+            idle: Notify::new(),
+            stop: watch::Sender::new(false),
+        });
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (grace, graces) = (watch::Sender::new(Duration::ZERO), shared.clone());
+        let ends = grace.subscribe();
+        let thread = thread::Builder::new()
+            .name("front".to_string())
+            .spawn(move || work(&runtime, listeners, graces, ends))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)), grace })
+    }
+
+    /// Takes no more connections and calls, waits for those that are open, and ends.
+    ///
+    /// Calls that are open after the grace are cancelled. Returns once the ports are free.
+    pub fn stop(&self, grace: Duration) {
+        self.grace.send_replace(grace);
+        self.shared.stop.send_replace(true);
+        let thread = self.thread.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        if let Some(thread) = thread {
+            // It panics at most where it has been told on stderr.
+            let _ = thread.join();
+        }
+        self.shared.inbox.close();
+    }
+}
+
+fn work(
+    runtime: &Runtime,
+    listeners: Vec<TcpListener>,
+    shared: Arc<Shared>,
+    grace: watch::Receiver<Duration>,
+) {
+    runtime.block_on(async {
+        for listener in listeners {
+            tokio::spawn(accept(listener, shared.clone()));
+        }
+        shared.stopping().await;
+        let grace = *grace.borrow();
+        // What is open after that is cancelled with the runtime.
+        let _ = tokio::time::timeout(grace, shared.idle()).await;
+    });
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let listener = listener
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::TcpListener::from_std(listener))
+        .expect("a socket that listens");
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.stopping() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // Fails only if the connection is lost already.
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(connection::serve(stream, shared.clone()));
+            }
+            // Too many open files: the others go on, and this client tries again.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
