@@ -7,25 +7,29 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
-from crossrun_server.errors import ServingError
+from crossrun_server.fronts import choice
+from crossrun_server.fronts.choice import Front, FrontName
+from crossrun_server.fronts.handlers import Served
 from crossrun_server.models import modes
 from crossrun_server.models.modes import Control
 from crossrun_server.models.repository import Agree, Repository
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
 from crossrun_server.scheduling import response_cache
-from crossrun_server.services import reflection
+from crossrun_server.services import direct, reflection
+from crossrun_server.services.direct import DirectInfer
 from crossrun_server.services.edge import Edge
 from crossrun_server.services.health import HealthService
 from crossrun_server.services.protocol import ProtocolService
@@ -40,15 +44,8 @@ from crossrun_server.tensors.shared_memory import Regions
 
 log = logging.getLogger(__name__)
 
-GRPC_OPTIONS = (
-    (
-        "grpc.max_receive_message_length",
-        -1,
-    ),  # a batch of pictures is far over gRPC's 4 MB
-    ("grpc.max_send_message_length", -1),
-    ("grpc.so_reuseport", 0),  # a port in use is an error, not a share of its requests
-)
 SCRAPE = 10.0  # seconds that a scrape of the metrics waits for the event loop
+SERVED = (grpc_service_pb2.DESCRIPTOR, vision_pb2.DESCRIPTOR, providers_pb2.DESCRIPTOR)
 LAST_WORDS = 1.0  # seconds that open streams, such as Watch, have after the last answer
 
 T = TypeVar("T")
@@ -61,6 +58,7 @@ class Config:
     models: Path
     host: str = "127.0.0.1"
     port: int = 8001
+    front: FrontName = FrontName.AUTO
     provider: str = "auto"
     provider_options: tuple[str, ...] = ()
     proof_tolerance: float | None = None  # None: the tolerance of each model's proof
@@ -79,6 +77,7 @@ class Coordination:
     """What a server does differently if it is one of several on its port."""
 
     suffix: str = ""  # of the files of its traces
+    shares_port: bool = False
     cores: int = 0  # its share of the machine; 0: all that the process may use
     agree: Agree | None = None  # has the last word on loads that clients ask for
     read_counters: ReadCounters = read_counters  # of some models, whoever has answered for them
@@ -96,6 +95,8 @@ class Server:
     tracer: Tracer
     edge: Edge
     protocol: ProtocolService
+    regions: Regions
+    front: Front
 
     def readings(self) -> list[Reading]:
         """Read the counters of all models; to be called on the event loop."""
@@ -116,8 +117,8 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     server = assemble(config, logs.start(config.log), Coordination())
     stop = stop_on_signal(lambda: None)
     await server.control.start()
-    async with listening(server, GRPC_OPTIONS) as address:
-        with exporting(config, _soon(server.readings)):
+    async with listening(server) as address:
+        with exporting(config, server.front, _soon(server.readings)):
             await work(server, stop, lambda: announce(address))
     await close(server)
 
@@ -128,15 +129,17 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
     Raises:
         ServingError: an option is not understood.
     """
-    health, edge = HealthService(), Edge()
+    health, edge, front = HealthService(), Edge(), choice.chosen(config.front)
+    regions = Regions(config.shared_memory)
     tracer = Tracer(trace_settings.parse(config.trace_config), coordination.suffix)
     shared = _shared(config, (tracer.finished, process_log.finished), coordination.cores)
     models = Repository(config.models, shared, health.set)
     control = Control(models, config.control, coordination.agree)
     protocol = ProtocolService(
         name=config.server_name,
+        front=front.name,
         control=control,
-        regions=Regions(config.shared_memory),
+        regions=regions,
         in_flight=edge.in_flight,
         tracer=tracer,
         log=process_log,
@@ -150,6 +153,8 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
         tracer=tracer,
         edge=edge,
         protocol=protocol,
+        regions=regions,
+        front=front,
     )
 
 
@@ -163,6 +168,7 @@ async def work(server: Server, stop: asyncio.Event, started: Callable[[], None])
     server.control.repository.draining = True
     server.health.stop()
     await server.edge.in_flight.drained()
+    await server.control.repository.drained()  # of requests that are not the event loop's
 
 
 async def close(server: Server) -> None:
@@ -191,32 +197,36 @@ def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> Serv
 
 
 @asynccontextmanager
-async def listening(server: Server, options: Sequence[tuple[str, int]]) -> AsyncIterator[str]:
+async def listening(server: Server) -> AsyncIterator[str]:
     """Open the port, and be SERVING, until the block ends; yields the address.
 
     Args:
         server: it has loaded its models.
-        options: gRPC's.
 
     Raises:
         ServingError: the port cannot be bound.
     """
-    config = server.config
-    interceptors = (server.edge, *server.coordination.interceptors)
-    grpc_server = grpc.aio.server(interceptors=interceptors, options=options)
-    names = _add_services(grpc_server, server)
-    port = _bind(grpc_server, config)
-    await grpc_server.start()
-    for name in names:
-        server.health.set(name, True)
-    try:
+    config, front = server.config, server.front
+    served = Served(
+        register=partial(_add_services, server),
+        interceptors=(server.edge, *server.coordination.interceptors),
+        direct={direct.METHOD: DirectInfer(server.control.repository, server.regions)},
+    )
+    shared = server.coordination.shares_port
+    serving = front.serving(
+        served, config.host, config.port, shared_port=shared, last_words=LAST_WORDS
+    )
+    async with serving as port:
+        log.info("front end: %s (%s)", front.name, front.version)
+        for name in ("", *reflection.services(SERVED)):
+            server.health.set(name, True)
         yield f"{config.host}:{port}"
-    finally:
-        await grpc_server.stop(LAST_WORDS)
 
 
 @contextmanager
-def exporting(config: Config, read: Callable[[], Awaitable[list[Reading]]]) -> Iterator[None]:
+def exporting(
+    config: Config, front: Front, read: Callable[[], Awaitable[list[Reading]]]
+) -> Iterator[None]:
     """Serve the metrics until the block ends, if the configuration wants them.
 
     Raises:
@@ -226,7 +236,8 @@ def exporting(config: Config, read: Callable[[], Awaitable[list[Reading]]]) -> I
         yield
         return
     readings = _on_this_loop(read)
-    with metrics.exporting(config.host, config.metrics_port, readings) as url:
+    told = metrics.FrontEnd(front.name, front.version)
+    with metrics.exporting(config.host, config.metrics_port, readings, told) as url:
         log.info("metrics on %s", url)
         yield
 
@@ -248,25 +259,14 @@ def _on_this_loop(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
     return lambda: asyncio.run_coroutine_threadsafe(call(), loop).result(SCRAPE)
 
 
-def _add_services(grpc_server: grpc.aio.Server, server: Server) -> list[str]:
-    """Register every service; returns the names that health answers for besides the models."""
+def _add_services(server: Server, grpc_server: Any) -> None:
+    """Add every service to a server of grpc.aio, or to what collects handlers."""
     models = server.control.repository
     grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(server.protocol, grpc_server)
     vision_pb2_grpc.add_VisionServicer_to_server(VisionService(models), grpc_server)
     providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), grpc_server)
     health_pb2_grpc.add_HealthServicer_to_server(server.health, grpc_server)
-    served = [grpc_service_pb2.DESCRIPTOR, vision_pb2.DESCRIPTOR, providers_pb2.DESCRIPTOR]
-    reflection.enable([*served, health_pb2.DESCRIPTOR], grpc_server)
-    return ["", *reflection.services(served)]
-
-
-def _bind(grpc_server: grpc.aio.Server, config: Config) -> int:
-    try:
-        return grpc_server.add_insecure_port(f"{config.host}:{config.port}")
-    except RuntimeError as error:
-        raise ServingError(
-            f"cannot listen on {config.host}:{config.port}: is the port in use?"
-        ) from error
+    reflection.add([*SERVED, health_pb2.DESCRIPTOR], grpc_server)
 
 
 def stop_on_signal(force: Callable[[], None]) -> asyncio.Event:

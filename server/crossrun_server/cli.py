@@ -11,6 +11,7 @@ import typer
 from crossrun_server import tune
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
+from crossrun_server.fronts.choice import FrontName
 from crossrun_server.models.modes import LoadPolicy, Mode
 from crossrun_server.runtime import inventory
 from crossrun_server.telemetry import logs
@@ -30,6 +31,10 @@ def command(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that serve on the port together; Linux only.")
     ] = 1,
+    front: Annotated[
+        FrontName,
+        typer.Option(help="Front end: native is faster, and needs crossrun-front; auto takes it."),
+    ] = Config.front,
     provider: Annotated[
         str,
         typer.Option(help="Execution providers in order: cpu, cuda, openvino,cpu …, or auto."),
@@ -127,6 +132,7 @@ def command(
         models=models,
         host=host,
         port=port,
+        front=front,
         provider=provider,
         provider_options=tuple(provider_option or ()),
         proof_tolerance=proof_tolerance,

@@ -139,6 +139,11 @@ class Repository:
         elif not layout.has_model(self.root, name):
             raise UnknownModel(f"{UNKNOWN} {name!r} is not found")
 
+    async def drained(self) -> None:
+        """Wait until every request is answered, of models that were replaced, too."""
+        retiring = asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(retiring, *(model.drain() for model in self))
+
     async def close(self) -> None:
         """Finish the loads and unloads in progress, then release every model."""
         while self._tasks:

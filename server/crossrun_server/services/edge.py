@@ -3,16 +3,17 @@
 Nothing else in the server decides about a status code.
 """
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from crossrun_server import errors
+from crossrun_server.scheduling.in_flight import InFlight
 from crossrun_server.services import wire
 
 log = logging.getLogger(__name__)
@@ -42,28 +43,6 @@ READERS = {
 }
 
 
-class InFlight:
-    """Counts requests from their arrival until they are answered."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._none = asyncio.Event()
-        self._none.set()
-
-    def __enter__(self) -> None:
-        self._count += 1
-        self._none.clear()
-
-    def __exit__(self, *_: object) -> None:
-        self._count -= 1
-        if self._count == 0:
-            self._none.set()
-
-    async def drained(self) -> None:
-        """Wait until all are answered."""
-        await self._none.wait()
-
-
 class Edge(grpc.aio.ServerInterceptor):
     """Wraps every unary call of every service, and the streams that write their own answers.
 
@@ -83,30 +62,33 @@ class Edge(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method = handler_call_details.method
-        how = {
-            "request_deserializer": READERS.get(method, handler.request_deserializer),
-            "response_serializer": handler.response_serializer,
-        }
+        read = READERS.get(method, handler.request_deserializer)
+        how = {"response_serializer": handler.response_serializer}
         if handler.unary_unary:
-            wrapped = self._unary(handler.unary_unary, method)
+            wrapped = self._unary(handler.unary_unary, method, read)
             return grpc.unary_unary_rpc_method_handler(wrapped, **how)
         if inspect.iscoroutinefunction(handler.stream_stream):
             wrapped = _wrap(handler.stream_stream, method)
-            return grpc.stream_stream_rpc_method_handler(wrapped, **how)
+            return grpc.stream_stream_rpc_method_handler(wrapped, read, **how)
         return handler
 
-    def _unary(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable[Any]]:
-        answer = _wrap(behaviour, method)
+    def _unary(
+        self, behaviour: Callable[..., Any], method: str, read: Callable[[Any], Any]
+    ) -> Callable[..., Awaitable[Any]]:
+        """Wrap a method of one request, which is read here, so that a wrong one is explained."""
+        explained = _wrap(lambda message, context: behaviour(read(message), context), method)
 
-        async def call(request: Any, context: Context) -> Any:
+        async def call(message: Any, context: Context) -> Any:
             with self.in_flight:
-                return await answer(request, context)
+                return await explained(message, context)
 
         return call
 
 
 def explain(error: Exception, method: str) -> tuple[StatusCode, str]:
     """Return the status and the text for the caller; log the error if it is not the caller's."""
+    if isinstance(error, DecodeError):
+        return StatusCode.INVALID_ARGUMENT, f"the request is no message of {method}"
     if isinstance(error, errors.ServingError):
         return STATUS[type(error)], _shortened(str(error))
     log.error("%s failed", method, exc_info=error)

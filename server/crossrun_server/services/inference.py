@@ -2,18 +2,25 @@
 
 import asyncio
 from importlib.metadata import version
+from typing import NamedTuple
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server import distribution
 from crossrun_server.errors import ModelUnavailable, UnknownModel
+from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.batching import Reply
 from crossrun_server.services import parameters, wire
 from crossrun_server.services.edge import Context
-from crossrun_server.services.messages import read_inputs, read_outputs, write_outputs
+from crossrun_server.services.messages import (
+    RequestedOutput,
+    read_inputs,
+    read_outputs,
+    write_outputs,
+)
 from crossrun_server.tensors.shared_memory import Regions
-from crossrun_server.tensors.tensor_spec import TensorSpec
+from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 
 class InferenceService(GRPCInferenceServiceServicer):
@@ -120,23 +127,58 @@ async def infer(
     Raises:
         ServingError: it cannot be answered.
     """
+    asked = read(repository, regions, request)
+    reply = await asked.model.infer(
+        asked.inputs,
+        list(asked.outputs),
+        deadline,
+        asked.priority,
+        asked.timeout,
+        request_id=asked.id,
+    )
+    return respond(asked, reply), reply
+
+
+class Asked(NamedTuple):
+    """What a request asks for, read from its message."""
+
+    model: Model
+    inputs: dict[str, Array]
+    outputs: dict[str, RequestedOutput]
+    priority: int
+    timeout: int  # microseconds in the queue
+    id: str
+
+
+def read(repository: Repository, regions: Regions, request: wire.WireRequest) -> Asked:
+    """Find the model of a request, and read its tensors and its terms.
+
+    Raises:
+        ServingError: it cannot be answered.
+    """
     message = request.message
     model = repository.get(message.model_name, message.model_version)
-    inputs = read_inputs(request, model.input, regions)
-    wanted = read_outputs(message, regions)
-    reply = await model.infer(
-        inputs,
-        list(wanted),
-        deadline,
-        parameters.priority(message.parameters),
-        parameters.timeout(message.parameters),
-        request_id=message.id,
+    return Asked(
+        model=model,
+        inputs=read_inputs(request, model.input, regions),
+        outputs=read_outputs(message, regions),
+        priority=parameters.priority(message.parameters),
+        timeout=parameters.timeout(message.parameters),
+        id=message.id,
     )
+
+
+def respond(asked: Asked, reply: Reply) -> pb.ModelInferResponse:
+    """Write the response of a request.
+
+    Raises:
+        InvalidRequest: see `write_outputs`.
+    """
     response = pb.ModelInferResponse(
-        model_name=model.name, model_version=model.version, id=message.id
+        model_name=asked.model.name, model_version=asked.model.version, id=asked.id
     )
-    write_outputs(response, reply.outputs, wanted, model)
-    return response, reply
+    write_outputs(response, reply.outputs, asked.outputs, asked.model)
+    return response
 
 
 def deadline_of(context: Context) -> float | None:

@@ -1,8 +1,8 @@
 """inference.GRPCInferenceService, put together from the services of its extensions."""
 
 from crossrun_server.models.modes import Control
+from crossrun_server.scheduling.in_flight import InFlight
 from crossrun_server.services.control import ControlService
-from crossrun_server.services.edge import InFlight
 from crossrun_server.services.inference import InferenceService
 from crossrun_server.services.memory import SharedMemoryService
 from crossrun_server.services.settings import SettingsService
@@ -41,6 +41,7 @@ class ProtocolService(
         self,
         *,
         name: str,
+        front: str,
         control: Control,
         regions: Regions,
         in_flight: InFlight,
@@ -49,7 +50,8 @@ class ProtocolService(
         read_counters: ReadCounters,
     ) -> None:
         repository = control.repository
-        extensions = (*EXTENSIONS, SHARED_MEMORY) if regions.enabled else EXTENSIONS
+        memory = (SHARED_MEMORY,) if regions.enabled else ()
+        extensions = (*EXTENSIONS, *memory, f"front({front})")
         InferenceService.__init__(self, repository, regions, name, extensions)
         StreamService.__init__(self, repository, regions, in_flight)
         SharedMemoryService.__init__(self, regions)

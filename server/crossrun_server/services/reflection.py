@@ -3,21 +3,22 @@
 from collections.abc import Iterable
 from typing import Any
 
-import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 File = Any  # a FileDescriptor, for which the type stubs of protobuf and of gRPC have two names
 
 
-def enable(files: Iterable[File], server: grpc.aio.Server) -> None:
-    """Let the server describe the services of these files, and reflection itself."""
+def add(files: Iterable[File], server: Any) -> None:
+    """Let a server describe the services of these files, and reflection itself."""
     described = [*files, reflection_pb2.DESCRIPTOR]
     # The stubs do not all share a pool, so what clients may ask for is put into another.
     pool = DescriptorPool()
     for file in described:
         _add(file, pool)
-    reflection.enable_server_reflection(services(described), server, pool)
+    servicer = reflection.aio.ReflectionServicer(services(described), pool=pool)
+    add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
 
 
 def services(files: Iterable[File]) -> list[str]:

@@ -9,8 +9,9 @@ import grpc
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server.models.repository import Repository
+from crossrun_server.scheduling.in_flight import InFlight
 from crossrun_server.services import wire
-from crossrun_server.services.edge import Context, InFlight, explain
+from crossrun_server.services.edge import Context, explain
 from crossrun_server.services.inference import deadline_of, infer
 from crossrun_server.tensors.shared_memory import Regions
 

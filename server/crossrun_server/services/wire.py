@@ -11,6 +11,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 
 RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 VARINT, LENGTH, FIXED = 0, 2, {1: 8, 5: 4}  # kinds of fields; a fixed kind → its size in bytes
+LONGEST = 70  # bits of a number's ten bytes
 SMALL = 4096  # bytes; copying a smaller message costs less than looking for its tensors
 
 
@@ -21,7 +22,7 @@ class WireRequest(NamedTuple):
     raw: tuple[bytes | memoryview, ...]
 
 
-def read(data: bytes) -> WireRequest:
+def read(data: bytes | memoryview) -> WireRequest:
     """Parse a request; if its bytes are not a plain list of fields, protobuf parses them all.
 
     Raises:
@@ -29,7 +30,7 @@ def read(data: bytes) -> WireRequest:
     """
     fields = _raw_fields(data) if len(data) > SMALL else None
     if fields is None:
-        message = pb.ModelInferRequest.FromString(data)
+        message = pb.ModelInferRequest.FromString(bytes(data))
         return WireRequest(message, tuple(message.raw_input_contents))
     view, rest, raw, kept = memoryview(data), bytearray(), list[memoryview](), 0
     for start, begin, end in fields:
@@ -39,7 +40,7 @@ def read(data: bytes) -> WireRequest:
     return WireRequest(pb.ModelInferRequest.FromString(bytes(rest + view[kept:])), tuple(raw))
 
 
-def _raw_fields(data: bytes) -> list[tuple[int, int, int]] | None:
+def _raw_fields(data: bytes | memoryview) -> list[tuple[int, int, int]] | None:
     """Find where each raw tensor's field starts, and where its content begins and ends."""
     found, at = [], 0
     try:
@@ -54,7 +55,7 @@ def _raw_fields(data: bytes) -> list[tuple[int, int, int]] | None:
     return found if at == len(data) else None
 
 
-def _content(data: bytes, at: int, kind: int) -> tuple[int, int]:
+def _content(data: bytes | memoryview, at: int, kind: int) -> tuple[int, int]:
     """Find where a field's content begins and ends; KeyError if its kind is not in use."""
     if kind == LENGTH:
         size, begin = _varint(data, at)
@@ -64,10 +65,12 @@ def _content(data: bytes, at: int, kind: int) -> tuple[int, int]:
     return at, at + FIXED[kind]
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number, and where it ends; IndexError if the bytes end before it does."""
+def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    """Read a number, and where it ends; IndexError if it does not end, there or in ten bytes."""
     value = shift = 0
     while (byte := data[at]) & 0x80:
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
+        if shift == LONGEST:
+            raise IndexError
     return value | byte << shift, at + 1

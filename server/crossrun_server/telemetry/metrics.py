@@ -9,8 +9,9 @@ Source: https://github.com/triton-inference-server/server (docs/user_guide/metri
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
+from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+from prometheus_client import CollectorRegistry, Info, make_wsgi_app, start_http_server
 from prometheus_client.core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
@@ -23,6 +24,14 @@ from crossrun_server.errors import ServingError
 from crossrun_server.telemetry.metrics_http import PATH, at_one_path
 from crossrun_server.telemetry.readings import Reading
 from crossrun_server.telemetry.statistics import BOUNDS, Counters
+
+
+class FrontEnd(NamedTuple):
+    """Which front end serves, and what it is made of."""
+
+    name: str
+    version: str
+
 
 LABELS = ("model", "version", "provider")
 
@@ -55,19 +64,24 @@ CACHE_COUNTERS: tuple[tuple[str, str, Callable[[Counters], float]], ...] = (
 
 
 @contextmanager
-def exporting(host: str, port: int, readings: Callable[[], list[Reading]]) -> Iterator[str]:
+def exporting(
+    host: str, port: int, readings: Callable[[], list[Reading]], front: FrontEnd
+) -> Iterator[str]:
     """Answer scrapes on threads of their own until the block ends; yield the URL.
 
     Args:
         host: the address to listen on.
         port: 0 picks one.
         readings: reads all models; it is called on any thread.
+        front: what answers the requests that are counted.
 
     Raises:
         ServingError: the port cannot be bound.
     """
     registry = CollectorRegistry()
     registry.register(_Models(readings))
+    told = Info("crossrun_front", "Front end that answers requests", registry=registry)
+    told.info(front._asdict())
     try:
         server, thread = start_http_server(port, host.strip("[]"), registry)
     except OSError as error:

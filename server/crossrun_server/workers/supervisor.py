@@ -22,6 +22,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun_server import app, cores
 from crossrun_server.app import Config
 from crossrun_server.errors import ServingError
+from crossrun_server.fronts import choice
 from crossrun_server.models.modes import Mode
 from crossrun_server.services.settings import log_changes
 from crossrun_server.telemetry import logs
@@ -70,7 +71,7 @@ async def serve(config: Config, workers: int, announce: Callable[[str], None]) -
         crew = Crew(replace(config, port=port), workers, Path(folder), process_log)
         stop = app.stop_on_signal(crew.abandon)
         async with answering(crew.folder / SUPERVISOR, crew.functions):
-            with app.exporting(config, crew.consensus.read):
+            with app.exporting(config, choice.chosen(config.front), crew.consensus.read):
                 await crew.run(stop, lambda: announce(f"{config.host}:{port}"))
     log.info("stopped")
 

@@ -25,7 +25,6 @@ from crossrun_server.workers.changes import Change
 from crossrun_server.workers.link import Peer, answering
 from crossrun_server.workers.sharing import Outcome, Sharing, follow, operations
 
-WORKER_OPTIONS = tuple((dict(app.GRPC_OPTIONS) | {"grpc.so_reuseport": 1}).items())
 SUPERVISOR = "supervisor"  # its socket's name; a worker's is its number
 
 
@@ -83,7 +82,7 @@ async def serve(job: Job, supervisor: Peer) -> None:
     async with answering(job.folder / str(job.number), functions):
         await supervisor.call("loaded", job.number)
         await worker.admitted.wait()
-        async with app.listening(server, WORKER_OPTIONS):
+        async with app.listening(server):
             await app.work(server, worker.stop, worker.serving.set)
     await app.close(server)
 
@@ -103,6 +102,7 @@ def _coordination(job: Job, supervisor: Peer) -> Coordination:
 
     return Coordination(
         suffix=f".worker{job.number}",
+        shares_port=True,
         cores=job.cores,
         agree=agree,
         read_counters=read_counters,

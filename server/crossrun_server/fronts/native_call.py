@@ -1,0 +1,125 @@
+"""One call of the native front end, as those who answer see it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, NoReturn
+
+import crossrun_front
+import grpc
+
+from crossrun_server.errors import DeadlineExceeded
+from crossrun_server.fronts.handlers import Handler
+from crossrun_server.scheduling.scheduler import LATE
+
+Metadata = Sequence[tuple[str, str | bytes]]
+UNSENT = 1 << 20  # bytes of a stream's answers that wait for a slow client
+
+
+class NativeContext:
+    """A call on the event loop.
+
+    Has what the services use of grpc.aio.ServicerContext, with its meaning.
+
+    Args:
+        call: the native call.
+        serialize: makes bytes of an answer.
+    """
+
+    def __init__(self, call: crossrun_front.Call, serialize: Callable[[Any], bytes]) -> None:
+        self.call = call
+        self.ending = grpc.StatusCode.UNKNOWN, ""  # of an abort
+        self._trailing: Metadata = ()
+        self._serialize = serialize
+        self._changed = asyncio.Event()
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds until the deadline; None if there is none."""
+        return self.call.remaining()
+
+    def invocation_metadata(self) -> Metadata:
+        """Return what the client has sent along."""
+        return tuple(self.call.metadata())
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """Send metadata with the status."""
+        self._trailing = metadata
+
+    async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
+        """End the call with an error."""
+        self.ending = code, details
+        raise grpc.aio.AbortError("the call is aborted")
+
+    async def write(self, answer: Any) -> None:
+        """Send an answer of a stream; wait while the client takes none."""
+        self.call.send(self._serialize(answer))
+        while self.call.unsent > UNSENT and self.call.waits:
+            await self._change()
+
+    async def requests(self, handler: Handler) -> AsyncIterator[Any]:
+        """Iterate over the messages of a stream."""
+        while True:
+            message, ended = self.call.receive()
+            if ended:
+                return
+            if message is None:
+                await self._change()
+            else:
+                yield self.read(handler, message)
+
+    def read(self, handler: Handler, message: crossrun_front.Message) -> Any:
+        """Make a request of a message, as the handler wants it."""
+        data = memoryview(message)
+        return handler.request_deserializer(data) if handler.request_deserializer else data
+
+    def reply(self, answer: Any) -> None:
+        """Send the only answer, and end the call."""
+        self.call.reply(self._serialize(answer), self._trailing)
+
+    def end(self, code: grpc.StatusCode, details: str) -> None:
+        """End the call."""
+        self.call.end(code.value[0], details, self._trailing)
+
+    def changed(self) -> None:
+        """Hear that there is a message, or room for one, or that the call has ended."""
+        self._changed.set()
+
+    async def _change(self) -> None:
+        await self._changed.wait()
+        self._changed.clear()
+
+
+class NativeDirectCall:
+    """A call on threads; see DirectCall.
+
+    Args:
+        call: the native call.
+        leaving: what is called if calls end early, by their numbers.
+    """
+
+    def __init__(self, call: crossrun_front.Call, leaving: dict[int, Callable[[], None]]) -> None:
+        self._call = call
+        self._leaving = leaving
+        self.remaining = call.remaining
+
+    @property
+    def waits(self) -> bool:
+        """Whether the caller still waits."""
+        return self._call.waits
+
+    def gone(self) -> BaseException:
+        """Return why the caller does not."""
+        return DeadlineExceeded(LATE) if self._call.late else asyncio.CancelledError()
+
+    def when_gone(self, leave: Callable[[], None]) -> None:
+        """Note what is to be called if the caller leaves."""
+        self._leaving[self._call.id] = leave
+
+    def reply(self, message: bytes, timing: str) -> None:
+        """Send the answer."""
+        self._leaving.pop(self._call.id, None)
+        self._call.reply(message, (("server-timing", timing),))
+
+    def fail(self, code: int, details: str) -> None:
+        """End with an error."""
+        self._leaving.pop(self._call.id, None)
+        self._call.end(code, details, ())
