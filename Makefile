@@ -30,8 +30,8 @@ endef
 BUILDS := openvino plugin
 
 .PHONY: setup environments peers demo test check lock clean
-setup: .venv/ready
-environments: setup $(BUILDS:%=.venv-%/ready)
+setup: .venv/front
+environments: setup $(BUILDS:%=.venv-%/front)
 
 .uv/bin/uv:
 	python3 -m venv .uv
@@ -47,6 +47,22 @@ environments: setup $(BUILDS:%=.venv-%/ready)
 	$(venv) .venv-$*
 	$(UV) pip sync --quiet --require-hashes --python .venv-$*/bin/python $<
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv-$*/bin/python --editable .
+	touch $@
+
+# The native front end: the same wheel for all environments, where cargo can build it.
+RUST := $(shell find server/front -path '*/target' -prune -o -type f -print)
+FRONT := server/front/with-cargo.sh
+WHEELS := server/front/target/wheels
+
+.venv/front: .venv/ready $(RUST)
+	rm -rf $(WHEELS) && mkdir -p $(WHEELS)
+	$(FRONT) $(CURDIR)/$(BIN)/maturin build --quiet --locked --release
+	find $(WHEELS) -name '*.whl' -exec $(UV) pip install --quiet --no-deps --reinstall {} +
+	touch $@
+
+.venv-%/front: .venv-%/ready .venv/front
+	find $(WHEELS) -name '*.whl' -exec $(UV) pip install --quiet --no-deps --reinstall \
+		--python .venv-$*/bin/python {} +
 	touch $@
 
 # Other servers to measure beside ours, each in an environment of its own.
@@ -85,6 +101,7 @@ demo: setup
 		--pictures build/detected --output build/report.html
 
 test: environments
+	$(FRONT) cargo test --quiet --locked --workspace --exclude crossrun-front
 	$(BIN)/pytest
 
 check: setup
@@ -92,6 +109,8 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(FRONT) cargo fmt --all --check
+	$(FRONT) cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"

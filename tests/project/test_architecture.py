@@ -52,6 +52,7 @@ STRAYS = {
     },
     "gRPC at the server's edge only": {
         "crossrun_server/models/stray_grpc.py": "import grpc",
+        "crossrun_server/services/stray_front.py": "import crossrun_front",
     },
     "onnxruntime where sessions and providers are made only": {
         "crossrun_server/vision/stray_session.py": "import onnxruntime",

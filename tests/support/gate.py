@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -73,8 +72,11 @@ def play(
 
     async def run() -> Gate:
         gate = Gate(closed=closed)
-        soon = asyncio.get_running_loop().call_soon_threadsafe
-        note = partial(soon, gate.executions.put_nowait)
+        loop = asyncio.get_running_loop()
+
+        def note(execution: Execution) -> None:
+            loop.call_soon_threadsafe(gate.executions.put_nowait, execution)
+
         scheduler = Scheduler([Lane(gate)] * instances, policy, note)
         try:
             await scenario(scheduler, gate)

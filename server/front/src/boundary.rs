@@ -54,7 +54,11 @@ impl Message {
                 flags,
             )
         };
-        if filled == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+        if filled == 0 {
+            Ok(())
+        } else {
+            Err(PyErr::fetch(slf.py()))
+        }
     }
 
     fn __len__(&self) -> usize {
@@ -109,7 +113,11 @@ impl Call {
             Value::Text(text) => PyString::new(py, &text).into_any().unbind(),
             Value::Binary(bytes) => PyBytes::new(py, &bytes).into_any().unbind(),
         };
-        self.0.metadata().into_iter().map(|(name, it)| (name, value(it))).collect()
+        self.0
+            .metadata()
+            .into_iter()
+            .map(|(name, it)| (name, value(it)))
+            .collect()
     }
 
     /// Takes the next message: (message, False), (None, False) if there is none yet, or
@@ -161,10 +169,20 @@ impl Front {
         most_received: usize,
     ) -> PyResult<Self> {
         let inbox = Arc::new(Inbox::new()?);
-        let methods = methods.into_iter().enumerate().map(|(index, (path, streaming, threads))| {
-            let road = if threads { Road::Threads } else { Road::Loop };
-            (path, Method { index, streaming, road })
-        });
+        let methods = methods
+            .into_iter()
+            .enumerate()
+            .map(|(index, (path, streaming, threads))| {
+                let road = if threads { Road::Threads } else { Road::Loop };
+                (
+                    path,
+                    Method {
+                        index,
+                        streaming,
+                        road,
+                    },
+                )
+            });
         let server = Server::start(
             sockets.into_iter().map(listener).collect(),
             methods.collect(),
@@ -192,7 +210,8 @@ impl Front {
     /// Waits for a call that threads answer; returns it, and how many threads still wait. None
     /// once the front has stopped.
     fn take(&self, py: Python<'_>) -> Option<(Call, usize)> {
-        py.detach(|| self.inbox.take()).map(|(call, waiting)| (Call(call), waiting))
+        py.detach(|| self.inbox.take())
+            .map(|(call, waiting)| (Call(call), waiting))
     }
 
     /// Takes no more calls, waits for those that are open, but no longer than the grace, in
@@ -219,5 +238,9 @@ fn status(code: u32, details: String, trailing: Trailing) -> PyResult<Status> {
         let wrong = || PyValueError::new_err(format!("{name}: no name or value of metadata"));
         header(name, bytes).ok_or_else(wrong)
     });
-    Ok(Status { code, details, trailing: headers.collect::<PyResult<_>>()? })
+    Ok(Status {
+        code,
+        details,
+        trailing: headers.collect::<PyResult<_>>()?,
+    })
 }

@@ -48,12 +48,19 @@ pub(crate) struct Messages<S> {
 impl<S: Source> Messages<S> {
     /// Reads messages of at most so many bytes.
     pub(crate) fn new(source: S, encoding: Encoding, most: usize) -> Self {
-        Self { source, encoding, most, rest: Bytes::new() }
+        Self {
+            source,
+            encoding,
+            most,
+            rest: Bytes::new(),
+        }
     }
 
     /// Returns the next message; `None` after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
-        let Some(mut prefix) = self.take(PREFIX).await? else { return Ok(None) };
+        let Some(mut prefix) = self.take(PREFIX).await? else {
+            return Ok(None);
+        };
         let (flags, size) = (prefix.get_u8(), prefix.get_u32() as usize);
         if size > self.most {
             return Err(Broken::Wrong(too_large(size, self.most)));
@@ -63,7 +70,11 @@ impl<S: Source> Messages<S> {
             None if size == 0 => Bytes::new(),
             None => return Err(cut_off()),
         };
-        if flags & 1 == 0 { Ok(Some(message)) } else { self.decode(message).await.map(Some) }
+        if flags & 1 == 0 {
+            Ok(Some(message))
+        } else {
+            self.decode(message).await.map(Some)
+        }
     }
 
     async fn decode(&self, packed: Bytes) -> Result<Bytes, Broken> {
@@ -110,7 +121,10 @@ impl<S: Source> Messages<S> {
 }
 
 fn cut_off() -> Broken {
-    Broken::Wrong(Status::new(Code::Internal, "the request ends within a message"))
+    Broken::Wrong(Status::new(
+        Code::Internal,
+        "the request ends within a message",
+    ))
 }
 
 /// Puts the prefix before a message.
@@ -140,7 +154,9 @@ mod tests {
     fn read(body: &[u8], piece: usize, most: usize) -> Result<Vec<Bytes>, Broken> {
         let pieces = body.chunks(piece).map(Bytes::copy_from_slice).collect();
         let mut messages = Messages::new(Pieces(pieces), Encoding::Identity, most);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let mut read = Vec::new();
             while let Some(message) = messages.next().await? {
@@ -153,9 +169,10 @@ mod tests {
     #[test]
     fn a_message_in_one_frame_is_not_copied() {
         let frame = framed(b"pixels");
-        let mut messages =
-            Messages::new(Pieces([frame.clone()].into()), Encoding::Identity, 100);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut messages = Messages::new(Pieces([frame.clone()].into()), Encoding::Identity, 100);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let message = runtime.block_on(messages.next()).unwrap().unwrap();
         assert_eq!(message.as_ptr(), frame[PREFIX..].as_ptr());
     }
@@ -170,7 +187,9 @@ mod tests {
 
     #[test]
     fn a_message_over_the_limit_is_refused_by_its_length() {
-        let Err(Broken::Wrong(status)) = read(&framed(b"pixels"), 5, 5) else { panic!() };
+        let Err(Broken::Wrong(status)) = read(&framed(b"pixels"), 5, 5) else {
+            panic!()
+        };
         assert_eq!(status.code, Code::ResourceExhausted as u32);
     }
 

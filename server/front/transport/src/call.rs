@@ -91,7 +91,8 @@ impl Call {
 
     /// The time until the deadline; `None` if there is none.
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline.map(|end| end.saturating_duration_since(Instant::now()))
+        self.deadline
+            .map(|end| end.saturating_duration_since(Instant::now()))
     }
 
     /// Whether anybody waits for the answer.
@@ -169,6 +170,8 @@ impl Call {
     }
 
     fn received(&self) -> MutexGuard<'_, Received> {
-        self.received.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.received
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -44,10 +44,20 @@ impl Encoding {
 fn inflate(decoder: impl Read, most: usize) -> Result<Bytes, Status> {
     let mut message = Vec::new();
     let limit = (most as u64).saturating_add(1);
-    decoder.take(limit).read_to_end(&mut message).map_err(|error| {
-        Status::new(Code::Internal, format!("a compressed message cannot be unpacked: {error}"))
-    })?;
-    if message.len() > most { Err(too_large(message.len(), most)) } else { Ok(message.into()) }
+    decoder
+        .take(limit)
+        .read_to_end(&mut message)
+        .map_err(|error| {
+            Status::new(
+                Code::Internal,
+                format!("a compressed message cannot be unpacked: {error}"),
+            )
+        })?;
+    if message.len() > most {
+        Err(too_large(message.len(), most))
+    } else {
+        Ok(message.into())
+    }
 }
 
 /// The refusal of a message that is over the limit.
@@ -76,7 +86,10 @@ mod tests {
         deflate.write_all(b"pixels").unwrap();
         let deflated = deflate.finish().unwrap();
         assert_eq!(Encoding::Deflate.decode(&deflated, 6).unwrap(), "pixels");
-        assert_eq!(Encoding::Gzip.decode(&gzip(b"pixels"), 6).unwrap(), "pixels");
+        assert_eq!(
+            Encoding::Gzip.decode(&gzip(b"pixels"), 6).unwrap(),
+            "pixels"
+        );
     }
 
     #[test]
@@ -84,7 +97,11 @@ mod tests {
         let packed = gzip(&vec![0; 1 << 20]);
         let refused = Encoding::Gzip.decode(&packed, 1000).unwrap_err();
         assert_eq!(refused.code, Code::ResourceExhausted as u32);
-        assert!(refused.details.contains("1001 bytes"), "{}", refused.details);
+        assert!(
+            refused.details.contains("1001 bytes"),
+            "{}",
+            refused.details
+        );
     }
 
     proptest! {

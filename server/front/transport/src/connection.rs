@@ -41,7 +41,9 @@ where
         .max_frame_size(FRAME)
         .max_header_list_size(HEADERS)
         .max_send_buffer_size(SEND_BUFFER);
-    let Ok(mut connection) = builder.handshake(io).await else { return };
+    let Ok(mut connection) = builder.handshake(io).await else {
+        return;
+    };
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -81,10 +83,17 @@ async fn run(
     shared: Arc<Shared>,
 ) {
     let (parts, body) = request.into_parts();
-    let deadline = opening.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let deadline = opening
+        .timeout
+        .and_then(|timeout| Instant::now().checked_add(timeout));
     let (outgoing, answers) = unbounded_channel();
-    let call =
-        Arc::new(Call::new(shared.next_id(), method, parts.headers, deadline, outgoing));
+    let call = Arc::new(Call::new(
+        shared.next_id(),
+        method,
+        parts.headers,
+        deadline,
+        outgoing,
+    ));
     let messages = Messages::new(body, opening.encoding, shared.options.most_received);
     let working = work(&call, messages, answers, &mut writer, &shared);
     match until(deadline, working).await {
@@ -133,7 +142,12 @@ fn hand_over(call: &Arc<Call>, shared: &Shared) {
 
 /// Reads the message of a request that has one.
 async fn only(call: &Call, messages: &mut Messages<RecvStream>) -> Result<(), Broken> {
-    let one = |found| Status::new(Code::Unimplemented, format!("{found}, expected one message"));
+    let one = |found| {
+        Status::new(
+            Code::Unimplemented,
+            format!("{found}, expected one message"),
+        )
+    };
     let message = messages.next().await?;
     call.push(message.ok_or_else(|| Broken::Wrong(one("the request is empty")))?);
     match messages.next().await? {
@@ -209,7 +223,11 @@ struct Writer {
 
 impl Writer {
     fn new(respond: SendResponse<Bytes>) -> Self {
-        Self { respond, body: None, over: false }
+        Self {
+            respond,
+            body: None,
+            over: false,
+        }
     }
 
     /// Writes a message, as fast as the client takes it.

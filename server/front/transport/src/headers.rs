@@ -35,11 +35,16 @@ pub(crate) fn read<T>(request: &Request<T>) -> Result<Opening, Refusal> {
     if !text(headers, CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with(GRPC)) {
         return Err(Refusal::Http(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    Ok(Opening { timeout: timeout(headers)?, encoding: encoding(headers)? })
+    Ok(Opening {
+        timeout: timeout(headers)?,
+        encoding: encoding(headers)?,
+    })
 }
 
 fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
-    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let Some(value) = headers.get("grpc-timeout") else {
+        return Ok(None);
+    };
     let parsed = value.to_str().ok().and_then(parse_timeout);
     let wrong = || {
         let details = format!("grpc-timeout is {value:?}, expected up to 8 digits and a unit");
@@ -86,7 +91,10 @@ mod tests {
     #[test]
     fn each_unit_of_a_timeout_is_known() {
         assert_eq!(parse_timeout("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(parse_timeout("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        assert_eq!(
+            parse_timeout("99999999n"),
+            Some(Duration::from_nanos(99_999_999))
+        );
         for wrong in ["", "S", "5", "123456789S", "-1S", "+1S", "1s", "1é"] {
             assert_eq!(parse_timeout(wrong), None, "{wrong}");
         }

@@ -68,7 +68,10 @@ impl Inbox {
         let mut line = lock(&self.line);
         line.takers += 1;
         while line.calls.is_empty() && !line.closed {
-            line = self.filled.wait(line).unwrap_or_else(|poisoned| poisoned.into_inner());
+            line = self
+                .filled
+                .wait(line)
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         line.takers -= 1;
         // Calls that wait are as good as taken by threads that have been woken for them.
@@ -99,5 +102,7 @@ impl Inbox {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

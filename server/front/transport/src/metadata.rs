@@ -7,8 +7,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 const BINARY: &str = "-bin";
 // Headers that belong to the transport.
-const OWN: [&str; 5] =
-    ["content-type", "grpc-accept-encoding", "grpc-encoding", "grpc-timeout", "te"];
+const OWN: [&str; 5] = [
+    "content-type",
+    "grpc-accept-encoding",
+    "grpc-encoding",
+    "grpc-timeout",
+    "te",
+];
 // Senders may leave the padding out, so readers must not insist on it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -63,7 +68,14 @@ mod tests {
         let mut found = read(&headers);
         found.sort_by(|one, other| one.0.cmp(&other.0));
         let bytes = || ("trace-bin".to_string(), Value::Binary(vec![0, 1]));
-        assert_eq!(found, [bytes(), bytes(), ("user".to_string(), Value::Text("me".to_string()))]);
+        assert_eq!(
+            found,
+            [
+                bytes(),
+                bytes(),
+                ("user".to_string(), Value::Text("me".to_string()))
+            ]
+        );
     }
 
     #[test]

@@ -110,13 +110,20 @@ impl Server {
             idle: Notify::new(),
             stop: watch::Sender::new(false),
         });
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
         let (grace, graces) = (watch::Sender::new(Duration::ZERO), shared.clone());
         let ends = grace.subscribe();
         let thread = thread::Builder::new()
             .name("front".to_string())
             .spawn(move || work(&runtime, listeners, graces, ends))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)), grace })
+        Ok(Self {
+            shared,
+            thread: Mutex::new(Some(thread)),
+            grace,
+        })
     }
 
     /// Takes no more connections and calls, waits for those that are open, and ends.
@@ -125,7 +132,11 @@ impl Server {
     pub fn stop(&self, grace: Duration) {
         self.grace.send_replace(grace);
         self.shared.stop.send_replace(true);
-        let thread = self.thread.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take();
         if let Some(thread) = thread {
             // It panics at most where it has been told on stderr.
             let _ = thread.join();

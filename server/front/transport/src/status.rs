@@ -22,7 +22,11 @@ pub struct Status {
 
 impl Status {
     pub fn new(code: Code, details: impl Into<String>) -> Self {
-        Self { code: code as u32, details: details.into(), trailing: Vec::new() }
+        Self {
+            code: code as u32,
+            details: details.into(),
+            trailing: Vec::new(),
+        }
     }
 
     /// Writes the status as trailers, onto what is there already.
@@ -56,6 +60,9 @@ mod tests {
 
     #[test]
     fn a_text_is_ascii_on_the_wire() {
-        assert_eq!(percent_encoded("50 % größer\n"), "50 %25 gr%C3%B6%C3%9Fer%0A");
+        assert_eq!(
+            percent_encoded("50 % größer\n"),
+            "50 %25 gr%C3%B6%C3%9Fer%0A"
+        );
     }
 }
