@@ -5,7 +5,7 @@ No list says what runs: each provider loads a model of one node.
 
 import base64
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,6 +52,12 @@ def provider_statuses() -> tuple[ProviderStatus, ...]:
         *(_status(name, "build" if name in build else "plugin") for name in installed),
         *(_status(name, "none") for name in missing),
     )
+
+
+def described(names: Collection[str]) -> str:
+    """Describe providers, their versions and their devices, so that others are told apart."""
+    wanted = [one for one in provider_statuses() if one.name in names]
+    return f"{VERSION}; {[(one, plugins.package(one.name)) for one in wanted]}"
 
 
 def _status(name: str, origin: Origin) -> ProviderStatus:
