@@ -88,7 +88,7 @@ def write(
     proto: pb.ModelConfig,
     assignments: Sequence[Assignment],
     plan: Plan | None,
-    choice: Choice | None,
+    choice: Choice | None = None,
 ) -> None:
     """Write what really runs into a configuration, which clients can read."""
     if not proto.instance_group:

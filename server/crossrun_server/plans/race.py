@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 from crossrun_server import cores
 from crossrun_server.plans import core_distance
@@ -46,25 +47,35 @@ class Race:
 
 def run(runs: Mapping[str, Callable[[], object]]) -> Race:
     """Measure runs of one request; of those that are as fast as each other, the first wins."""
-    turns: dict[str, list[float]] = {name: [] for name in runs}
-    begin, waited = time.perf_counter(), cores.waited()
+    turns: dict[str, list[_Turn]] = {name: [] for name in runs}
+    end = time.perf_counter() + SECONDS * len(runs)
     trips = [core_distance.nanoseconds()]
     for number in range(MOST):
-        if number >= LEAST and time.perf_counter() - begin > SECONDS * len(runs):
+        if number >= LEAST and time.perf_counter() > end:
             break
         for name, one in runs.items():
             turns[name].append(_turn(one))
         trips.append(core_distance.nanoseconds())
-    share = (cores.waited() - waited) / (time.perf_counter() - begin)
-    return Race(turns, tuple(ns for ns in trips if ns is not None), share)
+    every = [turn for each in turns.values() for turn in each]
+    return Race(
+        turns={name: [turn.seconds for turn in each] for name, each in turns.items()},
+        trips=tuple(ns for ns in trips if ns is not None),
+        waited=sum(turn.waited for turn in every) / sum(turn.spent for turn in every),
+    )
 
 
-def _turn(one: Callable[[], object]) -> float:
+class _Turn(NamedTuple):
+    seconds: float  # of one run, median
+    spent: float  # seconds in all
+    waited: float  # of these, without a core
+
+
+def _turn(one: Callable[[], object]) -> _Turn:
     time.sleep(REST)
     one()
-    found = []
+    waited, found = cores.waited(), list[float]()
     for _ in range(RUNS):
         begin = time.perf_counter()
         one()
         found.append(time.perf_counter() - begin)
-    return median(found)
+    return _Turn(median(found), sum(found), cores.waited() - waited)
