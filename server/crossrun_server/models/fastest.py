@@ -15,7 +15,7 @@ from crossrun_server.errors import LoadError
 from crossrun_server.model_config.session_config import SessionConfig
 from crossrun_server.models import prepared as preparing
 from crossrun_server.models import warmup
-from crossrun_server.models.checked_lane import WrongAnswers
+from crossrun_server.models.answers.checked_lane import WrongAnswers
 from crossrun_server.models.prepared import Prepared, Version
 from crossrun_server.plans import choice, plan_cache, race, search, steady
 from crossrun_server.plans.choice import Choice, Standing

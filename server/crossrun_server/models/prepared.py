@@ -12,7 +12,8 @@ from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.model_config import probabilities, scores
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.model_config.session_config import SessionConfig
-from crossrun_server.models import answer_check, independence, labels, lanes
+from crossrun_server.models import independence, labels, lanes
+from crossrun_server.models.answers import answer_check
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.models.warmup import noting, warm_up
 from crossrun_server.plans.choice import Choice

@@ -10,7 +10,7 @@ import numpy as np
 
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config.completion import CompletedConfig
-from crossrun_server.models.checked_lane import CheckedLane
+from crossrun_server.models.answers.checked_lane import CheckedLane
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.proofs import comparison, proof_file
 from crossrun_server.proofs.comparison import Differences

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from crossrun_server.model_config.completion import CompletedConfig
-from crossrun_server.models.checked_lane import CheckedLane
+from crossrun_server.models.answers.checked_lane import CheckedLane
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.proofs import comparison, random_inputs
 from crossrun_server.proofs.comparison import Differences
