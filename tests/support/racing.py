@@ -74,16 +74,14 @@ def racing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **named: StandIn) ->
                 for name, array in answers.items()
             }
 
-    def statuses() -> tuple[ProviderStatus, ...]:
-        return tuple(
-            ProviderStatus(name, "build", (found.version,), "" if one.here else "idle")
-            for name, one in found.providers.items()
-        )
+    def status(name: str) -> ProviderStatus:
+        reason = "" if found.providers[name].here else "idle"
+        return ProviderStatus(name, "build", (found.version,), reason)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(lanes, "Session", Other)
     monkeypatch.setattr(race, "run", found.run)
-    monkeypatch.setattr(inventory, "provider_statuses", statuses)
+    monkeypatch.setattr(inventory, "status", status)
     monkeypatch.setattr(plugins, "built_in", lambda: tuple(found.providers))
     monkeypatch.setattr(plugins, "_registered", dict)
     return found

@@ -39,14 +39,13 @@ def prepare(version: Version, wanted: SessionConfig) -> Prepared:
     """
     if not wanted.to_measure:
         return preparing.prepare(version, wanted)
-    key = _key(version, wanted)
-    kept = choice.read(key)
-    if kept is None:
-        with plan_cache.measuring(choice.KIND):  # another process may be at it
-            kept = choice.read(key)
-            if kept is None:
-                return measure(version, wanted)
-    return _as_kept(version, wanted, kept) or measure(version, wanted)
+    kept = choice.read(_key(version, wanted))
+    if prepared := _as_kept(version, wanted, kept):
+        return prepared
+    with plan_cache.measuring(choice.KIND):  # another process may have measured it meanwhile
+        newer = choice.read(_key(version, wanted))
+        prepared = _as_kept(version, wanted, None if newer == kept else newer)
+        return prepared or measure(version, wanted)
 
 
 def measure(version: Version, wanted: SessionConfig) -> Prepared:
@@ -77,9 +76,7 @@ def runnable(request: ProviderRequest) -> tuple[str, ...]:
     """Name the providers to measure, the CPU's first: those that run here, or those named."""
     names = [provider.name for provider in request.providers]
     if request.rule == Rule.FASTEST:
-        names = [
-            one.name for one in inventory.provider_statuses() if one.runs and one.name in names
-        ]
+        names = [name for name in names if inventory.status(name).runs]
     return tuple(sorted(names, key=lambda name: name != CPU))
 
 
@@ -88,8 +85,10 @@ def _asked(wanted: SessionConfig) -> ProviderRequest:
     return wanted.to_measure
 
 
-def _as_kept(version: Version, wanted: SessionConfig, kept: Choice) -> Prepared | None:
-    """Prepare the provider that was chosen earlier; return None if it no longer can be used."""
+def _as_kept(version: Version, wanted: SessionConfig, kept: Choice | None) -> Prepared | None:
+    """Prepare the provider that was chosen earlier; return None if there is none to be used."""
+    if kept is None:
+        return None
     try:
         prepared = preparing.prepare(version, wanted.on(kept.chosen))
     except LoadError as error:

@@ -4,7 +4,7 @@ Knows runs as plain functions. The caller opens a lane of so many threads.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -88,24 +88,27 @@ def measure_plan(  # noqa: PLR0913 - a machine, a model, and one request
         trips.append(core_distance.nanoseconds())
     narrow = narrowest_that_pays(curve)
     batches = _batches(open_lane(narrow.lane.threads, None), inputs, outputs, most)
-    chosen = choose(curve, batches)
-    spins = {}
+    trips.append(core_distance.nanoseconds())
+    chosen, spins = choose(curve, batches), {}
     for lane in (lane for lane in chosen.lanes if lane.threads > 1):
-        trips.append(core_distance.nanoseconds())
         runs = {us: partial(open_lane(lane.threads, us), inputs, outputs) for us in durations}
         spins[lane] = spinning.measure(runs, lane.places)
-    lanes = (
-        lane._replace(spin=spinning.best(spins[lane])) if lane in spins else lane
-        for lane in chosen.lanes
-    )
     trips.append(core_distance.nanoseconds())
     return MeasuredPlan(
-        plan=replace(chosen, lanes=tuple(lanes)),
+        plan=replace(chosen, lanes=tuple(_spun(chosen.lanes, spins))),
         curve=tuple(curve),
         batches=tuple(batches),
         spins=spins,
         trips=tuple(ns for ns in trips if ns is not None),
     )
+
+
+def _spun(
+    lanes: Iterable[LaneSpec], spins: Mapping[LaneSpec, tuple[Spin, ...]]
+) -> Iterator[LaneSpec]:
+    """Yield the lanes, those that were measured with the duration that is best for them."""
+    for lane in lanes:
+        yield lane._replace(spin=spinning.best(spins[lane])) if lane in spins else lane
 
 
 def widths(core_count: int) -> list[int]:
