@@ -6,6 +6,7 @@ circumstances, and checked like any other provider then.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -39,11 +40,12 @@ def prepare(version: Version, wanted: SessionConfig) -> Prepared:
     """
     if not wanted.to_measure:
         return preparing.prepare(version, wanted)
-    kept = choice.read(_key(version, wanted))
+    began, key = time.time(), _key(version, wanted)
+    kept = choice.read(key, began)
     if prepared := _as_kept(version, wanted, kept):
         return prepared
     with plan_cache.measuring(choice.KIND):  # another process may have measured it meanwhile
-        newer = choice.read(_key(version, wanted))
+        newer = choice.read(key, began)
         prepared = _as_kept(version, wanted, None if newer == kept else newer)
         return prepared or measure(version, wanted)
 
@@ -183,8 +185,7 @@ def _keep(version: Version, wanted: SessionConfig, chosen: Choice) -> None:
     log.info("%s: %s", version.folder.name, chosen)
     if chosen.doubt:
         log.warning("%s: %s; %s", version.folder.name, chosen.doubt, AGAIN)
-    else:
-        choice.write(_key(version, wanted), chosen)
+    choice.write(_key(version, wanted), chosen)
 
 
 def _key(version: Version, wanted: SessionConfig) -> str:

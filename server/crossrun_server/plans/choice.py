@@ -4,12 +4,14 @@ Knows providers by name only.
 """
 
 import json
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from crossrun_server import disk_cache
 
 KIND = "fastest"  # of the entries in the disk cache
+IN_DOUBT = "-in-doubt"  # at the end of an entry's name
 
 
 class Standing(NamedTuple):
@@ -61,15 +63,25 @@ def milliseconds(seconds: float) -> str:
     return f"{1e3 * seconds:.2f} ms"
 
 
-def read(key: str) -> Choice | None:
-    """Read the choice that was kept under a key; None if there is none that can be read."""
-    try:
-        chosen, standings = json.loads(disk_cache.read(KIND, key) or "")
-        return Choice(str(chosen), tuple(Standing(*fields) for fields in standings))
-    except (ValueError, TypeError):
-        return None
+def read(key: str, began: float) -> Choice | None:
+    """Read the choice that was kept under a key; None if there is none that can be read.
+
+    Args:
+        key: of the file and the circumstances.
+        began: when the reader began to want it, in seconds of time.time. A choice in doubt is only
+            for those who waited while it was measured, so that they and the one who measured agree.
+    """
+    for name in (key, key + IN_DOUBT):
+        try:
+            chosen, standings, doubt, measured = json.loads(disk_cache.read(KIND, name) or "")
+            if not doubt or measured >= began:
+                return Choice(str(chosen), tuple(Standing(*one) for one in standings), str(doubt))
+        except (ValueError, TypeError):
+            continue
+    return None
 
 
 def write(key: str, choice: Choice) -> None:
-    """Keep a choice for the next load."""
-    disk_cache.write(KIND, key, json.dumps([choice.chosen, choice.standings]))
+    """Keep a choice for the next load; one in doubt only for those who wait for it now."""
+    text = json.dumps([choice.chosen, choice.standings, choice.doubt, time.time()])
+    disk_cache.write(KIND, key + IN_DOUBT if choice.doubt else key, text)

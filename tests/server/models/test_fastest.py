@@ -1,7 +1,8 @@
 """The fastest provider that is right: measured, told, kept, and measured again."""
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.model import Model
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.plans import choice, core_distance, steady
+from crossrun_server.plans import race as race_module
 from crossrun_server.runtime import providers
 from tests.support import models, proofs
 from tests.support.configs import parameter
@@ -334,17 +336,44 @@ def test_who_starts_together_measures_once(race: Race, tmp_path: Path) -> None:
     assert {one.provider for one in loaded} == {OPENVINO}
 
 
+def test_who_waits_for_a_choice_in_doubt_takes_it(
+    race: Race, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that processes that start together run on the same provider; who starts later measures."""
+    found = race(cpu=StandIn(0.003), openvino=StandIn(0.001))
+    found.waited = 2.0
+    waiting, read = threading.Semaphore(0), choice.read
+
+    def reading(key: str, began: float) -> choice.Choice | None:
+        waiting.release()
+        return read(key, began)
+
+    def run(runs: Mapping[str, Any]) -> race_module.Race:
+        for _ in range(4 if not found.races else 0):  # all four have begun
+            assert waiting.acquire(timeout=60)
+        return found.run(runs)
+
+    monkeypatch.setattr(choice, "read", reading)
+    monkeypatch.setattr(race_module, "run", run)
+    with ThreadPoolExecutor(4) as threads:
+        loaded = list(threads.map(lambda _: load(tmp_path), range(4)))
+    assert len(found.races) == 1
+    assert {one.provider for one in loaded} == {OPENVINO}
+    load(tmp_path)
+    assert len(found.races) == 2
+
+
 def test_a_choice_is_read_as_it_is_written(race: Race, tmp_path: Path) -> None:
     """What is refused too, with a difference that is no number."""
     race(cpu=StandIn(0.003), openvino=StandIn(0.001, off_by=math.nan))
     load(tmp_path)
     (file,) = (f for f in (tmp_path / "cache/crossrun/fastest").iterdir() if f.name != "lock")
-    read = choice.read(file.name)
+    read = choice.read(file.name, began=0)
     assert read
     assert [one.provider for one in read.standings] == [CPU, OPENVINO]
     assert read.standings[1].off_by == "nan"
     choice.write("copy", read)
-    assert choice.read("copy") == read
+    assert choice.read("copy", began=0) == read
 
 
 # --- Tuned -----------------------------------------------------------------------------------
