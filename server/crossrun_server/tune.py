@@ -73,12 +73,13 @@ def _plan(version: Version, wanted: SessionConfig) -> Measuring:
 
 def _providers(version: Version, wanted: SessionConfig) -> Measuring:
     """Measure the providers, each in its best plan."""
-    choice = fastest.measure(version, wanted).choice
+    request, choice = wanted.to_measure, fastest.measure(version, wanted).choice
+    assert request
     assert choice
     yield f"{version.folder.name} on {version.core_count} cores, in turns"
     yield from _table(choice)
     yield f"fastest {short(choice.chosen)}"
-    provider = wanted.on(choice.chosen).requests[0].providers[0]
+    (provider,) = request.only(choice.chosen).providers
     return _parameters(provider, choice.standings[0].plan), choice.doubt
 
 

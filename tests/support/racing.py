@@ -29,6 +29,7 @@ class StandIn:
     off_by: float = 0.0  # added to each answer
     reason: str = ""  # why it does not run on any model
     here: bool = True  # whether it runs on the model that is there to try
+    ran: int = 0  # how often
 
 
 @dataclass
@@ -44,8 +45,10 @@ class Racing:
     def run(self, runs: Mapping[str, Any]) -> Race:
         """Run each once, and say what a stopwatch would."""
         self.races.append(list(runs))
-        for call in runs.values():
+        for name, call in runs.items():
+            before = self.providers[name].ran
             call()
+            assert self.providers[name].ran == before + 1, f"{name} did not run"
         turns = {name: ROUNDS * [self.providers[name].seconds] for name in runs}
         return Race(turns, self.trips, self.waited)
 
@@ -68,6 +71,7 @@ def racing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **named: StandIn) ->
 
         def run(self, inputs: Any, outputs: Sequence[str]) -> dict[str, Any]:
             answers = super().run(inputs, outputs)
+            self.stand_in.ran += 1
             off_by = self.stand_in.off_by
             return {
                 name: array + np.float32(off_by) if array.dtype == np.float32 else array

@@ -7,9 +7,10 @@ circumstances, and checked like any other provider then.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 
 from crossrun_server import disk_cache
 from crossrun_server.errors import LoadError
@@ -56,22 +57,20 @@ def measure(version: Version, wanted: SessionConfig) -> Prepared:
     Raises:
         LoadError: as above.
     """
-    request = _asked(wanted)
-    entrants, refused = _entrants(version, wanted)
+    tried = {name: _tried(version, wanted, name) for name in runnable(_asked(wanted))}
+    refused = [one for one in tried.values() if isinstance(one, Standing)]
+    for standing in refused:
+        log.warning("%s: %s", version.folder.name, standing)
+    entrants = {name: one for name, one in tried.items() if isinstance(one, Prepared)}
     if not entrants:
-        reasons = "; ".join(dict.fromkeys(one.refusal for one in refused.values()))
-        raise LoadError(f"no provider of {request} can be taken: {reasons}")
-    found, moved = _raced(entrants)
-    standings = [_standing(name, one, found) for name, one in entrants.items()]
-    every = sorted([*standings, *refused.values()], key=lambda one: one.provider != found.winner)
-    doubts = (
-        moved,
-        steady.disturbance(found.waited),
-        *(it.opened.doubt for it in entrants.values()),
-    )
-    chosen = Choice(found.winner, tuple(every), next(filter(None, doubts), ""))
-    _keep(version, wanted, chosen)
-    return _told(entrants[found.winner], request, chosen)
+        reasons = "; ".join(dict.fromkeys(one.refusal for one in refused))
+        raise LoadError(f"no provider of {_asked(wanted)} can be taken: {reasons}")
+    chosen = _choice(entrants, refused)
+    log.info("%s: %s", version.folder.name, chosen)
+    if chosen.doubt:
+        log.warning("%s: %s; %s", version.folder.name, chosen.doubt, AGAIN)
+    choice.write(_key(version, wanted), chosen)
+    return _told(entrants[chosen.chosen], wanted, chosen)
 
 
 def runnable(request: ProviderRequest) -> tuple[str, ...]:
@@ -98,42 +97,31 @@ def _as_kept(version: Version, wanted: SessionConfig, kept: Choice | None) -> Pr
         log.warning(text, version.folder.name, kept.chosen, error)
         return None
     log.info("%s, as measured earlier: %s", version.folder.name, kept)
-    return _told(prepared, _asked(wanted), kept)
+    return _told(prepared, wanted, kept)
 
 
-def _told(prepared: Prepared, request: ProviderRequest, chosen: Choice) -> Prepared:
+def _told(prepared: Prepared, wanted: SessionConfig, chosen: Choice) -> Prepared:
     """Say of each session what was asked for, and why it does not run on the others."""
+    pairs = zip(prepared.assignments, cycle(wanted.requests), strict=False)  # lanes share a request
     assignments = (
-        replace(one, requested=str(request), skipped={**one.skipped, **chosen.others})
-        for one in prepared.assignments
+        replace(one, requested=str(request), skipped=chosen.others) if request.to_measure else one
+        for one, request in pairs
     )
     return replace(prepared, assignments=tuple(assignments), choice=chosen)
 
 
-def _entrants(
-    version: Version, wanted: SessionConfig
-) -> tuple[dict[str, Prepared], dict[str, Standing]]:
-    """Prepare each provider; return those that may be taken, and why the others may not."""
-    entrants: dict[str, Prepared] = {}
-    refused: dict[str, Standing] = {}
-    for name in runnable(_asked(wanted)):
-        try:
-            found = preparing.prepare(version, wanted.on(name))
-        except WrongAnswers as error:
-            off_by = f"{error.difference:.2g}"
-            refused[name] = Standing(name, off_by=off_by, refusal=str(error))
-        except LoadError as error:
-            if _asked(wanted).rule == Rule.FASTEST_OF:
-                raise
-            refused[name] = Standing(name, refusal=str(error))
-        else:
-            if unproven := _unproven(name, found):
-                refused[name] = Standing(name, off_by=_off_by(found), refusal=unproven)
-            else:
-                entrants[name] = found
-    for standing in refused.values():
-        log.warning("%s: %s", version.folder.name, standing)
-    return entrants, refused
+def _tried(version: Version, wanted: SessionConfig, name: str) -> Prepared | Standing:
+    """Prepare a version on one provider; return why if that provider may not be taken."""
+    try:
+        found = preparing.prepare(version, wanted.on(name))
+    except WrongAnswers as error:
+        return Standing(name, off_by=f"{error.difference:.2g}", refusal=str(error))
+    except LoadError as error:
+        if _asked(wanted).rule == Rule.FASTEST_OF:
+            raise
+        return Standing(name, refusal=str(error))
+    unproven = _unproven(name, found)
+    return Standing(name, off_by=_off_by(found), refusal=unproven) if unproven else found
 
 
 def _unproven(name: str, found: Prepared) -> str:
@@ -144,12 +132,22 @@ def _unproven(name: str, found: Prepared) -> str:
     return f"nothing vouches for its answers: {loose[0]}; name the provider if it shall run"
 
 
+def _choice(entrants: Mapping[str, Prepared], refused: Sequence[Standing]) -> Choice:
+    """Measure those that may be taken, and choose."""
+    with plan_cache.measuring():  # so that no plan is measured meanwhile
+        found, moved = _raced(entrants)
+        standings = [_standing(name, one, found) for name, one in entrants.items()]
+    in_order = sorted([*standings, *refused], key=lambda one: one.provider != found.winner)
+    plans = (one.opened.doubt for one in entrants.values())
+    doubts = (moved, steady.disturbance(found.waited), *plans)
+    return Choice(found.winner, tuple(in_order), next(filter(None, doubts), ""))
+
+
 def _raced(entrants: Mapping[str, Prepared]) -> tuple[Race, str]:
     """Measure one request at a time on each; return why that is in doubt, empty if it is not."""
-    alone = {name: _calls(one)[0] for name, one in entrants.items()}
+    alone = {name: _calls(name, one)[0] for name, one in entrants.items()}
     try:
-        with plan_cache.measuring():  # so that no plan is measured meanwhile
-            return steady.steadily(lambda: race.run(alone))
+        return steady.steadily(lambda: race.run(alone))
     except Exception as error:  # some models refuse zeros
         raise LoadError(
             f"the fastest provider cannot be measured: {' '.join(str(error).split())}; name a "
@@ -157,17 +155,22 @@ def _raced(entrants: Mapping[str, Prepared]) -> tuple[Race, str]:
         ) from error
 
 
-def _calls(one: Prepared) -> list[Callable[[], object]]:
-    """Return functions that run one request: alone on the widest lane, then all places at once."""
-    lanes, served = one.opened.lanes, one.served
+def _calls(name: str, one: Prepared) -> list[Callable[[], object]]:
+    """Return functions that run one request: alone on a provider's lane, then all places at once.
+
+    The lane is the widest, or the first instance that is the provider's.
+    """
+    served, opened = one.served, one.opened
     request = next(warmup.requests(served, one.folder), None) or warmup.zeros(served)
     outputs = [spec.name for spec in served.outputs]
-    busy = lanes[-1:] * lanes[-1].places if one.opened.plan else lanes
-    return [partial(lane.run, request, outputs) for lane in (lanes[0], *busy)]
+    pairs = zip(opened.lanes, opened.sessions, strict=True)
+    own = next(lane for lane, session in pairs if session.request.providers[0].name == name)
+    busy = opened.lanes[-1:] * opened.lanes[-1].places if opened.plan else opened.lanes
+    return [partial(lane.run, request, outputs) for lane in (own, *busy)]
 
 
 def _standing(name: str, one: Prepared, found: Race) -> Standing:
-    rate, _ = search.at_once(_calls(one)[1:])
+    rate, _ = search.at_once(_calls(name, one)[1:])
     plan = str(one.opened.plan or "")
     return Standing(name, plan, found.seconds(name), rate, _off_by(one))
 
@@ -179,13 +182,6 @@ def _off_by(one: Prepared) -> str:
         return ""
     whose = " from cpu" if known[0].origin == evidence.RANDOM else ""
     return f"{max(found.difference or 0.0 for found in known):.2g}{whose}"
-
-
-def _keep(version: Version, wanted: SessionConfig, chosen: Choice) -> None:
-    log.info("%s: %s", version.folder.name, chosen)
-    if chosen.doubt:
-        log.warning("%s: %s; %s", version.folder.name, chosen.doubt, AGAIN)
-    choice.write(_key(version, wanted), chosen)
 
 
 def _key(version: Version, wanted: SessionConfig) -> str:

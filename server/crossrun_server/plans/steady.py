@@ -59,5 +59,5 @@ def _doubt(trips: Sequence[int], seen: Sequence[int]) -> str:
         return ""
     return (
         "a host moved the cores while this was measured: from one to another and back a byte took "
-        f"{min(seen)} ns, and then {max(trips)} ns"
+        f"{min(seen)} ns at one time, {max(trips)} ns at another"
     )

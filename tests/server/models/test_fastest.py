@@ -166,13 +166,18 @@ def test_a_model_chooses_for_itself(race: Race, tmp_path: Path) -> None:
 
 
 def test_each_instance_runs_on_the_chosen_one(race: Race, tmp_path: Path) -> None:
-    """Instances have no plan, and are asked all at once."""
+    """Instances have no plan; one that names a provider has that, and tells it."""
     race(cpu=StandIn(0.003), openvino=StandIn(0.001))
     config = models.COLOURS_CONFIG + "instance_group { count: 2 }"
     (tmp_path / "m/colours/config.pbtxt").write_text(config)
     found = load(tmp_path)
     assert [one.provider for one in found.assignments] == [OPENVINO, OPENVINO]
     assert {one.requested for one in found.assignments} == {"fastest"}
+    mixed = "instance_group [{ kind: KIND_CPU }, { kind: KIND_AUTO }]"
+    (tmp_path / "m/colours/config.pbtxt").write_text(models.COLOURS_CONFIG + mixed)
+    first, second = load(tmp_path).assignments
+    assert (first.provider, first.requested, first.skipped) == (CPU, "cpu", {})
+    assert (second.provider, second.requested, [*second.skipped]) == (OPENVINO, "fastest", [CPU])
 
 
 def test_a_model_that_refuses_zeros_needs_a_sample(race: Race, tmp_path: Path) -> None:

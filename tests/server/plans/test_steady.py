@@ -64,7 +64,7 @@ def test_after_three_times_the_last_is_in_doubt(found: list[list[int]]) -> None:
     times, doubt = attempts(*found)
     assert times == 3
     assert doubt.startswith("a host moved the cores while this was measured: ")
-    assert doubt.endswith("a byte took 220 ns, and then 460 ns")
+    assert doubt.endswith("a byte took 220 ns at one time, 460 ns at another")
 
 
 @several
@@ -133,7 +133,10 @@ def test_a_plan_measured_while_the_cores_moved_is_used_and_not_kept(
     assert loaded(model)
     assert kept(model) == []
     told = "simple: a host moved the cores while this was measured: from one to another and back"
-    assert f"{told} a byte took 220 ns, and then 460 ns; the plan is used and not k" in caplog.text
+    assert (
+        f"{told} a byte took 220 ns at one time, 460 ns at another; the plan is used and not k"
+        in caplog.text
+    )
     plan = loaded(model)
     assert kept(model) == [f"{plan}\n"]
 
