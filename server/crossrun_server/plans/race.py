@@ -14,7 +14,7 @@ from crossrun_server.plans import core_distance
 
 MOST, LEAST = 20, 5  # rounds through all, so that noise falls on each
 SECONDS = 2.0  # for each of those that run; no round begins later, once LEAST are over
-RUNS = 3  # in a turn, after one that does not count
+RUNS, TURN = 3, 0.1  # of a turn, after one that does not count: at most, and seconds
 REST = 0.02  # seconds before a turn, until the threads of the turn before sleep
 # One is faster than another if the median round says so by more than SOONER, and USUALLY all agree.
 SOONER, USUALLY = 0.95, 0.9
@@ -73,8 +73,8 @@ class _Turn(NamedTuple):
 def _turn(one: Callable[[], object]) -> _Turn:
     time.sleep(REST)
     one()
-    waited, found = cores.waited(), list[float]()
-    for _ in range(RUNS):
+    waited, end, found = cores.waited(), time.perf_counter() + TURN, list[float]()
+    while len(found) < RUNS and (not found or time.perf_counter() < end):
         begin = time.perf_counter()
         one()
         found.append(time.perf_counter() - begin)

@@ -46,6 +46,7 @@ def test_turns_are_interleaved_and_the_first_run_of_each_does_not_count(
     """A B A B …; how far apart the cores are is asked before, between and after the rounds."""
     monkeypatch.setattr(core_distance, "nanoseconds", iter(range(100, 200)).__next__)
     monkeypatch.setattr(race, "MOST", 3)
+    monkeypatch.setattr(race, "TURN", 60.0)
     called: list[str] = []
 
     def run(name: str, seconds: float) -> None:
@@ -59,6 +60,16 @@ def test_turns_are_interleaved_and_the_first_run_of_each_does_not_count(
     assert found.trips == (100, 101, 102, 103)
     assert found.seconds("fast") < found.seconds("slow")
     assert found.winner == "fast"
+
+
+def test_of_what_takes_long_a_turn_is_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the one that does not count."""
+    monkeypatch.setattr(core_distance, "nanoseconds", lambda: 100)
+    monkeypatch.setattr(race, "TURN", 0.0)
+    monkeypatch.setattr(race, "MOST", 2)
+    called: list[int] = []
+    assert len(race.run({"only": lambda: called.append(1)}).turns["only"]) == 2
+    assert len(called) == 2 * 2
 
 
 def test_where_nothing_is_known_of_the_cores_nothing_is_said(
