@@ -13,7 +13,8 @@ from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
 from crossrun_server.fronts.choice import FrontName
 from crossrun_server.models.modes import LoadPolicy, Mode
-from crossrun_server.runtime import inventory
+from crossrun_server.models.version_loader import ServerContext
+from crossrun_server.runtime import inventory, providers
 from crossrun_server.telemetry import logs
 from crossrun_server.workers import supervisor
 
@@ -37,7 +38,10 @@ def command(
     ] = Config.front,
     provider: Annotated[
         str,
-        typer.Option(help="Execution providers in order: cpu, cuda, openvino,cpu …, or auto."),
+        typer.Option(
+            help="Execution providers in order: cpu, cuda, openvino,cpu …; or auto; or fastest, "
+            "fastest:cpu,openvino …, which measures them."
+        ),
     ] = Config.provider,
     provider_option: Annotated[
         list[str] | None,
@@ -154,11 +158,23 @@ def command(
 def tune_command(
     models: Annotated[Path, typer.Argument(help="Model repository.")],
     model: Annotated[str, typer.Option(help="Name of the model.")],
-    pin: Annotated[bool, typer.Option("--pin", help="Write the plan into config.pbtxt.")] = False,
+    provider: Annotated[
+        str, typer.Option(help="cpu: its lanes; fastest, or fastest:cpu,openvino …: the providers.")
+    ] = "cpu",
+    provider_option: Annotated[
+        list[str] | None, typer.Option(help="Option of a provider, as for the server; repeatable.")
+    ] = None,
+    proof_tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, help="As for the server.", show_default="the proof's own"),
+    ] = None,
+    pin: Annotated[bool, typer.Option("--pin", help="Write the best into config.pbtxt.")] = False,
 ) -> None:
-    """Measure a model's lanes on this machine: latency, throughput, and the plan they lead to."""
+    """Measure a model's lanes, or its providers, on this machine, and what they lead to."""
     try:
-        for line in tune.tune(models, model, pin=pin):
+        wanted = providers.parse(provider, providers.parse_options(provider_option or ()))
+        context = ServerContext(wanted, proof_tolerance=proof_tolerance)
+        for line in tune.tune(models, model, context, pin=pin):
             typer.echo(line)
     except ServingError as error:
         raise SystemExit(f"crossrun-serve: {error}") from error

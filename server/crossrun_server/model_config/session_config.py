@@ -7,11 +7,12 @@ the server's own choice.
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config import instance_kinds
+from crossrun_server.plans.choice import Choice
 from crossrun_server.plans.lane_plan import AUTO, Plan
 from crossrun_server.runtime import providers
 from crossrun_server.runtime.assignment import Assignment
@@ -25,6 +26,7 @@ Group = pb.ModelInstanceGroup
 PROVIDERS, PLAN, BATCH_SIZES = "providers", "plan", "batch_sizes"
 TOLERANCE = "proof_tolerance"  # the largest difference from a model's proof
 RUNNING, LANES, PROVEN = "crossrun.running", "crossrun.plan", "crossrun.proof"
+MEASURED = "crossrun.fastest"
 # Triton's names for its ONNX backend.
 INTRA_OP, INTER_OP = "intra_op_thread_count", "inter_op_thread_count"
 MOST_DIGITS = 4  # of a number of threads
@@ -42,6 +44,16 @@ class SessionConfig:
     threads: Threads
     plan: str = ""  # of lanes; empty if the configuration gives instances or threads
     batch_sizes: str | None = None  # that batches are padded to, as text
+
+    @property
+    def to_measure(self) -> ProviderRequest | None:
+        """The request of which the fastest provider is wanted; None if measuring decides none."""
+        return next((request for request in self.requests if request.to_measure), None)
+
+    def on(self, name: str) -> "SessionConfig":
+        """Return the same with one provider where the fastest is wanted."""
+        chosen = (one.only(name) if one.to_measure else one for one in self.requests)
+        return replace(self, requests=tuple(chosen))
 
 
 def read(proto: pb.ModelConfig, default: ProviderRequest) -> SessionConfig:
@@ -67,12 +79,17 @@ def read(proto: pb.ModelConfig, default: ProviderRequest) -> SessionConfig:
 
 def understands(key: str) -> bool:
     """Whether a key of `parameters` says how sessions run."""
-    ours = (PROVIDERS, PLAN, BATCH_SIZES, TOLERANCE, RUNNING, LANES, PROVEN)
+    ours = (PROVIDERS, PLAN, BATCH_SIZES, TOLERANCE, RUNNING, LANES, PROVEN, MEASURED)
     known = (*ours, instance_kinds.FILLED_IN, INTRA_OP, INTER_OP)
     return key in known or _is_option(key)
 
 
-def write(proto: pb.ModelConfig, assignments: Sequence[Assignment], plan: Plan | None) -> None:
+def write(
+    proto: pb.ModelConfig,
+    assignments: Sequence[Assignment],
+    plan: Plan | None,
+    choice: Choice | None = None,
+) -> None:
     """Write what really runs into a configuration, which clients can read."""
     if not proto.instance_group:
         proto.instance_group.add()
@@ -83,6 +100,9 @@ def write(proto: pb.ModelConfig, assignments: Sequence[Assignment], plan: Plan |
     proto.parameters[PROVEN].string_value = "; ".join(proven)
     if plan:
         proto.parameters[LANES].string_value = str(plan)
+    proto.parameters.pop(MEASURED, None)  # a client may send back that of an earlier load
+    if choice:
+        proto.parameters[MEASURED].string_value = str(choice)
 
 
 def _plan(proto: pb.ModelConfig, sessions: int, threads: Threads) -> str:
@@ -180,7 +200,7 @@ def _capturing(request: ProviderRequest, name: str) -> ProviderRequest:
         Provider(p.name, {GRAPHS[p.name]: "1", **p.options}) if p.name in GRAPHS else p
         for p in request.providers
     )
-    return ProviderRequest(tuple(capturing), request.auto)
+    return replace(request, providers=tuple(capturing))
 
 
 def _on_card(request: ProviderRequest, card: int) -> ProviderRequest:
@@ -188,7 +208,7 @@ def _on_card(request: ProviderRequest, card: int) -> ProviderRequest:
         Provider(p.name, {**p.options, DEVICE_ID: str(card)}) if p.name in HAVE_DEVICE_ID else p
         for p in request.providers
     )
-    return ProviderRequest(tuple(placed), request.auto)
+    return replace(request, providers=tuple(placed))
 
 
 def _count(group: Group) -> int:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from crossrun_server import cores
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.model_config.session_config import SessionConfig
 from crossrun_server.models.warmup import zeros
-from crossrun_server.plans import lane_plan, plan_cache, search
+from crossrun_server.plans import lane_plan, plan_cache, search, steady
 from crossrun_server.plans.lane_plan import AUTO, LaneSpec, Plan
 from crossrun_server.plans.search import MeasuredPlan
 from crossrun_server.runtime.providers import CPU, NVIDIA
@@ -27,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # A plan is not kept if other processes had the cores for more than this share of the time.
 DISTURBED = 0.1
+
+AGAIN = "the plan is used and not kept: the next load measures again"
 
 # Completes the configuration, given one session for each list of providers.
 Complete = Callable[[Sequence[Session]], CompletedConfig]
@@ -42,6 +43,7 @@ class OpenedLanes:
     plan: Plan | None = None  # None: each instance is a lane
     cores: int = 0  # that the lanes share; 0: each lane has its own
     sizes: tuple[int, ...] = ()  # that batches are padded to; empty: no padding
+    doubt: str = ""  # why the plan that was measured is not kept; empty if it is
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def _open(opener: _Opener, complete: Complete, known: Plan | None) -> OpenedLane
 
 
 def _by_plan(opener: _Opener, served: CompletedConfig, known: Plan | None) -> OpenedLanes:
-    plan = known or _measured_or_default(opener, served)
+    plan, doubt = (known, "") if known else _measured_or_default(opener, served)
     if not served.independent:  # a cached or pinned plan may merge
         plan = replace(plan, batch=1)
     sessions = tuple(opener.session(lane.threads, lane.spin) for lane in plan.lanes)
@@ -137,7 +139,7 @@ def _by_plan(opener: _Opener, served: CompletedConfig, known: Plan | None) -> Op
         for session, lane in zip(sessions, plan.lanes, strict=True)
     )
     shared = max(opener.core_count, plan.lanes[0].threads)
-    return OpenedLanes(served, sessions, lanes, plan=plan, cores=shared, sizes=sizes)
+    return OpenedLanes(served, sessions, lanes, plan=plan, cores=shared, sizes=sizes, doubt=doubt)
 
 
 def _by_instances(opener: _Opener, complete: Complete, first: Session) -> OpenedLanes:
@@ -160,17 +162,30 @@ def _run(session: Session, served: CompletedConfig, sizes: Sequence[int]) -> Run
     return padding.around(served.reshapes.around(session.run), sizes)
 
 
-def _measured_or_default(opener: _Opener, served: CompletedConfig) -> Plan:
+def _measured_or_default(opener: _Opener, served: CompletedConfig) -> tuple[Plan, str]:
+    """Return a plan, and why it is in doubt; empty if it is not."""
     try:
-        return _measured(opener, served).plan
+        measured = _measured(opener, served)
     except LoadError as error:
         log.warning("%s: no plan was measured: %s", served.proto.name, error)
-        return Plan((LaneSpec(1, opener.core_count),))
+        return Plan((LaneSpec(1, opener.core_count),)), ""
+    return measured.plan, measured.doubt
 
 
 def _measured(opener: _Opener, served: CompletedConfig) -> MeasuredPlan:
+    """Measure a plan, and keep it for the next load unless something disturbed its measurement."""
+    found, moved = steady.steadily(lambda: _searched(opener, served))
+    measured = replace(found, doubt=moved or steady.disturbance(found.disturbed))
+    if measured.doubt:
+        log.warning("%s: %s; %s", served.proto.name, measured.doubt, AGAIN)
+    else:
+        plan_cache.write(opener.plan_key(), measured.plan)
+    return measured
+
+
+def _searched(opener: _Opener, served: CompletedConfig) -> MeasuredPlan:
     try:
-        measured = search.measure_plan(
+        return search.measure_plan(
             lambda threads, spin: served.reshapes.around(opener.session(threads, spin).run),
             core_count=opener.core_count,
             durations=SPINS,
@@ -182,14 +197,3 @@ def _measured(opener: _Opener, served: CompletedConfig) -> MeasuredPlan:
         raise
     except Exception as error:  # some models refuse zeros
         raise LoadError(f"it does not run on zeros: {error}") from error
-    _keep(opener, served.proto.name, measured)
-    return measured
-
-
-def _keep(opener: _Opener, name: str, measured: MeasuredPlan) -> None:
-    """Keep a plan for the next load, unless other processes disturbed its measurement."""
-    if measured.disturbed > DISTURBED + 1 - cores.granted() / cores.available():
-        busy = "%s: its threads had no core for %.0f %% of the time while its plan was measured; %s"
-        log.warning(busy, name, 100 * measured.disturbed, "the next load measures again")
-    else:
-        plan_cache.write(opener.plan_key(), measured.plan)

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
-from crossrun_server import cores
 from crossrun_server.errors import LoadError, PollError, ServingError
-from crossrun_server.model_config import config, session_config
-from crossrun_server.models import lanes, layout, version_loader
+from crossrun_server.model_config import config
+from crossrun_server.model_config.session_config import SessionConfig
+from crossrun_server.models import layout, version_loader
 from crossrun_server.models.model import Model
+from crossrun_server.models.prepared import Version
 from crossrun_server.models.version_loader import ServerContext
-from crossrun_server.plans.search import MeasuredPlan
 
 log = logging.getLogger(__name__)
 
@@ -83,21 +83,17 @@ def load(
         raise LoadError(f"{failed}: {error}") from error
 
 
-def measure_plan(source: ModelSource, context: ServerContext) -> MeasuredPlan:
-    """Measure the plan of the newest version that the version policy asks for.
+@contextmanager
+def newest(source: ModelSource, context: ServerContext) -> Iterator[tuple[Version, SessionConfig]]:
+    """Yield the newest version that the version policy asks for, to measure it.
 
     Raises:
-        LoadError: it cannot be loaded, or does not run on the CPU.
+        LoadError: there is none, or its configuration is malformed.
     """
     with _opened(source) as folder:
         declared = _declared(source)
         *_, file = _wanted(declared, _versions(folder, declared), folder).values()
-        placed = session_config.read(declared or pb.ModelConfig(), context.default)
-        if not placed.plan:
-            raise LoadError(f"{source.name}: config.pbtxt names instances or threads, not a plan")
-        return lanes.measure_plan(
-            file, placed, cores.available(), version_loader.completing(declared, folder, file)
-        )
+        yield version_loader.asked(folder, file, declared, context)
 
 
 @contextmanager

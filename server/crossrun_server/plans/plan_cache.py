@@ -35,11 +35,14 @@ def write(key: str, plan: Plan) -> None:
 
 
 @contextmanager
-def measuring() -> Iterator[None]:
-    """Let one process measure at a time: two at once would disturb each other."""
+def measuring(what: str = KIND) -> Iterator[None]:
+    """Let one process measure at a time: two at once would disturb each other.
+
+    Who measures something that plans are a part of holds another lock around this one.
+    """
     with ExitStack() as stack:
         with suppress(OSError):  # without a lock file nobody waits
-            file = disk_cache.folder(KIND) / "lock"
+            file = disk_cache.folder(what) / "lock"
             file.parent.mkdir(parents=True, exist_ok=True)
             fcntl.flock(stack.enter_context(file.open("w")), fcntl.LOCK_EX)
         yield

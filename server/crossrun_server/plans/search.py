@@ -4,7 +4,7 @@ Knows runs as plain functions. The caller opens a lane of so many threads.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from crossrun_server import cores
-from crossrun_server.plans import spinning
+from crossrun_server.plans import core_distance, spinning
 from crossrun_server.plans.lane_plan import LaneSpec, Plan
 from crossrun_server.plans.spinning import Spin
 from crossrun_server.scheduling.batching import Run, Tensors
@@ -52,6 +52,8 @@ class MeasuredPlan:
     curve: tuple[Point, ...]  # the widest first
     batches: tuple[tuple[int, float], ...]  # rows of a batch, and rows per second of one place
     spins: Mapping[LaneSpec, tuple[Spin, ...]]  # of each lane of the plan with several threads
+    trips: tuple[int, ...] = ()  # nanoseconds from core to core and back, between the parts
+    doubt: str = ""  # why it is not kept; empty if it is
 
     @property
     def disturbed(self) -> float:
@@ -79,22 +81,34 @@ def measure_plan(  # noqa: PLR0913 - a machine, a model, and one request
         outputs: the outputs to ask for.
         most: the most rows of a batch; 0 if there are no batches.
     """
-    curve = []
+    curve, trips = [], [core_distance.nanoseconds()]
     for threads in widths(core_count):
         lane, run = LaneSpec(core_count // threads, threads), open_lane(threads, None)
         curve.append(_point(lane, partial(run, inputs, outputs)))
+        trips.append(core_distance.nanoseconds())
     narrow = narrowest_that_pays(curve)
     batches = _batches(open_lane(narrow.lane.threads, None), inputs, outputs, most)
-    chosen = choose(curve, batches)
-    spins = {}
+    trips.append(core_distance.nanoseconds())
+    chosen, spins = choose(curve, batches), {}
     for lane in (lane for lane in chosen.lanes if lane.threads > 1):
         runs = {us: partial(open_lane(lane.threads, us), inputs, outputs) for us in durations}
         spins[lane] = spinning.measure(runs, lane.places)
-    lanes = (
-        lane._replace(spin=spinning.best(spins[lane])) if lane in spins else lane
-        for lane in chosen.lanes
+    trips.append(core_distance.nanoseconds())
+    return MeasuredPlan(
+        plan=replace(chosen, lanes=tuple(_spun(chosen.lanes, spins))),
+        curve=tuple(curve),
+        batches=tuple(batches),
+        spins=spins,
+        trips=tuple(ns for ns in trips if ns is not None),
     )
-    return MeasuredPlan(replace(chosen, lanes=tuple(lanes)), tuple(curve), tuple(batches), spins)
+
+
+def _spun(
+    lanes: Iterable[LaneSpec], spins: Mapping[LaneSpec, tuple[Spin, ...]]
+) -> Iterator[LaneSpec]:
+    """Yield the lanes, those that were measured with the duration that is best for them."""
+    for lane in lanes:
+        yield lane._replace(spin=spinning.best(spins[lane])) if lane in spins else lane
 
 
 def widths(core_count: int) -> list[int]:
@@ -136,16 +150,25 @@ def _smallest_that_pays(batches: Sequence[tuple[int, float]]) -> int:
     return next(rows for rows, rate in batches if rate * MORE >= best)
 
 
+def at_once(runs: Sequence[Callable[[], object]]) -> tuple[float, float]:
+    """Run all of these at once, again and again.
+
+    Returns:
+        How many runs end in a second, and the share of the time in which the callers had no core.
+    """
+    with ThreadPoolExecutor(len(runs)) as threads:
+        found = list(threads.map(_timed, runs))
+    rate = sum(len(seconds) / sum(seconds) for seconds, _ in found)
+    spent = sum(sum(seconds) for seconds, _ in found)
+    return rate, sum(timing.waited for timing in found) / spent
+
+
 def _point(lane: LaneSpec, run: Callable[[], object]) -> Point:
     alone = _timed(run)
     latency = median(alone.seconds)
     if lane.places == 1:
         return Point(lane, latency, 1 / latency, alone.waited / sum(alone.seconds))
-    with ThreadPoolExecutor(lane.places) as threads:
-        all_places = list(threads.map(lambda _: _timed(run), range(lane.places)))
-    rate = sum(len(seconds) / sum(seconds) for seconds, _ in all_places)
-    waited = sum(timing.waited for timing in all_places)
-    return Point(lane, latency, rate, waited / sum(sum(seconds) for seconds, _ in all_places))
+    return Point(lane, latency, *at_once([run] * lane.places))
 
 
 def _timed(run: Callable[[], object]) -> _Timing:

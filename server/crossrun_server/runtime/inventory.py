@@ -42,24 +42,32 @@ class ProviderStatus:
         return not self.reason
 
 
-@functools.cache
 def provider_statuses() -> tuple[ProviderStatus, ...]:
     """Try every installed provider; the well-known ones that are not installed come last."""
-    build = plugins.built_in()
-    installed = [*build, *sorted(plugins.names())]
+    installed = [*plugins.built_in(), *sorted(plugins.names())]
     missing = [name for name in providers.KNOWN if name not in installed]
-    return (
-        *(_status(name, "build" if name in build else "plugin") for name in installed),
-        *(_status(name, "none") for name in missing),
-    )
+    return tuple(map(status, (*installed, *missing)))
 
 
-def _status(name: str, origin: Origin) -> ProviderStatus:
+@functools.cache
+def status(name: str) -> ProviderStatus:
+    """Try a provider, by onnxruntime's name; a process tries it once."""
     try:
         Session(PROBE, ProviderRequest((Provider(name),)))
     except LoadError as error:
-        return ProviderStatus(name, origin, (), _without(name, str(error)))
-    return ProviderStatus(name, origin, _devices(name), "")
+        return ProviderStatus(name, _origin(name), (), _without(name, str(error)))
+    return ProviderStatus(name, _origin(name), _devices(name), "")
+
+
+def described(names: Iterable[str]) -> str:
+    """Describe providers, their versions and their devices, so that others are told apart."""
+    return f"{VERSION}; {[(status(name), plugins.package(name)) for name in names]}"
+
+
+def _origin(name: str) -> Origin:
+    if name in plugins.built_in():
+        return "build"
+    return "plugin" if name in plugins.names() else "none"
 
 
 def _without(name: str, reason: str) -> str:

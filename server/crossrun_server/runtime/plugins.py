@@ -36,6 +36,11 @@ def names() -> set[str]:
     return set(_registered())
 
 
+def package(name: str) -> str:
+    """Return the package of a plugin's provider, with its version; empty for one of the build."""
+    return _registered()[name][0] if name in _registered() else ""
+
+
 def owner(ep_name: str) -> str:
     """Return the provider that one of onnxruntime's entries belongs to.
 

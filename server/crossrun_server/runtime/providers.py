@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import onnxruntime
 
@@ -15,7 +16,7 @@ CPU, CUDA, TENSORRT, MIGRAPHX, QNN, COREML, CANN = (
     for name in ("CPU", "CUDA", "Tensorrt", "MIGraphX", "QNN", "CoreML", "CANN")
 )
 OPENVINO = openvino_options.PROVIDER
-AUTO = "auto"
+AUTO, FASTEST = "auto", "fastest"
 
 SUFFIX = "ExecutionProvider"  # people type the part before it, in lower case
 
@@ -63,29 +64,46 @@ class Provider:
         return self.options.get(GRAPHS.get(self.name, ""), "").lower() in ("1", "true")
 
 
+class Rule(StrEnum):
+    """How the providers of a request are used."""
+
+    IN_ORDER = "in order"  # each takes the nodes that those before it leave
+    FIRST = "first"  # the first that runs, alone
+    FASTEST = "fastest"  # the one that answers soonest, alone
+    FASTEST_OF = "fastest of"  # the same, and each of them must run
+
+
 @dataclass(frozen=True)
 class ProviderRequest:
-    """The providers asked for, in order: each takes the nodes that those before it leave.
-
-    With `auto` they are alternatives: the first that runs is used alone.
-    """
+    """The providers asked for, in order, and the rule by which they are used."""
 
     providers: tuple[Provider, ...]
-    auto: bool = False
+    rule: Rule = Rule.IN_ORDER
 
     @property
     def alternatives(self) -> tuple[tuple[Provider, ...], ...]:
         """Lists of providers to try, one after the other, until a session loads."""
-        if self.auto:
-            return tuple((provider,) for provider in self.providers)
-        return tuple(self.providers[i:] for i in range(len(self.providers)))
+        if self.rule == Rule.IN_ORDER:
+            return tuple(self.providers[i:] for i in range(len(self.providers)))
+        return tuple((provider,) for provider in self.providers)
+
+    @property
+    def to_measure(self) -> bool:
+        """Whether measuring decides which of the providers is used."""
+        return self.rule in (Rule.FASTEST, Rule.FASTEST_OF)
+
+    def only(self, name: str) -> "ProviderRequest":
+        """Return a request for one of these providers, by onnxruntime's name."""
+        return ProviderRequest(tuple(one for one in self.providers if one.name == name))
 
     def __str__(self) -> str:
-        return AUTO if self.auto else ",".join(short(p.name) for p in self.providers)
+        names = ",".join(short(provider.name) for provider in self.providers)
+        told = {Rule.FIRST: AUTO, Rule.FASTEST: FASTEST, Rule.FASTEST_OF: f"{FASTEST}:{names}"}
+        return told.get(self.rule, names)
 
 
 def parse(names: str, options: Mapping[str, Mapping[str, str]] | None = None) -> ProviderRequest:
-    """Read a list of providers as a person types it: `openvino,cpu` or `auto`.
+    """Read providers as a person types them: `openvino,cpu`, `auto`, `fastest`, `fastest:cpu,cuda`.
 
     Args:
         names: short or full names, with commas between them.
@@ -94,20 +112,35 @@ def parse(names: str, options: Mapping[str, Mapping[str, str]] | None = None) ->
     Raises:
         LoadError: a name is unknown or given twice, or options are for a provider not named.
     """
-    wanted = [name.strip() for name in names.split(",")]
     by_name = {full_name(name): dict(given) for name, given in (options or {}).items()}
-    if wanted == [AUTO]:
-        found = [name for name in map(full_name, AUTO_ORDER) if _is_here(name)]
-    else:
-        found = [full_name(name) for name in wanted]
-        if len(set(found)) < len(found):
-            raise LoadError(f"{names!r} names an execution provider twice")
-        if strays := by_name.keys() - set(found):
-            raise LoadError(
-                f"there are options for {', '.join(sorted(strays))}, "
-                f"but the providers asked for are {names}"
-            )
-    return ProviderRequest(tuple(Provider(n, by_name.get(n, {})) for n in found), wanted == [AUTO])
+    if names.strip() == AUTO:
+        here = filter(_is_here, map(full_name, AUTO_ORDER))
+        return _request(here, by_name, Rule.FIRST)
+    if names.strip() == FASTEST:
+        return _request(_installed(), by_name, Rule.FASTEST)
+    word, among, listed = names.strip().partition(":")
+    if among and word == FASTEST:
+        return _request(_named(listed, by_name), by_name, Rule.FASTEST_OF)
+    return _request(_named(names, by_name), by_name, Rule.IN_ORDER)
+
+
+def _request(
+    found: Iterable[str], options: Mapping[str, Mapping[str, str]], rule: Rule
+) -> ProviderRequest:
+    return ProviderRequest(tuple(Provider(name, options.get(name, {})) for name in found), rule)
+
+
+def _named(names: str, options: Mapping[str, object]) -> list[str]:
+    """Return the full names of a list of providers."""
+    found = [full_name(name.strip()) for name in names.split(",")]
+    if len(set(found)) < len(found):
+        raise LoadError(f"{names!r} names an execution provider twice")
+    if strays := options.keys() - set(found):
+        raise LoadError(
+            f"there are options for {', '.join(sorted(strays))}, "
+            f"but the providers asked for are {names}"
+        )
+    return found
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -132,7 +165,7 @@ def full_name(name: str) -> str:
         LoadError: there is no such provider.
     """
     if not is_known(name):
-        known = ", ".join((AUTO, *map(short, KNOWN)))
+        known = ", ".join((AUTO, FASTEST, *map(short, KNOWN)))
         raise LoadError(f"there is no execution provider {name!r}; known: {known}")
     return _by_name()[name.lower()]
 
@@ -163,4 +196,9 @@ def device(provider: Provider) -> str:
 
 
 def _is_here(name: str) -> bool:
-    return name in {*plugins.built_in(), *plugins.names()}
+    return name in _installed()
+
+
+def _installed() -> list[str]:
+    """Name the providers of this build and of the plugins, the CPU's first."""
+    return sorted({*plugins.built_in(), *plugins.names()}, key=lambda name: (name != CPU, name))

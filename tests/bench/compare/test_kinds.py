@@ -106,6 +106,21 @@ def test_throughput_is_compared_by_provider_way_and_batch() -> None:
     assert set(verdicts(throughput(), throughput(1.01)).values()) == {"within noise"}
 
 
+def test_throughput_is_compared_in_rounds_of_one_placement() -> None:
+    """Where a host had put the cores elsewhere in all rounds of both, nothing is compared."""
+
+    def at(ns: int) -> ThroughputResult:
+        result = throughput()
+        (found,) = result.providers
+        alone = tuple(replace(turn, core_to_core_ns=ns) for turn in found.alone)
+        served = tuple(replace(turn, core_to_core_ns=ns) for turn in found.served)
+        return replace(result, providers=(replace(found, alone=alone, served=served),))
+
+    assert set(verdicts(at(220), at(240)).values()) == {"within noise"}
+    with pytest.raises(BenchError, match="a host had put the cores elsewhere"):
+        verdicts(at(220), at(460))
+
+
 def test_throughput_of_other_cards_or_of_few_rounds_has_no_verdict() -> None:
     """A card is part of the machine, and two rounds tell nothing of noise."""
     with pytest.raises(BenchError, match=r"not alike.*cards: none and A card, 1\.2"):

@@ -12,6 +12,7 @@ from crossrun_bench.machine import machine
 from crossrun_bench.measurements.tasks import OnProvider
 from crossrun_bench.measurements.throughput import measure as throughput
 from crossrun_bench.measurements.throughput import process as onprovider
+from crossrun_bench.measurements.throughput import served as served_turns
 from crossrun_bench.measurements.throughput.result import (
     AloneTurn,
     ProviderThroughput,
@@ -52,8 +53,12 @@ def result(*turns: ServedTurn, provider: str = "cuda") -> ThroughputResult:
     return ThroughputResult(command, MACHINE, ("A card, 1.2",), INFO, (found, gone))
 
 
-def test_throughput_in_process_and_served(colours: Path, tmp_path: Path, run: Command) -> None:
+def test_throughput_in_process_and_served(
+    colours: Path, tmp_path: Path, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From command to report: what is not here says what it lacks, and the rest is measured."""
+    monkeypatch.setattr(throughput, "core_to_core", lambda: 70)
+    monkeypatch.setattr(served_turns, "core_to_core", lambda: 80)
     out, page = tmp_path / "t.json", tmp_path / "t.html"
     options = ["--providers", "cuda,cpu", "--batch", "1,3,8", "--rounds", 1]
     options += ["--seconds", 0.02, "--output", out]
@@ -68,6 +73,8 @@ def test_throughput_in_process_and_served(colours: Path, tmp_path: Path, run: Co
     assert (cpu.missing, cpu.max_batch_size, cpu.failures) == (None, 4, ())
     assert [(t.batch, t.round) for t in cpu.served] == [(1, 1), (3, 1)]
     assert {t.batch for t in cpu.alone} == {1, 3, 8}
+    assert {t.core_to_core_ns for t in cpu.alone} == {70}
+    assert {t.core_to_core_ns for t in cpu.served} == {80}
     for turn in cpu.served:
         assert turn.answered
         assert not turn.errors
@@ -107,6 +114,22 @@ def test_rates_are_rows_and_shares_are_of_the_best_in_process() -> None:
     assert row.rows_a_run == pytest.approx(16)
     assert (row.generator, row.server) == pytest.approx((0.1 / 4, 0.5 / 4))
     assert (large.batch, large.served, large.share, large.limit) == (64, None, None, None)
+
+
+@pytest.mark.parametrize(("far", "told"), [(460, True), (260, False), (None, False)])
+def test_a_host_that_moves_the_cores_is_a_warning(far: int | None, told: bool) -> None:
+    """Above the table, from the turns in process and served; the machine's table has the median."""
+    turns = [
+        dataclasses.replace(served(4000), core_to_core_ns=ns) for ns in 6 * (220,) + 4 * (far,)
+    ]
+    chapter = markdown.render(chapters([result(*turns)]))
+    assert ("a byte took 220 ns in some turns and 460 in others" in chapter) == told
+    moved = [dataclasses.replace(alone("plain", 4000), core_to_core_ns=ns) for ns in (220, far)]
+    before = result()
+    ran = dataclasses.replace(before.providers[0], alone=tuple(moved))
+    chapter = markdown.render(chapters([dataclasses.replace(before, providers=(ran,))]))
+    assert ("Throughput was measured while a host moved our cores" in chapter) == told
+    assert "| Core to core and back | " in chapter
 
 
 def test_what_is_written_is_what_is_read_and_shown(tmp_path: Path) -> None:

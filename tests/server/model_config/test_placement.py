@@ -23,6 +23,13 @@ OPTION = "parameters { key: 'device_type' value: 'GPU' }"
         ("instance_group { kind: KIND_GPU gpus: [0, 1] }", ["cuda", "cuda"]),
         (parameter("providers", "cuda,cpu"), ["cuda,cpu"]),
         (parameter("providers", "auto"), ["auto"]),
+        (parameter("providers", "fastest"), ["fastest"]),
+        (parameter("providers", "fastest: cpu, OpenVINO"), ["fastest:cpu,openvino"]),
+        (
+            parameter("providers", "fastest:cuda,cpu") + "instance_group { gpus: [0, 1] }",
+            ["fastest:cuda,cpu", "fastest:cuda,cpu"],
+        ),
+        (ACCELERATORS % ("cpu_execution_accelerator", "fastest", ""), ["fastest"]),
         (ACCELERATORS % ("cpu_execution_accelerator", "openvino", ""), ["openvino"]),
         (
             "instance_group { kind: KIND_GPU }"
@@ -52,6 +59,18 @@ def test_config_pbtxt_passes_options_on() -> None:
     assert (threads.intra_op, threads.inter_op) == (3, 0)
 
 
+def test_one_of_the_fastest_keeps_its_options_and_its_card() -> None:
+    """Where measuring has decided, the sessions are asked for that provider alone."""
+    text = parameter("providers", "fastest:cpu,cuda") + parameter("cuda.use_tf32", "1")
+    placed = place(text + "instance_group { gpus: [0, 3] }")
+    assert placed.to_measure
+    chosen = placed.on("CUDAExecutionProvider")
+    assert not chosen.to_measure
+    assert [str(request) for request in chosen.requests] == ["cuda", "cuda"]
+    options = [dict(request.providers[0].options) for request in chosen.requests]
+    assert options == [{"use_tf32": "1", "device_id": card} for card in ("0", "3")]
+
+
 GRAPHS = "optimization { cuda { graphs: true } }"
 
 
@@ -76,6 +95,14 @@ def test_cuda_graphs_are_asked_of_providers_that_have_them(
     ("text", "expected"),
     [
         (parameter("providers", "abacus"), "there is no execution provider 'abacus'"),
+        (parameter("providers", "fastest:cpu,abacus"), "there is no execution provider 'abacus'"),
+        (parameter("providers", "fastest:cpu,cpu"), "'cpu,cpu' names an execution provider twice"),
+        (parameter("providers", "fastest,cpu"), "there is no execution provider 'fastest'"),
+        (parameter("providers", "fastest:"), "there is no execution provider ''"),
+        (
+            parameter("providers", "fastest:cpu") + parameter("cuda.device_id", "1"),
+            "there are options for CUDAExecutionProvider, but the providers asked for are cpu",
+        ),
         (
             parameter("providers", "cpu") + "instance_group { kind: KIND_GPU }",
             "instance_group has KIND_GPU, but parameters 'providers' says cpu",

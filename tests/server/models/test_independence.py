@@ -16,7 +16,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import vision_pb2 as vision
 from crossrun.v1.vision_pb2_grpc import VisionStub
-from crossrun_server import disk_cache
+from crossrun_server import disk_cache, tune
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config.config import ROWS
 from crossrun_server.model_config.session_config import LANES
@@ -25,6 +25,7 @@ from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.model import Model
 from crossrun_server.plans import search, spinning
 from crossrun_server.proofs import row_probe
+from crossrun_server.runtime.providers import Rule
 from crossrun_server.runtime.session import Session
 from tests.support import detectors, mixing, models, optional
 from tests.support.independent import INDEPENDENT
@@ -151,10 +152,10 @@ def test_tune_measures_no_batches_that_nobody_gets(
     monkeypatch.setattr(search, "SECONDS", 0)
     monkeypatch.setattr(spinning, "measure", lambda *_: [spinning.Spin(0, 1, 1)])
     models.write(tmp_path, "silent", mixing.silent(), BATCHES)
-    assert loader.measure_plan(ModelSource(tmp_path / "silent"), ON_CPU).batches == ()
+    assert "batch" not in "".join(tune.tune(tmp_path, "silent", ON_CPU, pin=False))
     models.write(tmp_path, "mixing", mixing.found(), BATCHES)
     with pytest.raises(LoadError, match="rows are not independent: output 'y' has shape"):
-        loader.measure_plan(ModelSource(tmp_path / "mixing"), ON_CPU)
+        list(tune.tune(tmp_path, "mixing", ON_CPU, pin=False))
 
 
 def test_an_optional_input_may_be_of_one_row(load: Callable[..., Model]) -> None:
@@ -224,7 +225,7 @@ def test_each_placement_is_tried(tmp_path: Path) -> None:
     alike = mixing.MIXING["a cumulative sum"]().SerializeToString()
     sessions = [
         Session(file, ON_CPU.default),
-        Session(alike, replace(ON_CPU.default, auto=True)),
+        Session(alike, replace(ON_CPU.default, rule=Rule.FIRST)),
     ]
     for order in (sessions, sessions[::-1]):
         assert (

@@ -21,7 +21,6 @@ from crossrun_server.errors import InvalidRequest, LoadError, NoNumber
 from crossrun_server.model_config import config
 from crossrun_server.models import labels, loader
 from crossrun_server.models.loader import ModelSource
-from crossrun_server.plans.lane_plan import parse
 from crossrun_server.tensors.tensor_spec import Array
 from crossrun_server.vision import boxes, detector
 from crossrun_server.vision.detector import DetectOptions, Detector
@@ -228,7 +227,7 @@ def test_a_configuration_may_begin_with_a_byte_order_mark(
     text = file.read_text()
     file.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     assert config.read(tmp_path / "colours") == config.read(tiny_models / "colours")
-    tune._pin(file, parse("1x1"))
+    tune._pin(file, {"plan": "1x1"})
     pinned = config.read(tmp_path / "colours")
     assert pinned is not None
     assert pinned.parameters["plan"].string_value == "1x1"

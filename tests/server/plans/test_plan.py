@@ -297,7 +297,9 @@ def test_a_plan_that_others_disturbed_is_not_kept(
 def test_a_model_is_tuned_and_its_plan_pinned(tmp_path: Path, log_file: Path, run: Command) -> None:
     """The command shows the curve and writes into config.pbtxt what the server then does."""
     models.write(tmp_path / "m", "simple", models.sum_and_difference(), "max_batch_size: 8")
-    shown = run("crossrun-serve", "tune", tmp_path / "m", "--model", "simple", "--pin")
+    tune = ("crossrun-serve", "tune", tmp_path / "m", "--model", "simple", "--pin")
+    while (shown := run(*tune)).returncode and "nothing is pinned" in shown.stderr:
+        pass  # others had the cores, or a host moved them
     assert shown.returncode == 0, shown.stderr
     title, header, *_, found, pinned = shown.stdout.splitlines()
     assert title == f"simple on {cores.available()} cores"
@@ -305,7 +307,7 @@ def test_a_model_is_tuned_and_its_plan_pinned(tmp_path: Path, log_file: Path, ru
     assert pinned == f"pinned in {tmp_path}/m/simple/config.pbtxt"
     with serving(tmp_path / "m", log_file, "--provider", "cpu") as server:
         assert config_of(server.address)["plan"] == found.removeprefix("plan ")
-    again = run("crossrun-serve", "tune", tmp_path / "m", "--model", "simple", "--pin")
+    again = run(*tune)
     assert again.returncode == 1
     assert again.stderr.startswith(f"crossrun-serve: {tmp_path}/m/simple/config.pbtxt has the plan")
 

@@ -17,7 +17,7 @@ import pytest
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import providers_pb2
-from crossrun_server.models import answer_check
+from crossrun_server.models.answers import answer_check
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.proofs.evidence import Evidence
 from crossrun_server.runtime.session import Session

@@ -18,7 +18,7 @@ def test_an_output_that_a_proof_leaves_out_is_told(tmp_path: Path) -> None:
     ones = np.ones((2, 16), np.int32)
     arrays = {"input/INPUT0": ones, "input/INPUT1": ones, "output/OUTPUT0": ones + ones}
     proofs.write(tmp_path / "both" / "1", arrays)
-    (found,) = load(tmp_path, name="both")
+    (found, *_) = load(tmp_path, name="both")
     assert str(found).endswith("; no proof of OUTPUT1")
 
 

@@ -42,7 +42,7 @@ def test_cuda_on_a_machine_without_it_is_one_clear_sentence(placeable: Path) -> 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["abacus"], "there is no execution provider 'abacus'; known: auto, cpu, cuda"),
+        (["abacus"], "there is no execution provider 'abacus'; known: auto, fastest, cpu, cuda"),
         (["cpu,cpu"], "'cpu,cpu' names an execution provider twice"),
         (["cpu", "--provider-option", "cuda.device_id=1"], "there are options for CUDA"),
         (["cpu", "--provider-option", "cpu.speed=9"], f"{CPU} takes no options, got speed"),

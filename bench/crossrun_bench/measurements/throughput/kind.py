@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from crossrun_bench.measurements.interface import Kind
 from crossrun_bench.measurements.throughput.result import ThroughputResult
-from crossrun_bench.measurements.throughput.series import comparable
+from crossrun_bench.measurements.throughput.series import comparable, trips
 from crossrun_bench.measurements.throughput.summary import ThroughputSummary, summarise
 from crossrun_bench.measurements.throughput.tables import rate, tables
 from crossrun_bench.view import figures
@@ -34,4 +34,5 @@ THROUGHPUT = Kind(
     headlines=headlines,
     sections=lambda summary: plain(tables(summary)),
     comparable=comparable,
+    trips=trips,
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.machine import machine
+from crossrun_bench.machine.core_to_core import core_to_core
 from crossrun_bench.measurements.proving import UNPROVEN, Judge, Refused
 from crossrun_bench.measurements.tasks import CUDA, TENSORRT, WAYS, OnProvider
 from crossrun_bench.measurements.throughput.checking import check
@@ -178,14 +179,15 @@ def _batch(measured: _Measured, batch: int) -> None:
 
 
 def _alone(measured: _Measured, task: OnProvider, child: Piped, batch: int, number: int) -> None:
+    apart = core_to_core()
     try:
         reply = child.ask(do="turn", batch=batch, seconds=measured.plan.seconds)
     except BenchError as error:
         measured.failures.append(f"Batch {batch}: {error}")
         measured.children.remove((task, child))
         return
-    ns = tuple(reply["ns"])
-    measured.alone.append(AloneTurn(task.way, batch, task.callers, task.threads, number, ns))
+    how = task.way, batch, task.callers, task.threads, number
+    measured.alone.append(AloneTurn(*how, tuple(reply["ns"]), apart))
 
 
 def _served(measured: _Measured, batch: int, number: int) -> None:

@@ -17,6 +17,7 @@ class AloneTurn:
     threads: int  # of the session, on the CPU
     round: int  # from 1
     ns: tuple[int, ...]  # how long each run took
+    core_to_core_ns: int | None = None  # just before, see `core_to_core`; null if not known
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class ServedTurn:
     server_ns: int  # from before the warm-up to the last answer
     executed_rows: int  # within `server_ns`
     executions: int  # runs of the model, which may be of several requests
+    core_to_core_ns: int | None = None  # just before, see `core_to_core`; null if not known
 
 
 @dataclass(frozen=True)

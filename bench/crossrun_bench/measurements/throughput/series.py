@@ -22,6 +22,13 @@ def comparable(result: ThroughputResult) -> Comparable:
     )
 
 
+def trips(result: ThroughputResult) -> list[int]:
+    """Nanoseconds from core to core and back, before each turn that has them."""
+    alone = [turn.core_to_core_ns for found in result.providers for turn in found.alone]
+    served = [turn.core_to_core_ns for found in result.providers for turn in found.served]
+    return [ns for ns in (*alone, *served) if ns is not None]
+
+
 def _alone(provider: ProviderThroughput) -> dict[Key, Series]:
     """Runs in process, by way, callers and threads."""
     found = {}
@@ -30,7 +37,8 @@ def _alone(provider: ProviderThroughput) -> dict[Key, Series]:
         rounds = [np.asarray(turn.ns) / 1e6 for turn in turns]
         rates = [(t.batch * len(t.ns), sum(t.ns) / t.callers / 1e9) for t in turns]
         numbers = [turn.round for turn in turns]
-        found[key] = Series(numbers, rounds, np.asarray(rates), [None] * len(turns))
+        apart = [turn.core_to_core_ns for turn in turns]
+        found[key] = Series(numbers, rounds, np.asarray(rates), apart)
     return found
 
 
@@ -48,5 +56,6 @@ def _served(provider: ProviderThroughput) -> dict[Key, Series]:
         if any(turn.answered for turn in turns):
             numbers = [turn.round for turn in turns]
             key = f"{provider.provider} served", f"batch {batch}"
-            found[key] = Series(numbers, [], np.asarray(rates), [None] * len(turns))
+            apart = [turn.core_to_core_ns for turn in turns]
+            found[key] = Series(numbers, [], np.asarray(rates), apart)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun_bench.machine import machine
+from crossrun_bench.machine.core_to_core import core_to_core
 from crossrun_bench.measurements.tasks import OnProvider, Request
 from crossrun_bench.measurements.throughput.result import ServedTurn
 from crossrun_bench.processes.piped import Piped, piped
@@ -56,6 +57,7 @@ def turn(server: Server, request: Request, seconds: float, number: int) -> Serve
     with piped("measurements.load.generator.process", "generator") as generator:
         generator.say(**asdict(request))
         generator.ask(**asked, warm=0, seconds=warm)  # so that its start is not counted either
+        apart = core_to_core()
         before, cpu, begin = _executed(server, request), machine.cpu_ns(server.pid), _now()
         found = generator.ask(**asked, warm=warm / 2, seconds=seconds)
         spent, cpu = _now() - begin, machine.cpu_ns(server.pid) - cpu
@@ -72,6 +74,7 @@ def turn(server: Server, request: Request, seconds: float, number: int) -> Serve
         server_ns=spent,
         executed_rows=after[0] - before[0],
         executions=after[1] - before[1],
+        core_to_core_ns=apart,
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from crossrun_bench.measurements.throughput.result import ThroughputResult
+from crossrun_bench.measurements.throughput.series import trips
 from crossrun_bench.measurements.throughput.summary import ThroughputRow, ThroughputSummary
 from crossrun_bench.view import figures, off_by
-from crossrun_bench.view.doubts import noisy
+from crossrun_bench.view.doubts import doubts
 from crossrun_bench.view.table import Table
 
 COLUMNS = (
@@ -42,7 +43,7 @@ def tables(summary: ThroughputSummary) -> list[Table]:
     columns = (*COLUMNS, off_by.COLUMN) if proven else COLUMNS
     cells = tuple((*_cells(r), off_by.difference(r.proof)) if proven else _cells(r) for r in rows)
     told = (*notes, *off_by.notes(row.proof for row in rows))
-    warnings = noisy("Throughput", result.machine.noise)
+    warnings = doubts("Throughput", result.machine.noise, trips(result))
     return [Table(heading, columns, cells, told, groups, warnings=warnings)]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from crossrun_server.model_config import session_config
 from crossrun_server.model_config.completion import CompletedConfig
-from crossrun_server.models import cpu_check, proof_check
-from crossrun_server.models.checked_lane import CheckedLane
+from crossrun_server.models.answers import cpu_check, proof_check
+from crossrun_server.models.answers.checked_lane import CheckedLane
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.proofs import proof_file
 from crossrun_server.proofs.evidence import Evidence

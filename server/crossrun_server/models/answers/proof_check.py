@@ -10,7 +10,7 @@ import numpy as np
 
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config.completion import CompletedConfig
-from crossrun_server.models.checked_lane import CheckedLane
+from crossrun_server.models.answers.checked_lane import CheckedLane
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.proofs import comparison, proof_file
 from crossrun_server.proofs.comparison import Differences
@@ -36,7 +36,8 @@ def check(
         allowed: the largest difference of any output; None for what the proof allows.
 
     Raises:
-        LoadError: the answers are too far off, or the proof belongs to another model.
+        WrongAnswers: the answers are too far off.
+        LoadError: the proof belongs to another model.
     """
     served, session = opened.served, opened.sessions[0]
     _check_names(proof, served, session)
@@ -51,20 +52,17 @@ def check(
 
 
 def _judged(lane: CheckedLane, proof: Proof, found: Differences, allowed: float | None) -> Evidence:
-    """Return what was found, or raise LoadError if it is too far off.
+    """Return what was found, or raise WrongAnswers if it is too far off.
 
     If somebody set a tolerance, the agreement is reported but not required.
     """
     bounds = proof.max_diff if allowed is None else dict.fromkeys(proof.max_diff, allowed)
     worst = found.worst(bounds)
     if not worst.fits:
-        raise LoadError(lane.too_far(worst, f"the original, proven in {proof.precision}"))
+        raise lane.too_far(worst, f"the original, proven in {proof.precision}")
     agreement = found.agreement
     if allowed is None and agreement is not None and agreement < proof.min_agreement:
-        raise LoadError(
-            f"{lane.title} returns the original's answers in {agreement:.2%} of the proof, "
-            f"required are {proof.min_agreement:.2%} in {proof.precision}; {lane.advice}"
-        )
+        raise lane.too_few(worst, agreement, proof)
     return Evidence(
         origin=proof.origin,
         difference=worst.difference,

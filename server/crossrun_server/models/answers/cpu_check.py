@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from crossrun_server.errors import LoadError
 from crossrun_server.model_config.completion import CompletedConfig
-from crossrun_server.models.checked_lane import CheckedLane
+from crossrun_server.models.answers.checked_lane import CheckedLane
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.proofs import comparison, random_inputs
 from crossrun_server.proofs.comparison import Differences
@@ -54,7 +53,7 @@ def check(
         allowed: the largest difference of any output; None for ABSOLUTE and RELATIVE.
 
     Raises:
-        LoadError: the answers are too far off.
+        WrongAnswers: the answers are too far off.
     """
     try:
         reference = _reference(file, opened.served)
@@ -86,7 +85,7 @@ def _compared(
     if free and not np.isnan(worst.difference):  # in int8 and fp16 each provider rounds its own way
         return Evidence(RANDOM, worst.difference, note="in a reduced precision, not held")
     if not worst.fits:
-        raise LoadError(lane.too_far(worst, "the CPU provider on random inputs"))
+        raise lane.too_far(worst, "the CPU provider on random inputs")
     return Evidence(RANDOM, worst.difference, allowed=worst.allowed)
 
 
