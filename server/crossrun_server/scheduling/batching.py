@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,7 @@ Tensors = dict[str, Array]
 Run = Callable[[Tensors, Sequence[str]], Tensors]
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """The outputs of one request, how long it waited, and how long its batch took."""
 
     outputs: Tensors
@@ -30,8 +30,7 @@ class Reply:
     cache_ns: int = 0  # looking up and storing the answer in the response cache; 0 without one
 
 
-@dataclass(frozen=True)
-class Execution:
+class Execution(NamedTuple):
     """How long one run of a batch took; phases after a failure took 0.
 
     If a batch of several requests fails, each of them is then run alone.
@@ -63,6 +62,10 @@ class InferenceRequest:
     arrived_ns: int = field(default_factory=time.perf_counter_ns)
     expires: float | None = None  # when its queue's timeout ends
     alarm: Alarm | None = None  # rings at `expires` if it is refused then
+
+    def gone(self, now: float) -> bool:
+        """Whether nobody waits for its answer any more."""
+        return (self.deadline is not None and self.deadline <= now) or self.has_left()
 
     def expired(self, now: float) -> bool:
         """Whether it has waited longer than its queue's timeout."""

@@ -41,6 +41,11 @@ class SchedulingPolicy:
     queues: Mapping[int, QueuePolicy] = field(default_factory=dict)  # by level; else `queue`
 
     @property
+    def waits_for_company(self) -> bool:
+        """Whether a request may have to wait though it could run."""
+        return self.max_queue_delay > 0
+
+    @property
     def merges_freely(self) -> bool:
         """Whether it leaves open how large batches should be and how long to wait for them."""
         return self.merge and not (self.preferred_batch_sizes or self.max_queue_delay)
@@ -143,8 +148,7 @@ class RequestQueue:
         """Yield the requests that can still be answered in time, in the order of their turns."""
         for level in sorted(self._levels):
             for request in self._by_turn(level, now):
-                late = request.deadline is not None and request.deadline <= now
-                if not late and not request.has_left():
+                if not request.gone(now):
                     yield request
 
     def _by_turn(self, level: int, now: float) -> Iterable[InferenceRequest]:

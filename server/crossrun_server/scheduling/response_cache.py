@@ -10,7 +10,6 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -96,7 +95,7 @@ class ModelCache:
         reply = await compute()
         started = time.perf_counter_ns()
         self._cache.put(key, reply.outputs)
-        return replace(reply, cache_ns=looked_up + time.perf_counter_ns() - started)
+        return reply._replace(cache_ns=looked_up + time.perf_counter_ns() - started)
 
     def close(self) -> None:
         """Drop all cached answers."""

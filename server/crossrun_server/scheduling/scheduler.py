@@ -202,14 +202,27 @@ class Scheduler:
         with self._lock:
             if self._closed:
                 raise ModelUnavailable("the model takes no more requests: it is being unloaded")
-            self._waiting.enter(request)
+            place = self._straight(request)
+            if place is None:
+                self._waiting.enter(request)
             if self._policy.preserve_ordering:
                 self._line[request] = None
+            if place is not None:
+                return [(place, [request])]
             started = self._pump()
             if request.expires and not queue.delay_expired and request in self._waiting:
                 ring = partial(self._reject, request, timeout)
                 request.alarm = ALARMS.at(request.expires, ring)
         return started
+
+    def _straight(self, request: InferenceRequest) -> Place | None:
+        """Take a place for a request that nothing holds up; None if it has to queue."""
+        if self._waiting or self._policy.waits_for_company or request.gone(request.arrived):
+            return None
+        place = self._places.choose(1)
+        if place is not None:
+            self._places.take(place)
+        return place
 
     def _reject(self, request: InferenceRequest, timeout: int) -> None:
         with self._lock:
@@ -229,6 +242,8 @@ class Scheduler:
     def _pump(self) -> Started:
         """Take batches out of the queue while a place is idle and a batch is ready."""
         started: Started = []
+        if not self._waiting:
+            return started
         now = monotonic()
         while (
             not self._closed
@@ -280,6 +295,7 @@ class Scheduler:
         with self._lock:
             self._places.release(place)
             started = self._pump()
+            self._rest()
         for execution in executions:
             self._observe(execution)
         for other, others in started[1:]:
@@ -291,12 +307,12 @@ class Scheduler:
         if not self._policy.preserve_ordering:
             for request, result in zip(batch, results, strict=True):
                 request.answer(result)
+            return
         with self._lock:
             for request, result in zip(batch, results, strict=True):
                 if request in self._line:  # or else its caller has left
                     self._line[request] = result
             self._hand_out()
-            self._rest()
 
     def _hand_out(self) -> None:
         """Answer the requests in line whose predecessors all have their answers."""
