@@ -10,6 +10,11 @@ class Message:
 
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __len__(self) -> int: ...
+    def plain_request(
+        self,
+    ) -> (
+        tuple[str, str, str, list[tuple[str, str, tuple[int, ...], int, int]], list[str]] | None
+    ): ...
 
 class Call:
     """A call that a client has made."""
@@ -29,6 +34,15 @@ class Call:
     def receive(self) -> tuple[Message | None, bool]: ...
     def send(self, message: bytes, /) -> int: ...
     def reply(self, message: bytes, trailing: Sequence[tuple[str, str | bytes]], /) -> None: ...
+    def reply_outputs(
+        self,
+        model_name: str,
+        model_version: str,
+        request_id: str,
+        outputs: Sequence[tuple[str, str, Sequence[int], object]],
+        trailing: Sequence[tuple[str, str | bytes]],
+        /,
+    ) -> None: ...
     def end(
         self, code: int, details: str, trailing: Sequence[tuple[str, str | bytes]], /
     ) -> None: ...

@@ -10,6 +10,10 @@ import grpc
 from crossrun_server.errors import DeadlineExceeded
 from crossrun_server.fronts.handlers import Handler
 from crossrun_server.scheduling.scheduler import LATE
+from crossrun_server.services import wire
+from crossrun_server.services.direct import RawOutput
+from crossrun_server.services.inference import Asked
+from crossrun_server.services.wire import PlainRequest, WireRequest
 
 Metadata = Sequence[tuple[str, str | bytes]]
 UNSENT = 1 << 20  # bytes of a stream's answers that wait for a slow client
@@ -93,13 +97,26 @@ class NativeDirectCall:
 
     Args:
         call: the native call.
+        message: its request.
         leaving: what is called if calls end early, by their numbers.
     """
 
-    def __init__(self, call: crossrun_front.Call, leaving: dict[int, Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        call: crossrun_front.Call,
+        message: crossrun_front.Message,
+        leaving: dict[int, Callable[[], None]],
+    ) -> None:
         self._call = call
+        self._message = message
         self._leaving = leaving
         self.remaining = call.remaining
+
+    def request(self) -> PlainRequest | WireRequest:
+        """Return the request."""
+        data = memoryview(self._message)
+        plain = self._message.plain_request()
+        return PlainRequest(*plain, data) if plain else wire.read(data)
 
     @property
     def waits(self) -> bool:
@@ -118,6 +135,12 @@ class NativeDirectCall:
         """Send the answer."""
         self._leaving.pop(self._call.id, None)
         self._call.reply(message, (("server-timing", timing),))
+
+    def reply_outputs(self, asked: Asked, outputs: list[RawOutput], timing: str) -> None:
+        """Send an answer whose outputs are raw."""
+        self._leaving.pop(self._call.id, None)
+        model, trailing = asked.model, (("server-timing", timing),)
+        self._call.reply_outputs(model.name, model.version, asked.id, outputs, trailing)
 
     def fail(self, code: int, details: str) -> None:
         """End with an error."""

@@ -62,5 +62,5 @@ class Threads:
         message, _ = call.receive()
         assert direct is not None
         assert message is not None
-        if not direct(memoryview(message), NativeDirectCall(call, self._calls.leaving)):
+        if not direct(NativeDirectCall(call, message, self._calls.leaving)):
             self._loop.call_soon_threadsafe(self._calls.answer, call, message)

@@ -7,18 +7,34 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+import numpy as np
+
 from crossrun_server.models.repository import Repository
-from crossrun_server.scheduling.batching import Result
+from crossrun_server.scheduling.batching import Reply, Result
 from crossrun_server.services import inference, wire
 from crossrun_server.services.edge import explain
 from crossrun_server.services.inference import Asked, server_timing
+from crossrun_server.services.messages import RequestedOutput
 from crossrun_server.tensors.shared_memory import Regions
+from crossrun_server.tensors.tensor_spec import Array
 
+AS_IT_IS = RequestedOutput()
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
+
+
+# An output of a response: name, datatype, shape, and the values in C order.
+RawOutput = tuple[str, str, tuple[int, ...], Array]
 
 
 class DirectCall(Protocol):
     """A call that is answered on threads."""
+
+    def request(self) -> wire.PlainRequest | wire.WireRequest:
+        """Return the request.
+
+        Raises:
+            DecodeError: it is no ModelInferRequest.
+        """
 
     def remaining(self) -> float | None:
         """Return the seconds until its deadline; None if it has none."""
@@ -36,6 +52,9 @@ class DirectCall(Protocol):
     def reply(self, message: bytes, timing: str) -> None:
         """Send the answer, and where its time went."""
 
+    def reply_outputs(self, asked: Asked, outputs: list[RawOutput], timing: str) -> None:
+        """Send an answer whose outputs are raw."""
+
     def fail(self, code: int, details: str) -> None:
         """End with an error."""
 
@@ -52,19 +71,24 @@ class DirectInfer:
         """How many threads the models can keep busy at once."""
         return sum(model.places for model in self._repository)
 
-    def __call__(self, message: memoryview, call: DirectCall) -> bool:
+    def __call__(self, call: DirectCall) -> bool:
         """Answer a call, on this thread or later; returns False if this is not the road for it.
 
         Responses are cached on the event loop only.
         """
         try:
-            asked = inference.read(self._repository, self._regions, wire.read(message))
+            asked = self._read(call.request())
             if asked.model.cache is not None:
                 return False
             _post(asked, call)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
             _fail(call, error)
         return True
+
+    def _read(self, request: wire.PlainRequest | wire.WireRequest) -> Asked:
+        if isinstance(request, wire.PlainRequest):
+            return inference.read_plain(self._repository, request)
+        return inference.read(self._repository, self._regions, request)
 
 
 class _Caller:
@@ -83,10 +107,29 @@ class _Caller:
         try:
             if isinstance(result, Exception):
                 raise result
-            message = inference.respond(self._asked, result).SerializeToString()
-            self._call.reply(message, server_timing(result))
+            self._reply(result)
         except Exception as error:  # noqa: BLE001 - as above
             _fail(self._call, error)
+
+    def _reply(self, reply: Reply) -> None:
+        asked, timing = self._asked, server_timing(reply)
+        outputs = _raw(asked, reply)
+        if outputs is None:
+            self._call.reply(inference.respond(asked, reply).SerializeToString(), timing)
+        else:
+            self._call.reply_outputs(asked, outputs, timing)
+
+
+def _raw(asked: Asked, reply: Reply) -> list[RawOutput] | None:
+    """Return the outputs as their bytes are sent; None if something must be done to them."""
+    if any(wanted != AS_IT_IS for wanted in asked.outputs.values()):
+        return None
+    outputs = []
+    for name, array in reply.outputs.items():
+        if array.dtype == np.object_ or not array.flags.c_contiguous:
+            return None
+        outputs.append((name, asked.model.outputs[name].datatype, array.shape, array))
+    return outputs
 
 
 def _post(asked: Asked, call: DirectCall) -> None:

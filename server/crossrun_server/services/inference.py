@@ -17,6 +17,7 @@ from crossrun_server.services.messages import (
     RequestedOutput,
     read_inputs,
     read_outputs,
+    read_plain_inputs,
     write_outputs,
 )
 from crossrun_server.tensors.shared_memory import Regions
@@ -165,6 +166,19 @@ def read(repository: Repository, regions: Regions, request: wire.WireRequest) ->
         priority=parameters.priority(message.parameters),
         timeout=parameters.timeout(message.parameters),
         id=message.id,
+    )
+
+
+def read_plain(repository: Repository, request: wire.PlainRequest) -> Asked:
+    """Read a plain request as `read` does any."""
+    model = repository.get(request.model_name, request.model_version)
+    return Asked(
+        model=model,
+        inputs=read_plain_inputs(request, model.input),
+        outputs=dict.fromkeys(request.outputs, RequestedOutput()),
+        priority=0,
+        timeout=0,
+        id=request.id,
     )
 
 

@@ -14,7 +14,7 @@ from crossrun_server.errors import InvalidRequest
 from crossrun_server.models.model import Model
 from crossrun_server.services import parameters
 from crossrun_server.services.parameters import MemoryRange
-from crossrun_server.services.wire import WireRequest
+from crossrun_server.services.wire import PlainRequest, WireRequest
 from crossrun_server.tensors.classification import classify
 from crossrun_server.tensors.encoding import as_strings, from_bytes, to_bytes, write
 from crossrun_server.tensors.shared_memory import Regions
@@ -67,7 +67,8 @@ def read_inputs(
     for tensor, shared in zip(message.inputs, ranges, strict=True):
         if tensor.name in arrays:
             raise InvalidRequest(f"input {tensor.name!r} is given twice")
-        shape = _check(tensor, find(tensor.name))
+        shape = tuple(tensor.shape)
+        _check(tensor.name, tensor.datatype, shape, find(tensor.name))
         data = regions.view(*shared) if shared else next(raw, None)
         if shared and tensor.HasField("contents"):
             raise InvalidRequest(f"input {tensor.name!r} is given both in shared memory and typed")
@@ -77,6 +78,22 @@ def read_inputs(
             )
         except (ValueError, OverflowError) as error:
             raise InvalidRequest(f"input {tensor.name!r}: {error}") from None
+    return arrays
+
+
+def read_plain_inputs(request: PlainRequest, find: Callable[[str], TensorSpec]) -> dict[str, Array]:
+    """Decode the inputs of a plain request, without copying them.
+
+    Raises:
+        InvalidRequest: as `read_inputs`.
+    """
+    arrays: dict[str, Array] = {}
+    for name, datatype, shape, begin, end in request.inputs:
+        _check(name, datatype, shape, find(name))
+        try:
+            arrays[name] = from_bytes(request.data[begin:end], datatype, shape)
+        except ValueError as error:
+            raise InvalidRequest(f"input {name!r}: {error}") from None
     return arrays
 
 
@@ -179,17 +196,11 @@ def _raw(
     return iter(raw)
 
 
-def _check(tensor: pb.ModelInferRequest.InferInputTensor, spec: TensorSpec) -> tuple[int, ...]:
-    if tensor.datatype != spec.datatype:
-        raise InvalidRequest(
-            f"input {tensor.name!r} has datatype {tensor.datatype!r}, expected {spec.datatype}"
-        )
-    shape = tuple(tensor.shape)
+def _check(name: str, datatype: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
+    if datatype != spec.datatype:
+        raise InvalidRequest(f"input {name!r} has datatype {datatype!r}, expected {spec.datatype}")
     if not spec.accepts(shape) or min(shape, default=0) < 0:
-        raise InvalidRequest(
-            f"input {tensor.name!r} has shape {list(shape)}, expected {list(spec.shape)}"
-        )
-    return shape
+        raise InvalidRequest(f"input {name!r} has shape {list(shape)}, expected {list(spec.shape)}")
 
 
 def _typed(tensor: pb.ModelInferRequest.InferInputTensor, shape: tuple[int, ...]) -> Array:

@@ -22,6 +22,19 @@ class WireRequest(NamedTuple):
     raw: tuple[bytes | memoryview, ...]
 
 
+class PlainRequest(NamedTuple):
+    """A request without parameters, whose tensors are raw, as the native front end reads it."""
+
+    model_name: str
+    model_version: str
+    id: str
+    inputs: list[
+        tuple[str, str, tuple[int, ...], int, int]
+    ]  # name, datatype, shape, bytes from, to
+    outputs: list[str]
+    data: memoryview  # of the whole message
+
+
 def read(data: bytes | memoryview) -> WireRequest:
     """Parse a request; if its bytes are not a plain list of fields, protobuf parses them all.
 

@@ -10,15 +10,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyString, PyTuple};
 use transport::{
-    Event, Inbox, Incoming, Method, Options, Receive, Road, Server, Status, Value, header,
+    Event, Frame, Inbox, Incoming, Method, Options, Receive, Road, Server, Status, Value, header,
 };
 
+type PlainInput<'py> = (&'py str, &'py str, Bound<'py, PyTuple>, usize, usize);
+type PlainRequest<'py> = (
+    &'py str,
+    &'py str,
+    &'py str,
+    Vec<PlainInput<'py>>,
+    Vec<&'py str>,
+);
+type PlainOutput<'py> = (PyBackedStr, PyBackedStr, Vec<i64>, Bound<'py, PyAny>);
 type Trailing = Vec<(PyBackedStr, MetadataValue)>;
 
 /// A value of metadata as Python has it.
@@ -63,6 +73,31 @@ impl Message {
 
     fn __len__(&self) -> usize {
         self.0.len()
+    }
+
+    /// Reads a ModelInferRequest without parameters: the model, its version, the id, the inputs
+    /// (name, datatype, shape, where their bytes begin and end) and the names of the outputs that
+    /// are asked for. None if it is no such request.
+    fn plain_request<'py>(&'py self, py: Python<'py>) -> PyResult<Option<PlainRequest<'py>>> {
+        let Some(read) = oip::read(&self.0) else {
+            return Ok(None);
+        };
+        let input = |it: oip::Input<'py>| {
+            let shape = PyTuple::new(py, it.shape)?;
+            Ok((it.name, it.datatype, shape, it.raw.start, it.raw.end))
+        };
+        let inputs = read
+            .inputs
+            .into_iter()
+            .map(input)
+            .collect::<PyResult<_>>()?;
+        Ok(Some((
+            read.model_name,
+            read.model_version,
+            read.id,
+            inputs,
+            read.outputs,
+        )))
     }
 }
 
@@ -132,12 +167,48 @@ impl Call {
 
     /// Sends a message of a stream; returns how many bytes the client has not taken yet.
     fn send(&self, message: &[u8]) -> usize {
-        self.0.send(message)
+        self.0.send(Frame::of(message))
     }
 
     /// Sends the only message, and ends the call well.
     fn reply(&self, message: &[u8], trailing: Trailing) -> PyResult<()> {
-        self.0.reply(message, status(0, String::new(), trailing)?);
+        self.0
+            .reply(Frame::of(message), status(0, String::new(), trailing)?);
+        Ok(())
+    }
+
+    /// Sends a ModelInferResponse, and ends the call well. An output is a name, a datatype, a shape
+    /// and an array in C order, whose bytes go over the wire.
+    fn reply_outputs(
+        &self,
+        model_name: &str,
+        model_version: &str,
+        id: &str,
+        outputs: Vec<PlainOutput<'_>>,
+        trailing: Trailing,
+    ) -> PyResult<()> {
+        let arrays = outputs
+            .iter()
+            .map(|(.., array)| PyUntypedBuffer::get(array));
+        let arrays: Vec<_> = arrays.collect::<PyResult<_>>()?;
+        let both = outputs.iter().zip(&arrays);
+        let outputs = both.map(|((name, datatype, shape, _), array)| {
+            Ok(oip::Output {
+                name,
+                datatype,
+                shape,
+                raw: bytes(array)?,
+            })
+        });
+        let outputs = outputs.collect::<PyResult<_>>()?;
+        let response = oip::Response {
+            model_name,
+            model_version,
+            id,
+            outputs,
+        };
+        let frame = Frame::written(|buffer| oip::write(&response, buffer));
+        self.0.reply(frame, status(0, String::new(), trailing)?);
         Ok(())
     }
 
@@ -222,6 +293,17 @@ impl Front {
         py.detach(|| self.server.stop(grace));
         Ok(())
     }
+}
+
+fn bytes(array: &PyUntypedBuffer) -> PyResult<&[u8]> {
+    if array.len_bytes() == 0 {
+        return Ok(&[]);
+    }
+    if !array.is_c_contiguous() {
+        return Err(PyBufferError::new_err("an array is not in C order"));
+    }
+    // SAFETY: the buffer is held while the bytes are read, and nobody writes to a model's answer.
+    Ok(unsafe { std::slice::from_raw_parts(array.buf_ptr().cast(), array.len_bytes()) })
 }
 
 fn listener(descriptor: RawFd) -> TcpListener {

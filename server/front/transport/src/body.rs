@@ -127,13 +127,27 @@ fn cut_off() -> Broken {
     ))
 }
 
-/// Puts the prefix before a message.
-pub(crate) fn framed(message: &[u8]) -> Bytes {
-    let mut frame = Vec::with_capacity(PREFIX + message.len());
-    frame.push(0);
-    frame.extend_from_slice(&(message.len() as u32).to_be_bytes());
-    frame.extend_from_slice(message);
-    frame.into()
+/// A message with its prefix.
+pub struct Frame(Bytes);
+
+impl Frame {
+    /// Makes a frame of what is written into the buffer, behind what it holds already.
+    pub fn written(write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut frame = vec![0; PREFIX];
+        write(&mut frame);
+        let size = (frame.len() - PREFIX) as u32;
+        frame[1..PREFIX].copy_from_slice(&size.to_be_bytes());
+        Self(frame.into())
+    }
+
+    /// Makes a frame of a message.
+    pub fn of(message: &[u8]) -> Self {
+        Self::written(|buffer| buffer.extend_from_slice(message))
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        self.0
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +155,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::VecDeque;
+
+    fn framed(message: &[u8]) -> Bytes {
+        Frame::of(message).into_bytes()
+    }
 
     struct Pieces(VecDeque<Bytes>);
 

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::body::framed;
+use crate::body::Frame;
 use crate::metadata::{self, Value};
 use crate::server::Method;
 use crate::status::Status;
@@ -118,8 +118,8 @@ impl Call {
     }
 
     /// Sends a message of a stream; returns how many bytes the client has not taken yet.
-    pub fn send(&self, message: &[u8]) -> usize {
-        let frame = framed(message);
+    pub fn send(&self, frame: Frame) -> usize {
+        let frame = frame.into_bytes();
         let before = self.unsent.fetch_add(frame.len(), Ordering::AcqRel);
         let size = frame.len();
         self.put(Outgoing::Message(frame));
@@ -132,8 +132,8 @@ impl Call {
     }
 
     /// Sends the only message, and ends the call.
-    pub fn reply(&self, message: &[u8], status: Status) {
-        self.put(Outgoing::Reply(framed(message), status));
+    pub fn reply(&self, frame: Frame, status: Status) {
+        self.put(Outgoing::Reply(frame.into_bytes(), status));
     }
 
     /// Ends the call.

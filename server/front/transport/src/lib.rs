@@ -13,6 +13,7 @@ mod metadata;
 mod server;
 mod status;
 
+pub use body::Frame;
 pub use call::{Call, Incoming, Receive};
 pub use inbox::{Event, Inbox};
 pub use metadata::{Value, header};

@@ -11,7 +11,8 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Method, Request, Response};
 use tokio::net::TcpStream;
 use transport::{
-    Call, Code, Event, Inbox, Incoming, Method as Served, Options, Receive, Road, Server, Status,
+    Call, Code, Event, Frame, Inbox, Incoming, Method as Served, Options, Receive, Road, Server,
+    Status,
 };
 
 const LIMIT: usize = 1 << 20;
@@ -177,7 +178,7 @@ async fn threads_take_the_calls_that_are_theirs() {
     let inbox = fixture.inbox.clone();
     let thread = std::thread::spawn(move || {
         let (call, _) = inbox.take().unwrap();
-        call.reply(b"done", Status::default());
+        call.reply(Frame::of(b"done"), Status::default());
         inbox.take().is_none()
     });
     let (response, _stream) = send(&mut fixture.connect().await, request(THREAD), framed(b""));
@@ -253,7 +254,7 @@ async fn who_leaves_is_told_of() {
     stream.send_reset(Reason::CANCEL);
     assert!(matches!(fixture.event().await, Event::Changed(id) if id == call.id));
     assert_eq!(call.state(), Incoming::Cancelled);
-    call.reply(b"too late", Status::default());
+    call.reply(Frame::of(b"too late"), Status::default());
 }
 
 #[tokio::test]
@@ -294,12 +295,12 @@ async fn a_slow_reader_holds_its_answers_up_and_nobody_elses() {
     let call = fixture.opened().await;
     let message = vec![7; 100_000];
     for _ in 0..10 {
-        call.send(&message);
+        call.send(Frame::of(&message));
     }
     let (other, _other_stream) = send(&mut fixture.connect().await, request(ECHO), framed(b""));
     loop {
         if let Event::Opened(second) = fixture.event().await {
-            second.reply(b"quick", Status::default());
+            second.reply(Frame::of(b"quick"), Status::default());
             break;
         }
     }
@@ -342,7 +343,7 @@ async fn a_stop_waits_for_open_calls_and_takes_no_more() {
     while TcpStream::connect(address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    call.reply(b"the last one", Status::default());
+    call.reply(Frame::of(b"the last one"), Status::default());
     assert_eq!(
         read(response.await.unwrap()).await.0,
         framed(b"the last one")

@@ -1,0 +1,93 @@
+//! Reads plain requests.
+
+use std::ops::Range;
+use std::str::from_utf8;
+
+use crate::fields::{Content, Fields, packed};
+
+// Inputs and outputs of a plain request; a model with more takes longer than protobuf does.
+const MOST: usize = 64;
+
+/// An input whose values are raw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Input<'a> {
+    pub name: &'a str,
+    pub datatype: &'a str,
+    pub shape: Vec<i64>,
+    /// Where in the message its values are.
+    pub raw: Range<usize>,
+}
+
+/// A request that has no parameters anywhere.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Request<'a> {
+    pub model_name: &'a str,
+    pub model_version: &'a str,
+    pub id: &'a str,
+    pub inputs: Vec<Input<'a>>,
+    /// The names of the outputs that it asks for.
+    pub outputs: Vec<&'a str>,
+}
+
+/// Reads a ModelInferRequest; `None` if it is not plain, or malformed.
+pub fn read(message: &[u8]) -> Option<Request<'_>> {
+    let mut request = Request::default();
+    let mut raw = Vec::with_capacity(1);
+    for field in Fields::new(message, 0..message.len()) {
+        let (number, Content::Bytes(part)) = field? else {
+            return None;
+        };
+        match number {
+            1 => request.model_name = text(message, part)?,
+            2 => request.model_version = text(message, part)?,
+            3 => request.id = text(message, part)?,
+            5 => request.inputs.push(input(message, part)?),
+            6 => request.outputs.push(output(message, part)?),
+            7 => raw.push(part),
+            _ => return None,
+        }
+    }
+    if raw.len() != request.inputs.len() || raw.len() + request.outputs.len() > MOST {
+        return None;
+    }
+    for (input, part) in request.inputs.iter_mut().zip(raw) {
+        input.raw = part;
+    }
+    unique(&request).then_some(request)
+}
+
+fn input(message: &[u8], part: Range<usize>) -> Option<Input<'_>> {
+    let mut input = Input::default();
+    for field in Fields::new(message, part) {
+        match field? {
+            (1, Content::Bytes(part)) => input.name = text(message, part)?,
+            (2, Content::Bytes(part)) => input.datatype = text(message, part)?,
+            (3, Content::Bytes(part)) => input.shape.extend(packed(message, part)?),
+            (3, Content::Number(size)) => input.shape.push(size as i64),
+            _ => return None,
+        }
+    }
+    Some(input)
+}
+
+fn output(message: &[u8], part: Range<usize>) -> Option<&str> {
+    let mut name = "";
+    for field in Fields::new(message, part) {
+        match field? {
+            (1, Content::Bytes(part)) => name = text(message, part)?,
+            _ => return None,
+        }
+    }
+    Some(name)
+}
+
+fn text(message: &[u8], part: Range<usize>) -> Option<&str> {
+    from_utf8(&message[part]).ok()
+}
+
+/// Whether no input and no output is named twice; who does so is told by others.
+fn unique(request: &Request) -> bool {
+    let twice = |names: &[&str]| (1..names.len()).any(|end| names[..end].contains(&names[end]));
+    let inputs: Vec<&str> = request.inputs.iter().map(|input| input.name).collect();
+    !twice(&inputs) && !twice(&request.outputs)
+}
