@@ -128,7 +128,8 @@ def _raw(asked: Asked, reply: Reply) -> list[RawOutput] | None:
     for name, array in reply.outputs.items():
         if array.dtype == np.object_ or not array.flags.c_contiguous:
             return None
-        outputs.append((name, asked.model.outputs[name].datatype, array.shape, array))
+        values = array if array.ndim else array.reshape(1)  # a scalar's buffer has no shape
+        outputs.append((name, asked.model.outputs[name].datatype, array.shape, values))
     return outputs
 
 
