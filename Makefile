@@ -85,7 +85,7 @@ demo: setup
 		--pictures build/detected --output build/report.html
 
 test: environments
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 check: setup
 	$(BIN)/ruff check
