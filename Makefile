@@ -102,7 +102,7 @@ demo: setup
 
 test: environments
 	$(FRONT) cargo test --quiet --locked --workspace --exclude crossrun-front
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 check: setup
 	$(BIN)/ruff check

@@ -23,6 +23,7 @@ from tests.support.running import (
     run_server,
     serving,
 )
+from tests.support.workers import made_once
 
 if TYPE_CHECKING:
     from crossrun_export.sources import Source
@@ -119,37 +120,46 @@ def small() -> "Source":
 
 @pytest.fixture(scope="session")
 def exported_small(
-    small: "Source", drawings: Path, tmp_path_factory: pytest.TempPathFactory
+    small: "Source",
+    drawings: Path,
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A repository of the small model in every precision; to be looked at, not changed."""
     from crossrun_export import pipeline
     from crossrun_export.options import Limits
     from tests.support import keras_models
 
-    output = tmp_path_factory.mktemp("exported")
     any_price = Limits(max_top1_drop=100, min_agreement=0)  # random weights are not robust
-    pipeline.export(
-        small,
-        keras_models.options(
-            output,
-            precisions=("fp32", "int8", "fp16"),
-            calibration=drawings,
-            limits=any_price,
-        ),
-    )
-    return output
+
+    def make(output: Path) -> None:
+        pipeline.export(
+            small,
+            keras_models.options(
+                output,
+                precisions=("fp32", "int8", "fp16"),
+                calibration=drawings,
+                limits=any_price,
+            ),
+        )
+
+    return made_once(pytestconfig, tmp_path_factory, "exported", make)
 
 
 @pytest.fixture(scope="session")
-def exported_detectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported_detectors(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The bundled detector in every precision, verified and measured on fewer pictures."""
-    root = tmp_path_factory.mktemp("detectors")
-    words = ["detector", "--precision", "fp32,int8,fp16", "--output", str(root)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("crossrun_export.detector.pictures.MANY", 100)
-        done = run_here(["crossrun-export", *words])
-    assert done.returncode == 0, done.stderr
-    return root
+
+    def make(output: Path) -> None:
+        words = ["detector", "--precision", "fp32,int8,fp16", "--output", str(output)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("crossrun_export.detector.pictures.MANY", 100)
+            done = run_here(["crossrun-export", *words])
+        assert done.returncode == 0, done.stderr
+
+    return made_once(pytestconfig, tmp_path_factory, "exported-detectors", make)
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,8 @@ def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     # Without it int8 saturates on x86 processors that lack VNNI, and answers are wrong. On others
     # it costs half the speed, which does not matter here.
     options.add_session_config_entry("session.x64quantprecision", "1")
+    # Threads that wait sleep, so that others have the cores meanwhile.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -46,6 +46,23 @@ def bundled() -> Source:
     return load(Weights(), None)
 
 
+@pytest.fixture(scope="module")
+def network(bundled: Source) -> onnx.ModelProto:
+    return pipeline.to_onnx(bundled, options(Path()))
+
+
+@pytest.fixture
+def converted(network: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundled detector is there as ONNX: what is tested comes after its conversion."""
+
+    def copy(*_: Any) -> onnx.ModelProto:
+        made = onnx.ModelProto()
+        made.CopyFrom(network)
+        return made
+
+    monkeypatch.setattr(pipeline, "to_onnx", copy)
+
+
 def session(model: Path) -> onnxruntime.InferenceSession:
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 3
@@ -144,6 +161,7 @@ def test_the_server_loads_every_precision(exported_detectors: Path, tmp_path: Pa
 # --- What is refused -------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_graph_that_finds_something_else_is_not_written(
     bundled: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +175,7 @@ def test_a_graph_that_finds_something_else_is_not_written(
     assert list((tmp_path / "models").iterdir()) == []
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_precision_that_loses_too_much_writes_nothing(
     bundled: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +255,7 @@ def test_drawn_pictures_price_no_other_classes(bundled: Source, tmp_path: Path) 
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_detector_that_finds_nothing_is_verified_by_its_scores(
     bundled: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

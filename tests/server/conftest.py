@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import hypothesis
 import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
@@ -12,6 +13,12 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from tests.support import models
 from tests.support.memory import FOLDER, Create
 from tests.support.running import Server, serving
+
+# A machine that does something else as well finds no fewer errors, only later.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture

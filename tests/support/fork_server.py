@@ -99,8 +99,10 @@ def main() -> None:
     """Fork a server for each order, and return in each server once it has ended."""
     from crossrun_server import cli
 
-    with suppress(ImportError):
-        import_module("pydantic")  # typer imports it, if it has it, when it reads a command line
+    # What a server imports later: typer, where it is, when it reads a command line; and its front.
+    for name in ("pydantic", "crossrun_server.fronts.native_front"):
+        with suppress(ImportError):
+            import_module(name)
     orders = socket.socket(fileno=int(sys.argv[1]))
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, LARGEST, 3)

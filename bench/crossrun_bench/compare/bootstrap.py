@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from crossrun_bench.stats import MIN_PAIRS, Difference, Ratio, expanded
 
 Rounds = Sequence[NDArray[Any]]  # the requests of each round, all in one unit
+Part = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]  # begin, end, what is drawn between them
 
 _RESAMPLES = 2000  # the interval of 5 rounds is at 1 in 1,000
-_CELLS = 4_000_000  # of one array: resamples at once by requests
 
 
 def percentile_ratios(
@@ -80,15 +80,19 @@ def _rates(rounds: NDArray[Any], seed: int) -> NDArray[Any]:
 
 
 def _percentiles(rounds: Rounds, points: Sequence[float], seed: int) -> NDArray[Any]:
-    """A row for each resample, a column for each point."""
+    """A row for each resample, a column for each point; linear between values, as numpy's."""
     rng, values = np.random.default_rng(seed), np.concatenate(rounds)
-    order = np.argsort(values)
-    step = max(1, _CELLS // len(values))
-    parts = []
-    for begin in range(0, _RESAMPLES, step):
-        times = _drawn_requests(rounds, min(step, _RESAMPLES - begin), rng)
-        parts.append(_weighted(values[order], times[:, order], points))
-    return np.concatenate(parts)
+    order, sizes = np.argsort(values), [len(requests) for requests in rounds]
+    own = np.repeat(np.arange(len(rounds)), sizes)[order] == np.arange(len(rounds))[:, None]
+    upto = np.pad(own.cumsum(axis=1), ((0, 0), (1, 0)))
+    found = []
+    for point in points:
+        drawn = _drawn_rounds(len(rounds), _RESAMPLES, rng).T * np.array(sizes)[:, None]
+        place = (drawn.sum(axis=0) - 1) * point / 100
+        rank = np.floor(place).astype(int)
+        low, high = (values[order][at] for at in _neighbours(upto, drawn, rank, rng))
+        found.append(low + (place - rank) * (high - low))
+    return np.stack(found, axis=1)
 
 
 def _drawn_rounds(rounds: int, resamples: int, rng: np.random.Generator) -> NDArray[Any]:
@@ -96,22 +100,46 @@ def _drawn_rounds(rounds: int, resamples: int, rng: np.random.Generator) -> NDAr
     return rng.multinomial(rounds, [1 / rounds] * rounds, size=resamples)
 
 
-def _drawn_requests(rounds: Rounds, resamples: int, rng: np.random.Generator) -> NDArray[Any]:
-    """How often each request is drawn, a row for each resample."""
-    times = _drawn_rounds(len(rounds), resamples, rng)
-    sizes = [len(requests) for requests in rounds]
-    within = [rng.multinomial(times[:, i] * n, [1 / n] * n) for i, n in enumerate(sizes)]
-    return np.concatenate(within, axis=1)
+def _neighbours(
+    upto: NDArray[Any], drawn: NDArray[Any], rank: NDArray[Any], rng: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """In each resample the value of a rank and the next one, as places among the sorted values.
+
+    Args:
+        upto: of each round how many requests are among so many of the sorted values.
+        drawn: how many requests are drawn of each round, a column for each resample.
+        rank: of each resample, from 0.
+        rng: draws the requests.
+    """
+    whole = np.zeros_like(rank), np.full_like(rank, upto.shape[1] - 1), drawn
+    place, more, behind = _search(upto, whole, rank, rng)
+    following, _, _ = _search(upto, behind, np.zeros_like(rank), rng)
+    last = behind[2].sum(axis=0) == 0
+    return place, np.where((more > 0) | last, place, following)
 
 
-def _weighted(ordered: NDArray[Any], times: NDArray[Any], points: Sequence[float]) -> NDArray[Any]:
-    """Percentiles of `ordered`, each value as often as `times` says, linear between values."""
-    upto = times.cumsum(axis=1)
-    last = upto[:, -1] - 1
-    found = []
-    for point in points:
-        place = last * point / 100
-        left, right = np.floor(place), np.minimum(np.floor(place) + 1, last)
-        low, high = (ordered[(upto > at[:, None]).argmax(axis=1)] for at in (left, right))
-        found.append(low + (place - left) * (high - low))
-    return np.stack(found, axis=1)
+def _search(
+    upto: NDArray[Any], part: Part, rank: NDArray[Any], rng: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[Any], Part]:
+    """Halve a part of the sorted values until it is the value of the rank.
+
+    What is drawn of a part falls into its halves by a binomial, so that no other request has to be
+    drawn. Returns the place, how often it is drawn beyond the rank, and the nearest part behind it
+    of which something is drawn.
+    """
+    (begin, end, drawn), behind = part, (part[1], part[1], np.zeros_like(part[2]))
+    while (end - begin > 1).any():
+        middle = (begin + end) // 2
+        inside = np.maximum(upto[:, end] - upto[:, begin], 1)
+        first = rng.binomial(drawn, (upto[:, middle] - upto[:, begin]) / inside)
+        below, second = first.sum(axis=0), drawn - first
+        here = rank < below
+        behind = _chosen(here & second.any(axis=0), (middle, end, second), behind)
+        begin, end, drawn = _chosen(here, (begin, middle, first), (middle, end, second))
+        rank = np.where(here, rank, rank - below)
+    return begin, drawn.sum(axis=0) - 1 - rank, behind
+
+
+def _chosen(true: NDArray[Any], part: Part, other: Part) -> Part:
+    begin, end, drawn = (np.where(true, a, b) for a, b in zip(part, other, strict=True))
+    return begin, end, drawn

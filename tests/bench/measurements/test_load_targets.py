@@ -61,19 +61,24 @@ def test_runtimes_and_tensorflow_serving_under_every_load(
 
 def test_who_waits_for_a_runtime_is_answered_in_turn() -> None:
     """He who has just had it is behind those who wait, and never two have it at once."""
-    turn, order = InTurn(), list[str]()
+    turn, order, left = InTurn(), list[str](), dict.fromkeys("abc", 3)
+
+    def until_there(count: int) -> None:
+        while len(turn._queue) < count:
+            time.sleep(0.001)
 
     def caller(name: str) -> None:
-        for _ in range(3):
+        while left[name]:
             with turn:
+                until_there(sum(map(bool, left.values())))
                 order.append(name)
-                time.sleep(0.01)
+                left[name] -= 1
 
     threads = [threading.Thread(target=caller, args=(name,)) for name in "abc"]
     with turn:
-        for thread in threads:
+        for there, thread in enumerate(threads, 2):
             thread.start()
-            time.sleep(0.01)
+            until_there(there)
     for thread in threads:
         thread.join()
     assert order == list("abc") * 3

@@ -59,13 +59,14 @@ def test_loadgen_drives_every_scenario(
     result = ran(run, colours, tmp_path, "--scenario", ",".join(SCENARIOS), *options)
     single, multi, server, offline = result.runs
     assert [each.scenario for each in result.runs] == list(SCENARIOS)
-    assert all(each.valid for each in (single, multi, offline))
+    assert single.valid
+    assert multi.valid
     assert server.target_qps == 200
     assert server.queries >= 459
     assert multi.pictures == 8 * multi.queries
     assert (offline.queries, offline.latency_ns) == (1, None)
     assert offline.per_second
-    assert offline.pictures >= 0.1 * offline.per_second
+    assert offline.pictures >= (0.1 * offline.per_second if offline.valid else 1)
 
     folders = {f"{name}-{mode}" for name in SCENARIOS for mode in ("performance", "accuracy")}
     folders = folders - {"Server-performance"} | {"Server-performance-200.0qps"}
@@ -73,11 +74,16 @@ def test_loadgen_drives_every_scenario(
     for folder in folders:
         kept = {file.name for file in (tmp_path / "logs" / folder).iterdir()}
         assert {"mlperf_log_summary.txt", "mlperf_log_detail.txt"} < kept
-    summary = (
-        tmp_path / "logs" / "SingleStream-performance" / "mlperf_log_summary.txt"
-    ).read_text()
-    assert f"90.0th percentile latency (ns) : {single.latency_ns}\n" in summary
-    assert "Result is : VALID" in summary
+    summaries = {
+        each: (tmp_path / "logs" / folder / "mlperf_log_summary.txt").read_text()
+        for each in result.runs
+        for folder in folders
+        if folder.startswith(f"{each.scenario}-performance")
+    }
+    assert f"90.0th percentile latency (ns) : {single.latency_ns}\n" in summaries[single]
+    # How Server and Offline end is the machine's doing, but what is told is what LoadGen says.
+    for each, summary in summaries.items():
+        assert f"Result is : {'VALID' if each.valid else 'INVALID'}\n" in summary
 
 
 def test_the_rules_of_v05_reach_loadgen(colours: Path, tmp_path: Path, run: Command) -> None:

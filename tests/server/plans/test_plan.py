@@ -123,18 +123,42 @@ def test_every_lane_is_measured_on_its_own_session() -> None:
     assert set(seen) == {6, 3, 1}
 
 
-def test_lanes_whose_threads_wait_for_each_other_spin_as_long_as_pays() -> None:
+class Clock:
+    """Stands for `time`: each thread has a time of its own, which nothing but `pass_` moves."""
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+        self._burnt: list[float] = []
+
+    def pass_(self, seconds: float, burnt: float) -> None:
+        self._own.now = self.perf_counter() + seconds
+        self._burnt.append(burnt)
+
+    def perf_counter(self) -> float:
+        return float(getattr(self._own, "now", 0.0))
+
+    def process_time(self) -> float:
+        return sum(self._burnt)
+
+    def sleep(self, seconds: float) -> None:
+        self.pass_(seconds, 0.0)
+
+
+def test_lanes_whose_threads_wait_for_each_other_spin_as_long_as_pays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each wide lane is measured with every duration, a lane of one thread with none."""
-    asked = set()
+    asked, clock = set(), Clock()
+    monkeypatch.setattr(search, "time", clock)
+    monkeypatch.setattr(spinning, "time", clock)
 
     def open_lane(threads: int, spin: int | None) -> Callable[[Tensors, Sequence[str]], Tensors]:
+        # Two threads are sooner, and soonest with 10 us; a longer spin burns more.
+        seconds = {1: 0.02, 2: 0.012}[threads] - (0.004 if spin in {10, 1000} else 0)
+
         def run(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
             asked.add((threads, spin))
-            # Two threads are sooner, and soonest with 10 us; a longer spin burns more.
-            time.sleep({1: 0.02, 2: 0.012}[threads] - (0.004 if spin in {10, 1000} else 0))
-            burnt = time.thread_time() + (0.002 if spin == 1000 else 0)
-            while time.thread_time() < burnt:
-                pass
+            clock.pass_(seconds, burnt=0.003 if spin == 1000 else 0.001)
             return dict.fromkeys(outputs, inputs["x"])
 
         return run

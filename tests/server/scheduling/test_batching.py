@@ -206,7 +206,7 @@ requests = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(requests, policies, st.integers(1, 3))
 def test_everybody_gets_their_own_rows(
     sent: list[tuple[list[int], int, bool, int, int]], policy: SchedulingPolicy, instances: int

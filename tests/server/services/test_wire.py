@@ -26,7 +26,7 @@ def without_raw(message: pb.ModelInferRequest) -> pb.ModelInferRequest:
 
 
 @given(sizes=st.lists(st.integers(0, 20_000), max_size=4), name=st.text(max_size=300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_request_is_what_protobuf_says(sizes: list[int], name: str) -> None:
     """Of any size and number of tensors: the same message, the same tensors, in their order."""
     raw = [bytes([place + 1]) * size for place, size in enumerate(sizes)]
