@@ -160,7 +160,7 @@ async fn a_call_is_answered_with_a_message_and_trailers() {
     );
     let trailing = vec![transport::header("server-timing", b"queue;dur=1").unwrap()];
     call.reply(
-        b"pong",
+        Frame::of(b"pong"),
         Status {
             trailing,
             ..Status::default()
