@@ -44,6 +44,12 @@ pub struct Message(Bytes);
 
 #[pymethods]
 impl Message {
+    /// Holds bytes as if they had come from a client.
+    #[new]
+    fn new(data: Vec<u8>) -> Self {
+        Self(data.into())
+    }
+
     unsafe fn __getbuffer__(
         slf: Bound<'_, Self>,
         view: *mut ffi::Py_buffer,
