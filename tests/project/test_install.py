@@ -1,6 +1,7 @@
 """Installing: under which name, on which Python, and what is said where something is missing."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -12,16 +13,20 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
+import grpc
 import pytest
 from packaging.requirements import Requirement
 
 import crossrun_bench.distribution
 import crossrun_export.distribution
 import crossrun_server.distribution
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from crossrun_bench.targets import environments
 from crossrun_bench.targets.targets import TARGETS
 from crossrun_server.runtime import providers
-from tests.support.running import ROOT, Command
+from tests.support import models
+from tests.support.requests import simple
+from tests.support.running import ROOT, Command, serving
 from tests.support.tracked import text_of, tracked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -29,6 +34,8 @@ SYSTEMS = Path(sys.base_prefix) / "bin"  # where the Python lies that this envir
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 INSTALLING = ROOT / "docs" / "installing.md"
 # The rows of its table: | `cpu` | … | 3.11 to 3.14 |
+FRONT = ROOT / "server" / "front"
+WITH_CARGO = "server/front/with-cargo.sh"
 ROW = re.compile(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|.*\| 3\.11 to (3\.\d+) \|$", re.M)
 # `crossrun` with an extra, or installed by name: that is somebody else's.
 STRANGERS = re.compile(r"(?<![\w-])crossrun\[|install\s+(-\S+\s+)*['\"]?crossrun(?![\w-])")
@@ -198,9 +205,12 @@ def checkout(tmp_path: Path, uv: str) -> Path:
     """A folder to call make in; beside it `bin`: a python3 of 3.14, a uv that installs nothing."""
     made = tmp_path / "checkout"
     made.mkdir()
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, made)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", WITH_CARGO):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, made / name)
     (tmp_path / "bin").mkdir()
+    for name in ("dirname", "find", "mkdir", "rm"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name) or name)
     real, sed = platform.python_version(), shutil.which("sed")
     told = {f"^Python {real}": "Python 3.14.3", f'"{real}"': '"3.14.3"'}  # to a person, to uv
     told[f'"{real.rpartition(".")[0]}"'] = '"3.14"'
@@ -253,3 +263,100 @@ def test_setup_finds_a_python_behind_one_that_is_too_new(checkout: Path) -> None
     made = (checkout / ".venv/pyvenv.cfg").read_text()
     assert f"version_info = {platform.python_version()}\n" in made
     assert (checkout / ".venv/ready").exists()
+
+
+# --- The native front end --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cargo", "why"),
+    [("", "cargo is not installed"), ("exit 101", "the registry of crates does not answer")],
+)
+def test_setup_without_the_crates_says_so_in_a_line(checkout: Path, cargo: str, why: str) -> None:
+    """And goes on: the server has another front end."""
+    if cargo:
+        fake = checkout.parent / "bin" / "cargo"
+        fake.write_text(f"#!/bin/sh\n{cargo}\n")
+        fake.chmod(0o755)
+    ended = make_setup(checkout, str(SYSTEMS))
+    assert ended.returncode == 0, ended.stderr
+    told = [line for line in ended.stdout.splitlines() if line.startswith("no native front end")]
+    assert len(told) == 1
+    assert told[0].startswith(f"no native front end here, since {why}: left out ")
+
+
+def test_the_wheels_serve_in_a_clean_environment(tmp_path: Path, uv: str) -> None:
+    """Nothing of the checkout is needed, and the native front end is taken by itself."""
+    native = next(iter((ROOT / "server/front/target/wheels").glob("*.whl")), None)
+    if native is None:
+        pytest.skip("no wheel of the native front end: make setup builds it where cargo is")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (ours,) = tmp_path.glob("*.whl")
+    environment = tmp_path / "environment"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True)
+    place = ["--quiet", "--python", environment / "bin/python"]
+    install(uv, *place, f"{ours}[cpu]", native)
+    models.write(tmp_path / "models", "simple", models.sum_and_difference(), "max_batch_size: 8")
+    log = tmp_path / "log"
+    with (
+        serving(tmp_path / "models", log, environment=environment / "bin") as served,
+        grpc.insecure_channel(served.address) as channel,
+    ):
+        answer = GRPCInferenceServiceStub(channel).ModelInfer(simple(1))
+    assert [one.name for one in answer.outputs] == ["OUTPUT0", "OUTPUT1"]
+    assert "front end: native" in log.read_text()
+
+
+def install(uv: str, *words: object) -> None:
+    ended = subprocess.run(
+        [uv, "pip", "install", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env=os.environ | {"UV_HTTP_RETRIES": "1"},
+    )
+    if "Failed to fetch" in ended.stderr:
+        pytest.skip(f"the package index cannot be reached: {ended.stderr.splitlines()[0]}")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_crates_of_the_wheel_have_licences_that_are_allowed() -> None:
+    """As server/front/deny.toml says, which `cargo deny` reads, too."""
+    allowed = tomllib.loads((FRONT / "deny.toml").read_text())["licenses"]["allow"]
+    crates = crates_of_the_wheel()
+    assert {"h2", "tokio", "pyo3"} <= crates.keys()
+    assert {name: text for name, text in crates.items() if not allows(allowed, text)} == {}
+    assert not allows(allowed, "GPL-3.0-only")
+    assert not allows(allowed, "MIT AND GPL-3.0-only")
+
+
+def crates_of_the_wheel() -> dict[str, str]:
+    """The licence of each crate that is compiled for it, ours left out."""
+    if not shutil.which("cargo"):
+        pytest.skip("no cargo")
+    command = ["cargo", "metadata", "--format-version", "1", "--locked"]
+    ended = subprocess.run(command, cwd=FRONT, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        pytest.skip(f"cargo cannot tell the crates: {ended.stderr.splitlines()[-1]}")
+    told = json.loads(ended.stdout)
+    nodes = {node["id"]: node["deps"] for node in told["resolve"]["nodes"]}
+    found, left = set[str](), [told["resolve"]["root"]]
+    while left:
+        found.add(crate := left.pop())
+        used = [dep for dep in nodes[crate] if any(k["kind"] != "dev" for k in dep["dep_kinds"])]
+        left += [dep["pkg"] for dep in used if dep["pkg"] not in found]
+    packages = [package for package in told["packages"] if package["id"] in found]
+    return {package["name"]: package["license"] for package in packages if package["source"]}
+
+
+def allows(allowed: list[str], expression: str) -> bool:
+    """Whether a licence expression can be met with these licences alone."""
+    expression = re.sub(r" WITH [\w.-]+", "", expression.replace("/", " OR "))
+    words = re.sub(r"[\w.-]+", lambda name: verdict(allowed, name[0]), expression)
+    return bool(eval(words, {"__builtins__": {}}))
+
+
+def verdict(allowed: list[str], word: str) -> str:
+    return word.lower() if word in ("AND", "OR") else str(word in allowed)
