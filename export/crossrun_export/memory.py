@@ -11,9 +11,10 @@ from pathlib import Path
 from crossrun_export.errors import ExportError
 
 GIB = 2**30
-# Fitted to the peaks of whole exports of MobileNet, ResNet50V2, ResNet152V2, EfficientNetV2M, VGG16,
-# ConvNeXtTiny and ConvNeXtBase in fp32: 0.45 to 3.1 GiB more than before the conversion. They took
-# 67 to 100 % of what this makes of them. Most of it is TensorFlow's simplification, or a session.
+# Fitted to the peaks of whole exports in fp32 of MobileNet, ResNet50V2, ResNet152V2,
+# EfficientNetV2M, VGG16, ConvNeXtTiny, Base and Large: 0.45 to 4.7 GiB more than before the
+# conversion, which is 67 to 100 % of what this makes of them. TensorFlow's simplification takes
+# most of it, and of dense layers onnxruntime's loading.
 FIXED, PER_WEIGHT, PER_KERNEL = 2 * GIB // 5, 12, 6  # bytes, and bytes for each byte of a weight
 # A control group's limit, what it uses, and its statistics: version 2, and "memory" of version 1.
 UNIFIED = ("sys/fs/cgroup", "memory.max", "memory.current")
