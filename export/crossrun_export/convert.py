@@ -4,17 +4,18 @@ tf2onnx folds batch norm into the convolutions and moves the layout change to th
 entrance; the pads that Keras keeps apart are fused by onnxruntime when it loads.
 """
 
+import math
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import onnx
 
-from crossrun_export import simplify
+from crossrun_export import freeze, memory, simplify
+from crossrun_export.backend import keras, tf2onnx
 from crossrun_export.backend import tensorflow as tf
-from crossrun_export.backend import tf2onnx
 from crossrun_export.errors import ExportError
 from crossrun_export.options import InputDtype
 from crossrun_export.scaling import Scaling
@@ -53,27 +54,30 @@ def convert(
     """Convert a function of the Keras model's input that has several outputs.
 
     Raises:
-        ExportError: tf2onnx cannot convert it.
+        ExportError: tf2onnx cannot convert it, or there is too little memory.
     """
-    shape = [None, *source.size, 3]
-    signature = [tf.TensorSpec(shape, tf.as_dtype(input_dtype), name=INPUT)]
+    kernels = {f"kernel_{place}": it for place, it in enumerate(_kernels(source.model))}
+    _check_memory(source.model, kernels.values())
+    image = tf.TensorSpec([None, *source.size, 3], tf.as_dtype(input_dtype), name=INPUT)
+    signature = [image, [tf.TensorSpec(it.shape, it.dtype, name) for name, it in kernels.items()]]
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-    def classify(image: tf.Tensor) -> dict[str, tf.Tensor]:
+    def classify(image: tf.Tensor, values: list[tf.Tensor]) -> dict[str, tf.Tensor]:
         if input_dtype == "uint8":
             image = _scaled(image, source.preprocessing.scaling)
-        with _inlined():
+        with _inlined(), keras.StatelessScope(zip(kernels.values(), values, strict=True)):
             return answer(image)
 
     try:
-        with simplify.in_place():
+        with freeze.lean(), simplify.in_place():
             converted = tf2onnx.convert.from_function(
                 classify, signature, opset=OPSET, custom_rewriter=[_fix_shapes, _spell_erfc]
             )
         model: onnx.ModelProto = converted[0]
-        _keep_one_input(model, classify.get_concrete_function(*signature))
         _name_batch(model)
         onnx.checker.check_model(model, full_check=True)
+        captured = classify.get_concrete_function(*signature).graph.captures
+        _keep_one_input(model, kernels | {inside.name: value for value, inside in captured})
     except Exception as error:  # tf2onnx raises many kinds
         why = textwrap.shorten(str(error), MOST_WORDS)  # some hold a whole stack
         raise ExportError(f"tf2onnx cannot convert {source.model.name}: {why}") from error
@@ -130,22 +134,48 @@ def _spell_erfc(graph: "tf2onnx.graph.Graph", nodes: list[Any]) -> list[Any]:
     return changed
 
 
-def _keep_one_input(model: onnx.ModelProto, function: Any) -> None:
-    """Make constants of the tensors that the function captured, as a Normalization's.
+def _kernels(model: keras.Model) -> list[keras.Variable]:
+    """The weights that no step of the conversion changes: those of products of matrices.
 
-    tf2onnx makes inputs of them.
+    They are inputs of the graph until its end: TensorFlow and tf2onnx hold each constant a dozen
+    times at once, and the largest networks are mostly such weights.
     """
-    captured = {inside.name: value for value, inside in function.graph.captures}
+    layers = dict.fromkeys(it for it in model._flatten_layers() if it.built)
+    dense = [(it.kernel, it) for it in layers if type(it) is keras.layers.Dense]
+    return [
+        kernel
+        for kernel, layer in dense
+        if isinstance(kernel, keras.Variable) and kernel.dtype == layer.compute_dtype
+    ]
+
+
+def _check_memory(model: keras.Model, kernels: Iterable[keras.Variable]) -> None:
+    """Refuse a conversion that the system would end."""
+    of_all, of_kernels = (sum(_bytes(it) for it in some) for some in (model.weights, kernels))
+    memory.check(model.name, memory.needed(of_all, of_kernels))
+
+
+def _bytes(variable: keras.Variable) -> int:
+    return int(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size)
+
+
+def _keep_one_input(model: onnx.ModelProto, values: Mapping[str, Any]) -> None:
+    """Make constants of all inputs but the image: kernels, and what the function captured.
+
+    A Normalization's tensors are captured, and tf2onnx makes inputs of them.
+    """
     taken = {name for node in model.graph.node for name in node.input}
     (image,) = [value for value in model.graph.input if value.name == INPUT]
-    for value in model.graph.input:
-        if value.name != INPUT and value.name in taken:
-            constant = captured[value.name].numpy()
-            model.graph.initializer.append(onnx.numpy_helper.from_array(constant, value.name))
+    for name in [value.name for value in model.graph.input if value.name in taken]:
+        if name != INPUT:
+            constant = keras.ops.convert_to_numpy(values[name])
+            model.graph.initializer.append(onnx.numpy_helper.from_array(constant, name))
     del model.graph.input[:]
     model.graph.input.append(image)
 
 
 def _name_batch(model: onnx.ModelProto) -> None:
-    for value in (*model.graph.input, *model.graph.output):
+    """Let the first axis of the image and of what is made of it be the batch."""
+    (image,) = [value for value in model.graph.input if value.name == INPUT]
+    for value in (image, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"

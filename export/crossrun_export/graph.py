@@ -1,7 +1,7 @@
 """An ONNX graph to look things up in and to change: constants, makers and takers of tensors."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -51,13 +51,18 @@ class Graph:
 
     def before(self, nodes: Iterable[onnx.NodeProto]) -> frozenset[str]:
         """The names of all nodes on whose answers any of `nodes` depends."""
-        found = {}
-        wanted = [name for node in nodes for name in node.input]
-        while wanted:
-            maker = self.makers.get(wanted.pop())
-            if maker is not None and maker.name not in found:
-                found[maker.name] = maker
-                wanted.extend(maker.input)
+        found = self.behind(name for node in nodes for name in node.input)
+        return frozenset(self.makers[name].name for name in found if name in self.makers)
+
+    def behind(self, wanted: Iterable[str], known: Container[str] = ()) -> frozenset[str]:
+        """Some tensors and all on which they depend, as far back as the known ones."""
+        found, ahead = set[str](), [*wanted]
+        while ahead:
+            name = ahead.pop()
+            if name not in found:
+                found.add(name)
+                if name in self.makers and name not in known:
+                    ahead.extend(self.makers[name].input)
         return frozenset(found)
 
     def only_taker(self, name: str) -> onnx.NodeProto | None:
@@ -80,6 +85,24 @@ def rewire(nodes: Iterable[onnx.NodeProto], old: str, new: str) -> None:
     """Let every node that takes the tensor `old` take `new`."""
     for node in nodes:
         node.input[:] = [new if name == old else name for name in node.input]
+
+
+def part(
+    model: onnx.ModelProto, wanted: Sequence[str], known: Iterable[onnx.ValueInfoProto] = ()
+) -> onnx.ModelProto:
+    """The part of a model that computes some tensors, from known ones where it can."""
+    given = {value.name: value for value in (*model.graph.input, *known)}
+    needed = Graph(model).behind(wanted, given)
+    graph = onnx.helper.make_graph(
+        [node for node in model.graph.node if not needed.difference(given).isdisjoint(node.output)],
+        model.graph.name,
+        [value for name, value in given.items() if name in needed],
+        [onnx.ValueInfoProto(name=name) for name in wanted],
+        [tensor for tensor in model.graph.initializer if tensor.name in needed],
+    )
+    return onnx.helper.make_model(
+        graph, opset_imports=model.opset_import, ir_version=model.ir_version
+    )
 
 
 def prune(model: onnx.ModelProto) -> None:

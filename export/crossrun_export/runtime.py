@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from crossrun_export.graph import prune
+from crossrun_export.graph import part
 
 Scores = NDArray[np.float32]
 Inputs = NDArray[Any]
@@ -29,10 +29,26 @@ def batches(
     Each run returns the outputs named, which may lie inside the graph, or all that the model has.
     Each run also takes `also`, by name: inputs that have default values.
     """
-    session = _session(model if outputs is None else _with_outputs(model, outputs))
+    session = _session(model if outputs is None else part(model, outputs))
     (node,) = session.get_inputs()
     for start in range(0, len(inputs), BATCH):
         yield session.run(outputs, {node.name: inputs[start : start + BATCH], **also})
+
+
+def onward(
+    model: onnx.ModelProto, known: Sequence[Outputs], wanted: Sequence[str]
+) -> Iterator[list[Inputs]]:
+    """Run the part of a model from tensors that are known, batch by batch, to some others."""
+    session = _session(part(model, wanted, map(_value, known[0].keys(), known[0].values())))
+    names = [node.name for node in session.get_inputs()]
+    for batch in known:
+        yield session.run(wanted, {name: batch[name] for name in names})
+
+
+def _value(name: str, array: Inputs) -> onnx.ValueInfoProto:
+    """What a graph says of an input of any number of rows like these."""
+    dtype = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    return onnx.helper.make_tensor_value_info(name, dtype, [None, *array.shape[1:]])
 
 
 def scores(model: onnx.ModelProto, inputs: Inputs) -> Scores:
@@ -60,15 +76,3 @@ def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-
-
-def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """The part of a model that leads to some tensors: onnxruntime would run all the rest too."""
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
-    del part.graph.output[:]
-    for name in names:
-        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-        part.graph.output.append(value)
-    prune(part)
-    return part
