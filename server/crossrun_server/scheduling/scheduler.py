@@ -15,6 +15,7 @@ from time import monotonic
 
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable
 from crossrun_server.scheduling.alarms import ALARMS, Alarm
+from crossrun_server.scheduling.answer_line import AnswerLine
 from crossrun_server.scheduling.batching import (
     Execution,
     InferenceRequest,
@@ -60,8 +61,7 @@ class Scheduler:
         self._policy = policy
         self._observe = observe
         self._waiting = RequestQueue(policy)
-        # By arrival, if the order is preserved.
-        self._line: dict[InferenceRequest, Result | None] = {}
+        self._line = AnswerLine()  # empty, unless the order is preserved
         self._timer: Alarm | None = None
         self._quiet: list[Callable[[], object]] = []  # who is told once nothing waits or runs
         self._closed = False
@@ -153,8 +153,7 @@ class Scheduler:
         with self._lock:
             waited = request in self._waiting
             self._waiting.leave(request)
-            self._line.pop(request, None)
-            self._hand_out()
+            self._line.leave(request)
             self._rest()
         if request.alarm is not None:
             request.alarm.cancel()
@@ -206,7 +205,7 @@ class Scheduler:
             if place is None:
                 self._waiting.enter(request)
             if self._policy.preserve_ordering:
-                self._line[request] = None
+                self._line.enter(request)
             if place is not None:
                 return [(place, [request])]
             started = self._pump()
@@ -310,18 +309,7 @@ class Scheduler:
             return
         with self._lock:
             for request, result in zip(batch, results, strict=True):
-                if request in self._line:  # or else its caller has left
-                    self._line[request] = result
-            self._hand_out()
-
-    def _hand_out(self) -> None:
-        """Answer the requests in line whose predecessors all have their answers."""
-        while self._line:
-            request, result = next(iter(self._line.items()))
-            if result is None:
-                return
-            del self._line[request]
-            request.answer(result)
+                self._line.settle(request, result)
 
 
 def _hand_over(
