@@ -34,6 +34,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell pytest the mark of the longest tests."""
+    config.addinivalue_line("markers", "long: begins first, so that no worker ends with it alone")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first; the order of the others stays."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def plans_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Plans that the tests' servers find are kept for them alone."""

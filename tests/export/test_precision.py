@@ -291,6 +291,7 @@ def test_a_model_without_weights_is_not_quantized(tmp_path: Path) -> None:
 # --- Real weights ----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_real_weights_keep_their_answers(
     keras_home: str, photographs: Path, tmp_path: Path, run: Command
 ) -> None:

@@ -179,6 +179,7 @@ def test_weights_that_do_not_fit_are_refused(weights: str, alpha: float, told: s
 # --- The command and the bundled detector ----------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_command_trains_on_a_data_set_and_tells_what_was_reached(tmp_path: Path) -> None:
     """From a folder that `pictures` drew, to weights and a line with both figures."""
     scenes.write_folder(tmp_path / "drawn", 10, seed=3, size=48, objects="several")

@@ -289,6 +289,7 @@ def test_a_result_without_pictures_is_reported() -> None:
     assert "What was found" not in markdown.render(chapters([bare]), "p")
 
 
+@pytest.mark.long
 def test_the_bundled_detector_is_served_as_well_as_it_was_trained(
     exported_detectors: Path, tmp_path: Path, run: Command
 ) -> None:

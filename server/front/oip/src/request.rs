@@ -91,3 +91,76 @@ fn unique(request: &Request) -> bool {
     let inputs: Vec<&str> = request.inputs.iter().map(|input| input.name).collect();
     !twice(&inputs) && !twice(&request.outputs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::{put_head, put_text, put_varint};
+    use proptest::prelude::*;
+
+    fn input(name: &str, shape: &[i64], packed: bool) -> Vec<u8> {
+        let mut input = Vec::new();
+        put_text(&mut input, 1, name);
+        put_text(&mut input, 2, "UINT8");
+        if packed {
+            let mut sizes = Vec::new();
+            shape
+                .iter()
+                .for_each(|size| put_varint(&mut sizes, *size as u64));
+            put_head(&mut input, 3, sizes.len());
+            input.extend(sizes);
+        } else {
+            for size in shape {
+                put_varint(&mut input, 3 << 3);
+                put_varint(&mut input, *size as u64);
+            }
+        }
+        input
+    }
+
+    fn message(inputs: &[Vec<u8>], raw: &[Vec<u8>]) -> Vec<u8> {
+        let mut message = Vec::new();
+        put_text(&mut message, 1, "model");
+        for (number, parts) in [(5, inputs), (7, raw)] {
+            for part in parts {
+                put_head(&mut message, number, part.len());
+                message.extend(part);
+            }
+        }
+        message
+    }
+
+    proptest! {
+        #[test]
+        fn tensors_are_found_where_they_lie(
+            raw in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..5),
+            shape in prop::collection::vec(any::<i64>(), 0..5),
+            packed: bool,
+        ) {
+            let names: Vec<String> = (0..raw.len()).map(|number| format!("x{number}")).collect();
+            let inputs: Vec<_> = names.iter().map(|name| input(name, &shape, packed)).collect();
+            let message = message(&inputs, &raw);
+            let request = read(&message).unwrap();
+            prop_assert_eq!(request.model_name, "model");
+            for ((input, name), raw) in request.inputs.iter().zip(&names).zip(&raw) {
+                prop_assert_eq!(input.name, name);
+                prop_assert_eq!(&input.shape, &shape);
+                prop_assert_eq!(&message[input.raw.clone()], raw);
+            }
+        }
+
+        #[test]
+        fn garbage_is_no_panic(message in prop::collection::vec(any::<u8>(), 0..200)) {
+            read(&message);
+        }
+
+        #[test]
+        fn damage_is_no_panic(place: prop::sample::Index, byte: u8, end: prop::sample::Index) {
+            let mut message = message(&[input("x", &[1, 300], true)], &[vec![7; 300]]);
+            let place = place.index(message.len());
+            message[place] = byte;
+            message.truncate(end.index(message.len() + 1));
+            read(&message);
+        }
+    }
+}
