@@ -116,6 +116,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     """
     server = assemble(config, logs.start(config.log), Coordination())
     stop = stop_on_signal(lambda: None)
+    server.front.prepare()
     await server.control.start()
     async with listening(server) as address:
         with exporting(config, server.front, _soon(server.readings)):

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 __version__: str
 INTERFACE: int
 
+def yield_to_network() -> None:
+    """Let a front's own thread interrupt this thread, and those that it starts later."""
+
 class Message:
     """The bytes of a message; memoryview and numpy read them where they are."""
 

@@ -28,6 +28,7 @@ class Front(NamedTuple):
     name: FrontName
     serving: Callable[..., AbstractAsyncContextManager[int]]  # see grpc_front.serving
     version: str  # of what it is made of
+    prepare: Callable[[], None] = lambda: None  # before threads that compute are started
 
 
 def chosen(asked: FrontName) -> Front:
@@ -59,4 +60,4 @@ def _native() -> Front:
             f"{native.INTERFACE}, expected {INTERFACE}; {INSTALLING}; or --front python"
         )
     front = importlib.import_module("crossrun_server.fronts.native_front")
-    return Front(FrontName.NATIVE, front.serving, native.__version__)
+    return Front(FrontName.NATIVE, front.serving, native.__version__, native.yield_to_network)

@@ -77,6 +77,7 @@ async def serve(job: Job, supervisor: Peer) -> None:
     process_log = logs.start(job.config.log)
     server = app.assemble(job.config, process_log, _coordination(job, supervisor))
     worker = Worker(server)
+    server.front.prepare()
     await server.control.start()
     functions = {f.__name__: f for f in (worker.open, worker.change, worker.read, worker.end)}
     async with answering(job.folder / str(job.number), functions):

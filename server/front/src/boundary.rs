@@ -9,6 +9,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::time_slice;
 use bytes::Bytes;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyValueError};
@@ -225,6 +226,16 @@ impl Call {
     }
 }
 
+// What threads that compute get, and the thread of the network.
+const LONG: Duration = Duration::from_millis(10);
+const SHORT: Duration = Duration::from_micros(100);
+
+/// Lets a front's own thread interrupt this thread, and those that it starts later.
+#[pyfunction]
+pub fn yield_to_network() {
+    time_slice::set(LONG);
+}
+
 /// A server of gRPC calls that Python answers.
 #[pyclass(frozen)]
 pub struct Front {
@@ -265,6 +276,7 @@ impl Front {
             methods.collect(),
             Options { most_received },
             inbox.clone(),
+            || time_slice::set(SHORT),
         )?;
         Ok(Self { inbox, server })
     }

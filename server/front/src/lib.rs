@@ -3,6 +3,7 @@
 //! The boundary between Python and `transport`, and no more.
 
 mod boundary;
+mod time_slice;
 
 use pyo3::prelude::*;
 
@@ -14,6 +15,7 @@ const INTERFACE: u32 = 1;
 fn crossrun_front(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("INTERFACE", INTERFACE)?;
+    module.add_function(wrap_pyfunction!(boundary::yield_to_network, module)?)?;
     module.add_class::<boundary::Front>()?;
     module.add_class::<boundary::Call>()?;
     module.add_class::<boundary::Message>()?;

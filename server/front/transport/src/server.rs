@@ -94,12 +94,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to serve on sockets that listen already.
+    /// Starts to serve on sockets that listen already; its thread first calls `begin`.
     pub fn start(
         listeners: Vec<TcpListener>,
         methods: Methods,
         options: Options,
         inbox: Arc<Inbox>,
+        begin: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             methods,
@@ -118,7 +119,10 @@ impl Server {
         let ends = grace.subscribe();
         let thread = thread::Builder::new()
             .name("front".to_string())
-            .spawn(move || work(&runtime, listeners, graces, ends))?;
+            .spawn(move || {
+                begin();
+                work(&runtime, listeners, graces, ends);
+            })?;
         Ok(Self {
             shared,
             thread: Mutex::new(Some(thread)),

@@ -53,7 +53,14 @@ fn start() -> Fixture {
     let options = Options {
         most_received: LIMIT,
     };
-    let server = Server::start(vec![listener], methods.collect(), options, inbox.clone()).unwrap();
+    let server = Server::start(
+        vec![listener],
+        methods.collect(),
+        options,
+        inbox.clone(),
+        || (),
+    )
+    .unwrap();
     Fixture {
         server,
         inbox,
