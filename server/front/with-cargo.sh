@@ -13,5 +13,5 @@ command=$*
 command -v cargo > /dev/null || without "cargo is not installed"
 # At once if the crates are here already; a registry that does not answer is no reason to wait.
 CARGO_NET_RETRY=0 CARGO_HTTP_TIMEOUT=5 cargo fetch --locked --quiet 2> /dev/null ||
-	without "the registry of crates does not answer"
+	without "cargo cannot get the crates (it has to be 1.85 or newer, and to reach their registry)"
 exec "$@"

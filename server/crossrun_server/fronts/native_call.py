@@ -130,6 +130,8 @@ class NativeDirectCall:
     def when_gone(self, leave: Callable[[], None]) -> None:
         """Note what is to be called if the caller leaves."""
         self._leaving[self._call.id] = leave
+        if not self.waits:  # it has been told of already
+            self._leaving.pop(self._call.id, None)
 
     def reply(self, message: bytes, timing: str) -> None:
         """Send the answer."""
