@@ -34,7 +34,7 @@ def command(
     ] = 1,
     front: Annotated[
         FrontName,
-        typer.Option(help="Front end: native is faster, and needs crossrun-front; auto takes it."),
+        typer.Option(help="Front end: native is faster; auto takes it where it is installed."),
     ] = Config.front,
     provider: Annotated[
         str,

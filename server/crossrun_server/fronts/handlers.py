@@ -23,7 +23,7 @@ class Served:
 
 @dataclass
 class Handlers:
-    """Collects handlers in the place of a server: the generated code adds services to it."""
+    """Collects handlers instead of a server: the generated code adds services to it."""
 
     by_path: dict[str, Handler] = field(default_factory=dict)
 
@@ -36,7 +36,7 @@ class Handlers:
 
 
 class _Details(NamedTuple):
-    """What an interceptor is told of a call; metadata is none, as handlers serve all calls."""
+    """What an interceptor is told: the method alone, since its handler is for all calls."""
 
     method: str
     invocation_metadata: tuple[()] = ()

@@ -11,8 +11,8 @@ pub(crate) enum Content {
     Bytes(Range<usize>),
 }
 
-/// Iterates over the fields of a part of a message; `None` in the place of one that is malformed
-/// or of a kind that is not in use here, and then no more.
+/// Iterates over the fields of a part of a message. It ends with a `None` if a field is malformed,
+/// or of a kind that no plain request has.
 pub(crate) struct Fields<'a> {
     message: &'a [u8],
     at: usize,
