@@ -1,8 +1,9 @@
 //! How long a thread runs before Linux lets another have its core.
 //!
 //! Threads that compute keep theirs for long, and the thread of the network gets one at once. By
-//! itself Linux gives all the same 3 ms, and a call that comes while all cores compute waits for the
-//! end of a slice. Linux takes wishes from 6.12 on; older ones, and other systems, ignore them.
+//! itself Linux gives all the same few milliseconds, and a call that comes while all cores compute
+//! waits for the end of a slice. Linux takes wishes from 6.12 on; older ones, and other systems,
+//! ignore them.
 
 // System calls.
 #![allow(unsafe_code)]
