@@ -5,8 +5,11 @@ import platform
 import struct
 from pathlib import Path
 
+import grpc
 import pytest
 
+from crossrun.oip import grpc_service_pb2 as pb
+from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from tests.support import models
 from tests.support.running import serving
 
@@ -24,6 +27,11 @@ def time_slice(thread: int) -> int:
     return runtime
 
 
+def answered(address: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        assert GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest()).live
+
+
 def takes_wishes() -> bool:
     if platform.system() != "Linux" or platform.machine() not in SCHED_GETATTR:
         return False
@@ -36,6 +44,7 @@ def test_the_thread_of_the_network_may_interrupt_those_that_compute(tmp_path: Pa
     pytest.importorskip("crossrun_front", reason="the native front end is not installed")
     models.write(tmp_path / "m", "gather", models.gather(), "max_batch_size: 8")
     with serving(tmp_path / "m", tmp_path / "log", "--front", "native") as served:
+        answered(served.address)  # by the front's thread: so it has begun
         threads = list(Path(f"/proc/{served.process.pid}/task").iterdir())
         named = [((one / "comm").read_text().strip(), time_slice(int(one.name))) for one in threads]
     slices = {"front": [ns for name, ns in named if name == "front"]}
