@@ -28,8 +28,8 @@ from crossrun_server.models.repository import Agree, Repository
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
 from crossrun_server.scheduling import response_cache
-from crossrun_server.services import direct, reflection
-from crossrun_server.services.direct import DirectInfer
+from crossrun_server.services import reflection
+from crossrun_server.services.direct import methods
 from crossrun_server.services.edge import Edge
 from crossrun_server.services.health import HealthService
 from crossrun_server.services.protocol import ProtocolService
@@ -211,7 +211,7 @@ async def listening(server: Server) -> AsyncIterator[str]:
     served = Served(
         register=partial(_add_services, server),
         interceptors=(server.edge, *server.coordination.interceptors),
-        direct={direct.METHOD: DirectInfer(server.control.repository, server.regions)},
+        direct=methods.direct(server.control.repository, server.regions),
     )
     shared = server.coordination.shares_port
     serving = front.serving(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import grpc
 
-from crossrun_server.services.direct import DirectInfer
+from crossrun_server.services.direct.call import Direct
 
 Handler = Any  # grpc.RpcMethodHandler
 Register = Callable[[Any], None]  # adds services to a server of grpc.aio, or to `Handlers`
@@ -18,7 +18,7 @@ class Served:
 
     register: Register
     interceptors: Sequence[grpc.aio.ServerInterceptor]
-    direct: Mapping[str, DirectInfer]  # what threads may answer, by path
+    direct: Mapping[str, Direct]  # what threads may answer, by path
 
 
 @dataclass

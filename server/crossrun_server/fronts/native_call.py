@@ -10,10 +10,9 @@ import grpc
 from crossrun_server.errors import DeadlineExceeded
 from crossrun_server.fronts.handlers import Handler
 from crossrun_server.scheduling.scheduler import LATE
-from crossrun_server.services import wire
-from crossrun_server.services.direct import RawOutput
+from crossrun_server.services.direct.call import RawOutput
 from crossrun_server.services.inference import Asked
-from crossrun_server.services.wire import PlainRequest, WireRequest
+from crossrun_server.services.wire import PlainRequest
 
 Metadata = Sequence[tuple[str, str | bytes]]
 UNSENT = 1 << 20  # bytes of a stream's answers that wait for a slow client
@@ -112,11 +111,15 @@ class NativeDirectCall:
         self._leaving = leaving
         self.remaining = call.remaining
 
-    def request(self) -> PlainRequest | WireRequest:
-        """Return the request."""
-        data = memoryview(self._message)
+    @property
+    def data(self) -> memoryview:
+        """The bytes of the request."""
+        return memoryview(self._message)
+
+    def plain(self) -> PlainRequest | None:
+        """Return a ModelInferRequest without parameters; None if it is none."""
         plain = self._message.plain_request()
-        return PlainRequest(*plain, data) if plain else wire.read(data)
+        return PlainRequest(*plain, self.data) if plain else None
 
     @property
     def waits(self) -> bool:

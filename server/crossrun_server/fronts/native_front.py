@@ -1,7 +1,7 @@
 """The native front end: Rust does HTTP/2 and gRPC, the handlers of the services answer.
 
-Calls come by two roads. ModelInfer is taken by threads, which run the model themselves. All else is
-answered on the event loop, as with grpc.aio.
+Calls come by two roads. Those that run a model are taken by threads, which run it themselves. All
+else is answered on the event loop, as with grpc.aio.
 """
 
 import asyncio

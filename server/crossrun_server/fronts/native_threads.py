@@ -12,7 +12,7 @@ import crossrun_front
 
 from crossrun_server.fronts.native_call import NativeDirectCall
 from crossrun_server.fronts.native_calls import Calls
-from crossrun_server.services.direct import DirectInfer
+from crossrun_server.services.direct.call import Direct
 
 
 class Threads:
@@ -25,7 +25,7 @@ class Threads:
     """
 
     def __init__(
-        self, front: crossrun_front.Front, direct: Sequence[DirectInfer | None], calls: Calls
+        self, front: crossrun_front.Front, direct: Sequence[Direct | None], calls: Calls
     ) -> None:
         self._front = front
         self._direct = direct

@@ -3,8 +3,9 @@
 Converts messages; the pictures themselves are the business of `vision`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionServicer
@@ -18,8 +19,10 @@ from crossrun_server.vision.boxes import Resize, Size
 from crossrun_server.vision.classifier import ScoredClass
 from crossrun_server.vision.detector import Detection, DetectOptions, Detector
 from crossrun_server.vision.image_input import ImageInput
-from crossrun_server.vision.pipeline import Prediction, Timings
+from crossrun_server.vision.pipeline import Pictures, Prediction, Timings
 
+Request = pb.ClassifyRequest | pb.DetectRequest
+Response = pb.ClassifyResponse | pb.DetectResponse
 DEFAULT_TOP_K = 5
 RESIZE: dict[int, Resize | None] = {
     pb.RESIZE_UNSPECIFIED: None,
@@ -29,80 +32,107 @@ RESIZE: dict[int, Resize | None] = {
 }
 
 
+class AskedPictures(NamedTuple):
+    """What a request asks for, read from its message."""
+
+    pictures: Pictures
+    respond: Callable[[Sequence[Prediction], Timings], Response]
+
+
 class VisionService(VisionServicer):
     """Answers for every image classifier and every detector of a repository."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
-    async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
+    async def Classify(self, request: pb.ClassifyRequest, context: Context) -> Response:
         """Return the best classes of each picture."""
-        with self._find(request) as model:
-            response = await _classify(model, request, deadline_of(context))
-        _send_timings(context, response.timings)
-        return response
+        return await self._answer(read_classify, request, context)
 
-    async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:
+    async def Detect(self, request: pb.DetectRequest, context: Context) -> Response:
         """Return the objects in each picture."""
-        with self._find(request) as model:
-            response = await _detect(model, request, deadline_of(context))
-        _send_timings(context, response.timings)
+        return await self._answer(read_detect, request, context)
+
+    async def _answer(
+        self, read: Callable[[Model, Any], AskedPictures], request: Request, context: Context
+    ) -> Response:
+        with find(self._repository, request) as model:
+            asked = read(model, request)
+            predictions, timings = await pipeline.predict(asked.pictures, deadline_of(context))
+            response = asked.respond(predictions, timings)
+        context.set_trailing_metadata((("server-timing", timing_text(timings)),))
         return response
 
-    def _find(self, request: pb.ClassifyRequest | pb.DetectRequest) -> Model:
-        return self._repository.get(request.model or self._repository.only(), request.version)
+
+def find(repository: Repository, request: Request) -> Model:
+    """Return the model that a request asks.
+
+    Raises:
+        UnknownModel, ModelUnavailable: see Repository.get.
+    """
+    return repository.get(request.model or repository.only(), request.version)
 
 
-async def _classify(
-    model: Model, request: pb.ClassifyRequest, deadline: float | None
-) -> pb.ClassifyResponse:
+def read_classify(model: Model, request: pb.ClassifyRequest) -> AskedPictures:
+    """Read a request for classes.
+
+    Raises:
+        InvalidRequest: the model or the request is not fit for it.
+    """
     how = classifier.describe(model)
-    predictions, timings = await _predict(how.input, request, [how.output], deadline)
-    found = how.classes(predictions, request.top_k or DEFAULT_TOP_K, request.min_score)
-    return pb.ClassifyResponse(
-        model=model.name,
-        version=model.version,
-        results=map(_classification, found),
-        timings=_timings(timings),
-    )
+
+    def respond(predictions: Sequence[Prediction], timings: Timings) -> pb.ClassifyResponse:
+        found = how.classes(predictions, request.top_k or DEFAULT_TOP_K, request.min_score)
+        return pb.ClassifyResponse(
+            model=model.name,
+            version=model.version,
+            results=map(_classification, found),
+            timings=_timings(timings),
+        )
+
+    return AskedPictures(_pictures(how.input, request, [how.output]), respond)
 
 
-async def _detect(
-    model: Model, request: pb.DetectRequest, deadline: float | None
-) -> pb.DetectResponse:
+def read_detect(model: Model, request: pb.DetectRequest) -> AskedPictures:
+    """Read a request for objects.
+
+    Raises:
+        InvalidRequest: the model or the request is not fit for it.
+    """
     how = detector.describe(model)
     options = _options(request, how)
-    thresholds = how.thresholds(options)
-    predictions, timings = await _predict(
-        how.input, request, how.outputs.names, deadline, thresholds
-    )
-    return pb.DetectResponse(
-        model=model.name,
-        version=model.version,
-        results=[_detections(how.detections(p, options), p.view.picture) for p in predictions],
-        timings=_timings(timings),
-    )
+
+    def respond(predictions: Sequence[Prediction], timings: Timings) -> pb.DetectResponse:
+        found = ((how.detections(p, options), p.view.picture) for p in predictions)
+        return pb.DetectResponse(
+            model=model.name,
+            version=model.version,
+            results=[_detections(*one) for one in found],
+            timings=_timings(timings),
+        )
+
+    pictures = _pictures(how.input, request, how.outputs.names, how.thresholds(options))
+    return AskedPictures(pictures, respond)
 
 
-async def _predict(
+# Path → the message of a request, and how it is read.
+METHODS: dict[str, tuple[Any, Callable[[Model, Any], AskedPictures]]] = {
+    "/crossrun.v1.Vision/Classify": (pb.ClassifyRequest, read_classify),
+    "/crossrun.v1.Vision/Detect": (pb.DetectRequest, read_detect),
+}
+
+
+def _pictures(
     input_: ImageInput,
-    request: pb.ClassifyRequest | pb.DetectRequest,
+    request: Request,
     outputs: Sequence[str],
-    deadline: float | None,
     options: Mapping[str, float] = MappingProxyType({}),
-) -> tuple[list[Prediction], Timings]:
+) -> Pictures:
     if not request.images:
         raise InvalidRequest("images is empty, expected at least one JPEG or PNG")
     if request.resize not in RESIZE:
         raise InvalidRequest(f"resize is {request.resize}, expected a value of crossrun.v1.Resize")
-    return await pipeline.predict(
-        input_,
-        request.images,
-        resize=RESIZE[request.resize],
-        outputs=outputs,
-        deadline=deadline,
-        options=options,
-    )
+    return Pictures(input_, request.images, RESIZE[request.resize], outputs, options)
 
 
 def _options(request: pb.DetectRequest, how: Detector) -> DetectOptions:
@@ -155,8 +185,8 @@ def _timings(timings: Timings) -> pb.Timings:
     )
 
 
-def _send_timings(context: Context, timings: pb.Timings) -> None:
-    """Send them in a header too, in milliseconds, as ModelInfer does; see `server_timing`."""
+def timing_text(timings: Timings) -> str:
+    """Say where the time went in a header, too, as ModelInfer does; see `server_timing`."""
+    whole = _timings(timings)
     parts = ("decode", "queue", "compute")
-    text = ", ".join(f"{part};dur={getattr(timings, f'{part}_us') / 1e3:.3f}" for part in parts)
-    context.set_trailing_metadata((("server-timing", text),))
+    return ", ".join(f"{part};dur={getattr(whole, f'{part}_us') / 1e3:.3f}" for part in parts)

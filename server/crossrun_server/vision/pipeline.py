@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from types import MappingProxyType
 
 from crossrun_server import cores
 from crossrun_server.errors import InvalidRequest, ServingError
@@ -51,24 +50,30 @@ class Timings:
     compute_ns: int
 
 
-async def predict(  # noqa: PLR0913 - what is asked, how, and until when
-    input_: ImageInput,
-    images: Sequence[bytes],
-    *,
-    resize: Resize | None,
-    outputs: Sequence[str],
-    deadline: float | None,
-    options: Mapping[str, float] = MappingProxyType({}),
-) -> tuple[list[Prediction], Timings]:
+@dataclass(frozen=True)
+class Pictures:
+    """Encoded pictures, and what a model is asked about them.
+
+    The options are values for optional inputs, the same for all pictures.
+    """
+
+    input: ImageInput  # how they go into the model
+    images: Sequence[bytes]  # JPEG or PNG files
+    resize: Resize | None  # how they are brought to the input's size; None leaves it to the model
+    outputs: Sequence[str]  # of the model, by name
+    options: Mapping[str, float]
+
+    def tensors(self, batch: Sequence[Picture]) -> Tensors:
+        """Return the model's inputs for decoded pictures, all of the same size."""
+        return self.input.tensors([picture.pixels for picture in batch], self.options)
+
+
+async def predict(asked: Pictures, deadline: float | None) -> tuple[list[Prediction], Timings]:
     """Decode pictures and run a model on them, in as many batches as they need.
 
     Args:
-        input_: how they go into the model.
-        images: JPEG or PNG files.
-        resize: how they are brought to the input's size; None leaves it to the model.
-        outputs: of the model, by name.
+        asked: the pictures, and what is asked.
         deadline: see Scheduler.submit.
-        options: values for optional inputs, the same for all pictures.
 
     Returns:
         A prediction for each picture, in their order, and where the time went.
@@ -79,32 +84,37 @@ async def predict(  # noqa: PLR0913 - what is asked, how, and until when
         ServingError: see Model.infer.
     """
     started = time.perf_counter_ns()
-    pictures = await _decode(images, input_, resize or input_.resize)
+    pictures = await _decode(asked)
     decode_ns = time.perf_counter_ns() - started
     predictions: list[Prediction] = []
     replies: list[Reply] = []
-    for batch in _batches(pictures, input_):
-        tensors = input_.tensors([picture.pixels for picture in batch], options)
-        with _blaming_size(input_, len(predictions), batch[0].view.input):
-            reply = await input_.model.infer(tensors, outputs, deadline)
+    for batch in _batches(pictures, asked.input):
+        with blaming_size(asked.input, len(predictions), batch[0].view.input):
+            reply = await asked.input.model.infer(asked.tensors(batch), asked.outputs, deadline)
         predictions += (Prediction(p.view, reply.outputs, row) for row, p in enumerate(batch))
         replies.append(reply)
-    return predictions, _timings(decode_ns, replies)
+    return predictions, timings(decode_ns, replies)
 
 
-async def _decode(images: Sequence[bytes], input_: ImageInput, resize: Resize) -> list[Picture]:
+async def _decode(asked: Pictures) -> list[Picture]:
     """Decode on threads: Pillow lets go of the interpreter while it works."""
     loop = asyncio.get_running_loop()
-
-    def decode(position: int) -> Picture:
-        try:
-            return load(images[position], input_.size, resize)
-        except InvalidRequest as error:
-            raise InvalidRequest(f"images[{position}]: {error}") from error
-
     return await asyncio.gather(
-        *(loop.run_in_executor(DECODERS, decode, i) for i in range(len(images)))
+        *(loop.run_in_executor(DECODERS, decoded, asked, i) for i in range(len(asked.images)))
     )
+
+
+def decoded(asked: Pictures, position: int) -> Picture:
+    """Decode one of the pictures on this thread.
+
+    Raises:
+        InvalidRequest: it cannot be decoded; the error names its position.
+    """
+    resize = asked.resize or asked.input.resize
+    try:
+        return load(asked.images[position], asked.input.size, resize)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"images[{position}]: {error}") from error
 
 
 def _batches(pictures: Sequence[Picture], input_: ImageInput) -> Iterator[Sequence[Picture]]:
@@ -115,7 +125,7 @@ def _batches(pictures: Sequence[Picture], input_: ImageInput) -> Iterator[Sequen
 
 
 @contextmanager
-def _blaming_size(input_: ImageInput, position: int, size: Size) -> Iterator[None]:
+def blaming_size(input_: ImageInput, position: int, size: Size) -> Iterator[None]:
     """If a model fails on a picture of a free size, say that the size may be the reason."""
     try:
         yield
@@ -133,7 +143,8 @@ def _blaming_size(input_: ImageInput, position: int, size: Size) -> Iterator[Non
         ) from error
 
 
-def _timings(decode_ns: int, replies: Sequence[Reply]) -> Timings:
+def timings(decode_ns: int, replies: Sequence[Reply]) -> Timings:
+    """Add up where the time of pictures went; decoding took so many nanoseconds."""
     return Timings(
         decode_ns=decode_ns,
         queue_ns=sum(reply.queue_ns for reply in replies),

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import numpy as np
 import onnx
+import pytest
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
@@ -171,11 +172,12 @@ def test_provider_precision_and_version_swap_under_load(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_pictures_being_decoded_meet_no_closed_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pictures", [1, 4])
+def test_pictures_being_decoded_meet_no_closed_model(tmp_path: Path, pictures: int) -> None:
     """A request that had got its model before the swap runs on it after, however late."""
     models.write(tmp_path / "models", "colours", models.colours(), "max_batch_size: 1")
     options = ("--model-control-mode", "explicit", "--load-model", "*")
-    request = vision_pb2.ClassifyRequest(model="colours", images=[plain(255, 0, 0)] * 4)
+    request = vision_pb2.ClassifyRequest(model="colours", images=[plain(255, 0, 0)] * pictures)
     with (
         serving(tmp_path / "models", tmp_path / "log", *options) as server,
         grpc.insecure_channel(server.address) as channel,
@@ -185,4 +187,4 @@ def test_pictures_being_decoded_meet_no_closed_model(tmp_path: Path) -> None:
             for size in range(1, 1 + SWAPS):
                 reload(stub, "colours", {"max_batch_size": 1 + size % 2})
                 wait_for_more(calls, 2)
-        assert all(len(call.result().results) == 4 for call in calls)
+        assert all(len(call.result().results) == pictures for call in calls)

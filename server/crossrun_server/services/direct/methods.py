@@ -1,0 +1,19 @@
+"""The methods that threads answer, by their paths."""
+
+from crossrun_server import cores
+from crossrun_server.models.repository import Repository
+from crossrun_server.scheduling.turns import Turns
+from crossrun_server.services import vision
+from crossrun_server.services.direct import infer
+from crossrun_server.services.direct.call import Direct
+from crossrun_server.services.direct.infer import DirectInfer
+from crossrun_server.services.direct.vision import DirectVision
+from crossrun_server.tensors.shared_memory import Regions
+
+
+def direct(repository: Repository, regions: Regions) -> dict[str, Direct]:
+    """Return what answers calls on threads."""
+    # As many pictures at once as cores; two at least, since a model may run elsewhere.
+    turns = Turns(max(2, cores.available()))
+    pictures = {path: DirectVision(repository, path, turns) for path in vision.METHODS}
+    return {infer.METHOD: DirectInfer(repository, regions), **pictures}

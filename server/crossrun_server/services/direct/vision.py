@@ -1,0 +1,88 @@
+"""Classify and Detect on threads, for one picture: who decodes it runs the model on it.
+
+Means what `VisionService` means, and shares all that reads, decodes, runs and writes.
+"""
+
+from functools import partial
+from time import perf_counter_ns
+
+from crossrun_server.models.model import Model
+from crossrun_server.models.repository import Repository
+from crossrun_server.scheduling.batching import Result
+from crossrun_server.scheduling.turns import Turns
+from crossrun_server.services.direct.call import Caller, DirectCall, deadline_of, fail, unwrapped
+from crossrun_server.services.vision import METHODS, AskedPictures, find, timing_text
+from crossrun_server.vision import pipeline
+from crossrun_server.vision.images import Picture
+from crossrun_server.vision.pipeline import Prediction
+
+
+class DirectVision:
+    """Answers one method for the classifiers and the detectors of a repository.
+
+    Args:
+        repository: has the models.
+        method: the path of the method.
+        turns: how many pictures are decoded at once, whatever the method.
+    """
+
+    def __init__(self, repository: Repository, method: str, turns: Turns) -> None:
+        self._repository = repository
+        self._method = method
+        self._turns = turns
+        self.places = turns.most
+
+    def __call__(self, call: DirectCall) -> bool:
+        """Answer a call; see `Direct`.
+
+        Several pictures are decoded side by side by the event loop's threads, which has the cache
+        of responses, too.
+        """
+        message, read = METHODS[self._method]
+        try:
+            request = message.FromString(call.data)
+            model = find(self._repository, request)
+            if len(request.images) != 1 or model.cache is not None:
+                return False
+            self._wait(call, model, read(model, request))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
+            fail(call, self._method, error)
+        return True
+
+    def _wait(self, call: DirectCall, model: Model, asked: AskedPictures) -> None:
+        """Let a call have its turn, and keep its model in use until then."""
+        model.__enter__()
+        self._turns.take(partial(self._answer, call, model, asked))
+
+    def _answer(self, call: DirectCall, model: Model, asked: AskedPictures) -> None:
+        try:
+            if call.waits:
+                self._post(call, asked)
+        except Exception as error:  # noqa: BLE001 - as above
+            fail(call, self._method, error)
+        finally:
+            model.__exit__()
+
+    def _post(self, call: DirectCall, asked: AskedPictures) -> None:
+        started, pictures = perf_counter_ns(), asked.pictures
+        picture = pipeline.decoded(pictures, 0)
+        reply = partial(_reply, call, asked, picture, perf_counter_ns() - started)
+        pictures.input.model.post(
+            pictures.tensors([picture]),
+            pictures.outputs,
+            Caller(call, self._method, reply),
+            deadline=deadline_of(call),
+            priority=0,
+            timeout=0,
+            request_id="",
+        )
+
+
+def _reply(
+    call: DirectCall, asked: AskedPictures, picture: Picture, decode_ns: int, result: Result
+) -> None:
+    with pipeline.blaming_size(asked.pictures.input, 0, picture.view.input):
+        reply = unwrapped(result)
+    timings = pipeline.timings(decode_ns, [reply])
+    response = asked.respond([Prediction(picture.view, reply.outputs, 0)], timings)
+    call.reply(response.SerializeToString(), timing_text(timings))
