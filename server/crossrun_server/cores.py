@@ -1,16 +1,18 @@
-"""How many cores this process may really use, and how long its threads wait for one."""
+"""The cores that this process may really use, and how long its threads wait for one."""
 
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 
-
 WAITED = Path("/proc/thread-self/schedstat")
+_FIRST = count(os.getpid())  # other processes begin elsewhere
 
 
 @cache
@@ -23,6 +25,33 @@ def granted() -> float:
 def available() -> int:
     """Return the number of whole cores, at least one; a quota of 1.5 counts as 2."""
     return max(1, math.ceil(granted()))
+
+
+def bindable(threads: int) -> tuple[int, ...]:
+    """Return the cores that so many threads may be bound to, one each, if these are all there are.
+
+    They begin with another core each time, since the first thread of a lane has the most to do.
+    Empty if there are more or fewer cores, or if this system binds no threads.
+    """
+    own = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if threads < 2 or threads != len(own):
+        return ()
+    first = next(_FIRST) % threads
+    return (*own[first:], *own[:first])
+
+
+@contextmanager
+def bound(core: int) -> Iterator[None]:
+    """Bind this thread to a core until the block ends, if it may run there."""
+    own = os.sched_getaffinity(0)
+    if core not in own:
+        yield
+        return
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def waited() -> float:

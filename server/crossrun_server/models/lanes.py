@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from crossrun_server import cores
 from crossrun_server.errors import LoadError
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.model_config.session_config import SessionConfig
@@ -65,7 +66,9 @@ class _Opener:
         key = threads or self.core_count, SPIN if spin is None else spin
         if key not in self.opened:
             request, inter_op = self.wanted.requests[0], self.wanted.threads.inter_op
-            self.opened[key] = Session(self.file, request, Threads(key[0], inter_op, key[1]))
+            bound = cores.bindable(key[0]) if self.wanted.plan else ()
+            how = Threads(key[0], inter_op, key[1], bound)
+            self.opened[key] = Session(self.file, request, how)
         return self.opened[key]
 
     def instances(self, first: Session) -> tuple[Session, ...]:

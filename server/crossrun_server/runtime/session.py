@@ -3,13 +3,14 @@
 import ctypes
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from crossrun_server import cores
 from crossrun_server.errors import LoadError, NotSupported
 from crossrun_server.runtime import defaults, ort_errors, plugins, session_options
 from crossrun_server.runtime.assignment import assigned
@@ -68,6 +69,8 @@ class Session:
         if self._has_bf16 and "BYTES" in {spec.datatype for spec in self.inputs}:
             raise LoadError("onnxruntime's Python takes no strings where a tensor is BF16")
         self._bound = _bound(self._session, self._running(request), datatypes)
+        on_cpu = self.assignment.nodes.keys() <= {CPU}
+        self._core = threads.cores[0] if threads and threads.cores and on_cpu else None
 
     def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """Compute the named outputs, each with the dtype and shape that it has in the model.
@@ -75,12 +78,8 @@ class Session:
         Raises:
             NotSupported: a string in them is not UTF-8.
         """
-        if self._bound:
-            run = self._bound.run
-        else:
-            run = self._run_bf16 if self._has_bf16 else self._run_numpy
         try:
-            return dict(zip(outputs, run(inputs, outputs), strict=True))
+            return dict(zip(outputs, self._run(inputs, outputs), strict=True))
         except UnicodeDecodeError as error:
             strings = {spec.name for spec in self.outputs if spec.datatype == "BYTES"}
             named = " or ".join(sorted(strings & set(outputs)))
@@ -93,8 +92,7 @@ class Session:
         """Run something that may fail: onnxruntime raises the reason, but does not log it."""
         if self._bound:
             return self.run(inputs, outputs)
-        run = self._run_bf16 if self._has_bf16 else self._run_numpy
-        return dict(zip(outputs, run(inputs, outputs, _quiet()), strict=True))
+        return dict(zip(outputs, self._unbound(inputs, outputs, _quiet()), strict=True))
 
     @property
     def quantized(self) -> bool:
@@ -105,6 +103,17 @@ class Session:
 
     def _running(self, request: ProviderRequest) -> Iterable[Provider]:
         return (one for one in request.providers if one.name in self.assignment.nodes)
+
+    def _run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Sequence[Array]:
+        run = self._bound.run if self._bound else self._unbound
+        if self._core is None:
+            return run(inputs, outputs)
+        with cores.bound(self._core):
+            return run(inputs, outputs)
+
+    @property
+    def _unbound(self) -> Callable[..., list[Array]]:
+        return self._run_bf16 if self._has_bf16 else self._run_numpy
 
     def _run_numpy(
         self,
@@ -191,6 +200,8 @@ def _create(
         LoadError: the model cannot be loaded, or an option is wrong.
     """
     options, missing = session_options.create(threads), {}
+    if threads.cores and all(provider.name == CPU for provider in wanted):
+        session_options.bind(options, threads.cores)
     for provider in wanted:
         try:
             session_options.add_provider(options, defaults.completed(provider, model))

@@ -8,7 +8,7 @@ import base64
 import contextlib
 import functools
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,7 @@ class Threads:
     intra_op: int = 0  # inside one node, including the caller's own
     inter_op: int = 0  # for nodes that run side by side
     spin: int = SPIN  # microseconds that they stay awake for the next work
+    cores: tuple[int, ...] = ()  # that they are bound to, the caller's first; empty: to none
 
 
 def create(threads: Threads) -> onnxruntime.SessionOptions:
@@ -67,6 +68,16 @@ def create(threads: Threads) -> onnxruntime.SessionOptions:
     if saturates():
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
+
+
+def bind(options: onnxruntime.SessionOptions, cores: Sequence[int]) -> None:
+    """Bind the threads of a session, but for the caller's, to a core each.
+
+    Linux wakes a thread on the core of the one that wakes it, so the threads of a session that
+    begins after a pause share a core until it moves them.
+    """
+    each = ";".join(str(core + 1) for core in cores[1:])  # onnxruntime counts from one
+    options.add_session_config_entry("session.intra_op_thread_affinities", each)
 
 
 def _spinning(pool: str, microseconds: int) -> tuple[str, str]:
