@@ -1,6 +1,7 @@
 """The Open Inference Protocol v2: liveness, metadata, configuration and inference."""
 
 import asyncio
+from functools import partial
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from crossrun_server.services.messages import (
 )
 from crossrun_server.tensors.shared_memory import Regions
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec
+
+LARGE = 1 << 20  # bytes of a request that a thread reads, so that the event loop goes on
 
 
 class InferenceService(GRPCInferenceServiceServicer):
@@ -128,15 +131,18 @@ async def infer(
     Raises:
         ServingError: it cannot be answered.
     """
-    asked = read(repository, regions, request)
-    reply = await asked.model.infer(
-        asked.inputs,
-        list(asked.outputs),
-        deadline,
-        asked.priority,
-        asked.timeout,
-        request_id=asked.id,
-    )
+    with _model(repository, request) as model:
+        reading = partial(_read, model, regions, request)
+        large = request.size > LARGE
+        asked = await asyncio.to_thread(reading) if large else reading()
+        reply = await model.infer(
+            asked.inputs,
+            list(asked.outputs),
+            deadline,
+            asked.priority,
+            asked.timeout,
+            request_id=asked.id,
+        )
     return respond(asked, reply), reply
 
 
@@ -157,12 +163,19 @@ def read(repository: Repository, regions: Regions, request: wire.WireRequest) ->
     Raises:
         ServingError: it cannot be answered.
     """
+    return _read(_model(repository, request), regions, request)
+
+
+def _model(repository: Repository, request: wire.WireRequest) -> Model:
+    return repository.get(request.message.model_name, request.message.model_version)
+
+
+def _read(model: Model, regions: Regions, request: wire.WireRequest) -> Asked:
     message = request.message
-    model = repository.get(message.model_name, message.model_version)
     return Asked(
         model=model,
         inputs=read_inputs(request, model.input, regions),
-        outputs=read_outputs(message, regions),
+        outputs=read_outputs(message, model.output, regions),
         priority=parameters.priority(message.parameters),
         timeout=parameters.timeout(message.parameters),
         id=message.id,
