@@ -3,6 +3,7 @@
 Converts messages; the pictures themselves are the business of `vision`.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -18,6 +19,7 @@ from crossrun_server.vision.boxes import Resize, Size
 from crossrun_server.vision.classifier import ScoredClass
 from crossrun_server.vision.detector import Detection, DetectOptions, Detector
 from crossrun_server.vision.image_input import ImageInput
+from crossrun_server.vision.picture_limits import PictureLimits
 from crossrun_server.vision.pipeline import Prediction, Timings
 
 DEFAULT_TOP_K = 5
@@ -32,11 +34,13 @@ RESIZE: dict[int, Resize | None] = {
 class VisionService(VisionServicer):
     """Answers for every image classifier and every detector of a repository."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, limits: PictureLimits) -> None:
         self._repository = repository
+        self._limits = limits
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:
         """Return the best classes of each picture."""
+        await self._check(request.images)
         with self._find(request) as model:
             response = await _classify(model, request, deadline_of(context))
         _send_timings(context, response.timings)
@@ -44,10 +48,16 @@ class VisionService(VisionServicer):
 
     async def Detect(self, request: pb.DetectRequest, context: Context) -> pb.DetectResponse:
         """Return the objects in each picture."""
+        await self._check(request.images)
         with self._find(request) as model:
             response = await _detect(model, request, deadline_of(context))
         _send_timings(context, response.timings)
         return response
+
+    async def _check(self, images: Sequence[bytes]) -> None:
+        self._limits.check_count(len(images))
+        if len(images) > self._limits.unseen:
+            await asyncio.to_thread(self._limits.check_pixels, images)
 
     def _find(self, request: pb.ClassifyRequest | pb.DetectRequest) -> Model:
         return self._repository.get(request.model or self._repository.only(), request.version)

@@ -93,8 +93,12 @@ async def predict(  # noqa: PLR0913 - what is asked, how, and until when
 
 
 async def _decode(images: Sequence[bytes], input_: ImageInput, resize: Resize) -> list[Picture]:
-    """Decode on threads: Pillow lets go of the interpreter while it works."""
-    loop = asyncio.get_running_loop()
+    """Decode on threads: Pillow lets go of the interpreter while it works.
+
+    A request has no more pictures on the way there than there are threads, so that those of others
+    come in between.
+    """
+    loop, turn = asyncio.get_running_loop(), asyncio.Semaphore(cores.available())
 
     def decode(position: int) -> Picture:
         try:
@@ -102,9 +106,16 @@ async def _decode(images: Sequence[bytes], input_: ImageInput, resize: Resize) -
         except InvalidRequest as error:
             raise InvalidRequest(f"images[{position}]: {error}") from error
 
-    return await asyncio.gather(
-        *(loop.run_in_executor(DECODERS, decode, i) for i in range(len(images)))
-    )
+    async def decoded(position: int) -> Picture:
+        async with turn:
+            return await loop.run_in_executor(DECODERS, decode, position)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(decoded(i)) for i in range(len(images))]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def _batches(pictures: Sequence[Picture], input_: ImageInput) -> Iterator[Sequence[Picture]]:
