@@ -29,9 +29,9 @@ class PictureLimits:
 
     def check_pixels(self, pictures: Sequence[bytes]) -> None:
         """Raise InvalidRequest if the pictures have too many pixels; their headers tell."""
-        pixels = sum(map(images.pixels, pictures))
-        if pixels > self.megapixels * 1_000_000:
+        pixels, most = sum(map(images.pixels, pictures)), self.megapixels * 1_000_000
+        if pixels > most:
             raise InvalidRequest(
-                f"images has {pixels / 1e6:.0f} megapixels in all, expected {self.megapixels} at "
-                "most; the server's --max-request-megapixels sets the limit"
+                f"images has {pixels} pixels in all, expected {most} at most; the server's "
+                "--max-request-megapixels sets the limit"
             )
