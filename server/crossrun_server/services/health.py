@@ -7,11 +7,10 @@ up the code that sets a state.
 import asyncio
 from collections.abc import AsyncIterator
 
-import grpc
 from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
-from crossrun_server.errors import TooMany
+from crossrun_server.errors import TooMany, UnknownModel
 from crossrun_server.services.edge import Context
 
 SERVING = pb.HealthCheckResponse.SERVING
@@ -47,7 +46,7 @@ class HealthService(HealthServicer):
         """Return the state of a name; the status is NOT_FOUND if nobody knows it."""
         status = self._status(request.service)
         if status == SERVICE_UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.service!r} is not known")
+            raise UnknownModel(f"{request.service!r} is not known")
         return pb.HealthCheckResponse(status=status)
 
     async def Watch(

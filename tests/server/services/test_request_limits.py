@@ -215,3 +215,16 @@ def test_pixels_are_counted(strict: grpc.Channel) -> None:
         "images has 1440000 pixels in all, expected 1000000 at most; the server's "
         "--max-request-megapixels sets the limit",
     )
+
+
+def test_many_pictures_of_one_caller_let_others_in(channel: grpc.Channel) -> None:
+    """Who sends one picture meanwhile is answered before the last of them is decoded."""
+    from PIL import Image
+
+    large = encoded(Image.new("RGB", (1500, 1500)))
+    request = vision_pb2.ClassifyRequest(model="colours", images=[large] * 150)
+    many = VisionStub(channel).Classify.future(request)
+    for _ in range(3):
+        assert classify(channel, plain(255, 0, 0)).results[0].classes[0].label == "red"
+    assert not many.done()
+    assert len(many.result().results) == 150
