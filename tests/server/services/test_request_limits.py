@@ -11,6 +11,8 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun.v1 import vision_pb2
+from crossrun.v1.vision_pb2_grpc import VisionStub
 from tests.support.pictures import encoded, plain
 from tests.support.requests import refusal, simple
 from tests.support.running import Server, serving
