@@ -1,9 +1,10 @@
 """The Open Inference Protocol v2: liveness, metadata, configuration and inference."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
@@ -24,7 +25,8 @@ from crossrun_server.services.messages import (
 from crossrun_server.tensors.shared_memory import Regions
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
-LARGE = 1 << 20  # bytes of a request that a thread reads, so that the event loop goes on
+T = TypeVar("T")
+LARGE = 160_000  # bytes that threads read and write; the event loop goes on meanwhile
 
 
 class InferenceService(GRPCInferenceServiceServicer):
@@ -36,6 +38,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         self._repository = repository
         self._regions = regions
         self._name = name
+        self._version = version(distribution.NAME)  # now: an upgrade may replace it meanwhile
         self._extensions = extensions
 
     async def ServerLive(
@@ -73,7 +76,7 @@ class InferenceService(GRPCInferenceServiceServicer):
     ) -> pb.ServerMetadataResponse:
         """Return the server's name, its version and the extensions that work."""
         return pb.ServerMetadataResponse(
-            name=self._name, version=version(distribution.NAME), extensions=self._extensions
+            name=self._name, version=self._version, extensions=self._extensions
         )
 
     async def ModelMetadata(
@@ -132,9 +135,7 @@ async def infer(
         ServingError: it cannot be answered.
     """
     with _model(repository, request) as model:
-        reading = partial(_read, model, regions, request)
-        large = request.size > LARGE
-        asked = await asyncio.to_thread(reading) if large else reading()
+        asked = await _done(request.size, partial(_read, model, regions, request))
         reply = await model.infer(
             asked.inputs,
             list(asked.outputs),
@@ -143,7 +144,13 @@ async def infer(
             asked.timeout,
             request_id=asked.id,
         )
-    return respond(asked, reply), reply
+        size = sum(array.nbytes for array in reply.outputs.values())
+        return await _done(size, partial(respond, asked, reply)), reply
+
+
+async def _done(size: int, work: Callable[[], T]) -> T:
+    """Do what so many bytes need: here, or on a thread if they are many."""
+    return work() if size <= LARGE else await asyncio.to_thread(work)
 
 
 class Asked(NamedTuple):

@@ -22,7 +22,7 @@ FIXED = {1: 8, 5: 4, GROUP: 0, END: 0}  # a fixed kind → its size in bytes
 LONGEST = 70  # bits of a number's ten bytes
 SMALL = 4096  # bytes; copying a smaller message costs less than looking for its tensors
 MOST_FIELDS = 50_000  # of a message, at any depth: counted in 25 ms
-MOST_NUMBERS = 5_000_000  # of a message, in lists: read in 60 ms
+MOST_NUMBERS = 4_000_000  # of a message, in lists: read in 50 ms
 
 Data = bytes | memoryview
 M = TypeVar("M", bound=Message)

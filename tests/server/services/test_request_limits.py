@@ -19,7 +19,7 @@ from tests.support.running import Server, serving
 from tests.support.vision import classify
 
 OIP, VISION = "/inference.GRPCInferenceService", "/crossrun.v1.Vision"
-FIELDS = "the request holds more than 50000 fields or 5000000 numbers"
+FIELDS = "the request holds more than 50000 fields or 4000000 numbers"
 NO_MESSAGE = "the request is no message of"
 
 
@@ -56,8 +56,8 @@ TOO_MUCH: dict[str, tuple[str, bytes, str]] = {
     "parameters": (f"{OIP}/ModelInfer", empty(4), FIELDS),
     "parameters of an input": (f"{OIP}/ModelInfer", inside(5, empty(4)), FIELDS),
     "strings": (f"{OIP}/ModelInfer", inside(5, inside(5, empty(8))), FIELDS),
-    "packed numbers": (f"{OIP}/ModelInfer", numbers(5_000_001), FIELDS),
-    "sizes": (f"{OIP}/ModelInfer", inside(5, inside(3, bytes(5_000_001))), FIELDS),
+    "packed numbers": (f"{OIP}/ModelInfer", numbers(4_000_001), FIELDS),
+    "sizes": (f"{OIP}/ModelInfer", inside(5, inside(3, bytes(4_000_001))), FIELDS),
     "groups": (f"{OIP}/ModelInfer", b"\x0b" * 1_000_000, FIELDS),
     "unknown fields": (f"{OIP}/ServerLive", empty(9), FIELDS),
     "pictures to classify": (f"{VISION}/Classify", empty(3), FIELDS),
@@ -164,7 +164,7 @@ def test_a_request_has_no_more_than_the_model_takes(channel: grpc.Channel, case:
 def test_strings_are_counted(channel: grpc.Channel, sizes: list[int], expected: str) -> None:
     """No more of them are made than the shape says, and than a tensor may have."""
     message = pb.ModelInferRequest(
-        model_name="identity_bytes", raw_input_contents=[bytes(5_000_000)]
+        model_name="identity_bytes", raw_input_contents=[bytes(4_000_000)]
     )
     message.inputs.add(name="x", datatype="BYTES", shape=sizes)
     code, details = refusal(Stub(channel).ModelInfer, message)
