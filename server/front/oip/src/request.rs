@@ -135,8 +135,23 @@ mod tests {
 
     #[test]
     fn what_holds_too_much_is_not_plain() {
-        let many = vec![input("x", &[1], true); MOST + 1];
-        assert_eq!(read(&message(&many, &vec![vec![1]; MOST + 1])), None);
+        let named = |number| input(&format!("x{number}"), &[1], true);
+        let plain = |count| {
+            message(
+                &(0..count).map(named).collect::<Vec<_>>(),
+                &vec![vec![1]; count],
+            )
+        };
+        assert!(read(&plain(MOST)).is_some());
+        assert_eq!(read(&plain(MOST + 1)), None);
+        let mut asking = plain(1);
+        for number in 0..=MOST {
+            let mut output = Vec::new();
+            put_text(&mut output, 1, &format!("y{number}"));
+            put_head(&mut asking, 6, output.len());
+            asking.extend(output);
+        }
+        assert_eq!(read(&asking), None);
         for packed in [true, false] {
             let deep = input("x", &[1; MOST + 1], packed);
             assert_eq!(read(&message(&[deep], &[vec![1]])), None);
