@@ -162,9 +162,9 @@ def test_a_request_has_no_more_than_the_model_takes(channel: grpc.Channel, case:
     ],
 )
 def test_strings_are_counted(channel: grpc.Channel, sizes: list[int], expected: str) -> None:
-    """No more of them are made than the shape says, and than a tensor may have."""
+    """No more are made than the shape says, and a tensor may have: the damaged last is not seen."""
     message = pb.ModelInferRequest(
-        model_name="identity_bytes", raw_input_contents=[bytes(4_000_000)]
+        model_name="identity_bytes", raw_input_contents=[bytes(4_000_001)]
     )
     message.inputs.add(name="x", datatype="BYTES", shape=sizes)
     code, details = refusal(Stub(channel).ModelInfer, message)
@@ -220,13 +220,13 @@ def test_pixels_are_counted(strict: grpc.Channel) -> None:
 
 
 def test_many_pictures_of_one_caller_let_others_in(channel: grpc.Channel) -> None:
-    """Who sends one picture meanwhile is answered before the last of them is decoded."""
+    """Many calls of one picture each are answered before the last of them is decoded."""
     from PIL import Image
 
     large = encoded(Image.new("RGB", (1500, 1500)))
     request = vision_pb2.ClassifyRequest(model="colours", images=[large] * 150)
     many = VisionStub(channel).Classify.future(request)
-    for _ in range(3):
+    for _ in range(15):
         assert classify(channel, plain(255, 0, 0)).results[0].classes[0].label == "red"
     assert not many.done()
     assert len(many.result().results) == 150
