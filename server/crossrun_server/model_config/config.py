@@ -48,7 +48,7 @@ def from_json(text: str, name: str) -> pb.ModelConfig:
     """
     try:
         proto = json_format.Parse(text, pb.ModelConfig())
-    except (json_format.ParseError, RecursionError) as error:
+    except json_format.ParseError as error:
         raise PollError(f"config: {error}") from error
     bounds.check(proto)
     return _checked(proto, name, "config")

@@ -80,12 +80,11 @@ class Part(NamedTuple):
                 f"a tensor of {self.byte_size} bytes in shared memory region {self.region.name!r}, "
                 f"expected {MOST_BYTES} at most"
             )
-        self.region.require_whole()
         data, at = np.empty(self.byte_size, np.uint8).data, 0
         start = self.region.offset + self.offset
         while at < len(data):
             read = os.preadv(self.region.descriptor, [data[at:]], start + at)
-            if not read:  # it has shrunk meanwhile
+            if not read:
                 self.region.require_whole()
             at += read
         return data
