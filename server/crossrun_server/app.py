@@ -41,6 +41,7 @@ from crossrun_server.telemetry.readings import Reading
 from crossrun_server.telemetry.request_record import Observer
 from crossrun_server.telemetry.tracing import Tracer
 from crossrun_server.tensors.shared_memory import Regions
+from crossrun_server.vision.picture_limits import PictureLimits
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Config:
     provider: str = "auto"
     provider_options: tuple[str, ...] = ()
     proof_tolerance: float | None = None  # None: the tolerance of each model's proof
+    pictures: PictureLimits = field(default_factory=PictureLimits)
     shared_memory: bool = False
     server_name: str = "crossrun"
     control: modes.LoadPolicy = field(default_factory=modes.LoadPolicy)
@@ -211,7 +213,7 @@ async def listening(server: Server) -> AsyncIterator[str]:
     served = Served(
         register=partial(_add_services, server),
         interceptors=(server.edge, *server.coordination.interceptors),
-        direct=methods.direct(server.control.repository, server.regions),
+        direct=methods.direct(server.control.repository, server.regions, server.config.pictures),
     )
     shared = server.coordination.shares_port
     serving = front.serving(
@@ -263,8 +265,9 @@ def _on_this_loop(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
 def _add_services(server: Server, grpc_server: Any) -> None:
     """Add every service to a server of grpc.aio, or to what collects handlers."""
     models = server.control.repository
+    vision = VisionService(models, server.config.pictures)
     grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(server.protocol, grpc_server)
-    vision_pb2_grpc.add_VisionServicer_to_server(VisionService(models), grpc_server)
+    vision_pb2_grpc.add_VisionServicer_to_server(vision, grpc_server)
     providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), grpc_server)
     health_pb2_grpc.add_HealthServicer_to_server(server.health, grpc_server)
     reflection.add([*SERVED, health_pb2.DESCRIPTOR], grpc_server)

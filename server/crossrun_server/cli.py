@@ -16,6 +16,7 @@ from crossrun_server.models.modes import LoadPolicy, Mode
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import inventory, providers
 from crossrun_server.telemetry import logs
+from crossrun_server.vision.picture_limits import PictureLimits
 from crossrun_server.workers import supervisor
 
 
@@ -64,6 +65,12 @@ def command(
             help="Try every execution provider on this machine, say which can run, and exit.",
         ),
     ] = False,
+    max_request_pictures: Annotated[
+        int, typer.Option(min=1, help="Pictures in a request to Classify or Detect.")
+    ] = PictureLimits.pictures,
+    max_request_megapixels: Annotated[
+        int, typer.Option(min=1, help="Megapixels of all pictures in a request.")
+    ] = PictureLimits.megapixels,
     shared_memory: Annotated[
         bool,
         typer.Option(
@@ -86,6 +93,9 @@ def command(
     repository_poll_secs: Annotated[
         int, typer.Option(min=1, help="With poll: seconds between two looks at the repository.")
     ] = LoadPolicy.poll_seconds,
+    max_models: Annotated[
+        int, typer.Option(min=1, help="With explicit: models that clients may have loaded.")
+    ] = LoadPolicy.most,
     exit_on_error: Annotated[
         bool, typer.Option(help="End if a model cannot be loaded at the start.")
     ] = LoadPolicy.exit_on_error,
@@ -122,6 +132,7 @@ def command(
         mode=model_control_mode,
         at_start=tuple(load_model or ()),
         poll_seconds=repository_poll_secs,
+        most=max_models,
         exit_on_error=exit_on_error,
     )
     log = logs.LogSettings(
@@ -140,6 +151,7 @@ def command(
         provider=provider,
         provider_options=tuple(provider_option or ()),
         proof_tolerance=proof_tolerance,
+        pictures=PictureLimits(max_request_pictures, max_request_megapixels),
         shared_memory=shared_memory,
         server_name=server_name,
         control=control,

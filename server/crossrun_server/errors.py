@@ -29,6 +29,10 @@ class QueueFull(ServingError):  # noqa: N818
     """The model's queue holds as many requests as it may."""
 
 
+class TooMany(ServingError):  # noqa: N818
+    """The server holds as many of what a client asks for as it may; the message says of what."""
+
+
 class DeadlineExceeded(ServingError):  # noqa: N818
     """The caller's deadline passed before the answer was there."""
 

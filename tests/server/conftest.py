@@ -21,6 +21,25 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 
 
+@pytest.fixture(scope="module", params=["native", "python"])
+def front(request: pytest.FixtureRequest) -> str:
+    """The name of a front end; the native one is skipped where it is not installed."""
+    if request.param == "native":
+        pytest.importorskip("crossrun_front", reason="the native front end is not installed")
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def served(
+    front: str, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server of the tiny models with this front end."""
+    log = tmp_path_factory.mktemp(front) / "log"
+    with serving(tiny_models, log, "--front", front) as running:
+        yield running
+
+
 @pytest.fixture
 def slow_server(tmp_path: Path) -> Iterator[Server]:
     """A server of its own, of a model that takes as long as it is told to."""

@@ -12,7 +12,7 @@ from google.protobuf import json_format, text_format
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError, PollError
-from crossrun_server.model_config import detection_outputs, fields, scores, session_config
+from crossrun_server.model_config import bounds, detection_outputs, fields, scores, session_config
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +44,13 @@ def from_json(text: str, name: str) -> pb.ModelConfig:
 
     Raises:
         PollError: it is not a valid ModelConfig.
-        LoadError: it describes something that this server refuses.
+        LoadError: it describes something that this server refuses, or is too large.
     """
     try:
         proto = json_format.Parse(text, pb.ModelConfig())
     except json_format.ParseError as error:
         raise PollError(f"config: {error}") from error
+    bounds.check(proto)
     return _checked(proto, name, "config")
 
 

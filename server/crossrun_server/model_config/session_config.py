@@ -71,10 +71,19 @@ def read(proto: pb.ModelConfig, default: ProviderRequest) -> SessionConfig:
         request for group in groups for request in _requests(proto, group, default)
         for _ in range(_count(group))
     ]  # fmt: skip
-    threads = Threads(_whole_number(proto, INTRA_OP), _whole_number(proto, INTER_OP))
+    threads = threads_of(proto)
     plan = _plan(proto, len(requests), threads)
     sizes = proto.parameters[BATCH_SIZES].string_value if BATCH_SIZES in proto.parameters else None
     return SessionConfig(tuple(requests), threads, plan, sizes)
+
+
+def threads_of(proto: pb.ModelConfig) -> Threads:
+    """Return the threads of a session that a configuration asks for; 0 is the default.
+
+    Raises:
+        LoadError: a number is malformed.
+    """
+    return Threads(_whole_number(proto, INTRA_OP), _whole_number(proto, INTER_OP))
 
 
 def understands(key: str) -> bool:

@@ -16,6 +16,7 @@ from crossrun_server.errors import (
     LoadError,
     ModelUnavailable,
     ServingError,
+    TooMany,
     UnknownModel,
 )
 from crossrun_server.models import layout
@@ -43,6 +44,7 @@ class LoadPolicy:
     at_start: tuple[str, ...] = ()  # names, or only "*"; with Mode.EXPLICIT only
     poll_seconds: int = 15
     exit_on_error: bool = True
+    most: int = 128  # models that are loaded, if clients ask for another
     among: frozenset[str] | None = None  # load only these of them at the start; None: all
 
 
@@ -95,9 +97,15 @@ class Control:
             ControlRefused: the mode does not allow it.
             InvalidRequest: the name cannot be a model's.
             ModelUnavailable: the server is draining.
+            TooMany: as many are loaded as may be, or too many loads are under way.
             LoadError: it cannot be loaded.
         """
         self._allow(name)
+        if self.repository.count_without(name) >= self._policy.most:
+            raise TooMany(
+                f"failed to load {name!r}: {self._policy.most} models are loaded; "
+                "unload one, or start the server with a larger --max-models"
+            )
         try:
             source = self._source(name, config, files)
             await self.repository.load(source, agree=self._agree)

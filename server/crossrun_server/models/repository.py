@@ -9,12 +9,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossrun_server.errors import ModelUnavailable, UnknownModel
+from crossrun_server.errors import ModelUnavailable, TooMany, UnknownModel
 from crossrun_server.models import layout, loader
 from crossrun_server.models.loader import LoadedVersions, ModelSource
 from crossrun_server.models.model import Model
 from crossrun_server.models.states import UNKNOWN, ModelEntry, Retired
 from crossrun_server.models.version_loader import ServerContext
+
+LOADS = 4  # at once, as Triton; others wait
+MOST_CHANGES = 64  # loads, unloads and releases that are under way or wait
+MOST_KNOWN = 10_000  # names in the index
 
 Listener = Callable[[str, bool], None]
 Agree = Callable[[], Awaitable[None]]
@@ -49,6 +53,7 @@ class Repository:
         self._listener = listener
         self._entries: dict[str, ModelEntry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(LOADS)
 
     def __iter__(self) -> Iterator[Model]:
         return (m for entry in self._entries.values() for m in entry.loaded.models.values())
@@ -101,6 +106,10 @@ class Repository:
             raise UnknownModel(f"the request names no model and {there}")
         return ready[0]
 
+    def count_without(self, name: str) -> int:
+        """Count the models that are loaded, but for the named one."""
+        return sum(entry.ready for entry in self._entries.values() if entry.name != name)
+
     def index(self) -> list[IndexEntry]:
         """List every version that was ever loaded or tried, and every model on disk."""
         names = {*layout.models(self.root), *self._entries}
@@ -125,7 +134,10 @@ class Repository:
 
         Raises:
             LoadError: it cannot be loaded; what was loaded before still serves.
+            TooMany: too many changes are under way, or too many models known.
         """
+        if source.name not in self._entries and len(self._entries) >= MOST_KNOWN:
+            raise TooMany(f"failed to load {source.name!r}: {MOST_KNOWN} models are known already")
         await self._to_its_end(self._load(source, keep_unchanged, agree))
 
     async def unload(self, name: str) -> None:
@@ -133,6 +145,7 @@ class Repository:
 
         Raises:
             UnknownModel: no such name.
+            TooMany: too many changes are under way.
         """
         if name in self._entries:
             await self._to_its_end(self._unload(self._entries[name]))
@@ -187,7 +200,8 @@ class Repository:
         def announce(versions: list[int]) -> None:
             loop.call_soon_threadsafe(entry.loading, versions)
 
-        return await asyncio.to_thread(loader.load, source, self._context, previous, announce)
+        async with self._room:
+            return await asyncio.to_thread(loader.load, source, self._context, previous, announce)
 
     async def _unload(self, entry: ModelEntry) -> None:
         async with entry.changing:
@@ -204,6 +218,9 @@ class Repository:
             self._listener(entry.name, entry.ready)
 
     async def _to_its_end(self, change: Coroutine[None, None, None]) -> None:
+        if len(self._tasks) >= MOST_CHANGES:
+            change.close()
+            raise TooMany(f"{MOST_CHANGES} models are being loaded or unloaded, which is the most")
         await asyncio.shield(self._spawn(change))
 
     def _spawn(self, change: Coroutine[None, None, None]) -> asyncio.Task[None]:

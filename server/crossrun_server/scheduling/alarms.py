@@ -63,7 +63,7 @@ class Alarms:
                 if not self._heap:
                     self._sooner.wait()
                 elif (left := self._heap[0][0] - time.monotonic()) > 0:
-                    self._sooner.wait(left)
+                    self._sooner.wait(min(left, threading.TIMEOUT_MAX))
                 else:
                     return heapq.heappop(self._heap)[2]
 

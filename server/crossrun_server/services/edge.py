@@ -5,7 +5,7 @@ Nothing else in the server decides about a status code.
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -24,6 +24,7 @@ STATUS = {
     errors.UnknownModel: StatusCode.NOT_FOUND,
     errors.ModelUnavailable: StatusCode.UNAVAILABLE,
     errors.QueueFull: StatusCode.RESOURCE_EXHAUSTED,
+    errors.TooMany: StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     errors.UnknownRegion: StatusCode.NOT_FOUND,
     errors.RegionExists: StatusCode.ALREADY_EXISTS,
@@ -44,9 +45,9 @@ READERS = {
 
 
 class Edge(grpc.aio.ServerInterceptor):
-    """Wraps every unary call of every service, and the streams that write their own answers.
+    """Wraps every call of every service. Messages are read here, so that wrong ones are explained.
 
-    Such a stream counts its requests itself, because it may stay open long after them.
+    A stream counts its requests itself, because it may stay open long after them.
     """
 
     def __init__(self) -> None:
@@ -62,20 +63,24 @@ class Edge(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method = handler_call_details.method
-        read = READERS.get(method, handler.request_deserializer)
+        read = READERS.get(method) or wire.reader(handler.request_deserializer.__self__)
         how = {"response_serializer": handler.response_serializer}
         if handler.unary_unary:
-            wrapped = self._unary(handler.unary_unary, method, read)
-            return grpc.unary_unary_rpc_method_handler(wrapped, **how)
-        if inspect.iscoroutinefunction(handler.stream_stream):
-            wrapped = _wrap(handler.stream_stream, method)
-            return grpc.stream_stream_rpc_method_handler(wrapped, read, **how)
-        return handler
+            unary = self._unary(handler.unary_unary, method, read)
+            return grpc.unary_unary_rpc_method_handler(unary, **how)
+        if handler.unary_stream:
+            telling = _iterating(
+                lambda one, *context: handler.unary_stream(read(one), *context), method
+            )
+            return grpc.unary_stream_rpc_method_handler(telling, **how)
+        return grpc.stream_stream_rpc_method_handler(
+            _stream(handler.stream_stream, method, read), **how
+        )
 
     def _unary(
         self, behaviour: Callable[..., Any], method: str, read: Callable[[Any], Any]
     ) -> Callable[..., Awaitable[Any]]:
-        """Wrap a method of one request, which is read here, so that a wrong one is explained."""
+        """Wrap a method of one request and one answer."""
         explained = _wrap(lambda message, context: behaviour(read(message), context), method)
 
         async def call(message: Any, context: Context) -> Any:
@@ -111,6 +116,33 @@ def _wrap(behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
+            await context.abort(*explain(error, method))
+
+    return call
+
+
+def _stream(
+    behaviour: Callable[..., Any], method: str, read: Callable[[Any], Any]
+) -> Callable[..., Any]:
+    """Wrap a method of many requests, which returns its answers or writes them itself."""
+
+    def talk(messages: AsyncIterator[Any], context: Context) -> Any:
+        return behaviour((read(one) async for one in messages), context)
+
+    writes = inspect.iscoroutinefunction(behaviour)
+    return _wrap(talk, method) if writes else _iterating(talk, method)
+
+
+def _iterating(behaviour: Callable[..., Any], method: str) -> Callable[..., AsyncIterator[Any]]:
+    """Wrap a method that returns its answers."""
+
+    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            async for answer in behaviour(request, context):
+                yield answer
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
             await context.abort(*explain(error, method))
 
     return call

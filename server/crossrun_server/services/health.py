@@ -7,15 +7,16 @@ up the code that sets a state.
 import asyncio
 from collections.abc import AsyncIterator
 
-import grpc
 from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
+from crossrun_server.errors import TooMany, UnknownModel
 from crossrun_server.services.edge import Context
 
 SERVING = pb.HealthCheckResponse.SERVING
 NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
+MOST_WATCHERS = 1000  # each is told of every change
 
 
 class HealthService(HealthServicer):
@@ -24,6 +25,7 @@ class HealthService(HealthServicer):
     def __init__(self) -> None:
         self._serving: dict[str, bool] = {}
         self._stopped = False
+        self._watchers = 0
         self._changed = asyncio.Event()
 
     def set(self, name: str, serving: bool) -> None:
@@ -44,19 +46,29 @@ class HealthService(HealthServicer):
         """Return the state of a name; the status is NOT_FOUND if nobody knows it."""
         status = self._status(request.service)
         if status == SERVICE_UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"{request.service!r} is not known")
+            raise UnknownModel(f"{request.service!r} is not known")
         return pb.HealthCheckResponse(status=status)
 
     async def Watch(
         self, request: pb.HealthCheckRequest, context: Context
     ) -> AsyncIterator[pb.HealthCheckResponse]:
         """Stream the state of a name, known or not, and every change of it."""
+        if self._watchers >= MOST_WATCHERS:
+            raise TooMany(f"{MOST_WATCHERS} callers watch the health already, which is the most")
+        self._watchers += 1
+        try:
+            async for status in self._changes(request.service):
+                yield pb.HealthCheckResponse(status=status)
+        finally:
+            self._watchers -= 1
+
+    async def _changes(self, name: str) -> AsyncIterator[int]:
         told = None
         while True:
             changed = self._changed  # read first, so that no change during the yield is lost
-            status = self._status(request.service)
+            status = self._status(name)
             if status != told:
-                yield pb.HealthCheckResponse(status=status)
+                yield status
                 told = status
             await changed.wait()
 

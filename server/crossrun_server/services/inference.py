@@ -1,8 +1,10 @@
 """The Open Inference Protocol v2: liveness, metadata, configuration and inference."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
@@ -23,6 +25,9 @@ from crossrun_server.services.messages import (
 from crossrun_server.tensors.shared_memory import Regions
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
+T = TypeVar("T")
+LARGE = 160_000  # bytes that threads read and write; the event loop goes on meanwhile
+
 
 class InferenceService(GRPCInferenceServiceServicer):
     """Answers for every model of a repository."""
@@ -33,6 +38,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         self._repository = repository
         self._regions = regions
         self._name = name
+        self._version = version(distribution.NAME)  # now: an upgrade may replace it meanwhile
         self._extensions = extensions
 
     async def ServerLive(
@@ -70,7 +76,7 @@ class InferenceService(GRPCInferenceServiceServicer):
     ) -> pb.ServerMetadataResponse:
         """Return the server's name, its version and the extensions that work."""
         return pb.ServerMetadataResponse(
-            name=self._name, version=version(distribution.NAME), extensions=self._extensions
+            name=self._name, version=self._version, extensions=self._extensions
         )
 
     async def ModelMetadata(
@@ -128,16 +134,23 @@ async def infer(
     Raises:
         ServingError: it cannot be answered.
     """
-    asked = read(repository, regions, request)
-    reply = await asked.model.infer(
-        asked.inputs,
-        list(asked.outputs),
-        deadline,
-        asked.priority,
-        asked.timeout,
-        request_id=asked.id,
-    )
-    return respond(asked, reply), reply
+    with _model(repository, request) as model:
+        asked = await _done(request.size, partial(_read, model, regions, request))
+        reply = await model.infer(
+            asked.inputs,
+            list(asked.outputs),
+            deadline,
+            asked.priority,
+            asked.timeout,
+            request_id=asked.id,
+        )
+        size = sum(array.nbytes for array in reply.outputs.values())
+        return await _done(size, partial(respond, asked, reply)), reply
+
+
+async def _done(size: int, work: Callable[[], T]) -> T:
+    """Do what so many bytes need: here, or on a thread if they are many."""
+    return work() if size <= LARGE else await asyncio.to_thread(work)
 
 
 class Asked(NamedTuple):
@@ -157,12 +170,19 @@ def read(repository: Repository, regions: Regions, request: wire.WireRequest) ->
     Raises:
         ServingError: it cannot be answered.
     """
+    return _read(_model(repository, request), regions, request)
+
+
+def _model(repository: Repository, request: wire.WireRequest) -> Model:
+    return repository.get(request.message.model_name, request.message.model_version)
+
+
+def _read(model: Model, regions: Regions, request: wire.WireRequest) -> Asked:
     message = request.message
-    model = repository.get(message.model_name, message.model_version)
     return Asked(
         model=model,
         inputs=read_inputs(request, model.input, regions),
-        outputs=read_outputs(message, regions),
+        outputs=read_outputs(message, model.output, regions),
         priority=parameters.priority(message.parameters),
         timeout=parameters.timeout(message.parameters),
         id=message.id,

@@ -4,8 +4,8 @@ A tensor may be raw, typed or in shared memory; an output may be asked for as it
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from crossrun_server.services import parameters
 from crossrun_server.services.parameters import MemoryRange
 from crossrun_server.services.wire import PlainRequest, WireRequest
 from crossrun_server.tensors.classification import classify
-from crossrun_server.tensors.encoding import as_strings, from_bytes, to_bytes, write
-from crossrun_server.tensors.shared_memory import Regions
+from crossrun_server.tensors.encoding import as_strings, check_size, from_bytes, octets, to_bytes
+from crossrun_server.tensors.shared_memory import Part, Regions
 from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 # The field of InferTensorContents for each datatype; FP16 and BF16 have none, they are always raw.
@@ -37,18 +37,24 @@ CONTENTS = {
 }
 
 
+MOST_DIMS = 64  # numpy's
+PIECE = 50_000  # numbers; others have their turn after each
+
+Tensor = pb.ModelInferRequest.InferInputTensor
+
+
 class RequestedOutput(NamedTuple):
     """How a request wants an output: as it is, in shared memory, or as its best classes."""
 
     shared: MemoryRange | None = None
-    memory: memoryview | None = None  # of this range
+    memory: Part | None = None  # of this range
     classes: int | None = None
 
 
 def read_inputs(
     request: WireRequest, find: Callable[[str], TensorSpec], regions: Regions
 ) -> dict[str, Array]:
-    """Decode all inputs of a request; those in shared memory are not copied.
+    """Decode all inputs of a request.
 
     Args:
         request: the message and its raw tensors.
@@ -57,22 +63,22 @@ def read_inputs(
 
     Raises:
         InvalidRequest: a tensor is malformed; the message names it and what was expected.
-        UnknownRegion, NotEnabled: see Regions.view.
+        UnknownRegion, NotEnabled: see Regions.part.
     """
     message = request.message
     parameters.check(message.parameters)
+    _check_names(message.inputs, find, "input {!r} is given twice")
     ranges = [parameters.memory_range(tensor) for tensor in message.inputs]
     raw = _raw(request, [t for t, shared in zip(message.inputs, ranges, strict=True) if not shared])
     arrays: dict[str, Array] = {}
     for tensor, shared in zip(message.inputs, ranges, strict=True):
-        if tensor.name in arrays:
-            raise InvalidRequest(f"input {tensor.name!r} is given twice")
-        shape = tuple(tensor.shape)
+        shape = _shape(tensor)
         _check(tensor.name, tensor.datatype, shape, find(tensor.name))
-        data = regions.view(*shared) if shared else next(raw, None)
-        if shared and tensor.HasField("contents"):
+        part = regions.part(*shared) if shared else None
+        if part and tensor.HasField("contents"):
             raise InvalidRequest(f"input {tensor.name!r} is given both in shared memory and typed")
         try:
+            data = _shared(part, tensor.datatype, shape) if part else next(raw, None)
             arrays[tensor.name] = (
                 _typed(tensor, shape) if data is None else from_bytes(data, tensor.datatype, shape)
             )
@@ -97,24 +103,26 @@ def read_plain_inputs(request: PlainRequest, find: Callable[[str], TensorSpec]) 
     return arrays
 
 
-def read_outputs(request: pb.ModelInferRequest, regions: Regions) -> dict[str, RequestedOutput]:
+def read_outputs(
+    request: pb.ModelInferRequest, find: Callable[[str], TensorSpec], regions: Regions
+) -> dict[str, RequestedOutput]:
     """Find which outputs a request asks for, and how; empty if it names none.
 
     Raises:
-        InvalidRequest: an output is asked for twice, or in two ways that exclude each other.
-        UnknownRegion, NotEnabled: see Regions.view.
+        InvalidRequest: an output is unknown, or asked for twice, or in two ways that exclude each
+            other.
+        UnknownRegion, NotEnabled: see Regions.part.
     """
+    _check_names(request.outputs, find, "output {!r} is asked for twice")
     wanted: dict[str, RequestedOutput] = {}
     for output in request.outputs:
-        if output.name in wanted:
-            raise InvalidRequest(f"output {output.name!r} is asked for twice")
         shared, classes = parameters.memory_range(output), parameters.class_count(output)
         if shared and classes:
             raise InvalidRequest(
                 f"output {output.name!r} can't set both {parameters.REGION!r} and 'classification'"
             )
         wanted[output.name] = RequestedOutput(
-            shared, regions.view(*shared) if shared else None, classes
+            shared, regions.part(*shared) if shared else None, classes
         )
     return wanted
 
@@ -155,18 +163,19 @@ def _add(
 def _share(
     array: Array,
     shared: MemoryRange,
-    memory: memoryview,
+    memory: Part,
     output: pb.ModelInferResponse.InferOutputTensor,
 ) -> None:
+    data = octets(array)
     try:
-        size = write(array, memory)
+        memory.write(data)
     except ValueError as error:
         raise InvalidRequest(
             f"shared memory size specified with the request for output {output.name!r}: {error}"
         ) from None
     output.parameters[parameters.REGION].string_param = shared.region
     output.parameters[parameters.OFFSET].int64_param = shared.offset
-    output.parameters[parameters.BYTE_SIZE].int64_param = size
+    output.parameters[parameters.BYTE_SIZE].int64_param = len(data)
 
 
 def _classes(model: Model, name: str, array: Array, count: int) -> Array:
@@ -178,11 +187,21 @@ def _classes(model: Model, name: str, array: Array, count: int) -> Array:
         raise InvalidRequest(f"output {name!r}: {error}") from None
 
 
-def _raw(
-    request: WireRequest, outside: Sequence[pb.ModelInferRequest.InferInputTensor]
-) -> Iterator[bytes | memoryview]:
+def _check_names(
+    tensors: Iterable[parameters.Tensor], find: Callable[[str], TensorSpec], twice: str
+) -> None:
+    """Let no name come twice, nor one that is unknown: so there are no more than the model has."""
+    seen: set[str] = set()
+    for tensor in tensors:
+        if tensor.name in seen:
+            raise InvalidRequest(twice.format(tensor.name))
+        find(tensor.name)
+        seen.add(tensor.name)
+
+
+def _raw(request: WireRequest, outside: Sequence[Tensor]) -> Iterator[bytes | memoryview]:
     """Iterate over the raw contents: one for each input outside shared memory, in their order."""
-    message, raw = request
+    message, raw, _ = request
     if raw and (typed := [tensor.name for tensor in outside if tensor.HasField("contents")]):
         raise InvalidRequest(  # word for word as Triton says it, because its clients look for this
             "contents field must not be specified when using raw_input_contents for "
@@ -196,6 +215,15 @@ def _raw(
     return iter(raw)
 
 
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    if len(tensor.shape) > MOST_DIMS:
+        raise InvalidRequest(
+            f"input {tensor.name!r} has {len(tensor.shape)} sizes in its shape, "
+            f"expected {MOST_DIMS} at most"
+        )
+    return tuple(tensor.shape)
+
+
 def _check(name: str, datatype: str, shape: tuple[int, ...], spec: TensorSpec) -> None:
     if datatype != spec.datatype:
         raise InvalidRequest(f"input {name!r} has datatype {datatype!r}, expected {spec.datatype}")
@@ -203,7 +231,12 @@ def _check(name: str, datatype: str, shape: tuple[int, ...], spec: TensorSpec) -
         raise InvalidRequest(f"input {name!r} has shape {list(shape)}, expected {list(spec.shape)}")
 
 
-def _typed(tensor: pb.ModelInferRequest.InferInputTensor, shape: tuple[int, ...]) -> Array:
+def _shared(part: Part, datatype: str, shape: tuple[int, ...]) -> memoryview:
+    check_size(part.byte_size, datatype, shape)
+    return part.read()
+
+
+def _typed(tensor: Tensor, shape: tuple[int, ...]) -> Array:
     if tensor.datatype not in CONTENTS:
         raise ValueError(f"{tensor.datatype} has no typed form, expected raw_input_contents")
     expected = CONTENTS[tensor.datatype]
@@ -215,4 +248,11 @@ def _typed(tensor: pb.ModelInferRequest.InferInputTensor, shape: tuple[int, ...]
         raise ValueError(f"{list(shape)} needs {math.prod(shape)} values, got {len(values)}")
     if tensor.datatype == "BYTES":
         return as_strings(values).reshape(shape)
-    return np.array(list(values), DTYPES[tensor.datatype]).reshape(shape)
+    return _numbers(values, DTYPES[tensor.datatype]).reshape(shape)
+
+
+def _numbers(values: Sequence[float], dtype: np.dtype[Any]) -> Array:
+    array = np.empty(len(values), dtype)
+    for at in range(0, len(values), PIECE):
+        array[at : at + PIECE] = values[at : at + PIECE]
+    return array

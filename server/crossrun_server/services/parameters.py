@@ -19,6 +19,7 @@ SEQUENCE = {  # a parameter of sequences → the fields that may hold it
     "sequence_end": ("bool_param",),
 }
 EMPTY_FINAL = "triton_enable_empty_final_response"
+MOST = 128  # parameters of a request
 REGION, OFFSET, BYTE_SIZE = (f"shared_memory_{part}" for part in ("region", "offset", "byte_size"))
 
 
@@ -34,8 +35,13 @@ def check(parameters: Parameters) -> None:
     """Refuse parameters that a request may not have.
 
     Raises:
-        InvalidRequest: a parameter is empty, belongs to a sequence, or is reserved for Triton.
+        InvalidRequest: there are too many; or one is empty, belongs to a sequence, or is reserved
+            for Triton.
     """
+    if len(parameters) > MOST:
+        raise InvalidRequest(
+            f"the request has {len(parameters)} parameters, expected {MOST} at most"
+        )
     for name in parameters:
         if name in SEQUENCE:
             if _value(parameters, name, *SEQUENCE[name]):

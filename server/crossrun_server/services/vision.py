@@ -3,6 +3,7 @@
 Converts messages; the pictures themselves are the business of `vision`.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from crossrun.v1.vision_pb2_grpc import VisionServicer
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
+from crossrun_server.services import wire
 from crossrun_server.services.edge import Context
 from crossrun_server.services.inference import deadline_of
 from crossrun_server.vision import classifier, detector, pipeline
@@ -19,6 +21,7 @@ from crossrun_server.vision.boxes import Resize, Size
 from crossrun_server.vision.classifier import ScoredClass
 from crossrun_server.vision.detector import Detection, DetectOptions, Detector
 from crossrun_server.vision.image_input import ImageInput
+from crossrun_server.vision.picture_limits import PictureLimits
 from crossrun_server.vision.pipeline import Pictures, Prediction, Timings
 
 Request = pb.ClassifyRequest | pb.DetectRequest
@@ -42,8 +45,9 @@ class AskedPictures(NamedTuple):
 class VisionService(VisionServicer):
     """Answers for every image classifier and every detector of a repository."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, limits: PictureLimits) -> None:
         self._repository = repository
+        self._limits = limits
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> Response:
         """Return the best classes of each picture."""
@@ -56,12 +60,18 @@ class VisionService(VisionServicer):
     async def _answer(
         self, read: Callable[[Model, Any], AskedPictures], request: Request, context: Context
     ) -> Response:
+        await self._check(request.images)
         with find(self._repository, request) as model:
             asked = read(model, request)
             predictions, timings = await pipeline.predict(asked.pictures, deadline_of(context))
             response = asked.respond(predictions, timings)
         context.set_trailing_metadata((("server-timing", timing_text(timings)),))
         return response
+
+    async def _check(self, images: Sequence[bytes]) -> None:
+        self._limits.check_count(len(images))
+        if len(images) > self._limits.unseen:
+            await asyncio.to_thread(self._limits.check_pixels, images)
 
 
 def find(repository: Repository, request: Request) -> Model:
@@ -115,10 +125,10 @@ def read_detect(model: Model, request: pb.DetectRequest) -> AskedPictures:
     return AskedPictures(pictures, respond)
 
 
-# Path → the message of a request, and how it is read.
-METHODS: dict[str, tuple[Any, Callable[[Model, Any], AskedPictures]]] = {
-    "/crossrun.v1.Vision/Classify": (pb.ClassifyRequest, read_classify),
-    "/crossrun.v1.Vision/Detect": (pb.DetectRequest, read_detect),
+# Path → what makes a request of its bytes, and what reads it.
+METHODS: dict[str, tuple[Callable[[wire.Data], Any], Callable[[Model, Any], AskedPictures]]] = {
+    "/crossrun.v1.Vision/Classify": (wire.reader(pb.ClassifyRequest), read_classify),
+    "/crossrun.v1.Vision/Detect": (wire.reader(pb.DetectRequest), read_detect),
 }
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from crossrun_server.errors import InvalidRequest, NotSupported, ServingError
 from crossrun_server.telemetry.request_record import RequestRecord
@@ -17,6 +18,10 @@ log = logging.getLogger(__name__)
 
 Value = bool | int | str
 PREFIX = "log_"
+# What would end a line, or tell a terminal what to do → how it is written.
+ESCAPED = {
+    code: ascii(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+}
 KINDS: dict[type, str] = {bool: "a boolean", int: "a whole number", str: "a string"}
 # Format → the line, and its time in UTC; {} stands for the microseconds.
 FORMATS = {
@@ -100,6 +105,16 @@ def _lets_through(record: logging.LogRecord, settings: LogSettings) -> bool:
 
 
 class _Formatter(logging.Formatter):
+    """One line for each event: a name that comes from a caller cannot begin another."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = record.message.translate(ESCAPED)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(f"  {line.translate(ESCAPED)}" for line in lines)
+
     def format(self, record: logging.LogRecord) -> str:
         record.letter = record.levelname[0]
         record.where = f"{record.filename}:{record.lineno}"

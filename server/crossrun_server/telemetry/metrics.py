@@ -9,9 +9,10 @@ Source: https://github.com/triton-inference-server/server (docs/user_guide/metri
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
+from threading import Thread
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Info, make_wsgi_app, start_http_server
+from prometheus_client import CollectorRegistry, Info, make_wsgi_app
 from prometheus_client.core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
@@ -21,7 +22,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from crossrun_server.errors import ServingError
-from crossrun_server.telemetry.metrics_http import PATH, at_one_path
+from crossrun_server.telemetry.metrics_http import PATH, MetricsServer, at_one_path
 from crossrun_server.telemetry.readings import Reading
 from crossrun_server.telemetry.statistics import BOUNDS, Counters
 
@@ -83,13 +84,14 @@ def exporting(
     told = Info("crossrun_front", "Front end that answers requests", registry=registry)
     told.info(front._asdict())
     try:
-        server, thread = start_http_server(port, host.strip("[]"), registry)
+        server = MetricsServer(host.strip("[]"), port, at_one_path(make_wsgi_app(registry)))
     except OSError as error:
         raise ServingError(
             f"cannot listen on {host}:{port} for metrics: is the port in use? "
             "--metrics-port chooses another, --no-metrics none"
         ) from error
-    server.set_app(at_one_path(make_wsgi_app(registry)))
+    thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
     try:
         yield f"http://{host}:{server.server_port}{PATH}"
     finally:

@@ -1,17 +1,86 @@
 """HTTP at the metrics port: metrics at one path, and errors at all others.
 
 prometheus_client answers every path with the metrics, so a client that asked this port for the
-server's health would believe it ready.
+server's health would believe it ready. And its own server starts a thread for whoever connects.
 """
 
+import logging
+import socket
+import sys
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from socketserver import ThreadingMixIn
+from threading import Semaphore
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from crossrun_server.scheduling.alarms import ALARMS
+
+log = logging.getLogger(__name__)
 
 PATH = "/metrics"
 METHODS = ("GET", "HEAD")
+THREADS = 8  # scrapes at once
+LONGEST = 10.0  # seconds from a client's connection to its end
+BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 # A WSGI application: environment, start_response → body.
 App = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class MetricsServer(ThreadingMixIn, WSGIServer):
+    """Answers each client on a thread of its own, if there is room for one.
+
+    Args:
+        host: the address to listen on.
+        port: 0 picks one.
+        app: answers.
+
+    Raises:
+        OSError: the port cannot be bound.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, app: App) -> None:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family, *_, address = found[0]
+        self._room = Semaphore(THREADS)
+        super().__init__(address[:2], _Quiet)  # type: ignore[arg-type]
+        self.set_app(app)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a client on a thread, or refuse it at once."""
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+            return
+        with suppress(OSError):
+            request.sendall(BUSY)
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a client, and leave it once it takes too long."""
+        end = ALARMS.at(time.monotonic() + LONGEST, lambda: _shut(request))
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - its base's
+        """Log what ended a connection; most often the client did."""
+        log.debug("a scrape of the metrics by %s failed: %s", client_address, sys.exc_info()[1])
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Log no request."""
+
+
+def _shut(request: socket.socket) -> None:
+    with suppress(OSError):  # it has ended by itself
+        request.shutdown(socket.SHUT_RDWR)
 
 
 def at_one_path(metrics: App) -> App:

@@ -13,28 +13,36 @@ from numpy.typing import NDArray
 
 from crossrun_server.tensors.tensor_spec import DTYPES, Array
 
+MOST_STRINGS = 1_000_000  # of a tensor; Python needs some 100 bytes for each
+
 
 def from_bytes(data: bytes | memoryview, datatype: str, shape: tuple[int, ...]) -> Array:
     """Read a tensor of numbers without copying it, or one of strings.
 
-    Numbers are copied only if they lie in shared memory at an address that does not suit them.
+    Numbers are copied only if they lie at an address that does not suit them.
 
     Raises:
         ValueError: there are more or fewer bytes than the shape needs.
     """
-    count = math.prod(shape)
+    check_size(len(data), datatype, shape)
     if datatype == "BYTES":
-        return _strings(data, count).reshape(shape)
+        return _strings(data, math.prod(shape)).reshape(shape)
     dtype = DTYPES[datatype].newbyteorder("<")
-    expected = count * dtype.itemsize
-    if len(data) != expected:
-        raise ValueError(f"{expected} bytes expected for {datatype} {list(shape)}, got {len(data)}")
     return np.require(np.frombuffer(data, dtype), requirements=["ALIGNED"]).reshape(shape)
 
 
+def check_size(size: int, datatype: str, shape: tuple[int, ...]) -> None:
+    """Raise ValueError if a tensor of numbers does not have so many bytes."""
+    expected = math.prod(shape) * DTYPES[datatype].itemsize
+    if datatype != "BYTES" and size != expected:
+        raise ValueError(f"{expected} bytes expected for {datatype} {list(shape)}, got {size}")
+
+
 def _strings(data: bytes | memoryview, count: int) -> Array:
-    strings, at = [], 0
-    while at < len(data):
+    if count > MOST_STRINGS:
+        raise ValueError(f"{count} strings expected, a tensor may have {MOST_STRINGS}")
+    strings, at = list[bytes](), 0
+    while at < len(data) and len(strings) <= count:
         if at + 4 > len(data):
             raise ValueError("a string's four-byte length is cut off")
         (length,) = struct.unpack_from("<I", data, at)
@@ -43,7 +51,8 @@ def _strings(data: bytes | memoryview, count: int) -> Array:
             raise ValueError(f"a string of {length} bytes runs past the end of the tensor")
         strings.append(bytes(data[at - length : at]))
     if len(strings) != count:
-        raise ValueError(f"{count} strings expected, got {len(strings)}")
+        got = "more" if len(strings) > count else len(strings)
+        raise ValueError(f"{count} strings expected, got {got}")
     return as_strings(strings)
 
 
@@ -75,17 +84,9 @@ def to_bytes(array: Array) -> bytes:
     return b"".join(struct.pack("<I", len(data)) + data for data in encoded)
 
 
-def write(array: Array, memory: memoryview) -> int:
-    """Write an encoded tensor to the start of `memory`, and return its size in bytes.
-
-    Raises:
-        ValueError: it does not fit; nothing was written.
-    """
-    data = memoryview(to_bytes(array)) if array.dtype == np.object_ else _octets(array).data
-    if len(data) > len(memory):
-        raise ValueError(f"{len(memory)} bytes should be at least {len(data)} to hold the results")
-    memory[: len(data)] = data
-    return len(data)
+def octets(array: Array) -> memoryview:
+    """Encode a tensor, without copying numbers."""
+    return memoryview(to_bytes(array)) if array.dtype == np.object_ else _octets(array).data
 
 
 def _octets(array: Array) -> NDArray[np.uint8]:

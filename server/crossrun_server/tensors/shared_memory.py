@@ -1,18 +1,24 @@
-"""System shared memory: named parts of POSIX shared memory objects, mapped once, used in place.
+"""System shared memory: named parts of POSIX shared memory objects, read and written by requests.
 
-Knows bytes, not messages or tensors. The objects belong to the clients that made them: this module
-only opens them, and never creates or removes any.
+Tensors are copied, not mapped: a client that truncates a mapped object kills who touches it, and
+one that writes to it changes the input of a run. Knows bytes, not messages or tensors. The objects
+belong to the clients that made them: this module never creates or removes any.
 """
 
-import mmap
 import os
 import stat
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from crossrun_server.errors import InvalidRequest, NotEnabled, RegionExists, UnknownRegion
+import numpy as np
+
+from crossrun_server.errors import InvalidRequest, NotEnabled, RegionExists, TooMany, UnknownRegion
 
 FOLDER = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory objects
+MOST_REGIONS = 512  # each keeps a file open
+MOST_BYTES = 1 << 28  # of a tensor: an object's size costs a client nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +29,16 @@ class Region:
     key: str
     offset: int
     byte_size: int
-    mapping: mmap.mmap  # from the last page boundary before the offset
+    descriptor: int  # of the object; closed with the last who has the region
 
-    def view(self, offset: int, byte_size: int) -> memoryview:
-        """Return a part of the region, without copying it.
+    def __post_init__(self) -> None:
+        weakref.finalize(self, os.close, self.descriptor)
 
-        The mapping lives as long as any view of it, even if the region is unregistered.
+    def part(self, offset: int, byte_size: int) -> "Part":
+        """Return a part of the region; it can be used even if the region is unregistered.
 
         Raises:
-            InvalidRequest: the part lies outside the region, or the object has shrunk since.
+            InvalidRequest: the part lies outside the region.
         """
         if not 0 <= offset < self.byte_size:
             raise InvalidRequest(
@@ -43,13 +50,65 @@ class Region:
                 f"Invalid offset + byte size for shared memory region: {self.name!r}: "
                 f"{offset} + {byte_size} in {self.byte_size} bytes"
             )
-        if self.mapping.size() < self.offset + self.byte_size:  # touching it would be a bus error
+        return Part(self, offset, byte_size)
+
+    def require_whole(self) -> None:
+        """Raise InvalidRequest if the object has shrunk."""
+        size = os.fstat(self.descriptor).st_size
+        if size < self.offset + self.byte_size:
             raise InvalidRequest(
                 f"shared memory region {self.name!r} lies beyond the end of {self.key!r}, "
-                f"which has shrunk to {self.mapping.size()} bytes"
+                f"which has shrunk to {size} bytes"
             )
-        start = self.offset % mmap.ALLOCATIONGRANULARITY + offset
-        return memoryview(self.mapping)[start : start + byte_size]
+
+
+class Part(NamedTuple):
+    """A part of a region that holds a tensor; offset and size in bytes."""
+
+    region: Region
+    offset: int
+    byte_size: int
+
+    def read(self) -> memoryview:
+        """Copy its bytes.
+
+        Raises:
+            InvalidRequest: there are too many for a tensor, or the object has shrunk.
+        """
+        if self.byte_size > MOST_BYTES:
+            raise InvalidRequest(
+                f"a tensor of {self.byte_size} bytes in shared memory region {self.region.name!r}, "
+                f"expected {MOST_BYTES} at most"
+            )
+        data, at = np.empty(self.byte_size, np.uint8).data, 0
+        start = self.region.offset + self.offset
+        while at < len(data):
+            read = os.preadv(self.region.descriptor, [data[at:]], start + at)
+            if not read:
+                self.region.require_whole()
+            at += read
+        return data
+
+    def write(self, data: memoryview) -> None:
+        """Write to its start.
+
+        Raises:
+            ValueError: the data do not fit; nothing is written.
+            InvalidRequest: the object has shrunk, or the system has no memory for it.
+        """
+        if len(data) > self.byte_size:
+            raise ValueError(
+                f"{self.byte_size} bytes should be at least {len(data)} to hold the results"
+            )
+        self.region.require_whole()
+        start, at = self.region.offset + self.offset, 0
+        try:
+            while at < len(data):
+                at += os.pwrite(self.region.descriptor, data[at:], start + at)
+        except OSError as error:
+            raise InvalidRequest(
+                f"failed to write to shared memory region {self.region.name!r}: {error.strerror}"
+            ) from error
 
 
 class Regions:
@@ -68,7 +127,7 @@ class Regions:
             )
 
     def register(self, name: str, key: str, offset: int, byte_size: int) -> None:
-        """Map a part of an existing shared memory object.
+        """Give a name to a part of an existing shared memory object.
 
         Args:
             name: what requests will call the region.
@@ -79,6 +138,7 @@ class Regions:
         Raises:
             NotEnabled: clients may not use shared memory.
             RegionExists: the name is taken.
+            TooMany: there are as many regions as there may be.
             UnknownRegion: there is no such object.
             InvalidRequest: the key cannot be an object's name, or the region lies outside it.
         """
@@ -87,24 +147,16 @@ class Regions:
             raise InvalidRequest("cannot register a shared memory region without a name")
         if name in self._regions:
             raise RegionExists(f"shared memory region {name!r} already in manager")
-        descriptor = _open(name, key)
-        try:
-            _check_bounds(descriptor, name, key, offset, byte_size)
-            mapping = _map(descriptor, offset, byte_size)
-        except OSError as error:
-            raise InvalidRequest(
-                f"failed to register shared memory region {name!r}: {error.strerror}"
-            ) from error
-        finally:
-            os.close(descriptor)
-        self._regions[name] = Region(
-            name=name, key=key, offset=offset, byte_size=byte_size, mapping=mapping
-        )
+        if len(self._regions) >= MOST_REGIONS:
+            raise TooMany(f"{MOST_REGIONS} shared memory regions are registered, which is the most")
+        region = Region(name, key, offset, byte_size, _open(name, key))
+        _check_bounds(region)
+        self._regions[name] = region
 
     def unregister(self, name: str = "") -> None:
         """Unregister a region, if it is known; without a name, all regions.
 
-        Requests that use it go on: the memory is unmapped once the last of them has ended.
+        Requests that use it go on: the object is closed once the last of them has ended.
 
         Raises:
             NotEnabled: clients may not use shared memory.
@@ -129,8 +181,8 @@ class Regions:
             raise UnknownRegion(f"Unable to find system shared memory region: {name!r}")
         return [self._regions[name]]
 
-    def view(self, name: str, offset: int, byte_size: int) -> memoryview:
-        """Return a part of a region, as Region.view does.
+    def part(self, name: str, offset: int, byte_size: int) -> Part:
+        """Return a part of a region, as Region.part does.
 
         Raises:
             NotEnabled: clients may not use shared memory.
@@ -140,7 +192,7 @@ class Regions:
         self.require_enabled()
         if name not in self._regions:
             raise UnknownRegion(f"Unable to find shared memory region: {name!r}")
-        return self._regions[name].view(offset, byte_size)
+        return self._regions[name].part(offset, byte_size)
 
 
 def _open(name: str, key: str) -> int:
@@ -162,17 +214,14 @@ def _open(name: str, key: str) -> int:
         ) from error
 
 
-def _check_bounds(descriptor: int, name: str, key: str, offset: int, byte_size: int) -> None:
-    found = os.fstat(descriptor)
+def _check_bounds(region: Region) -> None:
+    found, (offset, size) = os.fstat(region.descriptor), (region.offset, region.byte_size)
     if not stat.S_ISREG(found.st_mode):
-        raise InvalidRequest(f"Invalid shared memory region: {key!r}: not a shared memory object")
-    if byte_size < 1 or offset + byte_size > found.st_size:
         raise InvalidRequest(
-            f"failed to register shared memory region {name!r}: invalid args: "
-            f"offset {offset} and byte_size {byte_size} in the {found.st_size} bytes of {key!r}"
+            f"Invalid shared memory region: {region.key!r}: not a shared memory object"
         )
-
-
-def _map(descriptor: int, offset: int, byte_size: int) -> mmap.mmap:
-    before = offset % mmap.ALLOCATIONGRANULARITY
-    return mmap.mmap(descriptor, before + byte_size, offset=offset - before)
+    if size < 1 or offset + size > found.st_size:
+        raise InvalidRequest(
+            f"failed to register shared memory region {region.name!r}: invalid args: "
+            f"offset {offset} and byte_size {size} in the {found.st_size} bytes of {region.key!r}"
+        )

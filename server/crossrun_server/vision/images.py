@@ -83,6 +83,15 @@ def load(data: bytes, input_: Size | Fit, resize: Resize) -> Picture:
     return _fitted(stored, boxes.view(stored.upright, fit(stored.upright), resize))
 
 
+def pixels(data: bytes) -> int:
+    """Return how many pixels a file says that it has; 0 if its header cannot be read."""
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(SIGNATURES)) as image:
+            return image.width * image.height
+    except Exception:  # noqa: BLE001 - as in `_decoded`, which tells what is wrong
+        return 0
+
+
 def _decoded(data: bytes, fit: Fit) -> Stored:
     try:
         with Image.open(io.BytesIO(data), formats=tuple(SIGNATURES)) as image:

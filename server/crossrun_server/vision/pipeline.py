@@ -97,11 +97,23 @@ async def predict(asked: Pictures, deadline: float | None) -> tuple[list[Predict
 
 
 async def _decode(asked: Pictures) -> list[Picture]:
-    """Decode on threads: Pillow lets go of the interpreter while it works."""
-    loop = asyncio.get_running_loop()
-    return await asyncio.gather(
-        *(loop.run_in_executor(DECODERS, decoded, asked, i) for i in range(len(asked.images)))
-    )
+    """Decode on threads: Pillow lets go of the interpreter while it works.
+
+    A request has no more pictures on the way there than there are threads, so that those of others
+    come in between.
+    """
+    loop, turn = asyncio.get_running_loop(), asyncio.Semaphore(cores.available())
+
+    async def one(position: int) -> Picture:
+        async with turn:
+            return await loop.run_in_executor(DECODERS, decoded, asked, position)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(i)) for i in range(len(asked.images))]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def decoded(asked: Pictures, position: int) -> Picture:

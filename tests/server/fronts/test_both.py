@@ -30,24 +30,6 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 MEGABYTE = 1 << 20
 
 
-@pytest.fixture(scope="module", params=["native", "python"])
-def front(request: pytest.FixtureRequest) -> str:
-    """The name of a front end; the native one is skipped where it is not installed."""
-    if request.param == "native":
-        pytest.importorskip("crossrun_front", reason="the native front end is not installed")
-    name: str = request.param
-    return name
-
-
-@pytest.fixture(scope="module")
-def served(
-    front: str, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp(front) / "log"
-    with serving(tiny_models, log, "--front", front) as running:
-        yield running
-
-
 @pytest.fixture
 def channel(served: Server) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(served.address) as opened:

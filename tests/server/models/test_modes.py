@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server.errors import ServingError
+from crossrun_server.errors import LoadError, ServingError, TooMany
+from crossrun_server.models import repository
+from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.modes import Control, LoadPolicy, Mode
 from crossrun_server.models.repository import Repository
 from tests.support import models
@@ -159,3 +161,18 @@ def test_a_folder_that_went_before_it_was_loaded_hides_no_other_change(tmp_path:
         return sorted(model.name for model in repository)
 
     assert asyncio.run(scenario()) == ["kept", "new"]
+
+
+def test_only_so_many_names_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loads that fail leave their names in the index, so there is an end to new ones."""
+    monkeypatch.setattr(repository, "MOST_KNOWN", 1)
+
+    async def load(name: str) -> None:
+        source = ModelSource(tmp_path / name, config="{}", files={"1/model.onnx": b"none"})
+        await known.load(source)
+
+    known = Repository(tmp_path, ON_CPU)
+    with pytest.raises(LoadError):
+        asyncio.run(load("first"))
+    with pytest.raises(TooMany, match="'second': 1 models are known already"):
+        asyncio.run(load("second"))

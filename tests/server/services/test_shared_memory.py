@@ -11,6 +11,7 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun_server.tensors.shared_memory import MOST_REGIONS
 from tests.support.memory import (
     FOLDER,
     PAGE,
@@ -58,6 +59,18 @@ def test_a_name_is_given_once(shared: grpc.Channel, create: Create) -> None:
         StatusCode.INVALID_ARGUMENT,
         "cannot register a shared memory region without a name",
     )
+
+
+def test_only_so_many_regions_are_registered(shared: grpc.Channel, create: Create) -> None:
+    """One more is refused until another is forgotten."""
+    key = create(bytes(8))
+    for number in range(MOST_REGIONS):
+        register(shared, key, 8, name=f"memory{number}")
+    code, details = refusal(lambda: register(shared, key, 8))
+    assert code == StatusCode.RESOURCE_EXHAUSTED
+    assert details == "512 shared memory regions are registered, which is the most"
+    unregister(shared, "memory0")
+    register(shared, key, 8)
 
 
 @pytest.mark.parametrize(

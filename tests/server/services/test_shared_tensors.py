@@ -22,7 +22,7 @@ from tests.support.memory import (
     register,
     unregister,
 )
-from tests.support.requests import VALUES, raw, refusal, simple, slow, until_running
+from tests.support.requests import VALUES, outcome, raw, refusal, simple, slow, until_running
 from tests.support.running import serving
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="this system has no /dev/shm")
@@ -213,3 +213,39 @@ def test_a_region_forgotten_in_use_is_written_all_the_same(tmp_path: Path, creat
                 assert np.frombuffer(kept.read()[8:], np.float32) == 1_000_000
             assert refusal(Stub(channel).ModelInfer, message)[0] == StatusCode.NOT_FOUND
         assert server.stop() == 0
+
+
+def test_an_object_that_shrinks_during_a_run_kills_nobody(tmp_path: Path, create: Create) -> None:
+    """Its answer has no room any more, which is the caller's mistake; the server lives on."""
+    models.write(tmp_path / "m", "slow", models.slow(), models.SLOW_CONFIG)
+    with serving(tmp_path / "m", tmp_path / "log", "--shared-memory") as server:
+        with grpc.insecure_channel(server.address) as channel:
+            key = create(bytes(2 * PAGE))
+            register(channel, key, 2 * PAGE)
+            message = slow()
+            message.outputs.add(name="y")
+            put(message.outputs[0], 4, PAGE)
+            running = until_running(Stub(channel), message)
+            os.truncate(FOLDER / key[1:], 0)
+            code, details = outcome(running)
+            assert code == StatusCode.INVALID_ARGUMENT
+            assert details.endswith("which has shrunk to 0 bytes")
+            assert content(key) == b""
+            assert Stub(channel).ServerLive(pb.ServerLiveRequest()).live
+        assert server.stop() == 0
+
+
+def test_a_tensor_in_a_region_has_a_limit(shared: grpc.Channel, create: Create) -> None:
+    """An object of any size costs a client nothing, so the server does not copy as it says."""
+    key = create(b"")
+    os.truncate(FOLDER / key[1:], 1 << 36)
+    register(shared, key, 1 << 36)
+    for datatype, shape in (("UINT8", [1, 1 << 36]), ("BYTES", [1, 2])):
+        message = identity(datatype, 1 << 36)
+        message.inputs[0].shape[:] = shape
+        code, details = refusal(Stub(shared).ModelInfer, message)
+        assert code == StatusCode.INVALID_ARGUMENT
+        assert details == (
+            "a tensor of 68719476736 bytes in shared memory region 'memory', "
+            "expected 268435456 at most"
+        )

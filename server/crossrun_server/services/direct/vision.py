@@ -14,6 +14,7 @@ from crossrun_server.services.direct.call import Caller, DirectCall, deadline_of
 from crossrun_server.services.vision import METHODS, AskedPictures, find, timing_text
 from crossrun_server.vision import pipeline
 from crossrun_server.vision.images import Picture
+from crossrun_server.vision.picture_limits import PictureLimits
 from crossrun_server.vision.pipeline import Prediction
 
 
@@ -23,12 +24,16 @@ class DirectVision:
     Args:
         repository: has the models.
         method: the path of the method.
+        limits: of the pictures in a request.
         turns: how many pictures are decoded at once, whatever the method.
     """
 
-    def __init__(self, repository: Repository, method: str, turns: Turns) -> None:
+    def __init__(
+        self, repository: Repository, method: str, limits: PictureLimits, turns: Turns
+    ) -> None:
         self._repository = repository
         self._method = method
+        self._limits = limits
         self._turns = turns
         self.places = turns.most
 
@@ -38,9 +43,10 @@ class DirectVision:
         Several pictures are decoded side by side by the event loop's threads, which has the cache
         of responses, too.
         """
-        message, read = METHODS[self._method]
+        parse, read = METHODS[self._method]
         try:
-            request = message.FromString(call.data)
+            request = parse(call.data)
+            self._limits.check(request.images)
             model = find(self._repository, request)
             if len(request.images) != 1 or model.cache is not None:
                 return False

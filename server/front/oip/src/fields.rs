@@ -72,11 +72,14 @@ impl Iterator for Fields<'_> {
     }
 }
 
-/// Reads the numbers of a packed field.
-pub(crate) fn packed(message: &[u8], part: Range<usize>) -> Option<Vec<i64>> {
+/// Reads the numbers of a packed field; `None` if there are too many.
+pub(crate) fn packed(message: &[u8], part: Range<usize>, most: usize) -> Option<Vec<i64>> {
     let mut numbers = Vec::with_capacity(4);
     let mut fields = Fields::new(message, part);
     while fields.at < fields.end {
+        if numbers.len() == most {
+            return None;
+        }
         numbers.push(fields.varint()? as i64);
     }
     Some(numbers)
@@ -120,14 +123,14 @@ mod tests {
             let mut message = Vec::new();
             put_varint(&mut message, value);
             prop_assert_eq!(message.len(), varint_size(value));
-            let numbers = packed(&message, 0..message.len()).unwrap();
+            let numbers = packed(&message, 0..message.len(), 1).unwrap();
             prop_assert_eq!(numbers, [value as i64]);
         }
     }
 
     #[test]
     fn a_number_without_end_is_malformed() {
-        assert_eq!(packed(&[0xFF; 11], 0..11), None);
-        assert_eq!(packed(&[0x80], 0..1), None);
+        assert_eq!(packed(&[0xFF; 11], 0..11, 2), None);
+        assert_eq!(packed(&[0x80], 0..1, 2), None);
     }
 }

@@ -5,7 +5,7 @@ use std::str::from_utf8;
 
 use crate::fields::{Content, Fields, packed};
 
-// Inputs and outputs of a plain request; a model with more takes longer than protobuf does.
+// Of each of inputs, outputs and sizes of a shape, so that no message costs more than its bytes.
 const MOST: usize = 64;
 
 /// An input whose values are raw.
@@ -41,13 +41,13 @@ pub fn read(message: &[u8]) -> Option<Request<'_>> {
             1 => request.model_name = text(message, part)?,
             2 => request.model_version = text(message, part)?,
             3 => request.id = text(message, part)?,
-            5 => request.inputs.push(input(message, part)?),
-            6 => request.outputs.push(output(message, part)?),
-            7 => raw.push(part),
+            5 if request.inputs.len() < MOST => request.inputs.push(input(message, part)?),
+            6 if request.outputs.len() < MOST => request.outputs.push(output(message, part)?),
+            7 if raw.len() < MOST => raw.push(part),
             _ => return None,
         }
     }
-    if raw.len() != request.inputs.len() || raw.len() + request.outputs.len() > MOST {
+    if raw.len() != request.inputs.len() {
         return None;
     }
     for (input, part) in request.inputs.iter_mut().zip(raw) {
@@ -62,9 +62,12 @@ fn input(message: &[u8], part: Range<usize>) -> Option<Input<'_>> {
         match field? {
             (1, Content::Bytes(part)) => input.name = text(message, part)?,
             (2, Content::Bytes(part)) => input.datatype = text(message, part)?,
-            (3, Content::Bytes(part)) => input.shape.extend(packed(message, part)?),
+            (3, Content::Bytes(part)) => input.shape.extend(packed(message, part, MOST)?),
             (3, Content::Number(size)) => input.shape.push(size as i64),
             _ => return None,
+        }
+        if input.shape.len() > MOST {
+            return None;
         }
     }
     Some(input)
@@ -128,6 +131,31 @@ mod tests {
             }
         }
         message
+    }
+
+    #[test]
+    fn what_holds_too_much_is_not_plain() {
+        let named = |number| input(&format!("x{number}"), &[1], true);
+        let plain = |count| {
+            message(
+                &(0..count).map(named).collect::<Vec<_>>(),
+                &vec![vec![1]; count],
+            )
+        };
+        assert!(read(&plain(MOST)).is_some());
+        assert_eq!(read(&plain(MOST + 1)), None);
+        let mut asking = plain(1);
+        for number in 0..=MOST {
+            let mut output = Vec::new();
+            put_text(&mut output, 1, &format!("y{number}"));
+            put_head(&mut asking, 6, output.len());
+            asking.extend(output);
+        }
+        assert_eq!(read(&asking), None);
+        for packed in [true, false] {
+            let deep = input("x", &[1; MOST + 1], packed);
+            assert_eq!(read(&message(&[deep], &[vec![1]])), None);
+        }
     }
 
     proptest! {

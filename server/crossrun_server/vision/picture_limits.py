@@ -1,0 +1,43 @@
+"""How many pictures a request may hold, and of how many pixels together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crossrun_server.errors import InvalidRequest
+from crossrun_server.vision import images
+
+
+@dataclass(frozen=True)
+class PictureLimits:
+    """Limits of one request."""
+
+    pictures: int = 256
+    megapixels: int = 400
+
+    @property
+    def unseen(self) -> int:
+        """How many pictures cannot have too many pixels, whatever their headers say."""
+        return self.megapixels * 1_000_000 // images.MAX_PIXELS
+
+    def check(self, pictures: Sequence[bytes]) -> None:
+        """Raise InvalidRequest if the pictures of a request are too many or too large."""
+        self.check_count(len(pictures))
+        if len(pictures) > self.unseen:
+            self.check_pixels(pictures)
+
+    def check_count(self, count: int) -> None:
+        """Raise InvalidRequest if so many pictures are too many."""
+        if count > self.pictures:
+            raise InvalidRequest(
+                f"images has {count} pictures, expected {self.pictures} at most; the server's "
+                "--max-request-pictures sets the limit"
+            )
+
+    def check_pixels(self, pictures: Sequence[bytes]) -> None:
+        """Raise InvalidRequest if the pictures have too many pixels; their headers tell."""
+        pixels, most = sum(map(images.pixels, pictures)), self.megapixels * 1_000_000
+        if pixels > most:
+            raise InvalidRequest(
+                f"images has {pixels} pixels in all, expected {most} at most; the server's "
+                "--max-request-megapixels sets the limit"
+            )
