@@ -177,7 +177,7 @@ async def work(server: Server, stop: asyncio.Event, started: Callable[[], None])
             await server.edge.in_flight.drained()
             await server.control.repository.drained()  # of requests that are not the event loop's
     except TimeoutError:
-        log.warning("requests that took over %s s are cancelled", server.config.exit_timeout)
+        log.warning("what is not answered within --exit-timeout-secs is cancelled")
 
 
 async def close(server: Server) -> None:

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use crate::status::{Code, Status};
 
@@ -12,6 +13,7 @@ use crate::status::{Code, Status};
 pub(crate) struct Budget {
     most: usize,
     held: AtomicUsize,
+    freed: Notify,
     whole: Option<Arc<Budget>>,
 }
 
@@ -20,6 +22,7 @@ impl Budget {
         Arc::new(Self {
             most,
             held: AtomicUsize::new(0),
+            freed: Notify::new(),
             whole: None,
         })
     }
@@ -29,6 +32,7 @@ impl Budget {
         Arc::new(Self {
             most: self.most / 2,
             held: AtomicUsize::new(0),
+            freed: Notify::new(),
             whole: Some(self.clone()),
         })
     }
@@ -41,6 +45,17 @@ impl Budget {
         let mut held = Held::nothing(self.clone());
         held.more(bytes.len())?;
         Ok(held.with(bytes))
+    }
+
+    /// Waits until half of it is free.
+    pub async fn room(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if self.held.load(Ordering::Acquire) <= self.most / 2 {
+                return;
+            }
+            freed.await;
+        }
     }
 
     fn take(&self, size: usize) -> bool {
@@ -60,6 +75,7 @@ impl Budget {
 
     fn give_back(&self, size: usize) {
         self.held.fetch_sub(size, Ordering::AcqRel);
+        self.freed.notify_waiters();
         if let Some(whole) = &self.whole {
             whole.give_back(size);
         }

@@ -142,7 +142,7 @@ async fn run(
         unpacking: peer.unpacking.clone(),
     };
     let messages = Messages::new(body, terms);
-    let working = work(&call, messages, answers, &mut writer, shared);
+    let working = work(&call, messages, answers, &mut writer, peer);
     match until(deadline, working).await {
         Some(Ok(())) => {}
         Some(Err(Broken::Wrong(status))) => {
@@ -166,8 +166,9 @@ async fn work(
     mut messages: Messages<RecvStream>,
     answers: UnboundedReceiver<Outgoing>,
     writer: &mut Writer,
-    shared: &Shared,
+    peer: &Peer,
 ) -> Result<(), Broken> {
+    let shared = &peer.shared;
     if !call.method.streaming {
         only(call, &mut messages).await?;
         hand_over(call, shared);
@@ -176,7 +177,7 @@ async fn work(
     hand_over(call, shared);
     tokio::select! {
         written = write(call, answers, writer, shared) => written,
-        Err(broken) = read(call, messages, shared) => Err(broken),
+        Err(broken) = read(call, messages, peer) => Err(broken),
     }
 }
 
@@ -204,18 +205,15 @@ async fn only(call: &Call, messages: &mut Messages<RecvStream>) -> Result<(), Br
 }
 
 /// Reads the messages of a stream, then waits without end.
-async fn read(
-    call: &Call,
-    mut messages: Messages<RecvStream>,
-    shared: &Shared,
-) -> Result<(), Broken> {
+async fn read(call: &Call, mut messages: Messages<RecvStream>, peer: &Peer) -> Result<(), Broken> {
     while let Some(message) = messages.next().await? {
         call.push(message);
-        shared.inbox.tell(Event::Changed(call.id));
+        peer.shared.inbox.tell(Event::Changed(call.id));
         call.has_room().await;
+        peer.budget.room().await;
     }
     call.close();
-    shared.inbox.tell(Event::Changed(call.id));
+    peer.shared.inbox.tell(Event::Changed(call.id));
     std::future::pending().await
 }
 

@@ -423,3 +423,31 @@ async fn messages_of_a_stream_over_the_budget_end_it() {
         code(Code::ResourceExhausted)
     );
 }
+
+#[tokio::test]
+async fn a_stream_waits_for_room_instead_of_being_refused() {
+    let fixture = start();
+    let large = framed(&vec![0; LIMIT / 2]);
+    let body = large.repeat(20);
+    let (response, _stream) = send(&mut fixture.connect().await, request(STREAM), body.into());
+    let call = fixture.opened().await;
+    let mut held = Vec::new();
+    let mut read_ahead = 0;
+    for turn in 0.. {
+        match call.receive() {
+            Receive::Message(message) => held.push(message),
+            Receive::NotYet => tokio::time::sleep(Duration::from_millis(1)).await,
+            Receive::End => break,
+        }
+        if turn % 20 == 19 {
+            read_ahead = read_ahead.max(held.len());
+            held.clear();
+        }
+    }
+    assert!(
+        read_ahead <= 4,
+        "{read_ahead} messages are more than the budget"
+    );
+    call.end(Status::default());
+    assert_eq!(ended_with(response.await.unwrap()).await, "0");
+}
