@@ -220,10 +220,11 @@ async def listening(server: Server) -> AsyncIterator[str]:
         register=partial(_add_services, server),
         interceptors=(server.edge, *server.coordination.interceptors),
         direct={direct.METHOD: DirectInfer(server.control.repository, server.regions)},
+        limits=config.limits,
     )
     shared = server.coordination.shares_port
     serving = front.serving(
-        served, config.host, config.port, config.limits, shared_port=shared, last_words=LAST_WORDS
+        served, config.host, config.port, shared_port=shared, last_words=LAST_WORDS
     )
     async with serving as port:
         log.info("front end: %s (%s)", front.name, front.version)

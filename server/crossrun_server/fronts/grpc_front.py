@@ -16,23 +16,22 @@ NO_LIMIT = -1
 
 @asynccontextmanager
 async def serving(
-    served: Served, host: str, port: int, limits: Limits, *, shared_port: bool, last_words: float
+    served: Served, host: str, port: int, *, shared_port: bool, last_words: float
 ) -> AsyncIterator[int]:
     """Serve until the block ends; yields the port. The arguments are those of every front end.
 
     Args:
-        served: the services.
+        served: the services and their limits.
         host: a name or an address; an IPv6 address is in brackets.
         port: 0 picks one.
-        limits: what clients may ask.
         shared_port: whether other processes listen there too; otherwise a port in use is an error.
         last_words: seconds that open calls have when the block ends.
 
     Raises:
         ServingError: the port cannot be bound.
     """
-    options = (*_options(limits), ("grpc.so_reuseport", int(shared_port)))
-    interceptors = (Admission(limits), *served.interceptors)
+    options = (*_options(served.limits), ("grpc.so_reuseport", int(shared_port)))
+    interceptors = (Admission(served.limits), *served.interceptors)
     server = grpc.aio.server(interceptors=interceptors, options=options)
     served.register(server)
     try:

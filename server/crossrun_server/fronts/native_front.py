@@ -12,17 +12,16 @@ import crossrun_front
 
 from crossrun_server.fronts import sockets
 from crossrun_server.fronts.handlers import Served, intercepted
-from crossrun_server.fronts.limits import Limits
 from crossrun_server.fronts.native_calls import Calls
 from crossrun_server.fronts.native_threads import Threads
 
 
 @asynccontextmanager
 async def serving(
-    served: Served, host: str, port: int, limits: Limits, *, shared_port: bool, last_words: float
+    served: Served, host: str, port: int, *, shared_port: bool, last_words: float
 ) -> AsyncIterator[int]:
     """Serve until the block ends; yields the port. See `grpc_front.serving`."""
-    handlers = await intercepted(served)
+    handlers, limits = await intercepted(served), served.limits
     methods = [
         (path, one.request_streaming, path in served.direct, limits.message_size(path))
         for path, one in handlers
