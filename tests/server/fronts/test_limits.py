@@ -186,7 +186,10 @@ def test_connections_end_in_time(
     """A client that does not answer is closed all the same, and another finds a new connection."""
     (tmp_path / "m").symlink_to(tiny_models)
     patience = ("--grpc-max-connection-age-grace", "100", "--grpc-keepalive-timeout", "100")
-    with limited(front, tmp_path / "m", option, "100", *patience) as server, connect(server) as silent:
+    with (
+        limited(front, tmp_path / "m", option, "100", *patience) as server,
+        connect(server) as silent,
+    ):
         assert goaway(silent) is not None
         with grpc.insecure_channel(server.address) as channel:
             for _ in range(100):
