@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from tests.support import models
-from tests.support.requests import AGES, outcome, refusal, simple, slow, until_running
+from tests.support.requests import AGES, code_of, outcome, refusal, simple, slow, until_running
 from tests.support.running import BIN, Server, run_server, serving
 
 MEGABYTE = 1 << 20
@@ -237,3 +237,25 @@ def test_a_stop_has_a_deadline(front: str, tmp_path: Path) -> None:
         assert server.process.wait(60) == 0
         assert "--exit-timeout-secs" in server.log.read_text()
         stream.cancel()
+
+
+def test_who_goes_on_asking_is_answered_or_told_that_the_server_stops(
+    front: str, tiny_models: Path, tmp_path: Path
+) -> None:
+    """A client tries again elsewhere after UNAVAILABLE, and after nothing else."""
+    if front == "python":
+        pytest.skip("gRPC itself cancels what reaches grpc.aio in the last moment")
+    (tmp_path / "m").symlink_to(tiny_models)
+    with (
+        limited(front, tmp_path / "m") as server,
+        grpc.insecure_channel(server.address) as channel,
+        ThreadPoolExecutor() as pool,
+    ):
+        infer = Stub(channel).ModelInfer
+        codes = {code_of(infer.future(simple(1)))}
+        server.process.terminate()
+        ended = pool.submit(server.process.wait, 60)
+        while not ended.done():
+            codes |= {code_of(call) for call in [infer.future(simple(1)) for _ in range(20)]}
+        assert codes <= {StatusCode.OK, StatusCode.UNAVAILABLE}
+        assert StatusCode.OK in codes
