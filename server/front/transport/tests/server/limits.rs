@@ -16,6 +16,7 @@ use crate::fixture::{
 };
 
 const SOON: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(20);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -51,6 +52,10 @@ impl Raw {
 
     /// Reads until the connection is closed; returns the reason and the text of its GOAWAY.
     async fn reason(&mut self) -> Option<(Reason, String)> {
+        in_time(self.last_goaway()).await
+    }
+
+    async fn last_goaway(&mut self) -> Option<(Reason, String)> {
         let mut told = None;
         loop {
             let mut head = [0; 9];
@@ -71,6 +76,12 @@ impl Raw {
     async fn is_told_to_calm_down(&mut self) -> bool {
         self.reason().await.map(|(reason, _)| reason) == Some(Reason::ENHANCE_YOUR_CALM)
     }
+}
+
+/// Waits for what the server must do by itself.
+async fn in_time<F: Future>(future: F) -> F::Output {
+    let waited = tokio::time::timeout(PATIENCE, future).await;
+    waited.expect("the server does nothing")
 }
 
 /// A neighbour is answered.
@@ -257,7 +268,7 @@ async fn who_does_not_speak_is_not_waited_for() {
     });
     let mut silent = TcpStream::connect(fixture.address).await.unwrap();
     let mut rest = Vec::new();
-    let _ = silent.read_to_end(&mut rest).await;
+    let _ = in_time(silent.read_to_end(&mut rest)).await;
     assert_served(&fixture).await;
 }
 
@@ -297,10 +308,10 @@ async fn an_old_connection_takes_no_more_calls_and_ends_after_the_grace() {
     let (answered, _one) = send(&mut client, request(ECHO), framed(b""));
     let (lost, _two) = send(&mut client, request(ECHO), framed(b""));
     let (first, second) = (fixture.opened().await, fixture.opened().await);
-    until_closing(client).await;
+    in_time(until_closing(client)).await;
     first.reply(Frame::of(b"in time"), Status::default());
     assert_eq!(read(answered.await.unwrap()).await.0, framed(b"in time"));
-    assert!(lost.await.is_err());
+    assert!(in_time(lost).await.is_err());
     while second.state() == Incoming::Waiting {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
