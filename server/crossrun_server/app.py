@@ -22,6 +22,7 @@ from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb
 from crossrun_server.fronts import choice
 from crossrun_server.fronts.choice import Front, FrontName
 from crossrun_server.fronts.handlers import Served
+from crossrun_server.fronts.limits import Limits
 from crossrun_server.models import modes
 from crossrun_server.models.modes import Control
 from crossrun_server.models.repository import Agree, Repository
@@ -60,6 +61,8 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 8001
     front: FrontName = FrontName.AUTO
+    limits: Limits = field(default_factory=Limits)
+    exit_timeout: int = 30  # seconds that accepted requests have after the stop
     provider: str = "auto"
     provider_options: tuple[str, ...] = ()
     proof_tolerance: float | None = None  # None: the tolerance of each model's proof
@@ -132,6 +135,7 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
     Raises:
         ServingError: an option is not understood.
     """
+    config.limits.check()
     health, edge, front = HealthService(), Edge(), choice.chosen(config.front)
     regions = Regions(config.shared_memory)
     tracer = Tracer(trace_settings.parse(config.trace_config), coordination.suffix)
@@ -162,7 +166,7 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
 
 
 async def work(server: Server, stop: asyncio.Event, started: Callable[[], None]) -> None:
-    """Answer requests until the stop, then finish those that were accepted."""
+    """Answer requests until the stop, then finish those that were accepted, within the timeout."""
     watching = asyncio.create_task(server.control.watch())
     started()
     await stop.wait()
@@ -170,8 +174,12 @@ async def work(server: Server, stop: asyncio.Event, started: Callable[[], None])
     watching.cancel()
     server.control.repository.draining = True
     server.health.stop()
-    await server.edge.in_flight.drained()
-    await server.control.repository.drained()  # of requests that are not the event loop's
+    try:
+        async with asyncio.timeout(server.config.exit_timeout):
+            await server.edge.in_flight.drained()
+            await server.control.repository.drained()  # of requests that are not the event loop's
+    except TimeoutError:
+        log.warning("what is not answered within --exit-timeout-secs is cancelled")
 
 
 async def close(server: Server) -> None:
@@ -213,7 +221,8 @@ async def listening(server: Server) -> AsyncIterator[str]:
     served = Served(
         register=partial(_add_services, server),
         interceptors=(server.edge, *server.coordination.interceptors),
-        direct=methods.direct(server.control.repository, server.regions, server.config.pictures),
+        direct=methods.direct(server.control.repository, server.regions, config.pictures),
+        limits=config.limits,
     )
     shared = server.coordination.shares_port
     serving = front.serving(

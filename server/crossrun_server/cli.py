@@ -12,6 +12,7 @@ from crossrun_server import tune
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
 from crossrun_server.fronts.choice import FrontName
+from crossrun_server.fronts.limits import NEVER, Limits
 from crossrun_server.models.modes import LoadPolicy, Mode
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import inventory, providers
@@ -79,6 +80,48 @@ def command(
         ),
     ] = Config.shared_memory,
     server_name: Annotated[str, typer.Option(help="Name in ServerMetadata.")] = Config.server_name,
+    max_request_size: Annotated[
+        int, typer.Option(min=1, help="Bytes of a request with tensors, pictures or models.")
+    ] = Limits.request_size,
+    max_bytes_in_flight: Annotated[
+        int,
+        typer.Option(
+            min=2, help="Bytes of requests and answers at once; a connection may have half of them."
+        ),
+    ] = Limits.bytes_in_flight,
+    max_connections: Annotated[int, typer.Option(min=1, help="Connections at once.")] = (
+        Limits.connections
+    ),
+    grpc_max_connection_idle: Annotated[
+        int, typer.Option(min=1, max=NEVER, help="End connections without calls after so long; ms.")
+    ] = Limits.connection_idle,
+    grpc_max_connection_age: Annotated[
+        int,
+        typer.Option(
+            min=1, max=NEVER, help="End connections after so long; ms.", show_default="never"
+        ),
+    ] = Limits.connection_age,
+    grpc_max_connection_age_grace: Annotated[
+        int,
+        typer.Option(
+            min=1, max=NEVER, help="Time that calls have after that; ms.", show_default="any"
+        ),
+    ] = Limits.connection_age_grace,
+    grpc_keepalive_time: Annotated[
+        int, typer.Option(min=1, max=NEVER, help="Time between two pings to a client; ms.")
+    ] = Limits.keepalive_time,
+    grpc_keepalive_timeout: Annotated[
+        int, typer.Option(min=1, max=NEVER, help="Time that a client has to answer a ping; ms.")
+    ] = Limits.keepalive_timeout,
+    grpc_http2_min_recv_ping_interval_without_data: Annotated[
+        int, typer.Option(min=0, max=NEVER, help="Time between pings of a client; ms.")
+    ] = Limits.min_ping_interval,
+    grpc_http2_max_ping_strikes: Annotated[
+        int, typer.Option(min=0, help="Pings that may come sooner; 0 is any number.")
+    ] = Limits.max_ping_strikes,
+    exit_timeout_secs: Annotated[
+        int, typer.Option(min=0, help="Seconds that accepted requests have at the stop.")
+    ] = Config.exit_timeout,
     model_control_mode: Annotated[
         Mode,
         typer.Option(
@@ -143,11 +186,25 @@ def command(
         verbose_level=log_verbose,
         format=log_format,
     )
+    limits = Limits(
+        request_size=max_request_size,
+        bytes_in_flight=max_bytes_in_flight,
+        connections=max_connections,
+        connection_idle=grpc_max_connection_idle,
+        connection_age=grpc_max_connection_age,
+        connection_age_grace=grpc_max_connection_age_grace,
+        keepalive_time=grpc_keepalive_time,
+        keepalive_timeout=grpc_keepalive_timeout,
+        min_ping_interval=grpc_http2_min_recv_ping_interval_without_data,
+        max_ping_strikes=grpc_http2_max_ping_strikes,
+    )
     config = Config(
         models=models,
         host=host,
         port=port,
         front=front,
+        limits=limits,
+        exit_timeout=exit_timeout_secs,
         provider=provider,
         provider_options=tuple(provider_option or ()),
         proof_tolerance=proof_tolerance,

@@ -57,8 +57,8 @@ class Front:
     def __init__(
         self,
         sockets: Sequence[int],
-        methods: Sequence[tuple[str, bool, bool]],
-        most_received: int,
+        methods: Sequence[tuple[str, bool, bool, int]],
+        limits: object,
     ) -> None: ...
     def fileno(self) -> int: ...
     def events(self) -> list[tuple[int, Call | None]]: ...

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from crossrun_server.fronts.limits import Limits
 from crossrun_server.services.direct.call import Direct
 
 Handler = Any  # grpc.RpcMethodHandler
@@ -14,11 +15,12 @@ Register = Callable[[Any], None]  # adds services to a server of grpc.aio, or to
 
 @dataclass(frozen=True)
 class Served:
-    """The services behind a port."""
+    """The services behind a port, and what clients may ask of it."""
 
     register: Register
     interceptors: Sequence[grpc.aio.ServerInterceptor]
     direct: Mapping[str, Direct]  # what threads may answer, by path
+    limits: Limits
 
 
 @dataclass

@@ -15,21 +15,22 @@ from crossrun_server.fronts.handlers import Served, intercepted
 from crossrun_server.fronts.native_calls import Calls
 from crossrun_server.fronts.native_threads import Threads
 
-NO_LIMIT = (1 << 32) - 1  # bytes; a message says its length in four
-
 
 @asynccontextmanager
 async def serving(
     served: Served, host: str, port: int, *, shared_port: bool, last_words: float
 ) -> AsyncIterator[int]:
     """Serve until the block ends; yields the port. See `grpc_front.serving`."""
-    handlers = await intercepted(served)
-    methods = [(path, one.request_streaming, path in served.direct) for path, one in handlers]
+    handlers, limits = await intercepted(served), served.limits
+    methods = [
+        (path, one.request_streaming, path in served.direct, limits.message_size(path))
+        for path, one in handlers
+    ]
     with sockets.bound(
         host, port, sockets.listen_together if shared_port else sockets.listen
     ) as ours:
         number: int = ours[0].getsockname()[1]
-        front = crossrun_front.Front([one.detach() for one in ours], methods, NO_LIMIT)
+        front = crossrun_front.Front([one.detach() for one in ours], methods, limits)
     calls = Calls(front, handlers)
     threads = Threads(front, [served.direct.get(path) for path, _ in handlers], calls)
     loop = asyncio.get_running_loop()

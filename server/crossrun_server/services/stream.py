@@ -15,7 +15,47 @@ from crossrun_server.services.edge import Context, explain
 from crossrun_server.services.inference import deadline_of, infer
 from crossrun_server.tensors.shared_memory import Regions
 
-CONCURRENT = 64  # requests of a stream at work; further ones wait in the client's transport
+# What a stream has at work; further requests wait in the client's transport.
+CONCURRENT = 64  # requests
+AT_WORK = 16 << 20  # bytes of them and of answers that the client has not taken; one may be larger
+
+
+class Room:
+    """What a stream has at work."""
+
+    def __init__(self) -> None:
+        self.shares = self.size = 0
+        self.left = asyncio.Event()
+
+    async def wait(self, size: int) -> None:
+        """Wait until there is room for a request of so many bytes; if it is alone, there is."""
+        while self.shares and (self.shares == CONCURRENT or self.size + size > AT_WORK):
+            self.left.clear()
+            await self.left.wait()
+
+
+class Share:
+    """The room that one request takes."""
+
+    def __init__(self, room: Room, size: int) -> None:
+        self._room, self._size = room, 0
+        room.shares += 1
+        self.grow(size)
+
+    def grow(self, size: int) -> None:
+        """Take so many bytes more, whatever there is."""
+        self._size += size
+        self._room.size += size
+
+    def give_back(self, _: object) -> None:
+        """Leave room to others."""
+        self._room.shares -= 1
+        self._room.size -= self._size
+        self._room.left.set()
+
+
+def _size(request: wire.WireRequest) -> int:
+    return request.message.ByteSize() + sum(len(tensor) for tensor in request.raw)
 
 
 class StreamService(GRPCInferenceServiceServicer):
@@ -34,20 +74,23 @@ class StreamService(GRPCInferenceServiceServicer):
         If the client sends the metadata `triton_grpc_error: true`, the first error ends the
         stream with its status code.
         """
-        room = asyncio.Semaphore(CONCURRENT)
+        room = Room()
         answered: asyncio.Task[None] | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 async for request in requests:
-                    await room.acquire()
-                    answered = group.create_task(self._answer(request, answered, context))
-                    answered.add_done_callback(lambda _: room.release())
+                    size = _size(request)
+                    await room.wait(size)
+                    share = Share(room, size)
+                    answered = group.create_task(self._answer(request, share, answered, context))
+                    answered.add_done_callback(share.give_back)
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
     async def _answer(
         self,
         request: wire.WireRequest,
+        share: Share,
         previous: asyncio.Task[None] | None,
         context: Context,
     ) -> None:
@@ -62,6 +105,7 @@ class StreamService(GRPCInferenceServiceServicer):
                     await _written(previous)
                     raise
                 answer = _failure(request.message, error)
+            share.grow(answer.ByteSize())
             answer.infer_response.parameters["triton_final_response"].bool_param = True
             await _written(previous)
             with suppress(grpc.aio.InternalError):  # the client has left; the stream ends soon

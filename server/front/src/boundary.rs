@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use transport::{
-    Event, Frame, Inbox, Incoming, Method, Options, Receive, Road, Server, Status, Value, header,
+    Event, Frame, Inbox, Incoming, Limits, Method, Receive, Road, Server, Status, Value, header,
 };
 
 type PlainInput<'py> = (&'py str, &'py str, Bound<'py, PyTuple>, usize, usize);
@@ -30,6 +30,7 @@ type PlainRequest<'py> = (
     Vec<&'py str>,
 );
 type PlainOutput<'py> = (PyBackedStr, PyBackedStr, Vec<i64>, Bound<'py, PyAny>);
+type ServedMethod = (String, bool, bool, usize);
 type Trailing = Vec<(PyBackedStr, MetadataValue)>;
 
 /// A value of metadata as Python has it.
@@ -37,6 +38,42 @@ type Trailing = Vec<(PyBackedStr, MetadataValue)>;
 pub enum MetadataValue {
     Text(PyBackedStr),
     Binary(PyBackedBytes),
+}
+
+/// The limits as Python has them; times are in milliseconds.
+#[derive(FromPyObject)]
+struct PyLimits {
+    connections: usize,
+    streams: u32,
+    bytes_in_flight: usize,
+    empty_frames: u32,
+    min_ping_interval: u64,
+    max_ping_strikes: u32,
+    handshake_timeout: u64,
+    connection_idle: u64,
+    connection_age: u64,
+    connection_age_grace: u64,
+    keepalive_time: u64,
+    keepalive_timeout: u64,
+}
+
+impl From<PyLimits> for Limits {
+    fn from(limits: PyLimits) -> Self {
+        Self {
+            connections: limits.connections,
+            streams: limits.streams,
+            bytes_in_flight: limits.bytes_in_flight,
+            empty_frames: limits.empty_frames,
+            ping_interval: Duration::from_millis(limits.min_ping_interval),
+            ping_strikes: limits.max_ping_strikes,
+            handshake: Duration::from_millis(limits.handshake_timeout),
+            idle: Duration::from_millis(limits.connection_idle),
+            age: Duration::from_millis(limits.connection_age),
+            age_grace: Duration::from_millis(limits.connection_age_grace),
+            keepalive: Duration::from_millis(limits.keepalive_time),
+            keepalive_timeout: Duration::from_millis(limits.keepalive_timeout),
+        }
+    }
 }
 
 /// The bytes of a message, which numpy and memoryview read where they are.
@@ -248,33 +285,15 @@ impl Front {
     /// Starts to serve.
     ///
     /// `sockets` are descriptors of sockets that listen, which this front owns from now on;
-    /// `methods` are paths, whether their requests are streams, and whether threads take them
-    /// instead of the event loop; `most_received` is the limit of a message in bytes.
+    /// `methods` are paths, whether their requests are streams, whether threads take them instead
+    /// of the event loop, and the limit of a message in bytes.
     #[new]
-    fn new(
-        sockets: Vec<RawFd>,
-        methods: Vec<(String, bool, bool)>,
-        most_received: usize,
-    ) -> PyResult<Self> {
+    fn new(sockets: Vec<RawFd>, methods: Vec<ServedMethod>, limits: PyLimits) -> PyResult<Self> {
         let inbox = Arc::new(Inbox::new()?);
-        let methods = methods
-            .into_iter()
-            .enumerate()
-            .map(|(index, (path, streaming, threads))| {
-                let road = if threads { Road::Threads } else { Road::Loop };
-                (
-                    path,
-                    Method {
-                        index,
-                        streaming,
-                        road,
-                    },
-                )
-            });
         let server = Server::start(
             sockets.into_iter().map(listener).collect(),
-            methods.collect(),
-            Options { most_received },
+            methods.into_iter().enumerate().map(method).collect(),
+            limits.into(),
             inbox.clone(),
             || time_slice::set(SHORT),
         )?;
@@ -322,6 +341,19 @@ fn bytes(array: &PyUntypedBuffer) -> PyResult<&[u8]> {
     }
     // SAFETY: the buffer is held while the bytes are read, and nobody writes to a model's answer.
     Ok(unsafe { std::slice::from_raw_parts(array.buf_ptr().cast(), array.len_bytes()) })
+}
+
+fn method(
+    (index, (path, streaming, threads, most_received)): (usize, ServedMethod),
+) -> (String, Method) {
+    let road = if threads { Road::Threads } else { Road::Loop };
+    let method = Method {
+        index,
+        streaming,
+        road,
+        most_received,
+    };
+    (path, method)
 }
 
 fn listener(descriptor: RawFd) -> TcpListener {

@@ -1,16 +1,23 @@
 //! Cuts the body of a request into messages: one byte of flags, four of length, then the bytes.
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes, BytesMut};
 use h2::RecvStream;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
+use crate::budget::{Budget, Held};
 use crate::compression::{Encoding, too_large};
 use crate::status::{Code, Status};
 
 const PREFIX: usize = 5;
 // A length is what the client says; so much is taken in advance, and the rest as it comes.
 const TRUSTED: usize = 1 << 20;
-// Larger messages are unpacked on another thread, so that other calls do not wait.
-const QUICK: usize = 1 << 15;
+// Messages that are larger, packed or unpacked, are unpacked on another thread, so that other calls
+// do not wait.
+const QUICK: usize = 1 << 14;
+const QUICKLY_UNPACKED: usize = 1 << 16;
 
 /// Why no message comes any more.
 #[derive(Debug)]
@@ -18,6 +25,12 @@ pub(crate) enum Broken {
     /// The client has left, or the connection is lost.
     Gone,
     Wrong(Status),
+}
+
+impl From<Status> for Broken {
+    fn from(status: Status) -> Self {
+        Self::Wrong(status)
+    }
 }
 
 /// Where bytes come from: HTTP/2, or a test.
@@ -37,36 +50,44 @@ impl Source for RecvStream {
     }
 }
 
+/// On what terms messages are read.
+pub(crate) struct Terms {
+    pub encoding: Encoding,
+    /// The bytes of a message.
+    pub most: usize,
+    pub budget: Arc<Budget>,
+    /// Large messages of one connection are unpacked one by one.
+    pub unpacking: Arc<Semaphore>,
+}
+
 /// The messages of one request.
 pub(crate) struct Messages<S> {
     source: S,
-    encoding: Encoding,
-    most: usize,
+    terms: Terms,
     rest: Bytes,
 }
 
 impl<S: Source> Messages<S> {
-    /// Reads messages of at most so many bytes.
-    pub(crate) fn new(source: S, encoding: Encoding, most: usize) -> Self {
+    pub(crate) fn new(source: S, terms: Terms) -> Self {
         Self {
             source,
-            encoding,
-            most,
+            terms,
             rest: Bytes::new(),
         }
     }
 
     /// Returns the next message; `None` after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
-        let Some(mut prefix) = self.take(PREFIX).await? else {
+        let mut held = self.nothing();
+        let Some(mut prefix) = self.take(PREFIX, &mut held).await? else {
             return Ok(None);
         };
         let (flags, size) = (prefix.get_u8(), prefix.get_u32() as usize);
-        if size > self.most {
-            return Err(Broken::Wrong(too_large(size, self.most)));
+        if size > self.terms.most {
+            return Err(too_large(size, self.terms.most).into());
         }
-        let message = match self.take(size).await? {
-            Some(message) => message,
+        let message = match self.take(size, &mut held).await? {
+            Some(message) => held.with(message),
             None if size == 0 => Bytes::new(),
             None => return Err(cut_off()),
         };
@@ -78,21 +99,31 @@ impl<S: Source> Messages<S> {
     }
 
     async fn decode(&self, packed: Bytes) -> Result<Bytes, Broken> {
-        let (encoding, most) = (self.encoding, self.most);
+        let Terms { encoding, most, .. } = self.terms;
         if packed.len() <= QUICK {
-            return encoding.decode(&packed, most).map_err(Broken::Wrong);
+            let little = most.min(QUICKLY_UNPACKED);
+            if let Ok(message) = encoding.decode(&packed, little, self.nothing()) {
+                return Ok(message);
+            }
         }
-        let decoded = tokio::task::spawn_blocking(move || encoding.decode(&packed, most)).await;
-        decoded.map_err(|_| Broken::Gone)?.map_err(Broken::Wrong)
+        let held = self.nothing();
+        let _turn = self.terms.unpacking.acquire().await;
+        let decoded = spawn_blocking(move || encoding.decode(&packed, most, held)).await;
+        Ok(decoded.map_err(|_| Broken::Gone)??)
+    }
+
+    fn nothing(&self) -> Held {
+        Held::nothing(self.terms.budget.clone())
     }
 
     /// Takes exactly so many bytes; `None` if there are none at all. Bytes of one frame are not
     /// copied.
-    async fn take(&mut self, size: usize) -> Result<Option<Bytes>, Broken> {
+    async fn take(&mut self, size: usize, held: &mut Held) -> Result<Option<Bytes>, Broken> {
         if !self.fill().await? {
             return Ok(None);
         }
         if self.rest.len() >= size {
+            held.more(size)?;
             return Ok(Some(self.rest.split_to(size)));
         }
         let mut gathered = BytesMut::with_capacity(size.min(TRUSTED));
@@ -102,6 +133,7 @@ impl<S: Source> Messages<S> {
             }
             let missing = size - gathered.len();
             let part = self.rest.split_to(missing.min(self.rest.len()));
+            held.more(part.len())?;
             gathered.extend_from_slice(&part);
         }
         Ok(Some(gathered.freeze()))
@@ -160,6 +192,15 @@ mod tests {
         Frame::of(message).into_bytes()
     }
 
+    fn terms(most: usize) -> Terms {
+        Terms {
+            encoding: Encoding::Identity,
+            most,
+            budget: Budget::new(1 << 20),
+            unpacking: Arc::new(Semaphore::new(1)),
+        }
+    }
+
     struct Pieces(VecDeque<Bytes>);
 
     impl Source for Pieces {
@@ -171,7 +212,7 @@ mod tests {
     /// Reads all messages of a body that comes in pieces of so many bytes.
     fn read(body: &[u8], piece: usize, most: usize) -> Result<Vec<Bytes>, Broken> {
         let pieces = body.chunks(piece).map(Bytes::copy_from_slice).collect();
-        let mut messages = Messages::new(Pieces(pieces), Encoding::Identity, most);
+        let mut messages = Messages::new(Pieces(pieces), terms(most));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
@@ -187,7 +228,8 @@ mod tests {
     #[test]
     fn a_message_in_one_frame_is_not_copied() {
         let frame = framed(b"pixels");
-        let mut messages = Messages::new(Pieces([frame.clone()].into()), Encoding::Identity, 100);
+        let source = Pieces([frame.clone()].into());
+        let mut messages = Messages::new(source, terms(100));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::body::Frame;
+use crate::budget::Budget;
 use crate::metadata::{self, Value};
 use crate::server::Method;
 use crate::status::Status;
@@ -59,6 +60,7 @@ pub struct Call {
     received: Mutex<Received>,
     taken: Notify,
     outgoing: UnboundedSender<Outgoing>,
+    budget: Arc<Budget>,
     unsent: AtomicUsize,
     state: AtomicU8,
 }
@@ -70,6 +72,7 @@ impl Call {
         headers: HeaderMap,
         deadline: Option<Instant>,
         outgoing: UnboundedSender<Outgoing>,
+        budget: Arc<Budget>,
     ) -> Self {
         Self {
             id,
@@ -79,6 +82,7 @@ impl Call {
             received: Mutex::default(),
             taken: Notify::new(),
             outgoing,
+            budget,
             unsent: AtomicUsize::new(0),
             state: AtomicU8::new(Incoming::Waiting as u8),
         }
@@ -117,13 +121,17 @@ impl Call {
         }
     }
 
-    /// Sends a message of a stream; returns how many bytes the client has not taken yet.
+    /// Sends a message of a stream; returns how many bytes the client has not taken yet. Ends the
+    /// call if there is no room for the message.
     pub fn send(&self, frame: Frame) -> usize {
-        let frame = frame.into_bytes();
-        let before = self.unsent.fetch_add(frame.len(), Ordering::AcqRel);
-        let size = frame.len();
-        self.put(Outgoing::Message(frame));
-        before + size
+        match self.budget.hold(frame.into_bytes()) {
+            Ok(frame) => {
+                self.unsent.fetch_add(frame.len(), Ordering::AcqRel);
+                self.put(Outgoing::Message(frame));
+            }
+            Err(status) => self.end(status),
+        }
+        self.unsent()
     }
 
     /// How many bytes the client has not taken yet.
@@ -131,9 +139,12 @@ impl Call {
         self.unsent.load(Ordering::Acquire)
     }
 
-    /// Sends the only message, and ends the call.
+    /// Sends the only message, if there is room for it, and ends the call.
     pub fn reply(&self, frame: Frame, status: Status) {
-        self.put(Outgoing::Reply(frame.into_bytes(), status));
+        match self.budget.hold(frame.into_bytes()) {
+            Ok(frame) => self.put(Outgoing::Reply(frame, status)),
+            Err(status) => self.end(status),
+        }
     }
 
     /// Ends the call.

@@ -2,21 +2,26 @@
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::server::{Builder, SendResponse};
+use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::timeout;
 
-use crate::body::{Broken, Messages};
+use crate::body::{Broken, Messages, Terms};
 use crate::call::{Call, Incoming, Outgoing};
 use crate::compression::ACCEPTED;
+use crate::conduct::Watched;
 use crate::headers::{self, Opening, Refusal};
 use crate::inbox::Event;
+use crate::lifetime;
+use crate::limits::Limits;
+use crate::peer::{Open, Peer};
 use crate::server::{Method, Road, Shared};
 use crate::status::{Code, Status};
 
@@ -27,50 +32,84 @@ const FRAME: u32 = 1 << 18;
 // What gRPC's own servers accept.
 const HEADERS: u32 = 16 << 10;
 const SEND_BUFFER: usize = 1 << 20;
+// The time that a client which broke a rule has to hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves a connection until the client closes it, or the server stops.
+/// Serves a connection until the client closes it, breaks a rule or is lost, or its time is over.
 pub(crate) async fn serve<T>(io: T, shared: Arc<Shared>)
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let _counted = shared.count();
+    let Some(_counted) = shared.count() else {
+        return;
+    };
+    let (peer, limits) = (Peer::new(shared.clone()), &shared.limits);
+    let watched = Watched::new(io, peer.conduct.clone(), limits);
+    let Ok(Ok(mut connection)) = timeout(limits.handshake, shake(watched, limits)).await else {
+        return;
+    };
+    let pings = connection.ping_pong().expect("nobody else takes it");
+    let grace = tokio::select! {
+        () = take(&mut connection, &peer) => return,
+        () = lifetime::lost(pings, limits) => return,
+        grace = lifetime::over(&peer) => grace,
+    };
+    connection.graceful_shutdown();
+    // What is open after that is cancelled with the connection.
+    let _ = timeout(grace, take(&mut connection, &peer)).await;
+}
+
+async fn shake<T>(io: T, limits: &Limits) -> Result<Connection<T, Bytes>, h2::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let mut builder = Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
         .max_header_list_size(HEADERS)
-        .max_send_buffer_size(SEND_BUFFER);
-    let Ok(mut connection) = builder.handshake(io).await else {
-        return;
-    };
-    let mut stopping = false;
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_streams(limits.streams)
+        // What is reset early is counted by `Watched`, as all resets are.
+        .max_pending_accept_reset_streams(limits.empty_frames as usize);
+    builder.handshake(io).await
+}
+
+/// Takes calls until the connection ends, or the client breaks a rule.
+async fn take<T>(connection: &mut Connection<T, Bytes>, peer: &Arc<Peer>)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     loop {
         tokio::select! {
             next = connection.accept() => match next {
                 Some(Ok((request, respond))) => {
-                    tokio::spawn(answer(request, respond, shared.clone()));
+                    tokio::spawn(answer(request, respond, peer.opened()));
                 }
                 _ => return,
             },
-            () = shared.stopping(), if !stopping => {
-                stopping = true;
-                connection.graceful_shutdown();
+            () = peer.conduct.broken() => {
+                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                let closed = poll_fn(|context| connection.poll_closed(context));
+                let _ = timeout(LAST_WORDS, closed).await;
+                return;
             }
         }
     }
 }
 
 /// Answers one request.
-async fn answer(request: Request<RecvStream>, respond: SendResponse<Bytes>, shared: Arc<Shared>) {
-    let mut writer = Writer::new(respond);
+async fn answer(request: Request<RecvStream>, respond: SendResponse<Bytes>, open: Open) {
+    let peer = &open.0;
+    let mut writer = Writer::new(respond, peer.clone());
     let opening = match headers::read(&request) {
         Ok(opening) => opening,
         Err(Refusal::Http(code)) => return writer.refuse(code),
         Err(Refusal::Grpc(status)) => return writer.end(status),
     };
-    match shared.methods.get(request.uri().path()) {
-        Some(method) => run(request, opening, *method, writer, shared.clone()).await,
+    match peer.shared.methods.get(request.uri().path()) {
+        Some(method) => run(request, opening, *method, writer, peer).await,
         None => writer.end(Status::new(Code::Unimplemented, "Method not found!")),
     }
 }
@@ -80,8 +119,9 @@ async fn run(
     opening: Opening,
     method: Method,
     mut writer: Writer,
-    shared: Arc<Shared>,
+    peer: &Arc<Peer>,
 ) {
+    let shared = &peer.shared;
     let (parts, body) = request.into_parts();
     let deadline = opening
         .timeout
@@ -93,9 +133,16 @@ async fn run(
         parts.headers,
         deadline,
         outgoing,
+        peer.budget.clone(),
     ));
-    let messages = Messages::new(body, opening.encoding, shared.options.most_received);
-    let working = work(&call, messages, answers, &mut writer, &shared);
+    let terms = Terms {
+        encoding: opening.encoding,
+        most: method.most_received,
+        budget: peer.budget.clone(),
+        unpacking: peer.unpacking.clone(),
+    };
+    let messages = Messages::new(body, terms);
+    let working = work(&call, messages, answers, &mut writer, peer);
     match until(deadline, working).await {
         Some(Ok(())) => {}
         Some(Err(Broken::Wrong(status))) => {
@@ -119,8 +166,9 @@ async fn work(
     mut messages: Messages<RecvStream>,
     answers: UnboundedReceiver<Outgoing>,
     writer: &mut Writer,
-    shared: &Shared,
+    peer: &Peer,
 ) -> Result<(), Broken> {
+    let shared = &peer.shared;
     if !call.method.streaming {
         only(call, &mut messages).await?;
         hand_over(call, shared);
@@ -129,7 +177,7 @@ async fn work(
     hand_over(call, shared);
     tokio::select! {
         written = write(call, answers, writer, shared) => written,
-        Err(broken) = read(call, messages, shared) => Err(broken),
+        Err(broken) = read(call, messages, peer) => Err(broken),
     }
 }
 
@@ -157,18 +205,15 @@ async fn only(call: &Call, messages: &mut Messages<RecvStream>) -> Result<(), Br
 }
 
 /// Reads the messages of a stream, then waits without end.
-async fn read(
-    call: &Call,
-    mut messages: Messages<RecvStream>,
-    shared: &Shared,
-) -> Result<(), Broken> {
+async fn read(call: &Call, mut messages: Messages<RecvStream>, peer: &Peer) -> Result<(), Broken> {
     while let Some(message) = messages.next().await? {
         call.push(message);
-        shared.inbox.tell(Event::Changed(call.id));
+        peer.shared.inbox.tell(Event::Changed(call.id));
         call.has_room().await;
+        peer.budget.room().await;
     }
     call.close();
-    shared.inbox.tell(Event::Changed(call.id));
+    peer.shared.inbox.tell(Event::Changed(call.id));
     std::future::pending().await
 }
 
@@ -217,14 +262,16 @@ async fn until<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Out
 /// Writes the response of one call: headers once, messages, trailers.
 struct Writer {
     respond: SendResponse<Bytes>,
+    peer: Arc<Peer>,
     body: Option<SendStream<Bytes>>,
     over: bool,
 }
 
 impl Writer {
-    fn new(respond: SendResponse<Bytes>) -> Self {
+    fn new(respond: SendResponse<Bytes>, peer: Arc<Peer>) -> Self {
         Self {
             respond,
+            peer,
             body: None,
             over: false,
         }
@@ -232,6 +279,7 @@ impl Writer {
 
     /// Writes a message, as fast as the client takes it.
     async fn message(&mut self, mut frame: Bytes) -> Result<(), Broken> {
+        self.peer.conduct.answered();
         if self.body.is_none() {
             let sent = self.respond.send_response(head(StatusCode::OK), false);
             self.body = Some(sent.map_err(|_| Broken::Gone)?);
@@ -254,6 +302,7 @@ impl Writer {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
+        self.peer.conduct.answered();
         if let Some(body) = &mut self.body {
             let mut trailers = HeaderMap::with_capacity(4);
             status.write(&mut trailers);

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use crate::call::Call;
+use crate::call::{Call, Incoming};
 
 /// What the event loop is told.
 pub enum Event {
@@ -22,6 +22,13 @@ struct Line {
     calls: VecDeque<Arc<Call>>,
     takers: usize,
     closed: bool,
+}
+
+impl Line {
+    /// Takes the first call whose client still waits.
+    fn next(&mut self) -> Option<Arc<Call>> {
+        std::iter::from_fn(|| self.calls.pop_front()).find(|call| !is_over(call))
+    }
 }
 
 /// The calls that nobody works on yet.
@@ -52,13 +59,16 @@ impl Inbox {
         self.ear.as_raw_fd()
     }
 
-    /// Returns the events since it was last asked.
+    /// Returns the events since it was last asked. A call that has ended since then is left out:
+    /// whoever makes calls only to cancel them costs nobody work.
     pub fn events(&self) -> Vec<Event> {
         let mut events = lock(&self.events);
         let mut rung = [0; 16];
         // Rung once for all events; empty if it was asked without having been rung for.
         let _ = (&self.ear).read(&mut rung);
-        std::mem::take(&mut *events)
+        let mut told = std::mem::take(&mut *events);
+        told.retain(|event| !matches!(event, Event::Opened(call) if is_over(call)));
+        told
     }
 
     /// Takes the next call that threads answer, and says how many threads still wait.
@@ -67,17 +77,20 @@ impl Inbox {
     pub fn take(&self) -> Option<(Arc<Call>, usize)> {
         let mut line = lock(&self.line);
         line.takers += 1;
-        while line.calls.is_empty() && !line.closed {
+        let call = loop {
+            let next = line.next();
+            if next.is_some() || line.closed {
+                break next;
+            }
             line = self
                 .filled
                 .wait(line)
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
-        }
+        };
         line.takers -= 1;
         // Calls that wait are as good as taken by threads that have been woken for them.
-        let call = line.calls.pop_front()?;
         let spare = line.takers.saturating_sub(line.calls.len());
-        Some((call, spare))
+        call.map(|call| (call, spare))
     }
 
     /// Lets the threads go.
@@ -99,6 +112,10 @@ impl Inbox {
         lock(&self.line).calls.push_back(call);
         self.filled.notify_one();
     }
+}
+
+fn is_over(call: &Call) -> bool {
+    call.state() != Incoming::Waiting
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,18 +4,24 @@
 //! calls are handed to others through an [`Inbox`].
 
 mod body;
+mod budget;
 mod call;
 mod compression;
+mod conduct;
 mod connection;
 mod headers;
 mod inbox;
+mod lifetime;
+mod limits;
 mod metadata;
+mod peer;
 mod server;
 mod status;
 
 pub use body::Frame;
 pub use call::{Call, Incoming, Receive};
 pub use inbox::{Event, Inbox};
+pub use limits::Limits;
 pub use metadata::{Value, header};
-pub use server::{Method, Methods, Options, Road, Server};
+pub use server::{Method, Methods, Road, Server};
 pub use status::{Code, Status};

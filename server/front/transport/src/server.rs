@@ -11,8 +11,10 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, watch};
 
+use crate::budget::Budget;
 use crate::connection;
 use crate::inbox::Inbox;
+use crate::limits::Limits;
 
 /// Who answers a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,21 +31,20 @@ pub struct Method {
     /// Whether requests are streams of messages.
     pub streaming: bool,
     pub road: Road,
+    /// The bytes of a message, packed and unpacked.
+    pub most_received: usize,
 }
 
 pub type Methods = HashMap<String, Method>;
 
-/// What the server allows.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// The bytes of a message.
-    pub most_received: usize,
-}
+// Threads that unpack messages. Each connection uses one at a time.
+const UNPACKERS: usize = 16;
 
 /// What all connections share.
 pub(crate) struct Shared {
     pub methods: Methods,
-    pub options: Options,
+    pub limits: Limits,
+    pub budget: Arc<Budget>,
     pub inbox: Arc<Inbox>,
     ids: AtomicU64,
     connections: AtomicUsize,
@@ -56,10 +57,11 @@ impl Shared {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Counts a connection until the returned value is dropped.
-    pub fn count(&self) -> impl Drop + '_ {
-        self.connections.fetch_add(1, Ordering::AcqRel);
-        Counted(self)
+    /// Counts a connection until the returned value is dropped; `None` if there are too many.
+    pub fn count(&self) -> Option<impl Drop + '_> {
+        let before = self.connections.fetch_add(1, Ordering::AcqRel);
+        let counted = Counted(self);
+        (before < self.limits.connections).then_some(counted)
     }
 
     /// Waits until the server stops.
@@ -98,13 +100,14 @@ impl Server {
     pub fn start(
         listeners: Vec<TcpListener>,
         methods: Methods,
-        options: Options,
+        limits: Limits,
         inbox: Arc<Inbox>,
         begin: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             methods,
-            options,
+            limits,
+            budget: Budget::new(limits.bytes_in_flight),
             inbox,
             ids: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
@@ -114,6 +117,7 @@ impl Server {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
+            .max_blocking_threads(UNPACKERS)
             .build()?;
         let (grace, graces) = (watch::Sender::new(Duration::ZERO), shared.clone());
         let ends = grace.subscribe();

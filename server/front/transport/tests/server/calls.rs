@@ -1,159 +1,16 @@
-//! The server over real connections, called by an HTTP/2 client that can be wrong.
+//! Calls from their beginning to their end, right ones and wrong ones.
 
-use std::collections::VecDeque;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, Method, Request, Response};
+use h2::Reason;
+use http::Method;
 use tokio::net::TcpStream;
-use transport::{
-    Call, Code, Event, Frame, Inbox, Incoming, Method as Served, Options, Receive, Road, Server,
-    Status,
+use transport::{Code, Event, Frame, Incoming, Receive, Status};
+
+use crate::fixture::{
+    ECHO, LIMIT, STREAM, THREAD, code, framed, read, request, send, start, status,
 };
-
-const LIMIT: usize = 1 << 20;
-const ECHO: &str = "/test/Echo";
-const STREAM: &str = "/test/Stream";
-const THREAD: &str = "/test/Thread";
-
-/// A server with a method of each kind.
-struct Fixture {
-    server: Server,
-    inbox: Arc<Inbox>,
-    address: SocketAddr,
-    events: Mutex<VecDeque<Event>>,
-}
-
-fn start() -> Fixture {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let inbox = Arc::new(Inbox::new().unwrap());
-    let kinds = [
-        (ECHO, false, Road::Loop),
-        (STREAM, true, Road::Loop),
-        (THREAD, false, Road::Threads),
-    ];
-    let methods = kinds
-        .into_iter()
-        .enumerate()
-        .map(|(index, (path, streaming, road))| {
-            (
-                path.to_string(),
-                Served {
-                    index,
-                    streaming,
-                    road,
-                },
-            )
-        });
-    let options = Options {
-        most_received: LIMIT,
-    };
-    let server = Server::start(
-        vec![listener],
-        methods.collect(),
-        options,
-        inbox.clone(),
-        || (),
-    )
-    .unwrap();
-    Fixture {
-        server,
-        inbox,
-        address,
-        events: Mutex::default(),
-    }
-}
-
-impl Fixture {
-    /// Waits for the next event.
-    async fn event(&self) -> Event {
-        loop {
-            self.events.lock().unwrap().extend(self.inbox.events());
-            if let Some(event) = self.events.lock().unwrap().pop_front() {
-                return event;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    /// Waits for a call that the event loop answers.
-    async fn opened(&self) -> Arc<Call> {
-        match self.event().await {
-            Event::Opened(call) => call,
-            Event::Changed(id) => panic!("call {id} has changed, expected a new one"),
-        }
-    }
-
-    async fn connect(&self) -> SendRequest<Bytes> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let (client, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        client.ready().await.unwrap()
-    }
-}
-
-fn request(path: &str) -> Request<()> {
-    let uri = format!("http://localhost{path}");
-    let request = Request::builder().method(Method::POST).uri(uri);
-    request
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())
-        .unwrap()
-}
-
-fn framed(message: &[u8]) -> Bytes {
-    let mut frame = vec![0];
-    frame.extend((message.len() as u32).to_be_bytes());
-    frame.extend(message);
-    frame.into()
-}
-
-/// Begins a call and sends a body, whole.
-fn send(
-    client: &mut SendRequest<Bytes>,
-    request: Request<()>,
-    body: Bytes,
-) -> (ResponseFuture, SendStream<Bytes>) {
-    let (response, mut stream) = client.send_request(request, false).unwrap();
-    stream.send_data(body, true).unwrap();
-    (response, stream)
-}
-
-/// What comes back of a response: its messages as bytes, and its trailers or only headers.
-async fn read(response: Response<RecvStream>) -> (Vec<u8>, HeaderMap) {
-    let (parts, mut body) = response.into_parts();
-    let mut data = Vec::new();
-    while let Some(chunk) = body.data().await {
-        let chunk = chunk.unwrap();
-        body.flow_control().release_capacity(chunk.len()).unwrap();
-        data.extend_from_slice(&chunk);
-    }
-    let trailers = body.trailers().await.unwrap();
-    (data, trailers.unwrap_or(parts.headers))
-}
-
-/// How a call with this request and body ends.
-async fn status(fixture: &Fixture, request: Request<()>, body: Bytes) -> (String, String) {
-    let (response, _stream) = send(&mut fixture.connect().await, request, body);
-    let (_, trailers) = read(response.await.unwrap()).await;
-    let text = |name| {
-        trailers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
-            .to_string()
-    };
-    (text("grpc-status"), text("grpc-message"))
-}
-
-fn code(code: Code) -> String {
-    (code as u32).to_string()
-}
 
 #[tokio::test]
 async fn a_call_is_answered_with_a_message_and_trailers() {
@@ -284,12 +141,10 @@ async fn a_deadline_ends_a_call() {
     let fixture = start();
     let mut late = request(ECHO);
     late.headers_mut()
-        .insert("grpc-timeout", "20m".parse().unwrap());
-    assert_eq!(
-        status(&fixture, late, framed(b"")).await.0,
-        code(Code::DeadlineExceeded)
-    );
-    let call = fixture.opened().await;
+        .insert("grpc-timeout", "200m".parse().unwrap());
+    let ended = status(&fixture, late, framed(b""));
+    let ((number, _), call) = tokio::join!(ended, fixture.opened());
+    assert_eq!(number, code(Code::DeadlineExceeded));
     assert_eq!(call.state(), Incoming::Late);
     assert_eq!(call.remaining(), Some(Duration::ZERO));
 }

@@ -1,0 +1,66 @@
+"""The limits that grpc.aio does not hold by itself: messages by method, and bytes in flight.
+
+grpc.aio has read a request when it gets here. The native front end refuses before that.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc import StatusCode
+
+from crossrun_server.fronts.handlers import Handler
+from crossrun_server.fronts.limits import Limits
+from crossrun_server.services.edge import Context
+
+
+class Admission(grpc.aio.ServerInterceptor):
+    """Refuses unary requests that are over a limit; the handlers behind it take bytes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held: Counter[str] = Counter()  # bytes of requests at work, by connection
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wrap the handler that gRPC found for a call."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler.unary_unary:
+            return handler
+        admitted = self._admitted(handler, self._limits.message_size(handler_call_details.method))
+        return grpc.unary_unary_rpc_method_handler(
+            admitted, response_serializer=handler.response_serializer
+        )
+
+    def _admitted(self, handler: Handler, most: int) -> Callable[..., Awaitable[Any]]:
+        async def call(message: bytes, context: Context) -> Any:
+            size, peer = len(message), context.peer()
+            if refusal := self._refusal(size, most, peer):
+                await context.abort(StatusCode.RESOURCE_EXHAUSTED, refusal)
+            self._held[peer] += size
+            try:
+                return await handler.unary_unary(message, context)
+            finally:
+                self._held[peer] -= size
+                if not self._held[peer]:
+                    del self._held[peer]
+
+        return call
+
+    def _refusal(self, size: int, most: int, peer: str) -> str:
+        """Return why a request is refused; nothing if it is not."""
+        whole = self._limits.bytes_in_flight
+        if size > most:
+            return (
+                f"a message of {size} bytes or more is over this method's limit of {most} "
+                "(--max-request-size, if the method takes tensors, pictures or models)"
+            )
+        if self._held[peer] + size > whole // 2 or self._held.total() + size > whole:
+            return (
+                "too many bytes of this connection or of all are in flight (--max-bytes-in-flight)"
+            )
+        return ""
