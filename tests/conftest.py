@@ -23,7 +23,7 @@ from tests.support.running import (
     run_server,
     serving,
 )
-from tests.support.workers import made_once
+from tests.support.workers import made_once, shared_root
 
 if TYPE_CHECKING:
     from crossrun_export.sources import Source
@@ -45,10 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def plans_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Plans that the tests' servers find are kept for them alone."""
+def plans_apart(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Plans that the tests' servers find are kept for all of them, and for them alone."""
+    cache = shared_root(pytestconfig, tmp_path_factory) / "cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(cache))
         yield
 
 

@@ -114,7 +114,7 @@ def test_ranges_hold_zero_and_what_counts(method: str) -> None:
     """Each method's ranges lie within the values seen, and reach most of the way."""
     model = prepare(scaled(1 / 255, 0.0))
     inputs = np.random.default_rng(2).integers(0, 256, (20, 4, 4, 3), dtype=np.uint8)
-    found = ranges(model, inputs, method)
+    found = ranges(model, inputs)[method]
     low, high = found["turned_scaled"]
     assert low == 0
     assert 0.9 < high <= 1
@@ -125,7 +125,8 @@ def test_a_shifted_bias_is_set_right() -> None:
     """A quantized model whose bias is off gets back, channel by channel, the original's means."""
     prepared = prepare(scaled(1 / 255, 0.0))
     inputs = np.random.default_rng(2).integers(0, 256, (20, 4, 4, 3), dtype=np.uint8)
-    model = quantized(prepared, inputs, "min-max")
+    known = ranges(prepared, inputs)["min-max"]
+    model = quantized(prepared, inputs[:1], known, weights.overrides(prepared))
     graph = Graph(model)
     (conv,) = [node for node in graph.nodes if node.op_type == "Conv"]
     values, scale, *_ = graph.makers[conv.input[2]].input

@@ -21,7 +21,7 @@ from crossrun_export.detector.train import UNFINISHED, train
 from crossrun_export.errors import ExportError
 from crossrun_export.train import HELD_OUT_SEED
 from tests.support.keras_models import eagerly
-from tests.support.running import BIN, run_here
+from tests.support.running import run_here
 from tests.support.training import SMALL, few
 
 # Keras writes HDF5 through a protocol that numpy 2 deprecates.
@@ -194,9 +194,8 @@ def test_the_command_trains_on_a_data_set_and_tells_what_was_reached(tmp_path: P
 
 def test_the_command_tells_bad_data_in_one_line(tmp_path: Path) -> None:
     """Exit code 1, no traceback, nothing written."""
-    command = [str(BIN / "crossrun-export"), "train-detector", "--data", str(tmp_path / "none")]
-    command += ["--output", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["crossrun-export", "train-detector", "--data", str(tmp_path / "none")]
+    done = run_here([*command, "--output", str(tmp_path / "out")])
     assert done.returncode == 1
     assert done.stderr.startswith("crossrun-export: ")
     assert "cannot be read as COCO's JSON" in done.stderr

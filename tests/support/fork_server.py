@@ -1,8 +1,9 @@
 """Forks servers off a process that has imported the server, so that they start without its imports.
 
-Knows nothing of what a server does. A forked server has arguments, an environment, a working
-directory and standard streams of its own, as one that was started; who needs a fresh interpreter
-starts the command itself.
+A forked server has arguments, an environment, a working directory and standard streams of its own,
+as one that was started; who needs a fresh interpreter starts the command itself. Only in one thing
+they differ: a forked server keeps the plans that it measures on a busy machine, as tests side by
+side make it. Otherwise each server would measure each of its models again.
 """
 
 import atexit
@@ -98,7 +99,9 @@ def _forking() -> socket.socket:
 def main() -> None:
     """Fork a server for each order, and return in each server once it has ended."""
     from crossrun_server import cli
+    from crossrun_server.plans import steady
 
+    steady.DISTURBED = 1.0
     # What a server imports later: typer, where it is, when it reads a command line; and its front.
     for name in ("pydantic", "crossrun_server.fronts.native_front"):
         with suppress(ImportError):

@@ -7,6 +7,12 @@ from pathlib import Path
 import pytest
 
 
+def shared_root(config: pytest.Config, factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder of all processes together."""
+    own = factory.getbasetemp()
+    return own.parent if hasattr(config, "workerinput") else own
+
+
 def made_once(
     config: pytest.Config, factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
 ) -> Path:
@@ -18,8 +24,7 @@ def made_once(
         name: of the folder, among all that are made once.
         make: fills an empty folder; what it needs of this folder's path it must not write there.
     """
-    own = factory.getbasetemp()
-    root = own.parent if hasattr(config, "workerinput") else own
+    root = shared_root(config, factory)
     folder, making = root / name, factory.mktemp(name)
     with (root / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

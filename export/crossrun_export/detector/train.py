@@ -97,6 +97,8 @@ def _fit(detector: keras.Model, data: DataSet, settings: Training, unfinished: P
         loss,
         jit_compile=False,  # XLA's depthwise gradients are five times slower on a CPU
     )
+    # Variables that a graph makes while it is traced would have it traced a second time.
+    trained.optimizer.build(trained.trainable_variables)
     resume = keras.callbacks.BackupAndRestore(str(unfinished / "backup"), double_checkpoint=True)
     order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: batches.begin(epoch))
     with Progress(settings.epochs, len(batches)) as progress:

@@ -18,11 +18,14 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, c
 
 from crossrun_export.runtime import BATCH, Inputs
 
-METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
-    "min-max": (CalibrationMethod.MinMax, {}),
-    "percentile 99.999": (CalibrationMethod.Percentile, {"percentile": 99.999, "symmetric": False}),
-    "percentile 99.99": (CalibrationMethod.Percentile, {"percentile": 99.99, "symmetric": False}),
+# The percentile of values that counts; None counts every value.
+METHODS: dict[str, float | None] = {
+    "min-max": None,
+    "percentile 99.999": 99.999,
+    "percentile 99.99": 99.99,
 }
+
+Ranges = dict[str, tuple[np.float32, np.float32]]  # lowest and highest value, by tensor
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -39,29 +42,43 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def ranges(
-    model: onnx.ModelProto, inputs: Inputs, method: str
-) -> dict[str, tuple[np.float32, np.float32]]:
-    """Run the inputs and give each float tensor's lowest and highest value that counts.
+def ranges(model: onnx.ModelProto, inputs: Inputs) -> dict[str, Ranges]:
+    """Run the inputs, and give each float tensor's lowest and highest value that counts, by method.
 
     Args:
         model: of one float input.
         inputs: what it takes, the first axis being the batch's.
-        method: a key of METHODS.
     """
-    calibration, options = METHODS[method]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        file = Path(folder) / "model.onnx"
-        onnx.save(model, file)
-        calibrator = create_calibrator(
-            file, None, str(Path(folder) / "augmented.onnx"), calibration, extra_options=options
-        )
-        # Batch by batch: the calibrators keep every tensor of what they are given at once.
-        for start in range(0, len(inputs), BATCH):
-            batch = inputs[start : start + BATCH]
-            calibrator.collect_data(Reader(model.graph.input[0].name, batch))
-        data = calibrator.compute_data()
-    return {name: _with_zero(*tensor.range_value) for name, tensor in data.items()}
+        histograms = _collected(model, inputs, Path(folder))
+        return {method: _counting(histograms, METHODS[method]) for method in METHODS}
+
+
+def _collected(model: onnx.ModelProto, inputs: Inputs, folder: Path) -> Any:
+    """onnxruntime's histograms of all tensors, which serve every method."""
+    file = folder / "model.onnx"
+    onnx.save(model, file)
+    calibrator = create_calibrator(
+        file,
+        None,
+        str(folder / "augmented.onnx"),
+        CalibrationMethod.Percentile,
+        extra_options={"symmetric": False},
+    )
+    # Batch by batch: the calibrator keeps every tensor of what it is given at once.
+    for start in range(0, len(inputs), BATCH):
+        batch = inputs[start : start + BATCH]
+        calibrator.collect_data(Reader(model.graph.input[0].name, batch))
+    return calibrator.collector
+
+
+def _counting(histograms: Any, percentile: float | None) -> Ranges:
+    if percentile is None:
+        found = {name: seen[2:4] for name, seen in histograms.histogram_dict.items()}
+    else:
+        histograms.percentile = percentile
+        found = histograms.compute_collection_result()
+    return {name: _with_zero(low, high) for name, (low, high, *_) in found.items()}
 
 
 def _with_zero(low: Any, high: Any) -> tuple[np.float32, np.float32]:

@@ -12,7 +12,7 @@ from crossrun_export import runtime
 from crossrun_export.errors import ExportError
 from crossrun_export.graph import Graph
 from crossrun_export.quantize import bias, weights
-from crossrun_export.quantize.activations import METHODS, Reader, ranges
+from crossrun_export.quantize.activations import METHODS, Ranges, Reader, ranges
 from crossrun_export.quantize.compact import compact
 from crossrun_export.quantize.prepare import prepare
 from crossrun_export.runtime import Inputs, Outputs
@@ -52,61 +52,73 @@ def quantize(
     prepared, expected = prepare(model), runtime.outputs(model, inputs)
     if not Graph(prepared).weighted:
         raise ExportError("int8: the model has no convolution and no dense layer to quantize")
-    wanted = bias.means(prepared, inputs)
-    candidates, merits = {}, {}
-    for method in METHODS:
-        tell(f"int8: calibrating by {method}")
-        try:
-            candidates[method] = _candidate(prepared, inputs, method, wanted)
-        except Exception as error:  # the quantizer raises many kinds
-            why = " ".join(str(error).split())
-            raise ExportError(f"int8: onnxruntime cannot quantize the model: {why}") from error
-        merits[method] = merit(expected, runtime.outputs(candidates[method], inputs))
+    try:
+        candidates = _candidates(prepared, inputs, tell)
+    except Exception as error:  # the quantizer raises many kinds
+        why = " ".join(str(error).split())
+        raise ExportError(f"int8: onnxruntime cannot quantize the model: {why}") from error
+    merits = {
+        method: merit(expected, runtime.outputs(candidate, inputs))
+        for method, candidate in candidates.items()
+    }
     best = max(METHODS, key=merits.__getitem__)
     return Quantized(candidates[best], best, {name: found for name, (found, _) in merits.items()})
 
 
-def _candidate(
-    prepared: onnx.ModelProto, inputs: Inputs, method: str, wanted: Mapping[str, bias.Means]
+def _candidates(
+    prepared: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None]
+) -> dict[str, onnx.ModelProto]:
+    """The quantized model by each method of calibration."""
+    tell("int8: calibrating")
+    wanted, scales = bias.means(prepared, inputs), weights.overrides(prepared)
+    found = {}
+    for method, known in ranges(prepared, inputs).items():
+        tell(f"int8: quantizing by {method}")
+        found[method] = quantized(prepared, inputs[:1], known, scales)
+        bias.correct(found[method], wanted, inputs)
+        compact(found[method])
+        onnx.checker.check_model(found[method], full_check=True)
+    return found
+
+
+def quantized(
+    model: onnx.ModelProto, some: Inputs, known: Ranges, scales: weights.Overrides
 ) -> onnx.ModelProto:
-    candidate = quantized(prepared, inputs, method)
-    bias.correct(candidate, wanted, inputs)
-    compact(candidate)
-    onnx.checker.check_model(candidate, full_check=True)
-    return candidate
-
-
-def quantized(model: onnx.ModelProto, inputs: Inputs, method: str) -> onnx.ModelProto:
     """onnxruntime's quantization of a prepared model with our scales, before any correction.
 
     It is a float model with QuantizeLinear and DequantizeLinear around each tensor; its nodes have
     the names of those that were prepared.
+
+    Args:
+        model: the prepared one.
+        some: inputs of it, which onnxruntime runs although it is told every range.
+        known: the ranges of the activations.
+        scales: those of the weights.
     """
-    known = _activations(model, inputs, method) | weights.overrides(model)
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         onnx.save(model, before)
         quantize_static(
             before,
             after,
-            Reader(model.graph.input[0].name, inputs[:1]),  # all ranges are known
+            Reader(model.graph.input[0].name, some),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=_float(model),
             extra_options={
-                "TensorQuantOverrides": known,
+                "TensorQuantOverrides": _overrides(known) | scales,
                 "OpTypesToExcludeOutputQuantization": ["Gemm"],
             },
         )
         return onnx.load(after)
 
 
-def _activations(model: onnx.ModelProto, inputs: Inputs, method: str) -> dict[str, list[object]]:
+def _overrides(known: Ranges) -> weights.Overrides:
     """The ranges of all activations as onnxruntime's TensorQuantOverrides."""
     return {
         name: [{"quant_type": QuantType.QUInt8, "rmin": low, "rmax": high}]
-        for name, (low, high) in ranges(model, inputs, method).items()
+        for name, (low, high) in known.items()
     }
 
 

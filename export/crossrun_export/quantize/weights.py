@@ -16,9 +16,11 @@ from crossrun_export.graph import Array, Graph, channel_axis
 LARGEST = range(127, 63, -1)  # on a tie the usual scale stays
 ZERO = np.array(0, np.int8)
 
+Overrides = dict[str, list[dict[str, object]]]  # onnxruntime's TensorQuantOverrides, by tensor
 
-def overrides(model: onnx.ModelProto) -> dict[str, list[dict[str, object]]]:
-    """The scales of all weights as onnxruntime's TensorQuantOverrides, by the weights' names."""
+
+def overrides(model: onnx.ModelProto) -> Overrides:
+    """The scales of all weights."""
     graph = Graph(model)
     found = {}
     for node in graph.weighted:
