@@ -126,9 +126,11 @@ def _open(opener: _Opener, complete: Complete, known: Plan | None) -> OpenedLane
         first = opener.session(known.lanes[0].threads, known.lanes[0].spin)
     else:
         first = opener.session(opener.wanted.threads.intra_op)
-    if opener.wanted.plan and first.assignment.nodes.keys() <= {CPU}:
-        return _by_plan(opener, complete([first]), known)
-    return _by_instances(opener, complete, first)
+    if not opener.wanted.plan or not first.assignment.nodes.keys() <= {CPU}:
+        return _by_instances(opener, complete, first)
+    served = complete([first])
+    del first  # a session that was measured may go before those that serve are opened
+    return _by_plan(opener, served, known)
 
 
 def _by_plan(opener: _Opener, served: CompletedConfig, known: Plan | None) -> OpenedLanes:
@@ -178,6 +180,7 @@ def _measured_or_default(opener: _Opener, served: CompletedConfig) -> tuple[Plan
 def _measured(opener: _Opener, served: CompletedConfig) -> MeasuredPlan:
     """Measure a plan, and keep it for the next load unless something disturbed its measurement."""
     found, moved = steady.steadily(lambda: _searched(opener, served))
+    opener.opened.clear()  # they keep the memory that their largest batch took
     measured = replace(found, doubt=moved or steady.disturbance(found.disturbed))
     if measured.doubt:
         log.warning("%s: %s; %s", served.proto.name, measured.doubt, AGAIN)

@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from crossrun_server.errors import LoadError
 from crossrun_server.models import lanes, loader
 from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.repository import Repository
+from crossrun_server.plans import search
 from crossrun_server.runtime.session import Session
+from crossrun_server.tensors.tensor_spec import Array
 from tests.support import models
 from tests.support.running import ON_CPU
 
@@ -31,12 +34,29 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator["weakref.WeakSet[Session]"
     class Watched(Session):
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments)  # type: ignore[arg-type]
+            self.largest = 0  # rows of a run
             alive.add(self)
+
+        def run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+            self.largest = max(self.largest, *map(len, inputs.values()))
+            return super().run(inputs, outputs)
 
     monkeypatch.setattr(lanes, "Session", Watched)
     gc.disable()
     yield alive
     gc.enable()
+
+
+def test_sessions_that_were_measured_do_not_serve(
+    made: "weakref.WeakSet[Any]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would keep the memory of the largest batch that was measured."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # no plan is known
+    models.write(tmp_path, "m", models.scale(2), "max_batch_size: 8")
+    loaded = loader.load(ModelSource(tmp_path / "m"), ON_CPU)
+    assert made
+    assert all(session.largest < min(search.BATCHES) for session in made)
+    loaded.models[1].close()
 
 
 def test_an_unloaded_model_is_released(made: "weakref.WeakSet[Session]", tmp_path: Path) -> None:
