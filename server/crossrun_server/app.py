@@ -125,8 +125,8 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     await server.control.start()
     async with listening(server) as address:
         with exporting(config, server.front, _soon(server.readings)):
-            await work(server, stop, lambda: announce(address))
-    await close(server)
+            answered = await work(server, stop, lambda: announce(address))
+    await close(server, answered=answered)
 
 
 def assemble(config: Config, process_log: logs.Log, coordination: Coordination) -> Server:
@@ -165,8 +165,8 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
     )
 
 
-async def work(server: Server, stop: asyncio.Event, started: Callable[[], None]) -> None:
-    """Answer requests until the stop, then finish those that were accepted, within the timeout."""
+async def work(server: Server, stop: asyncio.Event, started: Callable[[], None]) -> bool:
+    """Answer requests until the stop, then those that were accepted; returns whether all were."""
     watching = asyncio.create_task(server.control.watch())
     started()
     await stop.wait()
@@ -180,14 +180,18 @@ async def work(server: Server, stop: asyncio.Event, started: Callable[[], None])
             await server.control.repository.drained()  # of requests that are not the event loop's
     except TimeoutError:
         log.warning("what is not answered within --exit-timeout-secs is cancelled")
+        return False
+    return True
 
 
-async def close(server: Server) -> None:
-    """Release everything, once the port is closed."""
+async def close(server: Server, *, answered: bool) -> None:
+    """Release everything, once the port is closed; end the process if something still runs."""
     await server.control.repository.close()
     await _cancelled_calls_ended()
     server.tracer.close()
     log.info("stopped")
+    if not answered:  # Python would wait for the threads that compute
+        os._exit(0)
 
 
 async def _cancelled_calls_ended() -> None:

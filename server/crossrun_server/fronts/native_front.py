@@ -42,4 +42,4 @@ async def serving(
         await asyncio.to_thread(front.stop, last_words)
         loop.remove_reader(front.fileno())
         await calls.cancel()
-        await asyncio.to_thread(threads.join)
+        await asyncio.to_thread(threads.join, last_words)

@@ -7,6 +7,7 @@ merged at once, and a call that meets an idle lane runs on the thread that took 
 import asyncio
 from collections.abc import Sequence
 from threading import Lock, Thread
+from time import monotonic
 
 import crossrun_front
 
@@ -38,16 +39,17 @@ class Threads:
         self._loop = asyncio.get_running_loop()
         self._grow()
 
-    def join(self) -> None:
-        """Wait for all of them; the front has stopped."""
+    def join(self, seconds: float) -> None:
+        """Wait for all of them, but no longer than so many seconds; the front has stopped."""
+        end = monotonic() + seconds
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0, end - monotonic()))
 
     def _grow(self) -> None:
         most = 1 + sum(direct.places for direct in self._direct if direct)
         with self._growing:
             if len(self._threads) < most:
-                self._threads.append(Thread(target=self._work, name="direct"))
+                self._threads.append(Thread(target=self._work, name="direct", daemon=True))
                 self._threads[-1].start()
 
     def _work(self) -> None:

@@ -84,8 +84,8 @@ async def serve(job: Job, supervisor: Peer) -> None:
         await supervisor.call("loaded", job.number)
         await worker.admitted.wait()
         async with app.listening(server):
-            await app.work(server, worker.stop, worker.serving.set)
-    await app.close(server)
+            answered = await app.work(server, worker.stop, worker.serving.set)
+    await app.close(server, answered=answered)
 
 
 def _coordination(job: Job, supervisor: Peer) -> Coordination:

@@ -24,12 +24,10 @@ LARGE = encoded(Image.new("RGB", (4000, 4000), (255, 0, 0)))  # decoding it take
 MANY = 3 * cores.available()  # more than are decoded at once
 
 
-@pytest.fixture(params=["native", "python"])
-def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    if request.param == "native":
-        pytest.importorskip("crossrun_front", reason="the native front end is not installed")
+@pytest.fixture
+def served(front: str, tmp_path: Path) -> Iterator[Server]:
     models.write(tmp_path / "models", "colours", models.colours(), "max_batch_size: 4")
-    options = "--front", request.param, "--model-control-mode", "explicit", "--load-model", "*"
+    options = "--front", front, "--model-control-mode", "explicit", "--load-model", "*"
     with serving(tmp_path / "models", tmp_path / "log", *options) as running:
         yield running
 
