@@ -47,7 +47,7 @@ def check(proto: pb.ModelConfig) -> None:
 
 def _at_most(what: str, number: int, most: int) -> None:
     if number > most:
-        raise LoadError(f"config: {what} is {number}, expected {most} at most of a client")
+        raise LoadError(f"config: {what} is {number}, and a client may send {most} at most")
 
 
 def _numbers(message: Message, prefix: str = "") -> Iterator[tuple[str, int]]:

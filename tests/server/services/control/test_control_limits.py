@@ -67,7 +67,7 @@ def test_numbers_of_a_configuration_have_bounds(stub: Stub, root: Path, case: st
     code, details = outcome(load(stub, name, config))
     assert code == StatusCode.INVALID_ARGUMENT
     assert expected in details
-    assert details.endswith("at most of a client")
+    assert details.endswith("at most")
     assert not ready(stub, name)
 
 
