@@ -49,7 +49,8 @@ real_devices = onnxruntime.get_ep_devices
 real_add_provider = onnxruntime.SessionOptions.add_provider
 real_add_devices = onnxruntime.SessionOptions.add_provider_for_devices
 found: list[Device] = []
-given: dict[int, tuple[str, dict[str, str]]] = {}  # of session options: the entry and its options
+# By the id of session options, which are kept so that no others get it: the entry and its options.
+given: dict[int, tuple[Any, str, dict[str, str]]] = {}
 
 
 def register(package: str, path: str) -> None:
@@ -66,7 +67,7 @@ def add_devices(options: Any, devices: Any, settings: dict[str, str]) -> None:
         return
     if len(entries) > 1:
         raise RuntimeError(REFUSED)
-    given[id(options)] = (entries.pop(), settings)
+    given[id(options)] = (options, entries.pop(), settings)
 
 
 def add_provider(options: Any, name: str, settings: dict[str, str]) -> None:
@@ -77,7 +78,7 @@ def add_provider(options: Any, name: str, settings: dict[str, str]) -> None:
 
 class Session(onnxruntime.InferenceSession):  # type: ignore[misc]  # it has no types
     def __init__(self, model: Any, options: Any, **others: Any) -> None:
-        self.entry, settings = given.get(id(options), ("", {}))
+        _, self.entry, settings = given.get(id(options), (None, "", {}))
         properties = json.loads(settings.get("load_config", "{}")).get(ENTRIES.get(self.entry), {})
         self.exact = not self.entry or properties.get("INFERENCE_PRECISION_HINT") == "f32"
         super().__init__(model, options, **others)
