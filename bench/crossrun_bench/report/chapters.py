@@ -10,6 +10,8 @@ from crossrun_bench.view.headline import Headline
 from crossrun_bench.view.section import Section
 from crossrun_bench.view.table import Table
 
+MOST_WARNINGS = 3  # that stand together before all tables
+
 
 class Chapter:
     """One result, and what is made of it when first asked for."""
@@ -53,6 +55,20 @@ def chapters(results: Sequence[Result]) -> list[Chapter]:
 def tables(shown: Sequence[Chapter]) -> list[Table]:
     """All tables, in the order of the results."""
     return [table for chapter in shown for table in chapter.tables]
+
+
+def first_warnings(shown: Sequence[Table]) -> list[str]:
+    """What to say before all tables: their warnings; if these are many, that each has its own."""
+    found = [warning for table in shown for warning in table.warnings]
+    if not warned_apart(shown):
+        return found
+    doubtful = sum(bool(table.warnings) for table in shown)
+    return [f"{doubtful} of {len(shown)} tables have a warning above them. Doubt their figures."]
+
+
+def warned_apart(shown: Sequence[Table]) -> bool:
+    """Whether warnings are too many to stand together."""
+    return sum(len(table.warnings) for table in shown) > MOST_WARNINGS
 
 
 def headlines(shown: Sequence[Chapter]) -> list[Headline]:

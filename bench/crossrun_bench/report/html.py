@@ -8,7 +8,14 @@ from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.result import Result
 from crossrun_bench.report import gallery
-from crossrun_bench.report.chapters import Chapter, headlines, overviews, tables
+from crossrun_bench.report.chapters import (
+    Chapter,
+    first_warnings,
+    headlines,
+    overviews,
+    tables,
+    warned_apart,
+)
 from crossrun_bench.report.machines import machines
 from crossrun_bench.view import figures
 from crossrun_bench.view.headline import Headline
@@ -32,7 +39,8 @@ def render(chapters: Sequence[Chapter], pictures: Sequence[Picture] = ()) -> str
     environment.filters |= {"dict": asdict, "base64": _base64}
     sections = _sections(chapters, pictures)
     page: str = environment.get_template("report.html").render(
-        warnings=[w for table in tables(chapters) for w in table.warnings],
+        warnings=first_warnings(tables(chapters)),
+        warned_apart=warned_apart(tables(chapters)),
         headlines=_first_of_each(headlines(chapters)),
         subject=chapters[0].subject,
         sections=sections,

@@ -8,7 +8,13 @@ from urllib.parse import quote
 from crossrun_bench import files
 from crossrun_bench.errors import BenchError
 from crossrun_bench.report import gallery
-from crossrun_bench.report.chapters import Chapter, headlines, tables
+from crossrun_bench.report.chapters import (
+    Chapter,
+    first_warnings,
+    headlines,
+    tables,
+    warned_apart,
+)
 from crossrun_bench.report.machines import machines
 from crossrun_bench.view.section import FOUND, Picture
 from crossrun_bench.view.table import Table
@@ -36,9 +42,9 @@ def render(chapters: Sequence[Chapter], folder: str = "", pictures: Pictures = (
     It shows pictures where `folder` names the one that `write` puts them into.
     """
     shown = tables(chapters)
-    parts = _warnings(shown)
+    parts = _alerts(first_warnings(shown))
     parts += ["\n".join(f"- **{h.figure}** {h.caption} ({h.detail})" for h in headlines(chapters))]
-    parts += map(_table, shown)
+    parts += _tables(shown)
     parts += _shown(chapters, folder, pictures) if folder else []
     parts.append(_table(machines(chapters)))
     parts.append("```\n" + "\n".join(chapter.result.command for chapter in chapters) + "\n```")
@@ -91,12 +97,19 @@ def _shown(chapters: Sequence[Chapter], folder: str, others: Pictures) -> Iterat
 
 def document(shown: Sequence[Table]) -> str:
     """Tables alone, after their warnings."""
-    return "\n\n".join([*_warnings(shown), *map(_table, shown)]) + "\n"
+    return "\n\n".join([*_alerts(first_warnings(shown)), *_tables(shown)]) + "\n"
 
 
-def _warnings(shown: Sequence[Table]) -> list[str]:
+def _alerts(warnings: Sequence[str]) -> list[str]:
     """As GitHub draws alerts."""
-    return [f"> [!WARNING]\n> {warning}" for table in shown for warning in table.warnings]
+    return [f"> [!WARNING]\n> {warning}" for warning in warnings]
+
+
+def _tables(shown: Sequence[Table]) -> Iterator[str]:
+    """All tables; with their warnings, unless these stand before all."""
+    for table in shown:
+        yield from _alerts(table.warnings) if warned_apart(shown) else ()
+        yield _table(table)
 
 
 def _table(table: Table) -> str:

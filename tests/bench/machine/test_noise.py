@@ -126,6 +126,24 @@ def test_a_noisy_machine_is_said_aloud_in_every_form(capsys: pytest.CaptureFixtu
     assert f'<p class="warning" role="alert">{said}' in html.render(chapters([result]))
 
 
+def test_many_warnings_stand_each_above_its_table() -> None:
+    """Before all stands one for all of them, so that the figures can be seen."""
+    said = "Latency was measured on a noisy machine: others used 20 % of the cores, 2 % stolen."
+    shown = chapters([measured(AFTER)] * 4 + [measured(QUIET)])
+    first, *_ = text = markdown.render(shown).split("\n\n")
+    tables = sum(len(chapter.tables) for chapter in shown)
+    assert first == (
+        f"> [!WARNING]\n> 4 of {tables} tables have a warning above them. Doubt their figures."
+    )
+    for place, part in enumerate(text):
+        if said in part:
+            assert text[place + 1].startswith("### Latency of")
+    assert sum(said in part for part in text) == 4
+    page = html.render(shown)
+    assert page.index(f"4 of {tables} tables") < page.index('<dl class="headlines">')
+    assert page.count(f'<p class="warning" role="alert">{said}') == 4
+
+
 def test_a_quiet_machine_needs_no_warning() -> None:
     """The share stands in the table of the machine, and nothing else is said of it."""
     text = markdown.render(chapters([measured(QUIET)]))
