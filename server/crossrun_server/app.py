@@ -19,7 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
-from crossrun_server.fronts import choice
+from crossrun_server.fronts import certificates, choice
+from crossrun_server.fronts.certificates import Certificates, TlsOptions
 from crossrun_server.fronts.choice import Front, FrontName
 from crossrun_server.fronts.handlers import Served
 from crossrun_server.fronts.limits import Limits
@@ -62,6 +63,7 @@ class Config:
     port: int = 8001
     front: FrontName = FrontName.AUTO
     limits: Limits = field(default_factory=Limits)
+    tls: TlsOptions = field(default_factory=TlsOptions)
     exit_timeout: int = 30  # seconds that accepted requests have after the stop
     provider: str = "auto"
     provider_options: tuple[str, ...] = ()
@@ -102,6 +104,7 @@ class Server:
     protocol: ProtocolService
     regions: Regions
     front: Front
+    certificates: Certificates | None
 
     def readings(self) -> list[Reading]:
         """Read the counters of all models; to be called on the event loop."""
@@ -124,7 +127,8 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     server.front.prepare()
     await server.control.start()
     async with listening(server) as address:
-        with exporting(config, server.front, _soon(server.readings)):
+        read = _soon(server.readings)
+        with exporting(config, server.front, server.certificates, read):
             answered = await work(server, stop, lambda: announce(address))
     await close(server, answered=answered)
 
@@ -133,10 +137,11 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
     """Put a server together; no model is loaded and no port is open.
 
     Raises:
-        ServingError: an option is not understood.
+        ServingError: an option is not understood, or certificates cannot be used.
     """
     config.limits.check()
     health, edge, front = HealthService(), Edge(), choice.chosen(config.front)
+    shown = secured(config, front)
     regions = Regions(config.shared_memory)
     tracer = Tracer(trace_settings.parse(config.trace_config), coordination.suffix)
     shared = _shared(config, (tracer.finished, process_log.finished), coordination.cores)
@@ -162,7 +167,18 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
         protocol=protocol,
         regions=regions,
         front=front,
+        certificates=shown,
     )
+
+
+def secured(config: Config, front: Front) -> Certificates | None:
+    """Return what connections are opened with; None if they are plain.
+
+    Raises:
+        ServingError: options contradict each other, or the certificates cannot be used.
+    """
+    files = config.tls.files()
+    return certificates.load(files, front.secure) if files else None
 
 
 async def work(server: Server, stop: asyncio.Event, started: Callable[[], None]) -> bool:
@@ -227,6 +243,7 @@ async def listening(server: Server) -> AsyncIterator[str]:
         interceptors=(server.edge, *server.coordination.interceptors),
         direct=methods.direct(server.control.repository, server.regions, config.pictures),
         limits=config.limits,
+        certificates=server.certificates,
     )
     shared = server.coordination.shares_port
     serving = front.serving(
@@ -241,7 +258,10 @@ async def listening(server: Server) -> AsyncIterator[str]:
 
 @contextmanager
 def exporting(
-    config: Config, front: Front, read: Callable[[], Awaitable[list[Reading]]]
+    config: Config,
+    front: Front,
+    shown: Certificates | None,
+    read: Callable[[], Awaitable[list[Reading]]],
 ) -> Iterator[None]:
     """Serve the metrics until the block ends, if the configuration wants them.
 
@@ -253,7 +273,8 @@ def exporting(
         return
     readings = _on_this_loop(read)
     told = metrics.FrontEnd(front.name, front.version)
-    with metrics.exporting(config.host, config.metrics_port, readings, told) as url:
+    secure = (lambda: shown.current().context) if shown else None
+    with metrics.exporting(config.host, config.metrics_port, readings, told, secure) as url:
         log.info("metrics on %s", url)
         yield
 

@@ -11,6 +11,7 @@ import typer
 from crossrun_server import tune
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
+from crossrun_server.fronts.certificates import TlsOptions
 from crossrun_server.fronts.choice import FrontName
 from crossrun_server.fronts.limits import NEVER, Limits
 from crossrun_server.models.modes import LoadPolicy, Mode
@@ -92,6 +93,20 @@ def command(
     max_connections: Annotated[int, typer.Option(min=1, help="Connections at once.")] = (
         Limits.connections
     ),
+    grpc_use_ssl: Annotated[
+        bool, typer.Option("--grpc-use-ssl", help="Demand TLS of clients, also for the metrics.")
+    ] = False,
+    grpc_use_ssl_mutual: Annotated[
+        bool,
+        typer.Option("--grpc-use-ssl-mutual", help="Demand TLS and a certificate of each client."),
+    ] = False,
+    grpc_server_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of the server's certificate.")
+    ] = None,
+    grpc_server_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+    grpc_root_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of the authorities of clients' certificates.")
+    ] = None,
     grpc_max_connection_idle: Annotated[
         int, typer.Option(min=1, max=NEVER, help="End connections without calls after so long; ms.")
     ] = Limits.connection_idle,
@@ -198,12 +213,20 @@ def command(
         min_ping_interval=grpc_http2_min_recv_ping_interval_without_data,
         max_ping_strikes=grpc_http2_max_ping_strikes,
     )
+    tls = TlsOptions(
+        use_ssl=grpc_use_ssl,
+        use_ssl_mutual=grpc_use_ssl_mutual,
+        server_cert=grpc_server_cert,
+        server_key=grpc_server_key,
+        root_cert=grpc_root_cert,
+    )
     config = Config(
         models=models,
         host=host,
         port=port,
         front=front,
         limits=limits,
+        tls=tls,
         exit_timeout=exit_timeout_secs,
         provider=provider,
         provider_options=tuple(provider_option or ()),

@@ -1,12 +1,13 @@
 """The front end of grpc.aio, which runs wherever gRPC's Python does."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import grpc
 
 from crossrun_server.errors import ServingError
 from crossrun_server.fronts.admission import Admission
+from crossrun_server.fronts.certificates import Certificates, Pem
 from crossrun_server.fronts.handlers import Served
 from crossrun_server.fronts.limits import Limits
 
@@ -35,7 +36,7 @@ async def serving(
     server = grpc.aio.server(interceptors=interceptors, options=options)
     served.register(server)
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        bound = _open(server, f"{host}:{port}", served.certificates)
     except RuntimeError as error:
         raise ServingError(f"cannot listen on {host}:{port}: is the port in use?") from error
     await server.start()
@@ -43,6 +44,37 @@ async def serving(
         yield bound
     finally:
         await server.stop(last_words)
+
+
+def secure(pem: Pem) -> grpc.ServerCertificateConfiguration:
+    """Return certificates as gRPC takes them."""
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], pem.roots)
+
+
+def _open(server: grpc.aio.Server, address: str, certificates: Certificates | None) -> int:
+    """Open a port and return its number."""
+    if certificates is None:
+        return server.add_insecure_port(address)
+    credentials = grpc.dynamic_ssl_server_credentials(
+        certificates.current().form,
+        _renewed(certificates),  # type: ignore[arg-type]  # None is allowed, and means no change
+        require_client_authentication=certificates.files.roots is not None,
+    )
+    return server.add_secure_port(address, credentials)
+
+
+def _renewed(
+    certificates: Certificates,
+) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+    """Return what gRPC calls at each handshake: new certificates, or None if they are the same."""
+    last = certificates.current()
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal last
+        before, last = last, certificates.current()
+        return None if last is before else last.form
+
+    return renewed
 
 
 def _options(limits: Limits) -> tuple[tuple[str, int], ...]:

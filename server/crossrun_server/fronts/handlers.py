@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from crossrun_server.fronts.certificates import Certificates
 from crossrun_server.fronts.limits import Limits
 from crossrun_server.services.direct.call import Direct
 
@@ -21,6 +22,7 @@ class Served:
     interceptors: Sequence[grpc.aio.ServerInterceptor]
     direct: Mapping[str, Direct]  # what threads may answer, by path
     limits: Limits
+    certificates: Certificates | None = None  # None: connections are plain
 
 
 @dataclass

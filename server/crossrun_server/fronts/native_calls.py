@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import grpc
 from crossrun_server.fronts.handlers import Handler
 from crossrun_server.fronts.native_call import NativeContext
 from crossrun_server.services.edge import explain
+
+log = logging.getLogger(__name__)
 
 # Services end calls at their deadline themselves; seconds after which the others are cancelled.
 PAST_DEADLINE = 0.1
@@ -33,10 +36,12 @@ class Calls:
         self.leaving: dict[int, Callable[[], None]] = {}  # of calls on threads, by number
 
     def follow(self) -> None:
-        """Answer new calls, and tell the others what has changed."""
-        for number, call in self._front.events():
-            if call is not None:
-                self.answer(call)
+        """Answer new calls, tell the others what has changed, and log what the front says."""
+        for number, told in self._front.events():
+            if isinstance(told, str):
+                log.warning("%s", told)
+            elif told is not None:
+                self.answer(told)
             elif number in self._open:
                 _change(*self._open[number])
             elif leave := self.leaving.pop(number, None):

@@ -22,7 +22,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from crossrun_server.errors import ServingError
-from crossrun_server.telemetry.metrics_http import PATH, MetricsServer, at_one_path
+from crossrun_server.telemetry.metrics_http import PATH, MetricsServer, Secure, at_one_path
 from crossrun_server.telemetry.readings import Reading
 from crossrun_server.telemetry.statistics import BOUNDS, Counters
 
@@ -66,7 +66,11 @@ CACHE_COUNTERS: tuple[tuple[str, str, Callable[[Counters], float]], ...] = (
 
 @contextmanager
 def exporting(
-    host: str, port: int, readings: Callable[[], list[Reading]], front: FrontEnd
+    host: str,
+    port: int,
+    readings: Callable[[], list[Reading]],
+    front: FrontEnd,
+    secure: Secure | None = None,
 ) -> Iterator[str]:
     """Answer scrapes on threads of their own until the block ends; yield the URL.
 
@@ -75,6 +79,7 @@ def exporting(
         port: 0 picks one.
         readings: reads all models; it is called on any thread.
         front: what answers the requests that are counted.
+        secure: what connections are opened with; None: they are plain.
 
     Raises:
         ServingError: the port cannot be bound.
@@ -84,7 +89,8 @@ def exporting(
     told = Info("crossrun_front", "Front end that answers requests", registry=registry)
     told.info(front._asdict())
     try:
-        server = MetricsServer(host.strip("[]"), port, at_one_path(make_wsgi_app(registry)))
+        app = at_one_path(make_wsgi_app(registry))
+        server = MetricsServer(host.strip("[]"), port, app, secure)
     except OSError as error:
         raise ServingError(
             f"cannot listen on {host}:{port} for metrics: is the port in use? "
@@ -93,7 +99,7 @@ def exporting(
     thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:
-        yield f"http://{host}:{server.server_port}{PATH}"
+        yield f"http{'s' if secure else ''}://{host}:{server.server_port}{PATH}"
     finally:
         server.shutdown()
         thread.join()

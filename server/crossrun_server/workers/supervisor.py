@@ -60,10 +60,12 @@ async def serve(config: Config, workers: int, announce: Callable[[str], None]) -
         announce: is called with the address once all of them are SERVING.
 
     Raises:
-        ServingError: a worker cannot start, at first or three times in a row later, or the port
-            is in use.
+        ServingError: a worker cannot start, at first or three times in a row later, the port is in
+            use, or certificates cannot be used.
     """
     process_log = logs.start(config.log)
+    front = choice.chosen(config.front)
+    shown = app.secured(config, front)
     with (
         reserved(config.host, config.port) as port,
         tempfile.TemporaryDirectory(prefix="crossrun-") as folder,
@@ -71,7 +73,7 @@ async def serve(config: Config, workers: int, announce: Callable[[str], None]) -
         crew = Crew(replace(config, port=port), workers, Path(folder), process_log)
         stop = app.stop_on_signal(crew.abandon)
         async with answering(crew.folder / SUPERVISOR, crew.functions):
-            with app.exporting(config, choice.chosen(config.front), crew.consensus.read):
+            with app.exporting(config, front, shown, crew.consensus.read):
                 await crew.run(stop, lambda: announce(f"{config.host}:{port}"))
     log.info("stopped")
 

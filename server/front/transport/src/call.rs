@@ -13,8 +13,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::body::Frame;
 use crate::budget::Budget;
 use crate::metadata::{self, Value};
+use crate::peer::Peer;
 use crate::server::Method;
 use crate::status::Status;
+use crate::who::{Names, Who};
 
 // Messages of a stream that are read ahead; further ones wait in the client's transport.
 const AHEAD: usize = 4;
@@ -60,6 +62,7 @@ pub struct Call {
     received: Mutex<Received>,
     taken: Notify,
     outgoing: UnboundedSender<Outgoing>,
+    who: Arc<Who>,
     budget: Arc<Budget>,
     unsent: AtomicUsize,
     state: AtomicU8,
@@ -72,7 +75,7 @@ impl Call {
         headers: HeaderMap,
         deadline: Option<Instant>,
         outgoing: UnboundedSender<Outgoing>,
-        budget: Arc<Budget>,
+        peer: &Peer,
     ) -> Self {
         Self {
             id,
@@ -82,7 +85,8 @@ impl Call {
             received: Mutex::default(),
             taken: Notify::new(),
             outgoing,
-            budget,
+            who: peer.who.clone(),
+            budget: peer.budget.clone(),
             unsent: AtomicUsize::new(0),
             state: AtomicU8::new(Incoming::Waiting as u8),
         }
@@ -91,6 +95,16 @@ impl Call {
     /// What the client has sent along.
     pub fn metadata(&self) -> Vec<(String, Value)> {
         metadata::read(&self.headers)
+    }
+
+    /// Where the client is, as gRPC writes it.
+    pub fn peer(&self) -> String {
+        self.who.uri()
+    }
+
+    /// The names in the client's certificate; none if it has shown none.
+    pub fn names(&self) -> &Names {
+        &self.who.names
     }
 
     /// The time until the deadline; `None` if there is none.

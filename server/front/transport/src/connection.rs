@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use crate::body::{Broken, Messages, Terms};
 use crate::call::{Call, Incoming, Outgoing};
@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::peer::{Open, Peer};
 use crate::server::{Method, Road, Shared};
 use crate::status::{Code, Status};
+use crate::who::Who;
 
 // A picture of 150 KB comes in one frame, and several pictures are on their way at once.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -36,16 +37,15 @@ const SEND_BUFFER: usize = 1 << 20;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves a connection until the client closes it, breaks a rule or is lost, or its time is over.
-pub(crate) async fn serve<T>(io: T, shared: Arc<Shared>)
+///
+/// The client has to have said by then that it speaks HTTP/2.
+pub(crate) async fn serve<T>(io: T, who: Who, shared: Arc<Shared>, by: Instant)
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let Some(_counted) = shared.count() else {
-        return;
-    };
-    let (peer, limits) = (Peer::new(shared.clone()), &shared.limits);
+    let (peer, limits) = (Peer::new(shared.clone(), who), &shared.limits);
     let watched = Watched::new(io, peer.conduct.clone(), limits);
-    let Ok(Ok(mut connection)) = timeout(limits.handshake, shake(watched, limits)).await else {
+    let Ok(Ok(mut connection)) = timeout_at(by.into(), shake(watched, limits)).await else {
         return;
     };
     let pings = connection.ping_pong().expect("nobody else takes it");
@@ -133,7 +133,7 @@ async fn run(
         parts.headers,
         deadline,
         outgoing,
-        peer.budget.clone(),
+        peer,
     ));
     let terms = Terms {
         encoding: opening.encoding,

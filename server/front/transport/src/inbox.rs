@@ -15,6 +15,8 @@ pub enum Event {
     Opened(Arc<Call>),
     /// The call with this number has a message, room for an answer, or has ended.
     Changed(u64),
+    /// A line for the log.
+    Notice(String),
 }
 
 #[derive(Default)]
