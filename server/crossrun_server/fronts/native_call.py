@@ -1,7 +1,7 @@
 """One call of the native front end, as those who answer see it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import crossrun_front
@@ -42,6 +42,14 @@ class NativeContext:
     def invocation_metadata(self) -> Metadata:
         """Return what the client has sent along."""
         return tuple(self.call.metadata())
+
+    def peer(self) -> str:
+        """Return where the client is, such as `ipv4:127.0.0.1:50000`."""
+        return self.call.peer()
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the names in the client's certificate: `x509_common_name` and the others."""
+        return self.call.auth_context()
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Send metadata with the status."""
@@ -120,6 +128,14 @@ class NativeDirectCall:
         """Return a ModelInferRequest without parameters; None if it is none."""
         plain = self._message.plain_request()
         return PlainRequest(*plain, self.data) if plain else None
+
+    def peer(self) -> str:
+        """Return where the client is, such as `ipv4:127.0.0.1:50000`."""
+        return self._call.peer()
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the names in the client's certificate, as NativeContext does."""
+        return self._call.auth_context()
 
     @property
     def waits(self) -> bool:

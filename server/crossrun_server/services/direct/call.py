@@ -1,6 +1,6 @@
 """A call on threads: what a front end gives, and what a model is told of who waits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Protocol
 
@@ -23,6 +23,12 @@ class DirectCall(Protocol):
 
     def plain(self) -> wire.PlainRequest | None:
         """Return a ModelInferRequest without parameters; None if it is none."""
+
+    def peer(self) -> str:
+        """Return where the client is, as gRPC writes it."""
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the names in the client's certificate, as grpc.aio.ServicerContext does."""
 
     def remaining(self) -> float | None:
         """Return the seconds until its deadline; None if it has none."""
