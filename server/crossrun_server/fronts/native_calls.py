@@ -90,7 +90,7 @@ async def _answer(path: str, handler: Handler, context: NativeContext, message: 
 
 
 def _request(handler: Handler, context: NativeContext, message: Any = None) -> Any:
-    taken = message or context.call.receive()[0]
+    taken = context.call.receive()[0] if message is None else message  # which may be empty
     assert taken is not None  # the front has read the whole request
     return context.read(handler, taken)
 

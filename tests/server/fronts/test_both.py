@@ -102,6 +102,12 @@ def test_bytes_that_are_no_message_are_the_callers_mistake(channel: grpc.Channel
         assert details == f"the request is no message of {INFER.replace('ModelInfer', method)}"
 
 
+def test_an_empty_request_names_no_model(channel: grpc.Channel) -> None:
+    """Of several that it might mean; a message without a byte is one all the same."""
+    call: Callable[..., object] = channel.unary_unary("/crossrun.v1.Vision/Classify")
+    assert refusal(call, b"")[0] == StatusCode.NOT_FOUND
+
+
 def test_an_unknown_method_is_unimplemented(channel: grpc.Channel) -> None:
     call: Callable[..., object] = channel.unary_unary("/inference.GRPCInferenceService/Nothing")
     assert refusal(call, b"")[0] == StatusCode.UNIMPLEMENTED
