@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
+from crossrun_server.errors import ServingError
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.in_flight import InFlight
 from crossrun_server.services import wire
@@ -72,20 +74,27 @@ class StreamService(GRPCInferenceServiceServicer):
         """Answer each request of a stream; an error ends only the request that has it.
 
         If the client sends the metadata `triton_grpc_error: true`, the first error ends the
-        stream with its status code.
+        stream with its status code. A request that cannot be read, or that the caller may not
+        make, ends it as well, once those before it are answered.
         """
-        room = Room()
+        room, refused = Room(), None
         answered: asyncio.Task[None] | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                async for request in requests:
-                    size = _size(request)
-                    await room.wait(size)
-                    share = Share(room, size)
-                    answered = group.create_task(self._answer(request, share, answered, context))
-                    answered.add_done_callback(share.give_back)
+                try:
+                    async for request in requests:
+                        size = _size(request)
+                        await room.wait(size)
+                        share = Share(room, size)
+                        answering = self._answer(request, share, answered, context)
+                        answered = group.create_task(answering)
+                        answered.add_done_callback(share.give_back)
+                except (ServingError, DecodeError) as error:
+                    refused = error  # grpc.aio may hang if an answer is cancelled as it is written
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        if refused is not None:
+            raise refused
 
     async def _answer(
         self,
