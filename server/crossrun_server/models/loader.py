@@ -102,6 +102,7 @@ def _opened(source: ModelSource) -> Iterator[Path]:
     if source.files is None:
         if not layout.has_model(source.folder.parent, source.name):
             raise PollError(f"there is no folder {source.folder}")
+        layout.require_inside(source.folder)
         yield source.folder
         return
     if source.config is None:
