@@ -2,6 +2,7 @@
 # make test   all tests        make check   lint, types, architecture
 # make setup  the environment alone, in .venv
 # make environments  also those with other builds of onnxruntime, in .venv-*
+# make audit  what is known against the locked packages and crates; a bill of materials
 # make peers [PEERS=mlserver]  other servers for crossrun-bench load, in build/peers
 
 # uv is used where it is installed and brought along, in .uv, where it is not.
@@ -29,7 +30,7 @@ endef
 # Other builds of onnxruntime, each in an environment of its own, for tests and crossrun-bench.
 BUILDS := openvino plugin
 
-.PHONY: setup environments peers demo test check lock clean
+.PHONY: setup environments peers demo test check audit lock clean
 setup: .venv/front
 environments: setup $(BUILDS:%=.venv-%/front)
 
@@ -111,6 +112,10 @@ check: setup
 	$(BIN)/lint-imports
 	$(FRONT) cargo fmt --all --check
 	$(FRONT) cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
+
+# Known vulnerabilities of what is locked, and a bill of materials in build/sbom.
+audit: setup
+	$(BIN)/python .ci/audit.py $(UV)
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"
