@@ -57,6 +57,14 @@ class PollError(LoadError):
     """The files that a model is loaded from are missing or cannot be read."""
 
 
+class Unauthenticated(ServingError):  # noqa: N818
+    """Nobody knows who calls; the message says what was expected."""
+
+
+class Forbidden(ServingError):  # noqa: N818
+    """The caller may not do this; the message says what is missing."""
+
+
 class NoNumber(ServingError):  # noqa: N818
     """A model returned NaN among scores or boxes, which no limit can be compared with."""
 

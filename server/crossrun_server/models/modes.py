@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from crossrun_server.errors import (
     ControlRefused,
+    Forbidden,
     InvalidRequest,
     LoadError,
     ModelUnavailable,
@@ -45,6 +46,7 @@ class LoadPolicy:
     poll_seconds: int = 15
     exit_on_error: bool = True
     most: int = 128  # models that are loaded, if clients ask for another
+    uploads: bool = False  # whether clients may send the files of a model
     among: frozenset[str] | None = None  # load only these of them at the start; None: all
 
 
@@ -95,12 +97,18 @@ class Control:
 
         Raises:
             ControlRefused: the mode does not allow it.
+            Forbidden: it brings files, which clients may not send.
             InvalidRequest: the name cannot be a model's.
             ModelUnavailable: the server is draining.
             TooMany: as many are loaded as may be, or too many loads are under way.
             LoadError: it cannot be loaded.
         """
         self._allow(name)
+        if files is not None and not self._policy.uploads:
+            raise Forbidden(
+                f"failed to load {name!r}: it comes with files, which needs --allow-model-upload: "
+                "a model is trusted input"
+            )
         if self.repository.count_without(name) >= self._policy.most:
             raise TooMany(
                 f"failed to load {name!r}: {self._policy.most} models are loaded; "
