@@ -19,7 +19,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
-from crossrun_server.fronts import choice
+from crossrun_server.access import audit
+from crossrun_server.access.gate import AccessConfig, Gate
+from crossrun_server.fronts import choice, sockets
 from crossrun_server.fronts.choice import Front, FrontName
 from crossrun_server.fronts.handlers import Served
 from crossrun_server.fronts.limits import Limits
@@ -67,7 +69,9 @@ class Config:
     provider_options: tuple[str, ...] = ()
     proof_tolerance: float | None = None  # None: the tolerance of each model's proof
     pictures: PictureLimits = field(default_factory=PictureLimits)
+    access: AccessConfig = field(default_factory=AccessConfig)
     shared_memory: bool = False
+    shared_memory_prefix: str = ""  # of the names of the objects that clients may register
     server_name: str = "crossrun"
     control: modes.LoadPolicy = field(default_factory=modes.LoadPolicy)
     metrics: bool = True
@@ -98,6 +102,7 @@ class Server:
     control: Control
     health: HealthService
     tracer: Tracer
+    gate: Gate
     edge: Edge
     protocol: ProtocolService
     regions: Regions
@@ -120,24 +125,35 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         ServingError: the options contradict each other, or the port cannot be bound.
     """
     server = assemble(config, logs.start(config.log), Coordination())
+    server.gate.warn(config.host)
     stop = stop_on_signal(lambda: None)
     server.front.prepare()
     await server.control.start()
     async with listening(server) as address:
-        with exporting(config, server.front, _soon(server.readings)):
+        with exporting(config, server.front, server.gate, _soon(server.readings)):
             answered = await work(server, stop, lambda: announce(address))
     await close(server, answered=answered)
+
+
+def gate_of(config: Config) -> Gate:
+    """Make what lets callers in, to the port and to the metrics.
+
+    Raises:
+        ServingError: see Gate.
+    """
+    return Gate(config.access, remote=not sockets.only_here(config.host))
 
 
 def assemble(config: Config, process_log: logs.Log, coordination: Coordination) -> Server:
     """Put a server together; no model is loaded and no port is open.
 
     Raises:
-        ServingError: an option is not understood.
+        ServingError: an option is not understood, or names a file that cannot be used.
     """
     config.limits.check()
-    health, edge, front = HealthService(), Edge(), choice.chosen(config.front)
-    regions = Regions(config.shared_memory)
+    health, gate, front = HealthService(), gate_of(config), choice.chosen(config.front)
+    edge = Edge(gate, audit.start(config.access.audit_log))
+    regions = Regions(config.shared_memory, config.shared_memory_prefix)
     tracer = Tracer(trace_settings.parse(config.trace_config), coordination.suffix)
     shared = _shared(config, (tracer.finished, process_log.finished), coordination.cores)
     models = Repository(config.models, shared, health.set)
@@ -158,6 +174,7 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
         control=control,
         health=health,
         tracer=tracer,
+        gate=gate,
         edge=edge,
         protocol=protocol,
         regions=regions,
@@ -225,7 +242,9 @@ async def listening(server: Server) -> AsyncIterator[str]:
     served = Served(
         register=partial(_add_services, server),
         interceptors=(server.edge, *server.coordination.interceptors),
-        direct=methods.direct(server.control.repository, server.regions, config.pictures),
+        direct=methods.direct(
+            server.control.repository, server.regions, config.pictures, server.gate
+        ),
         limits=config.limits,
     )
     shared = server.coordination.shares_port
@@ -241,7 +260,10 @@ async def listening(server: Server) -> AsyncIterator[str]:
 
 @contextmanager
 def exporting(
-    config: Config, front: Front, read: Callable[[], Awaitable[list[Reading]]]
+    config: Config,
+    front: Front,
+    gate: Gate,
+    read: Callable[[], Awaitable[list[Reading]]],
 ) -> Iterator[None]:
     """Serve the metrics until the block ends, if the configuration wants them.
 
@@ -253,7 +275,8 @@ def exporting(
         return
     readings = _on_this_loop(read)
     told = metrics.FrontEnd(front.name, front.version)
-    with metrics.exporting(config.host, config.metrics_port, readings, told) as url:
+    host, port = config.host, config.metrics_port
+    with metrics.exporting(host, port, readings, told, gate.scrape) as url:
         log.info("metrics on %s", url)
         yield
 

@@ -2,13 +2,16 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from crossrun_server import tune
+from crossrun_server.access import token_file
+from crossrun_server.access.callers import ALL
+from crossrun_server.access.gate import AccessConfig
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
 from crossrun_server.fronts.choice import FrontName
@@ -79,6 +82,47 @@ def command(
             help="Let clients keep tensors in system shared memory; only for clients you trust.",
         ),
     ] = Config.shared_memory,
+    shared_memory_prefix: Annotated[
+        str,
+        typer.Option(
+            help="With which the name of a client's shared memory object has to begin.",
+            show_default=False,
+        ),
+    ] = Config.shared_memory_prefix,
+    auth_tokens: Annotated[
+        Path | None,
+        typer.Option(help="File of tokens and certificates that are let in; docs/security.md."),
+    ] = AccessConfig.tokens,
+    grpc_restricted_protocol: Annotated[
+        list[str],
+        typer.Option(
+            help="Repeatable: PROTOCOL,…:KEY=VALUE lets in whoever sends the header "
+            "triton-grpc-protocol-KEY.",
+            show_default=False,
+        ),
+    ] = list(AccessConfig.restricted),  # noqa: B006 - typer copies it
+    allow_remote_control: Annotated[
+        bool,
+        typer.Option(
+            "--allow-remote-control",
+            help="Without tokens, let everybody load models, use shared memory and change trace "
+            "and log settings, even if other machines can reach --host.",
+        ),
+    ] = AccessConfig.remote_control,
+    allow_model_upload: Annotated[
+        bool,
+        typer.Option(
+            "--allow-model-upload",
+            help="With explicit: let clients send the files of models; only clients you trust.",
+        ),
+    ] = LoadPolicy.uploads,
+    audit_log: Annotated[
+        str,
+        typer.Option(
+            help="Write calls that control the server to a file, as JSON lines.",
+            show_default=False,
+        ),
+    ] = AccessConfig.audit_log,
     server_name: Annotated[str, typer.Option(help="Name in ServerMetadata.")] = Config.server_name,
     max_request_size: Annotated[
         int, typer.Option(min=1, help="Bytes of a request with tensors, pictures or models.")
@@ -176,6 +220,7 @@ def command(
         at_start=tuple(load_model or ()),
         poll_seconds=repository_poll_secs,
         most=max_models,
+        uploads=allow_model_upload,
         exit_on_error=exit_on_error,
     )
     log = logs.LogSettings(
@@ -198,6 +243,12 @@ def command(
         min_ping_interval=grpc_http2_min_recv_ping_interval_without_data,
         max_ping_strikes=grpc_http2_max_ping_strikes,
     )
+    access = AccessConfig(
+        tokens=auth_tokens,
+        restricted=tuple(grpc_restricted_protocol),
+        remote_control=allow_remote_control,
+        audit_log=audit_log,
+    )
     config = Config(
         models=models,
         host=host,
@@ -209,7 +260,9 @@ def command(
         provider_options=tuple(provider_option or ()),
         proof_tolerance=proof_tolerance,
         pictures=PictureLimits(max_request_pictures, max_request_megapixels),
+        access=access,
         shared_memory=shared_memory,
+        shared_memory_prefix=shared_memory_prefix,
         server_name=server_name,
         control=control,
         metrics=metrics,
@@ -249,6 +302,25 @@ def tune_command(
         raise SystemExit(f"crossrun-serve: {error}") from error
 
 
+def token_command(
+    name: Annotated[str, typer.Argument(help="Who gets it: the audit log names its user so.")],
+    scope: Annotated[
+        list[str], typer.Option(help="infer, read or control; repeatable.", show_default=False)
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Pattern of the models it is for; repeatable.", show_default=ALL),
+    ] = None,
+) -> None:
+    """Make a token: it goes to stderr, and the lines for --auth-tokens to stdout."""
+    try:
+        token, lines = token_file.make(name, scope, model or [ALL])
+    except ServingError as error:
+        raise SystemExit(f"crossrun-serve: {error}") from error
+    typer.echo(f"the token, which is kept nowhere: {token}", err=True)
+    typer.echo(lines)
+
+
 def _serving(config: Config, workers: int) -> Coroutine[None, None, None]:
     if workers == 1:
         return serve(config, _announce)
@@ -259,10 +331,12 @@ def _announce(address: str) -> None:
     print(f"crossrun: serving on {address}", flush=True)  # noqa: T201 - scripts wait for this line
 
 
+COMMANDS: dict[str, Callable[..., None]] = {"tune": tune_command, "token": token_command}
+
+
 def main() -> None:
-    """Serve; or tune, if that is the first word. A repository with that name is ./tune."""
-    if sys.argv[1:2] == ["tune"]:
-        sys.argv[:2] = [f"{sys.argv[0]} tune"]
-        typer.run(tune_command)
-    else:
-        typer.run(command)
+    """Serve, or do what the first word says. A repository with such a name is ./tune or ./token."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    if word in COMMANDS:
+        sys.argv[:2] = [f"{sys.argv[0]} {word}"]
+    typer.run(COMMANDS.get(word, command))

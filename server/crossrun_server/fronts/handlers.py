@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from crossrun_server.fronts.limits import Limits
-from crossrun_server.services.direct.call import Direct
+from crossrun_server.services.direct.call import Gated
 
 Handler = Any  # grpc.RpcMethodHandler
 Register = Callable[[Any], None]  # adds services to a server of grpc.aio, or to `Handlers`
@@ -19,7 +19,7 @@ class Served:
 
     register: Register
     interceptors: Sequence[grpc.aio.ServerInterceptor]
-    direct: Mapping[str, Direct]  # what threads may answer, by path
+    direct: Mapping[str, Gated]  # what threads may answer, by path
     limits: Limits
 
 

@@ -1,7 +1,7 @@
 """One call of the native front end, as those who answer see it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import crossrun_front
@@ -42,6 +42,15 @@ class NativeContext:
     def invocation_metadata(self) -> Metadata:
         """Return what the client has sent along."""
         return tuple(self.call.metadata())
+
+    def peer(self) -> str:
+        """Return where the client is, as gRPC writes it; empty if the front does not say it."""
+        found: str = getattr(self.call, "peer", str)()
+        return found
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """Return the names in the client's certificate, by their kind, as gRPC calls it."""
+        return _auth_context(self.call)
 
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Send metadata with the status."""
@@ -110,6 +119,11 @@ class NativeDirectCall:
         self._message = message
         self._leaving = leaving
         self.remaining = call.remaining
+        self.invocation_metadata = call.metadata
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """Return the names in the client's certificate, as NativeContext does."""
+        return _auth_context(self._call)
 
     @property
     def data(self) -> memoryview:
@@ -151,3 +165,8 @@ class NativeDirectCall:
         """End with an error."""
         self._leaving.pop(self._call.id, None)
         self._call.end(code, details, ())
+
+
+def _auth_context(call: crossrun_front.Call) -> Mapping[str, Iterable[bytes]]:
+    found: Mapping[str, Iterable[bytes]] = getattr(call, "auth_context", dict)()
+    return found

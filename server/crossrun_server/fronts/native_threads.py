@@ -13,7 +13,7 @@ import crossrun_front
 
 from crossrun_server.fronts.native_call import NativeDirectCall
 from crossrun_server.fronts.native_calls import Calls
-from crossrun_server.services.direct.call import Direct
+from crossrun_server.services.direct.call import Gated
 
 
 class Threads:
@@ -26,7 +26,7 @@ class Threads:
     """
 
     def __init__(
-        self, front: crossrun_front.Front, direct: Sequence[Direct | None], calls: Calls
+        self, front: crossrun_front.Front, direct: Sequence[Gated | None], calls: Calls
     ) -> None:
         self._front = front
         self._direct = direct

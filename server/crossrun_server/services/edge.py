@@ -1,5 +1,6 @@
-"""Turns errors into status codes, and counts the calls in flight, for every service.
+"""Lets calls in, turns errors into status codes, and counts the calls in flight.
 
+Every call of every service comes through here, but those that threads answer (see `direct`).
 Nothing else in the server decides about a status code.
 """
 
@@ -13,6 +14,11 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from crossrun_server import errors
+from crossrun_server.access import audit
+from crossrun_server.access.audit import Audit
+from crossrun_server.access.callers import Scope
+from crossrun_server.access.gate import Gate, permitted
+from crossrun_server.access.rules import rule_of
 from crossrun_server.scheduling.in_flight import InFlight
 from crossrun_server.services import wire
 
@@ -34,6 +40,8 @@ STATUS = {
     errors.PollError: StatusCode.INTERNAL,
     errors.NoNumber: StatusCode.INTERNAL,
     errors.WrongLabels: StatusCode.INTERNAL,
+    errors.Unauthenticated: StatusCode.UNAUTHENTICATED,
+    errors.Forbidden: StatusCode.PERMISSION_DENIED,
 }
 # gRPC sends an error's text as metadata. Clients accept 8 KiB of it, and a byte may take three.
 LONGEST = 2000  # bytes
@@ -42,16 +50,23 @@ READERS = {
     f"/inference.GRPCInferenceService/{name}": wire.read
     for name in ("ModelInfer", "ModelStreamInfer")
 }
+Read = Callable[[Any, Context], Any]  # makes a request of a message, if its sender may send it
 
 
 class Edge(grpc.aio.ServerInterceptor):
     """Wraps every call of every service. Messages are read here, so that wrong ones are explained.
 
     A stream counts its requests itself, because it may stay open long after them.
+
+    Args:
+        gate: lets calls in.
+        log: is told of the calls that control the server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate, log: Audit) -> None:
         self.in_flight = InFlight()
+        self._gate = gate
+        self._audit = log
 
     async def intercept_service(
         self,
@@ -63,25 +78,34 @@ class Edge(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method = handler_call_details.method
-        read = READERS.get(method) or wire.reader(handler.request_deserializer.__self__)
+        parse = READERS.get(method) or wire.reader(handler.request_deserializer.__self__)
+        read = self._gate.reading(method, parse)
         how = {"response_serializer": handler.response_serializer}
         if handler.unary_unary:
             unary = self._unary(handler.unary_unary, method, read)
             return grpc.unary_unary_rpc_method_handler(unary, **how)
         if handler.unary_stream:
             telling = _iterating(
-                lambda one, *context: handler.unary_stream(read(one), *context), method
+                lambda one, context: handler.unary_stream(read(one, context), context), method
             )
             return grpc.unary_stream_rpc_method_handler(telling, **how)
         return grpc.stream_stream_rpc_method_handler(
-            _stream(handler.stream_stream, method, read), **how
+            self._stream(handler.stream_stream, method, read), **how
         )
 
     def _unary(
-        self, behaviour: Callable[..., Any], method: str, read: Callable[[Any], Any]
+        self, behaviour: Callable[..., Any], method: str, read: Read
     ) -> Callable[..., Awaitable[Any]]:
         """Wrap a method of one request and one answer."""
-        explained = _wrap(lambda message, context: behaviour(read(message), context), method)
+        rule = rule_of(method)
+        if rule.listing:
+            behaviour = self._listing(behaviour, method)
+        if rule.scope == Scope.CONTROL:
+            explained = self._audited(behaviour, method, read)
+        else:
+            explained = _wrap(
+                lambda message, context: behaviour(read(message, context), context), method
+            )
 
         async def call(message: Any, context: Context) -> Any:
             with self.in_flight:
@@ -89,9 +113,70 @@ class Edge(grpc.aio.ServerInterceptor):
 
         return call
 
+    def _listing(
+        self, behaviour: Callable[..., Awaitable[Any]], method: str
+    ) -> Callable[..., Awaitable[Any]]:
+        """Wrap a method that lists models: callers see those that they may use."""
+
+        async def call(request: Any, context: Context) -> Any:
+            return permitted(self._gate.who(context), method, await behaviour(request, context))
+
+        return call
+
+    def _audited(
+        self, behaviour: Callable[..., Any], method: str, read: Read
+    ) -> Callable[..., Awaitable[Any]]:
+        """Wrap a method that controls the server: each call is written down, however it ends."""
+
+        async def call(message: Any, context: Context) -> Any:
+            caller, asked = self._gate.who(context), None
+            ending = StatusCode.CANCELLED, ""
+
+            def answer(message: Any, context: Context) -> Any:
+                nonlocal asked
+                asked = read(message, context)
+                return behaviour(asked, context)
+
+            def ended(*how: Any) -> None:
+                nonlocal ending
+                ending = how
+
+            try:
+                found = await _wrap(answer, method, ended)(message, context)
+                ended(StatusCode.OK, "")
+                return found
+            finally:
+                code, details = ending
+                peer = context.peer()
+                entry = audit.describe(caller, peer, method, asked, (code.name, details))
+                self._audit.write(entry)
+
+        return call
+
+    def _stream(self, behaviour: Callable[..., Any], method: str, read: Read) -> Callable[..., Any]:
+        """Wrap a method of many requests, which returns its answers or writes them itself."""
+        enter = self._gate.entrance(method)
+
+        def talk(messages: AsyncIterator[Any], context: Context) -> Any:
+            enter(context)  # not only once there is a message
+            return behaviour((read(one, context) async for one in messages), context)
+
+        writes = inspect.iscoroutinefunction(behaviour)
+        return _wrap(talk, method) if writes else _iterating(talk, method)
+
+
+class Ended(Exception):  # noqa: N818 - named after what happened
+    """A call has ended elsewhere; its status and its text are known."""
+
+    def __init__(self, code: StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code, self.details = code, details
+
 
 def explain(error: Exception, method: str) -> tuple[StatusCode, str]:
     """Return the status and the text for the caller; log the error if it is not the caller's."""
+    if isinstance(error, Ended):
+        return error.code, error.details
     if isinstance(error, DecodeError):
         return StatusCode.INVALID_ARGUMENT, f"the request is no message of {method}"
     if isinstance(error, errors.ServingError):
@@ -108,7 +193,13 @@ def _shortened(text: str) -> str:
     return f"{data[:half].decode(errors='ignore')} … {data[-half:].decode(errors='ignore')}"
 
 
-def _wrap(behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable[Any]]:
+def _wrap(
+    behaviour: Callable[..., Any],
+    method: str,
+    ended: Callable[[StatusCode, str], None] = lambda _code, _details: None,
+) -> Callable[..., Awaitable[Any]]:
+    """Wrap a method so that its errors end the call; `ended` is told how, if they do."""
+
     async def call(request: Any, context: Context) -> Any:
         try:
             reply = behaviour(request, context)
@@ -116,21 +207,11 @@ def _wrap(behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
-            await context.abort(*explain(error, method))
+            how = explain(error, method)
+            ended(*how)
+            await context.abort(*how)
 
     return call
-
-
-def _stream(
-    behaviour: Callable[..., Any], method: str, read: Callable[[Any], Any]
-) -> Callable[..., Any]:
-    """Wrap a method of many requests, which returns its answers or writes them itself."""
-
-    def talk(messages: AsyncIterator[Any], context: Context) -> Any:
-        return behaviour((read(one) async for one in messages), context)
-
-    writes = inspect.iscoroutinefunction(behaviour)
-    return _wrap(talk, method) if writes else _iterating(talk, method)
 
 
 def _iterating(behaviour: Callable[..., Any], method: str) -> Callable[..., AsyncIterator[Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from crossrun_server.access import audit
 from crossrun_server.errors import InvalidRequest, NotSupported, ServingError
 from crossrun_server.telemetry.request_record import RequestRecord
 
@@ -97,6 +98,8 @@ def _apply(settings: LogSettings, handler: logging.Handler) -> None:
 
 
 def _lets_through(record: logging.LogRecord, settings: LogSettings) -> bool:
+    if record.name == audit.LOGGER:  # who controls the server cannot hide it
+        return True
     if record.levelno >= logging.ERROR:
         return settings.error
     if record.levelno >= logging.WARNING:

@@ -22,7 +22,13 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from crossrun_server.errors import ServingError
-from crossrun_server.telemetry.metrics_http import PATH, MetricsServer, at_one_path
+from crossrun_server.telemetry.metrics_http import (
+    PATH,
+    Admit,
+    MetricsServer,
+    admitting,
+    at_one_path,
+)
 from crossrun_server.telemetry.readings import Reading
 from crossrun_server.telemetry.statistics import BOUNDS, Counters
 
@@ -66,7 +72,11 @@ CACHE_COUNTERS: tuple[tuple[str, str, Callable[[Counters], float]], ...] = (
 
 @contextmanager
 def exporting(
-    host: str, port: int, readings: Callable[[], list[Reading]], front: FrontEnd
+    host: str,
+    port: int,
+    readings: Callable[[], list[Reading]],
+    front: FrontEnd,
+    admit: Admit,
 ) -> Iterator[str]:
     """Answer scrapes on threads of their own until the block ends; yield the URL.
 
@@ -75,6 +85,7 @@ def exporting(
         port: 0 picks one.
         readings: reads all models; it is called on any thread.
         front: what answers the requests that are counted.
+        admit: lets a scrape in, by its header `Authorization`.
 
     Raises:
         ServingError: the port cannot be bound.
@@ -84,7 +95,8 @@ def exporting(
     told = Info("crossrun_front", "Front end that answers requests", registry=registry)
     told.info(front._asdict())
     try:
-        server = MetricsServer(host.strip("[]"), port, at_one_path(make_wsgi_app(registry)))
+        app = at_one_path(admitting(admit, make_wsgi_app(registry)))
+        server = MetricsServer(host.strip("[]"), port, app)
     except OSError as error:
         raise ServingError(
             f"cannot listen on {host}:{port} for metrics: is the port in use? "

@@ -15,6 +15,7 @@ from threading import Semaphore
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from crossrun_server.errors import Forbidden, Unauthenticated
 from crossrun_server.scheduling.alarms import ALARMS
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 # A WSGI application: environment, start_response → body.
 App = Callable[[dict[str, Any], Any], Iterable[bytes]]
+# Takes the header `Authorization`; raises Unauthenticated or Forbidden.
+Admit = Callable[[str], None]
 
 
 class MetricsServer(ThreadingMixIn, WSGIServer):
@@ -96,6 +99,22 @@ def at_one_path(metrics: App) -> App:
         return metrics(environ | {"REQUEST_METHOD": "GET"}, start)
 
     return _bodiless_for_head(answered)
+
+
+def admitting(admit: Admit, app: App) -> App:
+    """Wrap `app` so that it answers only those whom `admit` lets in; all else is 401 or 403."""
+
+    def answered(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        try:
+            admit(environ.get("HTTP_AUTHORIZATION", ""))
+        except Unauthenticated as error:
+            asked = ("WWW-Authenticate", "Bearer")
+            return _refused(start, "401 Unauthorized", str(error), asked)
+        except Forbidden as error:
+            return _refused(start, "403 Forbidden", str(error))
+        return app(environ, start)
+
+    return answered
 
 
 def _refused(start: Any, status: str, text: str, *headers: tuple[str, str]) -> Iterable[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from crossrun_server.services.edge import Context, explain
+from crossrun_server.services.edge import Context, Ended, explain
 from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.workers.changes import LOAD, LOG, REGISTER, TRACE, UNLOAD, UNREGISTER, Change
 
@@ -83,7 +83,7 @@ class Sharing(grpc.aio.ServerInterceptor):
                 return await handler.unary_unary(request, context)
             outcome = await self._forward(method, request)
             if outcome.code is not None:
-                await context.abort(outcome.code, outcome.details)
+                raise Ended(outcome.code, outcome.details)
             return outcome.response
 
         return grpc.unary_unary_rpc_method_handler(

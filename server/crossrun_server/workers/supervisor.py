@@ -64,6 +64,8 @@ async def serve(config: Config, workers: int, announce: Callable[[str], None]) -
             is in use.
     """
     process_log = logs.start(config.log)
+    gate = app.gate_of(config)
+    gate.warn(config.host)
     with (
         reserved(config.host, config.port) as port,
         tempfile.TemporaryDirectory(prefix="crossrun-") as folder,
@@ -71,7 +73,8 @@ async def serve(config: Config, workers: int, announce: Callable[[str], None]) -
         crew = Crew(replace(config, port=port), workers, Path(folder), process_log)
         stop = app.stop_on_signal(crew.abandon)
         async with answering(crew.folder / SUPERVISOR, crew.functions):
-            with app.exporting(config, choice.chosen(config.front), crew.consensus.read):
+            front = choice.chosen(config.front)
+            with app.exporting(config, front, gate, crew.consensus.read):
                 await crew.run(stop, lambda: announce(f"{config.host}:{port}"))
     log.info("stopped")
 

@@ -65,8 +65,9 @@ def test_of_several_processes_the_worst_is_told() -> None:
 def test_the_metrics_tell_in_what_a_provider_was_told_to_compute() -> None:
     """Beside the largest difference, so that who reads one reads the other."""
     found = Reading(("m", "1", OPENVINO), Counters(), 0, {}, False, 0.048, 1.0, "bf16 as asked")
+    told = metrics.FrontEnd("native", "1")
     with (
-        metrics.exporting("127.0.0.1", 0, lambda: [found], metrics.FrontEnd("native", "1")) as url,
+        metrics.exporting("127.0.0.1", 0, lambda: [found], told, lambda _: None) as url,
         urllib.request.urlopen(url, timeout=30) as response,
     ):
         text = response.read().decode()

@@ -76,7 +76,12 @@ def own(repository: Path, log_file: Path) -> Iterator[Server]:
 def explicit(repository: Path, log_file: Path, tmp_path: Path) -> Iterator[Server]:
     """Two workers with `kept` and `m`, which take everything that a client may change."""
     options = ["--model-control-mode", "explicit", "--load-model", "kept", "--load-model", "m"]
-    options += ["--shared-memory", "--trace-config", f"triton,file={tmp_path / 'trace.json'}"]
+    options += [
+        "--allow-model-upload",
+        "--shared-memory",
+        "--trace-config",
+        f"triton,file={tmp_path / 'trace.json'}",
+    ]
     with serving(repository, log_file, *TWO, *options) as running:
         yield running
 
@@ -124,6 +129,21 @@ def ended(processes: list[psutil.Process]) -> bool:
 def test_the_metrics_of_all_workers_are_at_one_path(plain: Server) -> None:
     """The supervisor serves the metrics, and nothing else on their port."""
     assert [http(plain, path)[0] for path in ("/metrics", "/v2/health/ready")] == [200, 404]
+
+
+def test_the_link_is_for_the_servers_user_alone(plain: Server) -> None:
+    """Supervisor and workers talk over sockets in a folder that nobody else may enter."""
+    processes = [psutil.Process(plain.process.pid), *workers(plain)]
+    sockets = {
+        Path(str(one.laddr))
+        for process in processes
+        for one in process.net_connections("unix")
+        if "crossrun-" in str(one.laddr)
+    }
+    assert {path.name for path in sockets} >= {"supervisor", "1", "2"}
+    for folder in {path.parent for path in sockets}:
+        status = folder.stat()
+        assert (status.st_uid, status.st_mode & 0o077) == (os.geteuid(), 0)
 
 
 def test_every_worker_answers(plain: Server) -> None:

@@ -1,9 +1,11 @@
 """A call on threads: what a front end gives, and what a model is told of who waits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Protocol
 
+from crossrun_server.access.callers import Caller as Client
+from crossrun_server.access.gate import Gate
 from crossrun_server.scheduling.batching import Reply, Result
 from crossrun_server.services import wire
 from crossrun_server.services.edge import explain
@@ -16,6 +18,12 @@ RawOutput = tuple[str, str, tuple[int, ...], Array]
 
 class DirectCall(Protocol):
     """A call that is answered on threads."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        """Return what the client has sent along."""
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """Return what the connection says of the client."""
 
     @property
     def data(self) -> memoryview:
@@ -48,14 +56,48 @@ class DirectCall(Protocol):
 
 
 class Direct(Protocol):
-    """Answers the calls of one method."""
+    """Answers the calls of one method that were let in."""
 
     @property
     def places(self) -> int:
         """How many threads can be busy with them at once."""
 
+    def __call__(self, call: DirectCall, client: Client) -> bool:
+        """Answer a call, on this thread or later; returns False if this is not the road for it.
+
+        Args:
+            call: what is answered.
+            client: who makes it; it has to be asked whether it may use the model.
+        """
+
+
+class Gated:
+    """Answers the calls of one method, if their clients may make them.
+
+    Args:
+        gate: lets them in.
+        method: its path.
+        direct: answers.
+    """
+
+    def __init__(self, gate: Gate, method: str, direct: Direct) -> None:
+        self._enter = gate.entrance(method)
+        self._method = method
+        self._direct = direct
+
+    @property
+    def places(self) -> int:
+        """How many threads can be busy with them at once."""
+        return self._direct.places
+
     def __call__(self, call: DirectCall) -> bool:
-        """Answer a call, on this thread or later; returns False if this is not the road for it."""
+        """Answer a call, or end it; returns False if this is not the road for it."""
+        try:
+            client = self._enter(call)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
+            fail(call, self._method, error)
+            return True
+        return self._direct(call, client)
 
 
 class Caller:

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from crossrun_server.access.callers import Caller as Client
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.batching import Reply, Result
 from crossrun_server.services import inference, wire
@@ -38,10 +39,10 @@ class DirectInfer:
         """How many threads the models can keep busy at once."""
         return sum(model.places for model in self._repository)
 
-    def __call__(self, call: DirectCall) -> bool:
+    def __call__(self, call: DirectCall, client: Client) -> bool:
         """Answer a call; see `Direct`. Responses are cached on the event loop only."""
         try:
-            asked = self._read(call)
+            asked = self._read(call, client)
             if asked.model.cache is not None:
                 return False
             _post(asked, call)
@@ -49,10 +50,13 @@ class DirectInfer:
             fail(call, METHOD, error)
         return True
 
-    def _read(self, call: DirectCall) -> Asked:
+    def _read(self, call: DirectCall, client: Client) -> Asked:
         if plain := call.plain():
+            client.require_model(plain.model_name)
             return inference.read_plain(self._repository, plain)
-        return inference.read(self._repository, self._regions, wire.read(call.data))
+        request = wire.read(call.data)
+        client.require_model(request.message.model_name)
+        return inference.read(self._repository, self._regions, request)
 
 
 def _post(asked: Asked, call: DirectCall) -> None:

@@ -6,6 +6,7 @@ Means what `VisionService` means, and shares all that reads, decodes, runs and w
 from functools import partial
 from time import perf_counter_ns
 
+from crossrun_server.access.callers import Caller as Client
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.batching import Result
@@ -37,7 +38,7 @@ class DirectVision:
         self._turns = turns
         self.places = turns.most
 
-    def __call__(self, call: DirectCall) -> bool:
+    def __call__(self, call: DirectCall, client: Client) -> bool:
         """Answer a call; see `Direct`.
 
         Several pictures are decoded side by side by the event loop's threads, which has the cache
@@ -46,6 +47,7 @@ class DirectVision:
         parse, read = METHODS[self._method]
         try:
             request = parse(call.data)
+            client.require_model(request.model)
             self._limits.check(request.images)
             model = find(self._repository, request)
             if len(request.images) != 1 or model.cache is not None:
