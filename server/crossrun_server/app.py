@@ -29,6 +29,7 @@ from crossrun_server.models.repository import Agree, Repository
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
 from crossrun_server.scheduling import response_cache
+from crossrun_server.scheduling.turns import Turns
 from crossrun_server.services import reflection
 from crossrun_server.services.direct import methods
 from crossrun_server.services.edge import Edge
@@ -42,6 +43,7 @@ from crossrun_server.telemetry.readings import Reading
 from crossrun_server.telemetry.request_record import Observer
 from crossrun_server.telemetry.tracing import Tracer
 from crossrun_server.tensors.shared_memory import Regions
+from crossrun_server.vision import pipeline
 from crossrun_server.vision.picture_limits import PictureLimits
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Config:
     provider_options: tuple[str, ...] = ()
     proof_tolerance: float | None = None  # None: the tolerance of each model's proof
     pictures: PictureLimits = field(default_factory=PictureLimits)
+    max_queue_wait: int = 1000  # milliseconds that a request may be expected to wait
     shared_memory: bool = False
     server_name: str = "crossrun"
     control: modes.LoadPolicy = field(default_factory=modes.LoadPolicy)
@@ -102,6 +105,7 @@ class Server:
     protocol: ProtocolService
     regions: Regions
     front: Front
+    decoding: Turns
 
     def readings(self) -> list[Reading]:
         """Read the counters of all models; to be called on the event loop."""
@@ -162,6 +166,7 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
         protocol=protocol,
         regions=regions,
         front=front,
+        decoding=pipeline.turns(config.max_queue_wait / 1e3),
     )
 
 
@@ -208,7 +213,14 @@ def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> Serv
         else None
     )
     default = providers.parse(config.provider, options)
-    return ServerContext(default, kept, observers, cores, config.proof_tolerance)
+    return ServerContext(
+        default=default,
+        cache=kept,
+        observers=observers,
+        cores=cores,
+        proof_tolerance=config.proof_tolerance,
+        max_wait=config.max_queue_wait / 1e3,
+    )
 
 
 @asynccontextmanager
@@ -225,7 +237,9 @@ async def listening(server: Server) -> AsyncIterator[str]:
     served = Served(
         register=partial(_add_services, server),
         interceptors=(server.edge, *server.coordination.interceptors),
-        direct=methods.direct(server.control.repository, server.regions, config.pictures),
+        direct=methods.direct(
+            server.control.repository, server.regions, config.pictures, server.decoding
+        ),
         limits=config.limits,
     )
     shared = server.coordination.shares_port
@@ -278,7 +292,7 @@ def _on_this_loop(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
 def _add_services(server: Server, grpc_server: Any) -> None:
     """Add every service to a server of grpc.aio, or to what collects handlers."""
     models = server.control.repository
-    vision = VisionService(models, server.config.pictures)
+    vision = VisionService(models, server.config.pictures, server.decoding)
     grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(server.protocol, grpc_server)
     vision_pb2_grpc.add_VisionServicer_to_server(vision, grpc_server)
     providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), grpc_server)

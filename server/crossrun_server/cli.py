@@ -119,6 +119,10 @@ def command(
     grpc_http2_max_ping_strikes: Annotated[
         int, typer.Option(min=0, help="Pings that may come sooner; 0 is any number.")
     ] = Limits.max_ping_strikes,
+    max_queue_wait_ms: Annotated[
+        int,
+        typer.Option(min=0, help="Time that a request may be expected to wait for others; ms."),
+    ] = Config.max_queue_wait,
     exit_timeout_secs: Annotated[
         int, typer.Option(min=0, help="Seconds that accepted requests have at the stop.")
     ] = Config.exit_timeout,
@@ -209,6 +213,7 @@ def command(
         provider_options=tuple(provider_option or ()),
         proof_tolerance=proof_tolerance,
         pictures=PictureLimits(max_request_pictures, max_request_megapixels),
+        max_queue_wait=max_queue_wait_ms,
         shared_memory=shared_memory,
         server_name=server_name,
         control=control,

@@ -26,7 +26,16 @@ class ControlRefused(ServingError):  # noqa: N818
 
 
 class QueueFull(ServingError):  # noqa: N818
-    """The model's queue holds as many requests as it may."""
+    """A request would have to wait for others, and they are too many.
+
+    Args:
+        message: for the caller.
+        retry_after: seconds after which those who wait now are expected to have had their turn.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class TooMany(ServingError):  # noqa: N818
@@ -34,7 +43,7 @@ class TooMany(ServingError):  # noqa: N818
 
 
 class DeadlineExceeded(ServingError):  # noqa: N818
-    """The caller's deadline passed before the answer was there."""
+    """The caller's deadline passed before the answer was there, or leaves no time for a run."""
 
 
 class LoadError(ServingError):

@@ -39,6 +39,10 @@ class NativeContext:
         """Return the seconds until the deadline; None if there is none."""
         return self.call.remaining()
 
+    def peer(self) -> str:
+        """Return what names the connection."""
+        return str(self.call.connection)
+
     def invocation_metadata(self) -> Metadata:
         """Return what the client has sent along."""
         return tuple(self.call.metadata())
@@ -47,9 +51,12 @@ class NativeContext:
         """Send metadata with the status."""
         self._trailing = metadata
 
-    async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()
+    ) -> NoReturn:
         """End the call with an error."""
         self.ending = code, details
+        self._trailing = trailing_metadata
         raise grpc.aio.AbortError("the call is aborted")
 
     async def write(self, answer: Any) -> None:
@@ -109,6 +116,7 @@ class NativeDirectCall:
         self._call = call
         self._message = message
         self._leaving = leaving
+        self.connection = str(call.connection)
         self.remaining = call.remaining
 
     @property
@@ -147,7 +155,7 @@ class NativeDirectCall:
         model, trailing = asked.model, (("server-timing", timing),)
         self._call.reply_outputs(model.name, model.version, asked.id, outputs, trailing)
 
-    def fail(self, code: int, details: str) -> None:
-        """End with an error."""
+    def fail(self, code: int, details: str, trailing: Metadata) -> None:
+        """End with an error, and send metadata with it."""
         self._leaving.pop(self._call.id, None)
-        self._call.end(code, details, ())
+        self._call.end(code, details, trailing)

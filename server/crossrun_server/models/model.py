@@ -6,19 +6,20 @@ Knows arrays, not messages. Does not know how sessions run or how requests wait.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
 
-from crossrun_server.errors import InvalidRequest, WrongLabels
+from crossrun_server.errors import InvalidRequest, ServingError, WrongLabels
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models.labels import fitting
 from crossrun_server.models.posted import Caller, PostedRequest
 from crossrun_server.runtime.assignment import Assignment
 from crossrun_server.scheduling.batching import InferenceRequest, Reply
 from crossrun_server.scheduling.in_flight import InFlight
+from crossrun_server.scheduling.patience import Patience
 from crossrun_server.scheduling.response_cache import ModelCache
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.readings import Reading, known
@@ -123,10 +124,13 @@ class Model:
         priority: int = 0,
         timeout: int = 0,
         request_id: str = "",
+        connection: Hashable = None,
+        patience: Patience | None = None,
     ) -> Reply:
         """Answer one request; no `outputs` means all of them.
 
-        The deadline, the priority and the timeout are those of Scheduler.submit.
+        The deadline, the priority, the timeout and the connection are those of Scheduler.submit. With
+        patience it waits for room in the queue.
 
         Raises:
             InvalidRequest: an input or output is missing, unknown or of the wrong shape.
@@ -141,11 +145,11 @@ class Model:
                 deadline=deadline,
                 priority=priority,
                 timeout=timeout,
+                connection=connection,
             )
+            run = partial(patience.call, submit) if patience else submit
             record.rows, record.queued_ns = self._rows(inputs), perf_counter_ns()
-            record.reply = await (
-                self.cache.answer(inputs, wanted, submit) if self.cache else submit()
-            )
+            record.reply = await (self.cache.answer(inputs, wanted, run) if self.cache else run())
             return record.reply
 
     def post(  # noqa: PLR0913 - the terms on which a request waits, and who asks
@@ -158,13 +162,15 @@ class Model:
         priority: int,
         timeout: int,
         request_id: str,
+        connection: Hashable,
     ) -> None:
         """Answer one request as `infer` does, on this thread if a lane is idle.
 
         There is no response cache on this road.
 
         Raises:
-            InvalidRequest, QueueFull, ModelUnavailable: see `infer`; the caller is not answered.
+            InvalidRequest, QueueFull, DeadlineExceeded, ModelUnavailable: see `infer`; the caller
+                is not answered.
         """
         record = RequestRecord(self.name, self.version, request_id)
         posted = PostedRequest(record, caller, self._in_use, self._observers)
@@ -176,6 +182,7 @@ class Model:
                 has_left=posted.has_left,
                 deadline=deadline,
                 priority=priority,
+                connection=connection,
             )
             caller.when_gone(partial(self._leave, request, posted))
             record.rows, record.queued_ns = request.rows, perf_counter_ns()
@@ -185,6 +192,23 @@ class Model:
         except BaseException as error:
             posted.end(error)
             raise
+
+    def check_wait(self, deadline: float | None, connection: Hashable) -> None:
+        """Find out whether a request would be let in now, before its inputs are made.
+
+        Raises:
+            QueueFull, DeadlineExceeded: see Scheduler.submit.
+        """
+        self._scheduler.check(deadline, connection)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a request that is refused in this block, before its inputs are made."""
+        try:
+            yield
+        except ServingError:
+            with self._recorded(""):
+                raise
 
     def input(self, name: str) -> TensorSpec:
         """Find an input by name, or raise InvalidRequest."""

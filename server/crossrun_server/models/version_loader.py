@@ -4,6 +4,7 @@ Knows the model's folder, and no other versions.
 """
 
 import logging
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ class ServerContext:
     observers: tuple[Observer, ...] = ()  # are told of each request once it is over
     cores: int = 0  # threads of sessions that ask for no number; 0: one for each core
     proof_tolerance: float | None = None  # of models that name none; None: the proof's own
+    max_wait: float = math.inf  # expected seconds in a queue without a size of its own
 
 
 def load_version(
@@ -82,7 +84,7 @@ def asked(
 def _model(version: str, prepared: Prepared, context: ServerContext) -> Model:
     opened, served = prepared.opened, prepared.served
     statistics = Statistics()
-    policy = served.policy
+    policy = replace(served.policy, max_wait=context.max_wait)
     if opened.plan and policy.merges_freely:
         policy = replace(policy, merge_rows=opened.plan.batch)
     return Model(

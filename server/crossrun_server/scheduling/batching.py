@@ -4,7 +4,7 @@ Runs on whatever thread runs the batch. Knows nothing of priorities, of queues o
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -43,6 +43,11 @@ class Execution(NamedTuple):
     output_ns: int  # splitting the outputs
     failed: bool
 
+    @property
+    def ns(self) -> int:
+        """All phases together."""
+        return self.input_ns + self.infer_ns + self.output_ns
+
 
 @dataclass(eq=False)
 class InferenceRequest:
@@ -58,6 +63,7 @@ class InferenceRequest:
     has_left: Callable[[], bool] = lambda: False  # whether the caller is gone
     deadline: float | None = None  # for the answer, set by the caller
     level: int = 0  # of priority; the lowest number goes first
+    connection: Hashable = None  # that it came by: connections take turns
     arrived: float = field(default_factory=time.monotonic)
     arrived_ns: int = field(default_factory=time.perf_counter_ns)
     expires: float | None = None  # when its queue's timeout ends

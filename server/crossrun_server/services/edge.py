@@ -37,7 +37,9 @@ STATUS = {
 }
 # gRPC sends an error's text as metadata. Clients accept 8 KiB of it, and a byte may take three.
 LONGEST = 2000  # bytes
+SHORTEST_PUSHBACK = 0.01  # seconds; nothing may have been measured yet
 Context = grpc.aio.ServicerContext[Any, Any]
+Metadata = tuple[tuple[str, str], ...]
 READERS = {
     f"/inference.GRPCInferenceService/{name}": wire.read
     for name in ("ModelInfer", "ModelStreamInfer")
@@ -100,6 +102,18 @@ def explain(error: Exception, method: str) -> tuple[StatusCode, str]:
     return StatusCode.INTERNAL, "internal error; the server's log has the details"
 
 
+def pushback(error: Exception) -> Metadata:
+    """Return the metadata that tells a client when to try again, if that is what it should do.
+
+    Clients of gRPC with a retry policy wait for as long as it says, in milliseconds:
+    https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback.
+    """
+    if isinstance(error, errors.QueueFull):
+        wait = max(SHORTEST_PUSHBACK, error.retry_after)
+        return (("grpc-retry-pushback-ms", str(round(1e3 * wait))),)
+    return ()
+
+
 def _shortened(text: str) -> str:
     """Cut the middle out of a long text; if a client cannot take it, it sees another error."""
     data, half = text.encode(errors="replace"), LONGEST // 2
@@ -116,7 +130,7 @@ def _wrap(behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
-            await context.abort(*explain(error, method))
+            await context.abort(*explain(error, method), pushback(error))
 
     return call
 
@@ -143,6 +157,6 @@ def _iterating(behaviour: Callable[..., Any], method: str) -> Callable[..., Asyn
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
-            await context.abort(*explain(error, method))
+            await context.abort(*explain(error, method), pushback(error))
 
     return call

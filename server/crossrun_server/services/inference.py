@@ -13,6 +13,7 @@ from crossrun_server.errors import ModelUnavailable, UnknownModel
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.batching import Reply
+from crossrun_server.scheduling.patience import Patience
 from crossrun_server.services import parameters, wire
 from crossrun_server.services.edge import Context
 from crossrun_server.services.messages import (
@@ -107,9 +108,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         self, request: wire.WireRequest, context: Context
     ) -> pb.ModelInferResponse:
         """Run a model on the tensors of a request."""
-        response, reply = await infer(
-            self._repository, self._regions, request, deadline_of(context)
-        )
+        response, reply = await infer(self._repository, self._regions, request, context)
         context.set_trailing_metadata((("server-timing", server_timing(reply)),))
         return response
 
@@ -118,7 +117,8 @@ async def infer(
     repository: Repository,
     regions: Regions,
     request: wire.WireRequest,
-    deadline: float | None,
+    context: Context,
+    patience: Patience | None = None,
 ) -> tuple[pb.ModelInferResponse, Reply]:
     """Answer a request, whether it comes alone or in a stream.
 
@@ -126,7 +126,8 @@ async def infer(
         repository: has the model.
         regions: the shared memory that may hold tensors.
         request: the message and its raw tensors.
-        deadline: see Scheduler.submit.
+        context: of the call, which has a deadline and a connection.
+        patience: of the stream that the request is of.
 
     Returns:
         The response, and the model's reply that it was made from.
@@ -139,10 +140,12 @@ async def infer(
         reply = await model.infer(
             asked.inputs,
             list(asked.outputs),
-            deadline,
+            deadline_of(context),
             asked.priority,
             asked.timeout,
             request_id=asked.id,
+            connection=context.peer(),
+            patience=patience,
         )
         size = sum(array.nbytes for array in reply.outputs.values())
         return await _done(size, partial(respond, asked, reply)), reply

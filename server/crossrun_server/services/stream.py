@@ -10,9 +10,10 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.in_flight import InFlight
+from crossrun_server.scheduling.patience import Patience
 from crossrun_server.services import wire
 from crossrun_server.services.edge import Context, explain
-from crossrun_server.services.inference import deadline_of, infer
+from crossrun_server.services.inference import infer
 from crossrun_server.tensors.shared_memory import Regions
 
 # What a stream has at work; further requests wait in the client's transport.
@@ -26,6 +27,7 @@ class Room:
     def __init__(self) -> None:
         self.shares = self.size = 0
         self.left = asyncio.Event()
+        self.patience = Patience()
 
     async def wait(self, size: int) -> None:
         """Wait until there is room for a request of so many bytes; if it is alone, there is."""
@@ -39,6 +41,7 @@ class Share:
 
     def __init__(self, room: Room, size: int) -> None:
         self._room, self._size = room, 0
+        self.patience = room.patience
         room.shares += 1
         self.grow(size)
 
@@ -97,8 +100,9 @@ class StreamService(GRPCInferenceServiceServicer):
         """Work on a request at once, and write its answer after the previous answer."""
         with self._in_flight:
             try:
-                deadline = deadline_of(context)
-                response, _ = await infer(self._repository, self._regions, request, deadline)
+                response, _ = await infer(
+                    self._repository, self._regions, request, context, share.patience
+                )
                 answer = pb.ModelStreamInferResponse(infer_response=response)
             except Exception as error:
                 if _ends_at_errors(context):

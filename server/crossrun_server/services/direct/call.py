@@ -6,7 +6,7 @@ from typing import Protocol
 
 from crossrun_server.scheduling.batching import Reply, Result
 from crossrun_server.services import wire
-from crossrun_server.services.edge import explain
+from crossrun_server.services.edge import Metadata, explain, pushback
 from crossrun_server.services.inference import Asked
 from crossrun_server.tensors.tensor_spec import Array
 
@@ -16,6 +16,10 @@ RawOutput = tuple[str, str, tuple[int, ...], Array]
 
 class DirectCall(Protocol):
     """A call that is answered on threads."""
+
+    @property
+    def connection(self) -> str:
+        """What names the connection that it came by."""
 
     @property
     def data(self) -> memoryview:
@@ -43,8 +47,8 @@ class DirectCall(Protocol):
     def reply_outputs(self, asked: Asked, outputs: list[RawOutput], timing: str) -> None:
         """Send an answer whose outputs are raw."""
 
-    def fail(self, code: int, details: str) -> None:
-        """End with an error."""
+    def fail(self, code: int, details: str, trailing: Metadata) -> None:
+        """End with an error, and send metadata with it."""
 
 
 class Direct(Protocol):
@@ -102,4 +106,4 @@ def deadline_of(call: DirectCall) -> float | None:
 def fail(call: DirectCall, method: str, error: Exception) -> None:
     """End a call with an error, as `explain` says."""
     code, details = explain(error, method)
-    call.fail(code.value[0], details)
+    call.fail(code.value[0], details, pushback(error))

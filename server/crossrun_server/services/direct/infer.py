@@ -64,6 +64,7 @@ def _post(asked: Asked, call: DirectCall) -> None:
         priority=asked.priority,
         timeout=asked.timeout,
         request_id=asked.id,
+        connection=call.connection,
     )
 
 

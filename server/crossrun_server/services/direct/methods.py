@@ -1,6 +1,5 @@
 """The methods that threads answer, by their paths."""
 
-from crossrun_server import cores
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.turns import Turns
 from crossrun_server.services import vision
@@ -12,9 +11,9 @@ from crossrun_server.tensors.shared_memory import Regions
 from crossrun_server.vision.picture_limits import PictureLimits
 
 
-def direct(repository: Repository, regions: Regions, limits: PictureLimits) -> dict[str, Direct]:
+def direct(
+    repository: Repository, regions: Regions, limits: PictureLimits, decoding: Turns
+) -> dict[str, Direct]:
     """Return what answers calls on threads."""
-    # As many pictures at once as cores; two at least, since a model may run elsewhere.
-    turns = Turns(max(2, cores.available()))
-    pictures = {path: DirectVision(repository, path, limits, turns) for path in vision.METHODS}
+    pictures = {path: DirectVision(repository, path, limits, decoding) for path in vision.METHODS}
     return {infer.METHOD: DirectInfer(repository, regions), **pictures}

@@ -25,17 +25,17 @@ class DirectVision:
         repository: has the models.
         method: the path of the method.
         limits: of the pictures in a request.
-        turns: how many pictures are decoded at once, whatever the method.
+        decoding: the turns of pictures, whatever the method.
     """
 
     def __init__(
-        self, repository: Repository, method: str, limits: PictureLimits, turns: Turns
+        self, repository: Repository, method: str, limits: PictureLimits, decoding: Turns
     ) -> None:
         self._repository = repository
         self._method = method
         self._limits = limits
-        self._turns = turns
-        self.places = turns.most
+        self._decoding = decoding
+        self.places = decoding.most
 
     def __call__(self, call: DirectCall) -> bool:
         """Answer a call; see `Direct`.
@@ -56,9 +56,14 @@ class DirectVision:
         return True
 
     def _wait(self, call: DirectCall, model: Model, asked: AskedPictures) -> None:
-        """Let a call have its turn, and keep its model in use until then."""
+        """Let a call have its turn, and keep its model in use until then.
+
+        Raises:
+            QueueFull, DeadlineExceeded: it would wait too long.
+        """
+        pipeline.check_wait(model, self._decoding, deadline_of(call), call.connection)
         model.__enter__()
-        self._turns.take(partial(self._answer, call, model, asked))
+        self._decoding.take(partial(self._answer, call, model, asked), call.connection)
 
     def _answer(self, call: DirectCall, model: Model, asked: AskedPictures) -> None:
         try:
@@ -81,6 +86,7 @@ class DirectVision:
             priority=0,
             timeout=0,
             request_id="",
+            connection=call.connection,
         )
 
 
