@@ -106,6 +106,7 @@ class Server:
     regions: Regions
     front: Front
     decoding: Turns
+    draining: asyncio.Event
 
     def readings(self) -> list[Reading]:
         """Read the counters of all models; to be called on the event loop."""
@@ -167,6 +168,7 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
         regions=regions,
         front=front,
         decoding=pipeline.turns(config.max_queue_wait / 1e3),
+        draining=asyncio.Event(),
     )
 
 
@@ -179,6 +181,7 @@ async def work(server: Server, stop: asyncio.Event, started: Callable[[], None])
     watching.cancel()
     server.control.repository.draining = True
     server.health.stop()
+    server.draining.set()
     try:
         async with asyncio.timeout(server.config.exit_timeout):
             await server.edge.in_flight.drained()
@@ -241,6 +244,7 @@ async def listening(server: Server) -> AsyncIterator[str]:
             server.control.repository, server.regions, config.pictures, server.decoding
         ),
         limits=config.limits,
+        draining=server.draining,
     )
     shared = server.coordination.shares_port
     serving = front.serving(

@@ -22,6 +22,11 @@ class Gate:
         self._open = not closed
         self._changed = threading.Condition()
 
+    def close(self) -> None:
+        """Let nothing through any more."""
+        with self._changed:
+            self._open = False
+
     def open(self, *values: int) -> None:
         """Let the batches that begin with these values through, or all."""
         with self._changed:
@@ -47,12 +52,19 @@ def doubled(reply: Reply) -> list[int]:
     return [int(row[0]) for row in reply.outputs["y"]]
 
 
-def send(
-    scheduler: Scheduler, *values: int, width: int = 1, priority: int = 0, timeout: int = 0
+def send(  # noqa: PLR0913 - the terms on which a request waits
+    scheduler: Scheduler,
+    *values: int,
+    width: int = 1,
+    priority: int = 0,
+    timeout: int = 0,
+    connection: str = "",
 ) -> asyncio.Task[Reply]:
     """Submit one request of these rows."""
     inputs = rows(*values, width=width)
-    submitted = scheduler.submit(inputs, ["y"], priority=priority, timeout=timeout)
+    submitted = scheduler.submit(
+        inputs, ["y"], priority=priority, timeout=timeout, connection=connection
+    )
     return asyncio.create_task(submitted)
 
 

@@ -1,5 +1,6 @@
 """What a front end serves: the handlers of all services, by the paths of their methods."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ class Served:
     interceptors: Sequence[grpc.aio.ServerInterceptor]
     direct: Mapping[str, Direct]  # what threads may answer, by path
     limits: Limits
+    draining: asyncio.Event  # once it is set, there are to be no new connections
 
 
 @dataclass

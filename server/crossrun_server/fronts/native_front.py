@@ -36,10 +36,17 @@ async def serving(
     loop = asyncio.get_running_loop()
     loop.add_reader(front.fileno(), calls.follow)
     threads.start()
+    closing = loop.create_task(_close(front, served.draining))
     try:
         yield number
     finally:
+        closing.cancel()
         await asyncio.to_thread(front.stop, last_words)
         loop.remove_reader(front.fileno())
         await calls.cancel()
         await asyncio.to_thread(threads.join, last_words)
+
+
+async def _close(front: crossrun_front.Front, draining: asyncio.Event) -> None:
+    await draining.wait()
+    front.close()

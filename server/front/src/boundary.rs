@@ -157,6 +157,12 @@ impl Call {
         self.0.id
     }
 
+    /// A number that only calls of the same connection share.
+    #[getter]
+    fn connection(&self) -> u64 {
+        self.0.connection
+    }
+
     /// The place of its method in the list that the front was made with.
     #[getter]
     fn method(&self) -> usize {
@@ -320,6 +326,11 @@ impl Front {
     fn take(&self, py: Python<'_>) -> Option<(Call, usize)> {
         py.detach(|| self.inbox.take())
             .map(|(call, waiting)| (Call(call), waiting))
+    }
+
+    /// Takes no more connections; those that are open go on.
+    fn close(&self) {
+        self.server.close();
     }
 
     /// Takes no more calls, waits for those that are open, but no longer than the grace, in

@@ -275,7 +275,7 @@ def test_dynamic_batching_is_read() -> None:
         preferred_batch_sizes=frozenset({2, 4}),
         priority_levels=3,
         default_priority=2,
-        queue=QueuePolicy(256, 5, allow_timeout_override=True),
+        queue=QueuePolicy(0, 5, allow_timeout_override=True),
         queues={3: QueuePolicy(7, 9, delay_expired=True)},
     )
     assert served("preserve_ordering: true").preserve_ordering

@@ -9,7 +9,7 @@ from crossrun_server.scheduling.turns import Turns
 
 
 def begin(turns: Turns, job: Callable[[], None]) -> Thread:
-    thread = Thread(target=turns.take, args=(job,))
+    thread = Thread(target=turns.take, args=(job, "somebody"))
     thread.start()
     return thread
 
@@ -26,7 +26,7 @@ def test_jobs_wait_for_their_turn_and_are_done_in_order() -> None:
     busy = [begin(turns, partial(held, number)) for number in range(2)]
     assert {begun.get(), begun.get()} == {0, 1}
     for number in range(2, 6):
-        turns.take(partial(held, number))
+        turns.take(partial(held, number), "somebody")
     assert begun.empty()
     opened.set()
     for thread in busy:
@@ -39,5 +39,5 @@ def test_a_turn_that_has_ended_is_free_again() -> None:
     """The next job is done at once, on the thread that brings it."""
     turns, done = Turns(1), SimpleQueue[int]()
     for number in range(3):
-        turns.take(partial(done.put, number))
+        turns.take(partial(done.put, number), "somebody")
         assert done.get_nowait() == number

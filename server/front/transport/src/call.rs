@@ -54,6 +54,8 @@ struct Received {
 /// A call from its first message to its end.
 pub struct Call {
     pub id: u64,
+    /// A number that only calls of the same connection share.
+    pub connection: u64,
     pub method: Method,
     headers: HeaderMap,
     deadline: Option<Instant>,
@@ -68,6 +70,7 @@ pub struct Call {
 impl Call {
     pub(crate) fn new(
         id: u64,
+        connection: u64,
         method: Method,
         headers: HeaderMap,
         deadline: Option<Instant>,
@@ -76,6 +79,7 @@ impl Call {
     ) -> Self {
         Self {
             id,
+            connection,
             method,
             headers,
             deadline,

@@ -129,6 +129,7 @@ async fn run(
     let (outgoing, answers) = unbounded_channel();
     let call = Arc::new(Call::new(
         shared.next_id(),
+        peer.id,
         method,
         parts.headers,
         deadline,

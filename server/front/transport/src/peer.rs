@@ -10,6 +10,8 @@ use crate::conduct::Conduct;
 use crate::server::Shared;
 
 pub(crate) struct Peer {
+    /// A number that no other connection has.
+    pub id: u64,
     pub shared: Arc<Shared>,
     pub conduct: Arc<Conduct>,
     pub budget: Arc<Budget>,
@@ -22,6 +24,7 @@ impl Peer {
     pub fn new(shared: Arc<Shared>) -> Arc<Self> {
         let budget = shared.budget.half();
         Arc::new(Self {
+            id: shared.next_id(),
             shared,
             conduct: Arc::default(),
             budget,

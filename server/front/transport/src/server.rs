@@ -49,7 +49,15 @@ pub(crate) struct Shared {
     ids: AtomicU64,
     connections: AtomicUsize,
     idle: Notify,
-    stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+}
+
+/// What a server still takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Connections,
+    Calls,
+    Nothing,
 }
 
 impl Shared {
@@ -66,9 +74,13 @@ impl Shared {
 
     /// Waits until the server stops.
     pub async fn stopping(&self) {
-        let mut stop = self.stop.subscribe();
+        self.reached(Phase::Nothing).await;
+    }
+
+    async fn reached(&self, phase: Phase) {
+        let mut phases = self.phase.subscribe();
         // Fails only if the sender is gone, and that is in here.
-        let _ = stop.wait_for(|stopped| *stopped).await;
+        let _ = phases.wait_for(|now| *now >= phase).await;
     }
 
     async fn idle(&self) {
@@ -112,7 +124,7 @@ impl Server {
             ids: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
             idle: Notify::new(),
-            stop: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Connections),
         });
         let runtime = Builder::new_current_thread()
             .enable_io()
@@ -134,12 +146,19 @@ impl Server {
         })
     }
 
+    /// Takes no more connections; those that are open go on.
+    pub fn close(&self) {
+        self.shared
+            .phase
+            .send_modify(|phase| *phase = Phase::Calls.max(*phase));
+    }
+
     /// Takes no more connections and calls, waits for those that are open, and ends.
     ///
     /// Calls that are open after the grace are cancelled. Returns once the ports are free.
     pub fn stop(&self, grace: Duration) {
         self.grace.send_replace(grace);
-        self.shared.stop.send_replace(true);
+        self.shared.phase.send_replace(Phase::Nothing);
         let thread = self
             .thread
             .lock()
@@ -178,7 +197,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.stopping() => return,
+            () = shared.reached(Phase::Calls) => return,
         };
         match accepted {
             Ok((stream, _)) => {
