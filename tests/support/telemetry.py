@@ -39,6 +39,12 @@ def samples(server: Server, name: str, **labels: str) -> list[float]:
     ]
 
 
+def until_pending(server: Server, count: int) -> None:
+    """Wait until so many requests wait to be run."""
+    while sum(samples(server, "nv_inference_pending_request_count")) != count:
+        pass
+
+
 def http(server: Server, path: str, method: str = "GET") -> tuple[int, str, str]:
     """Status, body and Allow of one request to the metrics port."""
     request = urllib.request.Request(server.metrics.removesuffix("/metrics") + path, method=method)

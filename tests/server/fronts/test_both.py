@@ -24,6 +24,7 @@ from tests.support import models
 from tests.support.pictures import plain
 from tests.support.requests import AGES, code_of, outcome, refusal, simple, slow, until_running
 from tests.support.running import ROOT, Server, serving
+from tests.support.telemetry import until_pending
 from tests.support.vision import classify
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -144,12 +145,6 @@ def scrape(served: Server, name: str) -> dict[str, float]:
         text = response.read().decode()
     lines = re.findall(rf"^{name}(\{{.*\}}) (\S+)$", text, re.MULTILINE)
     return {labels: float(value) for labels, value in lines}
-
-
-def until_pending(served: Server, count: int) -> None:
-    """Wait until so many requests wait to be run."""
-    while sum(scrape(served, "nv_inference_pending_request_count").values()) != count:
-        pass
 
 
 def failures(served: Server) -> dict[str, float]:

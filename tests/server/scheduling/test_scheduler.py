@@ -103,7 +103,7 @@ def test_who_cannot_be_in_time_for_others_is_refused_when_it_comes() -> None:
         await settle()
         soon = asyncio.get_running_loop().time() + 2
         with pytest.raises(QueueFull, match="its deadline is in"):
-            await scheduler.submit(rows(100), ["y"], soon)
+            await scheduler.submit(rows(100), ["y"], soon, connection="")
         assert not any(task.done() for task in accepted)
 
     play_measured(scenario)
