@@ -119,37 +119,6 @@ def test_pictures_are_not_decoded_for_who_would_wait_too_long(
         assert len(refused) < len(calls)
 
 
-def test_who_would_wait_too_long_is_refused_at_once(busy: Busy) -> None:
-    """RESOURCE_EXHAUSTED says how long it would be, and after which time to try again."""
-    call = busy.stub.ModelInfer.future(slow(1))
-    assert call.code() == StatusCode.RESOURCE_EXHAUSTED
-    assert "expected 1 ms at most (--max-queue-wait-ms)" in call.details()
-    assert 0 < pushback(call) < 2 * busy.seconds
-
-
-def test_who_would_be_late_for_others_sake_is_refused_at_once(busy: Busy) -> None:
-    """The deadline leaves time for a run, and none for those before it."""
-    call = busy.stub.ModelInfer.future(slow(1), timeout=1.5 * busy.seconds)
-    assert call.code() == StatusCode.RESOURCE_EXHAUSTED
-    assert "and its deadline is in" in call.details()
-    assert 0 < pushback(call) < 2 * busy.seconds
-
-
-def test_who_has_no_time_for_a_run_is_told_so_at_once(busy: Busy) -> None:
-    """DEADLINE_EXCEEDED by the server, before the deadline; to try again would not help."""
-    call = busy.stub.ModelInfer.future(slow(1), timeout=0.5 * busy.seconds)
-    assert call.code() == StatusCode.DEADLINE_EXCEEDED
-    assert "and the model runs for" in call.details()
-    assert PUSHBACK not in dict(call.trailing_metadata())
-
-
-def test_a_stream_is_refused_if_nothing_of_it_is_let_in(busy: Busy) -> None:
-    """Others have filled the queue: each of its requests is told so, and the stream goes on."""
-    stream: Any = busy.stub.ModelStreamInfer(iter([slow(1)] * 3))
-    told = [answer.error_message for answer in stream]
-    assert ["--max-queue-wait-ms" in text for text in told] == [True] * 3
-
-
 @pytest.mark.parametrize("road", ["unary", "stream"])
 def test_connections_take_turns(front: str, road: str, tmp_path: Path) -> None:
     """One that asks once is answered among the first of another that has asked ten times."""
@@ -180,3 +149,34 @@ def flooding(channel: grpc.Channel, order: list[str]) -> Any:
     call = Stub(channel).ModelInfer.future(slow(SHORT))
     call.add_done_callback(lambda _: order.append("many"))
     return call
+
+
+def test_who_would_wait_too_long_is_refused_at_once(busy: Busy) -> None:
+    """RESOURCE_EXHAUSTED says how long it would be, and after which time to try again."""
+    call = busy.stub.ModelInfer.future(slow(1))
+    assert call.code() == StatusCode.RESOURCE_EXHAUSTED
+    assert "expected 1 ms at most (--max-queue-wait-ms)" in call.details()
+    assert 0 < pushback(call) < 2 * busy.seconds
+
+
+def test_who_would_be_late_for_others_sake_is_refused_at_once(busy: Busy) -> None:
+    """The deadline leaves time for a run, and none for those before it."""
+    call = busy.stub.ModelInfer.future(slow(1), timeout=1.5 * busy.seconds)
+    assert call.code() == StatusCode.RESOURCE_EXHAUSTED
+    assert "and its deadline is in" in call.details()
+    assert 0 < pushback(call) < 2 * busy.seconds
+
+
+def test_who_has_no_time_for_a_run_is_told_so_at_once(busy: Busy) -> None:
+    """DEADLINE_EXCEEDED by the server, before the deadline; to try again would not help."""
+    call = busy.stub.ModelInfer.future(slow(1), timeout=0.5 * busy.seconds)
+    assert call.code() == StatusCode.DEADLINE_EXCEEDED
+    assert "and the model runs for" in call.details()
+    assert PUSHBACK not in dict(call.trailing_metadata())
+
+
+def test_a_stream_is_refused_if_nothing_of_it_is_let_in(busy: Busy) -> None:
+    """Others have filled the queue: each of its requests is told so, and the stream goes on."""
+    stream: Any = busy.stub.ModelStreamInfer(iter([slow(1)] * 3))
+    told = [answer.error_message for answer in stream]
+    assert ["--max-queue-wait-ms" in text for text in told] == [True] * 3
