@@ -3,8 +3,10 @@
 grpc.aio has read a request when it gets here. The native front end refuses before that.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -21,6 +23,7 @@ class Admission(grpc.aio.ServerInterceptor):
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._held: Counter[str] = Counter()  # bytes of requests at work, by connection
+        self._open: set[Context] = set()  # calls whose answers are not on their way yet
 
     async def intercept_service(
         self,
@@ -36,8 +39,16 @@ class Admission(grpc.aio.ServerInterceptor):
             admitted, response_serializer=handler.response_serializer
         )
 
+    async def answered(self, seconds: float) -> None:
+        """Wait until the unary calls of now have their answers, but no longer than so many seconds."""
+        left, end = set(self._open), monotonic() + seconds
+        while left & self._open and monotonic() < end:
+            await asyncio.sleep(0.01)
+
     def _admitted(self, handler: Handler, most: int) -> Callable[..., Awaitable[Any]]:
         async def call(message: bytes, context: Context) -> Any:
+            self._open.add(context)
+            context.add_done_callback(self._open.discard)
             size, peer = len(message), context.peer()
             if refusal := self._refusal(size, most, peer):
                 await context.abort(StatusCode.RESOURCE_EXHAUSTED, refusal)

@@ -1,7 +1,10 @@
 """The front end of grpc.aio, which runs wherever gRPC's Python does."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import grpc
 
@@ -12,6 +15,8 @@ from crossrun_server.fronts.limits import Limits
 
 VERSION = f"grpcio {grpc.__version__}"
 NO_LIMIT = -1
+NEVER = 2**31 - 1
+OPEN_FILES = Path("/dev/fd")  # of this process, by number
 
 
 @asynccontextmanager
@@ -31,7 +36,8 @@ async def serving(
         ServingError: the port cannot be bound.
     """
     options = (*_options(served.limits), ("grpc.so_reuseport", int(shared_port)))
-    interceptors = (Admission(served.limits), *served.interceptors)
+    admission = Admission(served.limits)
+    interceptors = (admission, *served.interceptors)
     server = grpc.aio.server(interceptors=interceptors, options=options)
     served.register(server)
     try:
@@ -42,7 +48,23 @@ async def serving(
     try:
         yield bound
     finally:
-        await server.stop(last_words)
+        await admission.answered(last_words)
+        _hang_up(bound)
+        await server.stop(None)
+
+
+def _hang_up(port: int) -> None:
+    """Close the connections of a port as the end of the process would, which is UNAVAILABLE.
+
+    gRPC answers what comes during its own stop with CANCELLED, which no client tries again:
+    https://github.com/grpc/grpc/issues/41785.
+    """
+    for name in os.listdir(OPEN_FILES) if OPEN_FILES.exists() else ():
+        with suppress(OSError):  # no socket, or no connection
+            one = socket.socket(fileno=os.dup(int(name)))
+            with one:
+                if one.family != socket.AF_UNIX and one.getsockname()[1] == port:
+                    one.shutdown(socket.SHUT_RDWR)
 
 
 def _options(limits: Limits) -> tuple[tuple[str, int], ...]:
@@ -51,6 +73,10 @@ def _options(limits: Limits) -> tuple[tuple[str, int], ...]:
         ("grpc.max_send_message_length", NO_LIMIT),
         ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.max_concurrent_streams", limits.streams),
+        # gRPC would answer calls that wait for the event loop with CANCELLED.
+        ("grpc.server.max_pending_requests", NEVER),
+        ("grpc.server.max_pending_requests_hard_limit", NEVER),
+        ("grpc.server_max_unrequested_time_in_server", NEVER),
         ("grpc.server_handshake_timeout_ms", limits.handshake_timeout),
         ("grpc.max_connection_idle_ms", limits.connection_idle),
         ("grpc.max_connection_age_ms", limits.connection_age),
