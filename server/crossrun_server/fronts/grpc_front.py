@@ -60,11 +60,13 @@ def _hang_up(port: int) -> None:
     https://github.com/grpc/grpc/issues/41785.
     """
     for name in os.listdir(OPEN_FILES) if OPEN_FILES.exists() else ():
-        with suppress(OSError):  # no socket, or no connection
-            one = socket.socket(fileno=os.dup(int(name)))
-            with one:
-                if one.family != socket.AF_UNIX and one.getsockname()[1] == port:
+        with suppress(OSError):  # it is no socket, or has no connection
+            one = socket.socket(fileno=int(name))
+            try:
+                if one.getpeername() and one.getsockname()[1:2] == (port,):
                     one.shutdown(socket.SHUT_RDWR)
+            finally:
+                one.detach()
 
 
 def _options(limits: Limits) -> tuple[tuple[str, int], ...]:
