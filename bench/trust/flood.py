@@ -75,16 +75,16 @@ def flood(
         channel.close()
 
 
-def closed(
-    asking: Asking, callers: int, cores: set[int], seconds: float, pipe: Connection
-) -> None:
+def closed(asking: Asking, callers: int, cores: set[int], seconds: float, pipe: Connection) -> None:
     """Keep some callers asking, each on a connection of its own; none of them has a deadline."""
     os.sched_setaffinity(0, cores)
     channels, calls = _connected(asking, callers)
     pipe.send("ready")
     until = pipe.recv() + int(1e9 * seconds)
     report = Report()
-    threads = [threading.Thread(target=_ask, args=(c, asking.body, None, until, report)) for c in calls]
+    threads = [
+        threading.Thread(target=_ask, args=(c, asking.body, None, until, report)) for c in calls
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -85,9 +85,7 @@ def main() -> None:
 def _measured(arguments: argparse.Namespace) -> list[Row]:
     ours, servers = _halves()
     os.sched_setaffinity(0, servers)  # the server inherits it
-    with serving(
-        arguments.models, arguments.model, options=("--front", arguments.front)
-    ) as server:
+    with serving(arguments.models, arguments.model, options=("--front", arguments.front)) as server:
         os.sched_setaffinity(0, ours)
         body = _request(server.address, arguments.model)
         asking = Asking(server.address, body, arguments.deadline_ms / 1e3)
@@ -100,7 +98,7 @@ def _halves() -> tuple[set[int], set[int]]:
     """Return the generators' cores, and the server's."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        raise SystemExit("overload: there is one core, expected two or more: one for the generators")
+        raise SystemExit("overload: there is one core, expected two: one for the generators")
     half = len(cores) // 2
     return set(cores[half:]), set(cores[:half])
 
@@ -210,7 +208,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 def _cells(row: Row) -> list[str]:
     return [
-        f"{row.times:g} × {row.capacity:.0f}/s",
+        f"{row.times:g} x {row.capacity:.0f}/s",
         f"{row.goodput:.0f}/s",
         f"{row.goodput / row.capacity:.0%}",
         f"{row.ok_p50:.0f}, {row.ok_p99:.0f} ms",

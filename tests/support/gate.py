@@ -52,7 +52,7 @@ def doubled(reply: Reply) -> list[int]:
     return [int(row[0]) for row in reply.outputs["y"]]
 
 
-def send(  # noqa: PLR0913 - the terms on which a request waits
+def send(
     scheduler: Scheduler,
     *values: int,
     width: int = 1,

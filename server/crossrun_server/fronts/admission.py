@@ -40,7 +40,7 @@ class Admission(grpc.aio.ServerInterceptor):
         )
 
     async def answered(self, seconds: float) -> None:
-        """Wait until the unary calls of now have their answers, but no longer than so many seconds."""
+        """Wait until the unary calls of now have their answers, or so many seconds have passed."""
         left, end = set(self._open), monotonic() + seconds
         while left & self._open and monotonic() < end:
             await asyncio.sleep(0.01)

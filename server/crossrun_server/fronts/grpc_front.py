@@ -1,6 +1,5 @@
 """The front end of grpc.aio, which runs wherever gRPC's Python does."""
 
-import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -59,9 +58,9 @@ def _hang_up(port: int) -> None:
     gRPC answers what comes during its own stop with CANCELLED, which no client tries again:
     https://github.com/grpc/grpc/issues/41785.
     """
-    for name in os.listdir(OPEN_FILES) if OPEN_FILES.exists() else ():
+    for file in OPEN_FILES.iterdir() if OPEN_FILES.exists() else ():
         with suppress(OSError):  # it is no socket, or has no connection
-            one = socket.socket(fileno=int(name))
+            one = socket.socket(fileno=int(file.name))
             try:
                 if one.getpeername() and one.getsockname()[1:2] == (port,):
                     one.shutdown(socket.SHUT_RDWR)

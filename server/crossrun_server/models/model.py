@@ -129,8 +129,8 @@ class Model:
     ) -> Reply:
         """Answer one request; no `outputs` means all of them.
 
-        The deadline, the priority, the timeout and the connection are those of Scheduler.submit. With
-        patience it waits for room in the queue.
+        The deadline, the priority, the timeout and the connection are those of Scheduler.submit.
+        With patience it waits for room in the queue.
 
         Raises:
             InvalidRequest: an input or output is missing, unknown or of the wrong shape.

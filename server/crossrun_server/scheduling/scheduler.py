@@ -1,8 +1,8 @@
 """Brings requests to a model's sessions: admission, deadlines, cancellation, dynamic batching.
 
 A request that meets an idle lane goes straight to it. One that would wait too long is refused when
-it comes. One whose caller has left, or whose time has run out, is dropped before it costs a place in
-a batch. Runs are plain functions: knows no gRPC and no onnxruntime.
+it comes. One whose caller has left, or whose time has run out, is dropped before it costs a place
+in a batch. Runs are plain functions: knows no gRPC and no onnxruntime.
 """
 
 import asyncio

@@ -78,9 +78,7 @@ def turns(max_wait: float) -> Turns:
     return Turns(max(2, cores.available()), max_wait)
 
 
-def check_wait(
-    model: Model, decoding: Turns, deadline: float | None, connection: Hashable
-) -> None:
+def check_wait(model: Model, decoding: Turns, deadline: float | None, connection: Hashable) -> None:
     """Refuse a request that would wait too long, before a picture of it is decoded.
 
     Raises:

@@ -76,9 +76,7 @@ def test_it_is_known_how_much_runs_before_whom() -> None:
     assert FairLine[str]().rows_before("a") == 0
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5), st.booleans()), max_size=60)
-)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5), st.booleans()), max_size=60))
 def test_no_connection_gets_ahead_of_another(sent: list[tuple[str, int, bool]]) -> None:
     """While both wait, their rows differ by one request of each at most, whatever comes between."""
     line = FairLine[str]()

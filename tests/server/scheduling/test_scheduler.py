@@ -40,9 +40,7 @@ def taking(seconds: float, gate: Gate) -> Run:
     return run
 
 
-def play_measured(
-    scenario: Scenario, *, max_wait: float = math.inf, seconds: float = 0.05
-) -> None:
+def play_measured(scenario: Scenario, *, max_wait: float = math.inf, seconds: float = 0.05) -> None:
     """Play with a model whose runs are known to take so long, or more, one row at a time."""
 
     async def run() -> None:
@@ -61,7 +59,7 @@ def play_measured(
 
 
 def test_who_would_wait_too_long_is_refused_when_it_comes() -> None:
-    """With the time after which to come again; the first who waits is let in, however slow runs are."""
+    """With the time after which to come again; who waits for nobody is let in in any case."""
 
     async def scenario(scheduler: Scheduler, gate: Gate) -> None:
         accepted = [send(scheduler, value) for value in (1, 2)]
@@ -98,7 +96,7 @@ def test_a_queue_with_a_size_has_no_other_bound() -> None:
 def test_who_cannot_be_in_time_for_others_is_refused_when_it_comes() -> None:
     """Its deadline is far, and those before it are too many."""
 
-    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+    async def scenario(scheduler: Scheduler, _: Gate) -> None:
         accepted = [send(scheduler, value) for value in range(1, 100)]
         await settle()
         soon = asyncio.get_running_loop().time() + 2
@@ -112,7 +110,7 @@ def test_who_cannot_be_in_time_for_others_is_refused_when_it_comes() -> None:
 def test_who_cannot_be_in_time_at_all_is_told_so_when_it_comes() -> None:
     """No run is so short: to come later would not help."""
 
-    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+    async def scenario(scheduler: Scheduler, _: Gate) -> None:
         running = send(scheduler, 1)
         await settle()
         soon = asyncio.get_running_loop().time() + 0.4
