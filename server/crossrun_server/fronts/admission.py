@@ -48,7 +48,8 @@ class Admission(grpc.aio.ServerInterceptor):
     def _admitted(self, handler: Handler, most: int) -> Callable[..., Awaitable[Any]]:
         async def call(message: bytes, context: Context) -> Any:
             self._open.add(context)
-            context.add_done_callback(self._open.discard)
+            over: Any = self._open.discard
+            context.add_done_callback(over)
             size, peer = len(message), context.peer()
             if refusal := self._refusal(size, most, peer):
                 await context.abort(StatusCode.RESOURCE_EXHAUSTED, refusal)
