@@ -101,6 +101,11 @@ class Model:
         """How many requests wait to be run."""
         return self._scheduler.pending
 
+    @property
+    def crowded(self) -> bool:
+        """Whether any request waits; a guess, for no lock is taken."""
+        return self._scheduler.crowded
+
     def reading(self) -> Reading:
         """Read its counters, and what was found before it served."""
         evidence = [assignment.evidence for assignment in self.assignments]

@@ -197,6 +197,11 @@ class Scheduler:
         with self._lock:
             return len(self._waiting)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether any request waits; a guess, for no lock is taken."""
+        return bool(self._waiting)
+
     def close(self) -> None:
         """Refuse the requests that wait; each thread ends once its batch has ended."""
         with self._lock:

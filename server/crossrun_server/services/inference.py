@@ -192,9 +192,8 @@ def _read(model: Model, regions: Regions, request: wire.WireRequest) -> Asked:
     )
 
 
-def read_plain(repository: Repository, request: wire.PlainRequest) -> Asked:
-    """Read a plain request as `read` does any."""
-    model = repository.get(request.model_name, request.model_version)
+def read_plain(model: Model, request: wire.PlainRequest) -> Asked:
+    """Read a plain request to a model as `read` does any."""
     return Asked(
         model=model,
         inputs=read_plain_inputs(request, model.input),

@@ -51,7 +51,11 @@ class DirectInfer:
 
     def _read(self, call: DirectCall) -> Asked:
         if plain := call.plain():
-            return inference.read_plain(self._repository, plain)
+            model = self._repository.get(plain.model_name, plain.model_version)
+            if model.crowded:  # then most are refused, and that is to be cheap
+                with model.counted():
+                    model.check_wait(deadline_of(call), call.connection)
+            return inference.read_plain(model, plain)
         return inference.read(self._repository, self._regions, wire.read(call.data))
 
 
