@@ -26,7 +26,7 @@ class ControlRefused(ServingError):  # noqa: N818
 
 
 class QueueFull(ServingError):  # noqa: N818
-    """A request would have to wait for others, and they are too many.
+    """A request would have to wait, and there are as many that do as there may be.
 
     Args:
         message: for the caller.
@@ -36,6 +36,10 @@ class QueueFull(ServingError):  # noqa: N818
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class WaitTooLong(QueueFull):
+    """By what was measured, a request would have to wait longer than it may."""
 
 
 class TooMany(ServingError):  # noqa: N818

@@ -1,9 +1,12 @@
-"""Requests of one stream, which wait for each other where others would be refused."""
+"""Requests of one stream, which wait for each other where others would be refused.
+
+A queue that has a size of its own refuses them all the same, as Triton's does.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from crossrun_server.errors import QueueFull
+from crossrun_server.errors import WaitTooLong
 from crossrun_server.scheduling.batching import Reply
 
 
@@ -15,17 +18,17 @@ class Patience:
         self._ended = asyncio.Condition()
 
     async def call(self, submit: Callable[[], Awaitable[Reply]]) -> Reply:
-        """Submit a request; after QueueFull again, once another of the stream has ended.
+        """Submit a request; after WaitTooLong again, once another of the stream has ended.
 
         Raises:
-            QueueFull: no other is let in, so the queue is full of what others have sent.
+            WaitTooLong: no other is let in, so the queue is full of what others have sent.
         """
         try:
             while True:
                 self._let_in += 1
                 try:
                     return await submit()
-                except QueueFull:
+                except WaitTooLong:
                     if self._let_in == 1:
                         raise
                 finally:

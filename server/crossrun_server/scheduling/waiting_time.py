@@ -3,7 +3,7 @@
 All times are in seconds.
 """
 
-from crossrun_server.errors import DeadlineExceeded, QueueFull
+from crossrun_server.errors import DeadlineExceeded, WaitTooLong
 
 # Of the latest run in the mean: what was measured twenty runs ago has next to no weight.
 WEIGHT = 1 / 8
@@ -43,7 +43,7 @@ def check(wait: float, run: float, left: float | None, longest: float) -> None:
         longest: that anybody may wait.
 
     Raises:
-        QueueFull: it would wait too long. Whoever comes later, or asks another server, may not.
+        WaitTooLong: it would wait too long. Whoever comes later, or asks another server, may not.
         DeadlineExceeded: no run is so short; to come later does not help.
     """
     if left is not None and run > left:
@@ -51,12 +51,12 @@ def check(wait: float, run: float, left: float | None, longest: float) -> None:
             f"the deadline is in {_told(left)}, and the model runs for {_told(run)}"
         )
     if left is not None and wait > (left - run) * SHARE:
-        raise QueueFull(
+        raise WaitTooLong(
             f"the request would wait for about {_told(wait)}, and its deadline is in {_told(left)}",
             wait,
         )
     if wait > longest:
-        raise QueueFull(
+        raise WaitTooLong(
             f"the request would wait for about {_told(wait)}, expected {_told(longest)} at most "
             "(--max-queue-wait-ms)",
             wait,

@@ -24,6 +24,7 @@ STATUS = {
     errors.UnknownModel: StatusCode.NOT_FOUND,
     errors.ModelUnavailable: StatusCode.UNAVAILABLE,
     errors.QueueFull: StatusCode.RESOURCE_EXHAUSTED,
+    errors.WaitTooLong: StatusCode.RESOURCE_EXHAUSTED,
     errors.TooMany: StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     errors.UnknownRegion: StatusCode.NOT_FOUND,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from crossrun_server.errors import DeadlineExceeded, QueueFull
+from crossrun_server.errors import DeadlineExceeded, WaitTooLong
 from crossrun_server.scheduling.waiting_time import Pace, check
 
 
@@ -43,13 +43,13 @@ def test_who_is_in_time_waits(wait: float, left: float | None, longest: float) -
 
 
 def test_who_would_wait_longer_than_anybody_may_is_told_when_to_come_again() -> None:
-    with pytest.raises(QueueFull, match=r"about 1500 ms, expected 1000 ms .+--max-queue-wait-ms"):
+    with pytest.raises(WaitTooLong, match=r"about 1500 ms, expected 1000 ms .+--max-queue-wait-ms"):
         check(1.5, 0.1, None, 1.0)
 
 
 def test_who_would_be_late_for_others_sake_is_told_when_to_come_again() -> None:
     """Waiting may take half of the time: the rest is for what is not known."""
-    with pytest.raises(QueueFull, match="about 600 ms, and its deadline is in 1100 ms") as caught:
+    with pytest.raises(WaitTooLong, match="about 600 ms, and its deadline is in 1100 ms") as caught:
         check(0.6, 0.1, 1.1, 10.0)
     assert caught.value.retry_after == 0.6
 
