@@ -197,9 +197,10 @@ async fn a_stream_is_read_ahead_by_a_few_messages_only() {
 #[tokio::test]
 async fn calls_know_their_connection() {
     let fixture = start();
-    let (mut one, mut other) = (fixture.connect().await, fixture.connect().await);
+    let mut clients = [fixture.connect().await, fixture.connect().await];
     let mut connections = Vec::new();
-    for client in [&mut one, &mut other, &mut one] {
+    for client in [0, 1, 0] {
+        let client = &mut clients[client];
         let (_response, _stream) = send(client, request(ECHO), framed(b"ping"));
         let call = fixture.opened().await;
         connections.push(call.connection);
