@@ -214,6 +214,8 @@ async fn calls_know_their_connection() {
 async fn a_closed_server_goes_on_with_the_connections_that_it_has() {
     let fixture = start();
     let mut client = fixture.connect().await;
+    let (_response, _stream) = send(&mut client, request(ECHO), framed(b"before"));
+    fixture.opened().await;
     fixture.server.close();
     while TcpStream::connect(fixture.address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(1)).await;
