@@ -1,5 +1,6 @@
 """The front end of grpc.aio, which runs wherever gRPC's Python does."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +16,7 @@ from crossrun_server.fronts.limits import Limits
 VERSION = f"grpcio {grpc.__version__}"
 NO_LIMIT = -1
 NEVER = 2**31 - 1
+LAST_NEWS = 0.2  # seconds in which streams such as Watch hear of the end
 OPEN_FILES = Path("/dev/fd")  # of this process, by number
 
 
@@ -47,7 +49,7 @@ async def serving(
     try:
         yield bound
     finally:
-        await admission.answered(last_words)
+        await asyncio.gather(admission.answered(last_words), asyncio.sleep(LAST_NEWS))
         _hang_up(bound)
         await server.stop(None)
 
