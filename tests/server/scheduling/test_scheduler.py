@@ -139,19 +139,37 @@ def test_what_was_measured_keeps_nobody_from_an_idle_lane() -> None:
     asyncio.run(scenario())
 
 
+def test_who_waits_for_company_only_is_not_refused() -> None:
+    """A place is idle, so nobody waits for others' runs, however long these are."""
+
+    async def scenario() -> None:
+        policy = SchedulingPolicy(max_batch_size=4, max_queue_delay=3600, max_wait=0.0)
+        scheduler = Scheduler([Lane(taking(0.02, Gate()))], policy)
+        for _ in range(2):
+            replies = await asyncio.gather(*(send(scheduler, value) for value in range(4)))
+            assert [doubled(reply) for reply in replies] == [[0], [2], [4], [6]]
+        scheduler.close()
+
+    asyncio.run(scenario())
+
+
 def test_connections_take_turns() -> None:
-    """One that asks once runs behind the first of one that has asked five times."""
+    """One that asks one at a time has every second run beside one that has asked six times."""
 
     async def scenario(scheduler: Scheduler, gate: Gate) -> None:
         tasks = [send(scheduler, value, connection="flood") for value in range(6)]
         await settle()
         tasks.append(send(scheduler, 9, connection="lone"))
         await settle()
+        gate.open(0, 1)
+        await asyncio.gather(*tasks[:2])
+        tasks.append(send(scheduler, 8, connection="lone"))
+        await settle()
         gate.open()
         await asyncio.gather(*tasks)
 
     batches = play(scenario, SchedulingPolicy(max_batch_size=8, merge=False), closed=True).batches
-    assert batches == [[0], [1], [9], [2], [3], [4], [5]]
+    assert batches == [[0], [1], [9], [2], [8], [3], [4], [5]]
 
 
 def test_one_that_asks_once_is_let_in_where_a_flood_is_refused() -> None:
