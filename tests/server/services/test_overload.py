@@ -98,6 +98,7 @@ def test_a_stock_client_tries_again_when_it_is_told_to(impatient: Server) -> Non
 def test_a_stream_waits_for_itself(impatient: Server) -> None:
     """Its requests are more than the queue takes, and none of them is refused."""
     with own_channel(impatient) as channel:
+        Stub(channel).ModelInfer(slow(SHORT))
         stream: Any = Stub(channel).ModelStreamInfer(iter([slow(SHORT)] * 20))
         assert [answer.error_message for answer in stream] == [""] * 20
 
