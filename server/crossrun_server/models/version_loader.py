@@ -15,6 +15,7 @@ from crossrun_server.model_config import session_config
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.model_config.session_config import SessionConfig
 from crossrun_server.models import fastest
+from crossrun_server.models.answers import file_check
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.models.model import Instruments, Model
 from crossrun_server.models.prepared import Prepared, Version
@@ -55,6 +56,7 @@ def load_version(
     """
     started = time.perf_counter()
     try:
+        file_check.check(file)
         prepared = fastest.prepare(*asked(folder, file, declared, context))
     except LoadError as error:
         raise LoadError(f"version {version}: {error}") from error
