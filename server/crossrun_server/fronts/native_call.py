@@ -9,7 +9,7 @@ import grpc
 
 from crossrun_server.errors import DeadlineExceeded
 from crossrun_server.fronts.handlers import Handler
-from crossrun_server.scheduling.scheduler import LATE
+from crossrun_server.scheduling.interruption import LATE
 from crossrun_server.services.direct.call import RawOutput
 from crossrun_server.services.inference import Asked
 from crossrun_server.services.wire import PlainRequest

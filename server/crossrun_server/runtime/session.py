@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from crossrun_server.runtime.assignment import assigned
 from crossrun_server.runtime.binding import BoundSession
 from crossrun_server.runtime.providers import CPU, DEVICE_ID, Provider, ProviderRequest
 from crossrun_server.runtime.session_options import ProviderUnavailable, Threads
+from crossrun_server.scheduling.interruption import ended_by
 from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 # onnxruntime's name of an element type → the Open Inference Protocol's.
@@ -105,11 +107,13 @@ class Session:
         return (one for one in request.providers if one.name in self.assignment.nodes)
 
     def _run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Sequence[Array]:
-        run = self._bound.run if self._bound else self._unbound
+        if self._bound:
+            return self._bound.run(inputs, outputs)
+        options = _interruptible()
         if self._core is None:
-            return run(inputs, outputs)
+            return self._unbound(inputs, outputs, options)
         with cores.bound(self._core):
-            return run(inputs, outputs)
+            return self._unbound(inputs, outputs, options)
 
     @property
     def _unbound(self) -> Callable[..., list[Array]]:
@@ -223,6 +227,13 @@ def _failure(model: Path | bytes, accelerators: list[str], error: Exception) -> 
         return LoadError(f"{told}: {ort_errors.plain(str(error))}")
     named = ", ".join(accelerators)
     return ProviderUnavailable(f"{told} on {named}: {ort_errors.plain(str(error))}")
+
+
+def _interruptible() -> onnxruntime.RunOptions:
+    """Make options of a run that ends, at the end of a node, if nobody waits for it any more."""
+    options = onnxruntime.RunOptions()
+    ended_by(partial(setattr, options, "terminate", True))
+    return options
 
 
 def _quiet() -> onnxruntime.RunOptions:

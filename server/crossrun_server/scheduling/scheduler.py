@@ -24,10 +24,10 @@ from crossrun_server.scheduling.batching import (
     Tensors,
     execute,
 )
+from crossrun_server.scheduling.interruption import LATE
 from crossrun_server.scheduling.places import Lane, Place, Places
 from crossrun_server.scheduling.queueing import RequestQueue, SchedulingPolicy
 
-LATE = "the deadline passed before the answer was there"
 Started = list[tuple[Place, list[InferenceRequest]]]
 
 
@@ -149,7 +149,10 @@ class Scheduler:
             self._work(place, batch)
 
     def forget(self, request: InferenceRequest) -> bool:
-        """Drop a request whose caller has its answer or has left; returns whether it waited."""
+        """Drop a request whose caller has its answer or has left; returns whether it waited.
+
+        If it runs, and nobody waits for another request of its run, the run is ended.
+        """
         with self._lock:
             waited = request in self._waiting
             self._waiting.leave(request)
@@ -157,6 +160,8 @@ class Scheduler:
             self._rest()
         if request.alarm is not None:
             request.alarm.cancel()
+        if request.interruption is not None:
+            request.interruption.look()
         return waited
 
     async def drain(self) -> None:

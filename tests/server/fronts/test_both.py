@@ -139,6 +139,17 @@ def test_who_leaves_or_is_late_costs_no_run(front: str, tmp_path: Path) -> None:
         assert failed["BACKEND"] == failed["OTHER"] == 0
 
 
+@pytest.mark.parametrize("how", ["leaves", "late"])
+def test_a_run_that_nobody_waits_for_ends(channel: grpc.Channel, how: str) -> None:
+    """The next request has the place at once, though the run would have taken days."""
+    stub, days = Stub(channel), slow(10**12)
+    if how == "leaves":
+        until_running(stub, days).cancel()
+    else:
+        assert code_of(stub.ModelInfer.future(days, timeout=1)) == StatusCode.DEADLINE_EXCEEDED
+    assert code_of(stub.ModelInfer.future(slow(1), timeout=60)) == StatusCode.OK
+
+
 def scrape(served: Server, name: str) -> dict[str, float]:
     with urllib.request.urlopen(served.metrics, timeout=30) as response:
         text = response.read().decode()
