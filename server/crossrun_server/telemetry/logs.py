@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from crossrun_server.errors import InvalidRequest, NotSupported, ServingError
+from crossrun_server.telemetry.repeats import Repeats
 from crossrun_server.telemetry.request_record import RequestRecord
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Log:
     def __init__(self, settings: LogSettings, handler: logging.Handler) -> None:
         self._settings = settings
         self._handler = handler
+        self._repeats = Repeats()
 
     def settings(self) -> dict[str, Value]:
         """Return the settings by their names on the wire."""
@@ -80,6 +82,7 @@ class Log:
         changed = {name.removeprefix(PREFIX): value for name, value in changes.items()}
         self._settings = replace(self._settings, **changed)  # type: ignore[arg-type]
         _apply(self._settings, self._handler)
+        self._handler.addFilter(self._repeats)
 
     def finished(self, record: RequestRecord) -> None:
         """Log a request that is over, if requests are to be logged."""
