@@ -14,6 +14,7 @@ from time import perf_counter_ns
 
 from crossrun_server.errors import InvalidRequest, WrongLabels
 from crossrun_server.model_config.completion import CompletedConfig
+from crossrun_server.models.failing import Failing
 from crossrun_server.models.labels import fitting
 from crossrun_server.models.posted import Caller, PostedRequest
 from crossrun_server.runtime.assignment import Assignment
@@ -29,12 +30,13 @@ from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 @dataclass(frozen=True)
 class Instruments:
-    """What counts a model's requests, what caches their answers, and who else is told of them.
+    """What counts a model's requests, what watches its runs, what caches answers, who else is told.
 
     The observers are told of each request once it is over, after the statistics.
     """
 
     statistics: Statistics
+    failing: Failing
     cache: ModelCache | None = None  # None: every answer is computed
     observers: tuple[Observer, ...] = ()
 
@@ -73,6 +75,7 @@ class Model:
         self._required = {spec.name for spec in config.required}
         self.assignments = assignments
         self.statistics = instruments.statistics
+        self.failing = instruments.failing
         self.cache = instruments.cache
         self._observers = (self.statistics.finished, *instruments.observers)
         self._scheduler = scheduler
@@ -249,6 +252,7 @@ class Model:
     def close(self) -> None:
         """Release the model's threads and its cached answers."""
         self._scheduler.close()
+        self.failing.close()
         if self.cache is not None:
             self.cache.close()
 

@@ -16,10 +16,12 @@ from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.model_config.session_config import SessionConfig
 from crossrun_server.models import fastest
 from crossrun_server.models.answers import file_check
+from crossrun_server.models.failing import Failing
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.models.model import Instruments, Model
 from crossrun_server.models.prepared import Prepared, Version
 from crossrun_server.runtime.providers import ProviderRequest
+from crossrun_server.scheduling.batching import Execution
 from crossrun_server.scheduling.response_cache import ModelCache, ResponseCache
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.request_record import Observer
@@ -84,17 +86,24 @@ def asked(
 def _model(version: str, prepared: Prepared, context: ServerContext) -> Model:
     opened, served = prepared.opened, prepared.served
     statistics = Statistics()
+    failing = Failing(prepared.probe.run if prepared.probe else None)
     policy = served.policy
     if opened.plan and policy.merges_freely:
         policy = replace(policy, merge_rows=opened.plan.batch)
+    cache = _cache_of(context.cache, served)
+
+    def observe(execution: Execution) -> None:
+        statistics.executed(execution)
+        failing.executed(execution)
+
     return Model(
         version=version,
         config=served,
         labels=prepared.labels,
         metadata=prepared.metadata,
-        scheduler=Scheduler(opened.lanes, policy, observe=statistics.executed, cores=opened.cores),
+        scheduler=Scheduler(opened.lanes, policy, observe=observe, cores=opened.cores),
         assignments=prepared.assignments,
-        instruments=Instruments(statistics, _cache_of(context.cache, served), context.observers),
+        instruments=Instruments(statistics, failing, cache, context.observers),
     )
 
 
