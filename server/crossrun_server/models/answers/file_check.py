@@ -4,9 +4,9 @@ Changed bytes may load, run, and answer within the tolerance. A model without a 
 from before there were checksums, is not checked.
 """
 
-import hashlib
 from pathlib import Path
 
+from crossrun_server import disk_cache
 from crossrun_server.errors import LoadError
 from crossrun_server.models import layout
 from crossrun_server.proofs import proof_file
@@ -38,8 +38,7 @@ def check(file: Path) -> None:
 def _digest(folder: Path, name: str) -> str:
     path = layout.inside(folder, name)
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return disk_cache.digest(path).hexdigest()
     except OSError as error:
         raise LoadError(
             f"{name}, which {proof_file.FILE} has the checksum of, cannot be read: {error.strerror}"
