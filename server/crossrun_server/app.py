@@ -70,6 +70,7 @@ class Config:
     shared_memory: bool = False
     server_name: str = "crossrun"
     control: modes.LoadPolicy = field(default_factory=modes.LoadPolicy)
+    state_file: Path | None = None  # keeps what clients load for the next start; None: nothing does
     metrics: bool = True
     metrics_port: int = 8002
     cache_config: str = ""  # Triton's local,size=BYTES; empty: no response cache
@@ -141,7 +142,8 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
     tracer = Tracer(trace_settings.parse(config.trace_config), coordination.suffix)
     shared = _shared(config, (tracer.finished, process_log.finished), coordination.cores)
     models = Repository(config.models, shared, health.set)
-    control = Control(models, config.control, coordination.agree)
+    policy, state = modes.with_state(config.control, config.state_file)
+    control = Control(models, policy, coordination.agree, state)
     protocol = ProtocolService(
         name=config.server_name,
         front=front.name,

@@ -139,6 +139,13 @@ def command(
     max_models: Annotated[
         int, typer.Option(min=1, help="With explicit: models that clients may have loaded.")
     ] = LoadPolicy.most,
+    state_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="With explicit: keep which models clients load and unload for the next start.",
+            show_default=False,
+        ),
+    ] = Config.state_file,
     exit_on_error: Annotated[
         bool, typer.Option(help="End if a model cannot be loaded at the start.")
     ] = LoadPolicy.exit_on_error,
@@ -212,6 +219,7 @@ def command(
         shared_memory=shared_memory,
         server_name=server_name,
         control=control,
+        state_file=state_file,
         metrics=metrics,
         metrics_port=metrics_port,
         cache_config=cache_config,

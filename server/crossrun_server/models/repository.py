@@ -27,6 +27,7 @@ MOST_KNOWN = 10_000  # names in the index
 
 Listener = Callable[[str, bool], None]
 Agree = Callable[[], Awaitable[None]]
+Then = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,12 @@ class Repository:
             self._listener(name, False)
 
     async def load(
-        self, source: ModelSource, *, keep_unchanged: bool = False, agree: Agree | None = None
+        self,
+        source: ModelSource,
+        *,
+        keep_unchanged: bool = False,
+        agree: Agree | None = None,
+        then: Then | None = None,
     ) -> None:
         """Load a model beside the one that serves, then let it take over.
 
@@ -139,6 +145,7 @@ class Repository:
             source: what to load it from.
             keep_unchanged: keep versions whose files have not changed since they were loaded.
             agree: is awaited once the model is warm; if it raises, the model does not take over.
+            then: is awaited once it has taken over, before the next change of the model.
 
         Raises:
             LoadError: it cannot be loaded; what was loaded before still serves.
@@ -146,17 +153,21 @@ class Repository:
         """
         if source.name not in self._entries and len(self._entries) >= MOST_KNOWN:
             raise TooMany(f"failed to load {source.name!r}: {MOST_KNOWN} models are known already")
-        await self._to_its_end(self._load(source, keep_unchanged, agree))
+        await self._to_its_end(self._load(source, keep_unchanged, agree, then))
 
-    async def unload(self, name: str) -> None:
+    async def unload(self, name: str, then: Then | None = None) -> None:
         """Stop new requests to a model, and release it once those it has are answered.
+
+        Args:
+            name: the model's.
+            then: is awaited once it takes no requests, before the next change of the model.
 
         Raises:
             UnknownModel: no such name.
             TooMany: too many changes are under way.
         """
         if name in self._entries:
-            await self._to_its_end(self._unload(self._entries[name]))
+            await self._to_its_end(self._unload(self._entries[name], then))
         elif not layout.has_model(self.root, name):
             raise UnknownModel(f"{UNKNOWN} {name!r} is not found")
 
@@ -186,7 +197,9 @@ class Repository:
             self._entries[source.name] = entry
         return entry
 
-    async def _load(self, source: ModelSource, keep_unchanged: bool, agree: Agree | None) -> None:
+    async def _load(
+        self, source: ModelSource, keep_unchanged: bool, agree: Agree | None, then: Then | None
+    ) -> None:
         entry = self._entry(source)
         async with entry.changing:
             previous = entry.loaded if keep_unchanged else None
@@ -199,6 +212,8 @@ class Repository:
                 self._tell(entry)
                 raise
             self._switch(entry, loaded)
+            if then is not None:
+                await then()
 
     async def _on_a_thread(
         self, source: ModelSource, previous: LoadedVersions | None, entry: ModelEntry
@@ -211,9 +226,11 @@ class Repository:
         async with self._room:
             return await asyncio.to_thread(loader.load, source, self._context, previous, announce)
 
-    async def _unload(self, entry: ModelEntry) -> None:
+    async def _unload(self, entry: ModelEntry, then: Then | None) -> None:
         async with entry.changing:
             self._switch(entry, LoadedVersions())
+            if then is not None:
+                await then()
 
     def _switch(self, entry: ModelEntry, loaded: LoadedVersions) -> None:
         retired = entry.switch(loaded)

@@ -7,7 +7,7 @@ state before it may serve. Starts and ends no processes.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,10 +60,10 @@ class Consensus:
     """The workers that serve, by number, and what clients have changed since the start.
 
     Args:
-        noted: is called with each change once all workers have made it.
+        noted: is awaited with each change once all workers have made it.
     """
 
-    def __init__(self, noted: Callable[[Change], None]) -> None:
+    def __init__(self, noted: Callable[[Change], Awaitable[None]]) -> None:
         self.members: dict[int, Member] = {}
         self.changes = Changes()
         self._noted = noted
@@ -119,17 +119,17 @@ class Consensus:
             outcomes = await asyncio.gather(*(_ask(m, vote, method, request) for m in members))
             done = {m: o for m, o in zip(members, outcomes, strict=True) if o.code is None}
             if _holds(method, outcomes):
-                self._note(method, request)
+                await self._note(method, request)
                 return next(iter(done.values()))
             if call := inverse(request):
                 await asyncio.gather(*(_ask(member, vote, *call) for member in done))
             return vote.refusal or _NOBODY
 
-    def _note(self, method: str, request: Change) -> None:
+    async def _note(self, method: str, request: Change) -> None:
         self.changes.note(method, request)
         if method in (LOAD, UNLOAD):  # its counters start again
             self._forget_counters(request.model_name)  # type: ignore[union-attr]
-        self._noted(request)
+        await self._noted(request)
 
     def _forget_counters(self, model: str) -> None:
         self._remains = [reading for reading in self._remains if reading.labels[0] != model]

@@ -23,7 +23,10 @@ from crossrun_server import app, cores
 from crossrun_server.app import Config
 from crossrun_server.errors import ServingError
 from crossrun_server.fronts import choice
+from crossrun_server.models import modes
 from crossrun_server.models.modes import Mode
+from crossrun_server.models.state_file import StateFile
+from crossrun_server.services.control import sent
 from crossrun_server.services.settings import log_changes
 from crossrun_server.telemetry import logs
 from crossrun_server.workers.changes import Change
@@ -81,7 +84,8 @@ class Crew:
 
     def __init__(self, config: Config, size: int, folder: Path, process_log: logs.Log) -> None:
         self.folder = folder
-        self.consensus = Consensus(lambda change: _follow(process_log, change))
+        control, self._state = modes.with_state(config.control, config.state_file)
+        self.consensus = Consensus(self._noted)
         self.functions: dict[str, Function] = {
             "loaded": self._loaded,
             "failed": self._failed,
@@ -89,7 +93,8 @@ class Crew:
             "change": self.consensus.change,
             "read": self.consensus.read,
         }
-        self._config = config
+        self._log = process_log
+        self._config = replace(config, control=control, state_file=None)
         self._size = size
         self._starts: dict[int, Start] = {}
         self._started = 0
@@ -220,6 +225,13 @@ class Crew:
         among = self._at_start - self.consensus.changes.models.keys()
         return replace(self._config, control=replace(self._config.control, among=among))
 
+    async def _noted(self, change: Change) -> None:
+        """Follow a change that all workers have made."""
+        if isinstance(change, pb.LogSettingsRequest):
+            self._log.change(log_changes(change))
+        if self._state is not None:
+            await asyncio.to_thread(_keep, self._state, change)
+
     async def _loaded(self, number: int) -> None:
         self._starts[number].loaded.set()
 
@@ -228,10 +240,14 @@ class Crew:
         self._starts[number].loaded.set()
 
 
-def _follow(process_log: logs.Log, change: Change) -> None:
-    """Apply a change of the log settings to this process, as the workers do."""
-    if isinstance(change, pb.LogSettingsRequest):
-        process_log.change(log_changes(change))
+def _keep(state: StateFile, change: Change) -> None:
+    """Keep which models are loaded; a change of anything else is not kept."""
+    match change:
+        case pb.RepositoryModelLoadRequest():
+            config, files = sent(change.parameters)
+            state.loaded(change.model_name, config, sent=files is not None)
+        case pb.RepositoryModelUnloadRequest():
+            state.unloaded(change.model_name)
 
 
 def _share(workers: int) -> int:
