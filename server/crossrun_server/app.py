@@ -23,7 +23,7 @@ from crossrun_server.fronts import choice
 from crossrun_server.fronts.choice import Front, FrontName
 from crossrun_server.fronts.handlers import Served
 from crossrun_server.fronts.limits import Limits
-from crossrun_server.models import modes
+from crossrun_server.models import idle_memory, modes
 from crossrun_server.models.modes import Control
 from crossrun_server.models.repository import Agree, Repository
 from crossrun_server.models.version_loader import ServerContext
@@ -169,17 +169,20 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
 
 async def work(server: Server, stop: asyncio.Event, started: Callable[[], None]) -> bool:
     """Answer requests until the stop, then those that were accepted; returns whether all were."""
-    watching = asyncio.create_task(server.control.watch())
+    models = server.control.repository
+    memories = idle_memory.give_back_when_idle(lambda: (model.memory for model in models))
+    beside = [asyncio.create_task(one) for one in (server.control.watch(), memories)]
     started()
     await stop.wait()
     log.info("draining")
-    watching.cancel()
-    server.control.repository.draining = True
+    for task in beside:
+        task.cancel()
+    models.draining = True
     server.health.stop()
     try:
         async with asyncio.timeout(server.config.exit_timeout):
             await server.edge.in_flight.drained()
-            await server.control.repository.drained()  # of requests that are not the event loop's
+            await models.drained()  # of requests that are not the event loop's
     except TimeoutError:
         log.warning("what is not answered within --exit-timeout-secs is cancelled")
         return False

@@ -16,6 +16,7 @@ from crossrun_server.errors import InvalidRequest, WrongLabels
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models.failing import Failing
 from crossrun_server.models.labels import fitting
+from crossrun_server.models.idle_memory import IdleMemory
 from crossrun_server.models.posted import Caller, PostedRequest
 from crossrun_server.runtime.assignment import Assignment
 from crossrun_server.scheduling.batching import InferenceRequest, Reply
@@ -37,6 +38,7 @@ class Instruments:
 
     statistics: Statistics
     failing: Failing
+    memory: IdleMemory
     cache: ModelCache | None = None  # None: every answer is computed
     observers: tuple[Observer, ...] = ()
 
@@ -76,6 +78,7 @@ class Model:
         self.assignments = assignments
         self.statistics = instruments.statistics
         self.failing = instruments.failing
+        self.memory = instruments.memory
         self.cache = instruments.cache
         self._observers = (self.statistics.finished, *instruments.observers)
         self._scheduler = scheduler

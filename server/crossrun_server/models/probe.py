@@ -3,36 +3,39 @@
 If it fails later, the model fails, and not what callers send. Knows lanes as plain functions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models import warmup
+from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.scheduling.batching import Run, Tensors
-from crossrun_server.scheduling.places import Lane
 
 
 @dataclass(frozen=True)
 class Probe:
     """One row, and the lanes that have answered it."""
 
-    lanes: tuple[Lane, ...]
+    opened: OpenedLanes
     inputs: Tensors
     outputs: tuple[str, ...]
 
     def run(self) -> None:
         """Run every lane; raise what the model raises."""
-        for lane in self.lanes:
-            ask(lane.run, self)
+        self._ask(lane.run for lane in self.opened.lanes)
+
+    def shrink(self) -> None:
+        """Run every session on the CPU, so that it keeps no more memory than this row needs."""
+        self._ask(self.opened.shrinking)
+        self.run()  # which takes again what the next request will need
+
+    def _ask(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            run(dict(self.inputs), self.outputs)
 
 
-def ask(run: Run, probe: Probe) -> None:
-    """Run the request of a probe once."""
-    run(dict(probe.inputs), probe.outputs)
-
-
-def find(lanes: tuple[Lane, ...], served: CompletedConfig, folder: Path) -> Probe | None:
+def find(opened: OpenedLanes, served: CompletedConfig, folder: Path) -> Probe | None:
     """Return a probe: a row of the first warm-up sample, or zeros.
 
     Returns:
@@ -41,7 +44,7 @@ def find(lanes: tuple[Lane, ...], served: CompletedConfig, folder: Path) -> Prob
     outputs = tuple(spec.name for spec in served.outputs)
     try:
         inputs = next(warmup.requests(served, folder), None) or warmup.zeros(served)
-        probe = Probe(lanes, inputs, outputs)
+        probe = Probe(opened, inputs, outputs)
         probe.run()
     except Exception:  # noqa: BLE001 - a model may refuse zeros, and a row of a sample
         return None

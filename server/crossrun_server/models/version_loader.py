@@ -18,6 +18,7 @@ from crossrun_server.models import fastest
 from crossrun_server.models.answers import file_check
 from crossrun_server.models.failing import Failing
 from crossrun_server.models.lanes import OpenedLanes
+from crossrun_server.models.idle_memory import IdleMemory
 from crossrun_server.models.model import Instruments, Model
 from crossrun_server.models.prepared import Prepared, Version
 from crossrun_server.runtime.providers import ProviderRequest
@@ -87,6 +88,7 @@ def _model(version: str, prepared: Prepared, context: ServerContext) -> Model:
     opened, served = prepared.opened, prepared.served
     statistics = Statistics()
     failing = Failing(prepared.probe.run if prepared.probe else None)
+    memory = IdleMemory(prepared.probe, any_size=_takes_any_size(served))
     policy = served.policy
     if opened.plan and policy.merges_freely:
         policy = replace(policy, merge_rows=opened.plan.batch)
@@ -95,6 +97,7 @@ def _model(version: str, prepared: Prepared, context: ServerContext) -> Model:
     def observe(execution: Execution) -> None:
         statistics.executed(execution)
         failing.executed(execution)
+        memory.executed(execution)
 
     return Model(
         version=version,
@@ -103,8 +106,14 @@ def _model(version: str, prepared: Prepared, context: ServerContext) -> Model:
         metadata=prepared.metadata,
         scheduler=Scheduler(opened.lanes, policy, observe=observe, cores=opened.cores),
         assignments=prepared.assignments,
-        instruments=Instruments(statistics, failing, cache, context.observers),
+        instruments=Instruments(statistics, failing, memory, cache, context.observers),
     )
+
+
+def _takes_any_size(served: CompletedConfig) -> bool:
+    """Whether a row may be large or small."""
+    rows = 1 if served.max_batch_size else 0
+    return any(-1 in spec.shape[rows:] for spec in served.inputs)
 
 
 def _cache_of(cache: ResponseCache | None, served: CompletedConfig) -> ModelCache | None:

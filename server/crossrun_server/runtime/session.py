@@ -39,6 +39,8 @@ DATATYPES = {
     "tensor(string)": "BYTES",
 }
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+# Of a run; onnxruntime (include/onnxruntime/core/session/onnxruntime_run_options_config_keys.h).
+SHRINK = "memory.enable_memory_arena_shrinkage"
 UNBOUND = {"BF16", "BYTES"}  # numpy has no BF16, and no device holds strings
 REDUCED = re.compile(r"QuantizeLinear$|^QLinear|Integer$|MatMulNBits$")  # types of nodes
 HALVED = re.compile(r"graph_(in|out)put_cast")  # casts that converters to fp16 insert
@@ -89,6 +91,14 @@ class Session:
                 f"a string in output {named} is not UTF-8, and "
                 "onnxruntime's Python returns only text; bytes need an output that is UINT8"
             ) from error
+
+    def run_and_shrink(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str]
+    ) -> dict[str, Array]:
+        """Run as `run` does, then give back the CPU's memory that no run needs at this moment."""
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry(SHRINK, "cpu:0")
+        return dict(zip(outputs, self._unbound(inputs, outputs, options), strict=True))
 
     def attempt(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """Run something that may fail: onnxruntime raises the reason, but does not log it."""
