@@ -56,8 +56,9 @@ class Interruption:
         if not (batch := self._batch):
             return
         now = monotonic()
-        if not all(waiting.gone(now) for waiting in batch):
-            return
+        for waiting in batch:  # `all` would cost half a microsecond more
+            if not waiting.gone(now):
+                return
         self._batch, self.happened = (), True
         if (interrupt := self._interrupt) is not None:
             interrupt()
