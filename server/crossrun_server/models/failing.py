@@ -52,7 +52,7 @@ class Failing:
 
     def _find_out(self) -> None:
         """Probe on a thread of its own, unless that is under way."""
-        if self._probe and not self._closed.is_set() and self._probing.acquire(blocking=False):
+        if self._probe and self._probing.acquire(blocking=False):
             Thread(target=self._until_it_answers, name="probe", daemon=True).start()
 
     def _until_it_answers(self) -> None:

@@ -77,7 +77,7 @@ def prepare(version: Version, wanted: SessionConfig) -> Prepared:
         served=_with_doubts(served, answers),
         labels=named,
         assignments=tuple(replace(session.assignment, evidence=one) for session, one in pairs),
-        probe=probe.find(opened, served, version.folder),
+        probe=probe.find(opened, served, version.folder, answers),
     )
 
 

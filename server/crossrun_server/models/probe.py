@@ -15,7 +15,7 @@ from crossrun_server.scheduling.batching import Run, Tensors
 
 @dataclass(frozen=True)
 class Probe:
-    """One row, and the lanes that have answered it."""
+    """A request, and the lanes that have answered it."""
 
     opened: OpenedLanes
     inputs: Tensors
@@ -26,7 +26,7 @@ class Probe:
         self._ask(lane.run for lane in self.opened.lanes)
 
     def shrink(self) -> None:
-        """Run every session on the CPU, so that it keeps no more memory than this row needs."""
+        """Run every session on the CPU, so that it keeps no more memory than this needs."""
         self._ask(self.opened.shrinking)
         self.run()  # which takes again what the next request will need
 
@@ -35,17 +35,21 @@ class Probe:
             run(dict(self.inputs), self.outputs)
 
 
-def find(opened: OpenedLanes, served: CompletedConfig, folder: Path) -> Probe | None:
-    """Return a probe: a row of the first warm-up sample, or zeros.
+def find(
+    opened: OpenedLanes, served: CompletedConfig, folder: Path, answers: Tensors
+) -> Probe | None:
+    """Return a probe: the first warm-up sample, or zeros.
+
+    Args:
+        opened: the model's lanes, warmed up.
+        served: its configuration.
+        folder: the model's.
+        answers: what the warm-up returned; empty if the model refuses zeros.
 
     Returns:
-        None if the model does not answer that either.
+        None if nothing is known that the model answers.
     """
-    outputs = tuple(spec.name for spec in served.outputs)
-    try:
-        inputs = next(warmup.requests(served, folder), None) or warmup.zeros(served)
-        probe = Probe(opened, inputs, outputs)
-        probe.run()
-    except Exception:  # noqa: BLE001 - a model may refuse zeros, and a row of a sample
+    if not answers:
         return None
-    return probe
+    inputs = warmup.first_sample(served, folder) or warmup.zeros(served)
+    return Probe(opened, inputs, tuple(spec.name for spec in served.outputs))

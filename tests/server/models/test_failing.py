@@ -72,18 +72,14 @@ def test_a_model_turns_not_ready_and_comes_back(served_on_card: Server, card: Pa
     assert log.count("Traceback") == 1  # of failures that are all the same
 
 
-def test_a_model_stays_ready_whatever_callers_send(tiny_models: Path, tmp_path: Path) -> None:
+def test_a_model_stays_ready_whatever_callers_send(server: Server, channel: grpc.Channel) -> None:
     """Requests that no run succeeds for are their callers' mistakes."""
-    with (
-        serving(tiny_models, tmp_path / "log") as running,
-        grpc.insecure_channel(running.address) as channel,
-    ):
-        stub = Stub(channel)
-        for _ in range(5 * IN_A_ROW):
-            assert outcome(stub.ModelInfer.future(gather(99)))[0] == StatusCode.INTERNAL
-        stub.ModelInfer(gather(7))
-        assert ready(stub, "gather")
-    assert "takes no requests" not in running.log.read_text()
+    stub = Stub(channel)
+    for _ in range(5 * IN_A_ROW):
+        assert outcome(stub.ModelInfer.future(gather(99)))[0] == StatusCode.INTERNAL
+    stub.ModelInfer(gather(7))
+    assert ready(stub, "gather")
+    assert "takes no requests" not in server.log.read_text()
 
 
 GOOD = Execution(rows=1, requests=1, input_ns=0, infer_ns=0, output_ns=0)
