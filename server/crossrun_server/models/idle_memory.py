@@ -6,7 +6,9 @@ and by when they ended, and what to run from `probe`.
 
 import asyncio
 import ctypes
+import gc
 import mmap
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +21,9 @@ IDLE = 2.0  # seconds without a run
 LOOK = 1.0  # seconds between two looks
 SLACK = 8 << 20  # bytes that are not worth the search for free memory
 RESIDENT = Path("/proc/self/statm")
+LARGE = 1 << 20  # bytes of a block
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+MMAP_SETTING = "MALLOC_MMAP_THRESHOLD_"  # of the environment; who sets it knows better
 
 
 class IdleMemory:
@@ -55,6 +60,9 @@ async def give_back_when_idle(memories: Callable[[], Iterable[IdleMemory]]) -> N
     Args:
         memories: those of the models that are loaded now.
     """
+    _map_large_blocks()
+    gc.collect()
+    gc.freeze()  # full collections come sooner, since they count only what is made from now on
     kept = _resident()
     while True:
         await asyncio.sleep(LOOK)
@@ -75,6 +83,19 @@ def trim() -> None:
     """Return free memory to the system, which glibc does not do by itself."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _map_large_blocks() -> None:
+    """Let glibc return large blocks as soon as they are free, and the ends of its heaps.
+
+    It would raise both limits by itself, up to 32 and 64 MiB. What lies below them stays in the
+    heaps of threads, whose ends no trim returns.
+    """
+    if MMAP_SETTING not in os.environ:
+        with suppress(OSError, AttributeError):
+            libc = ctypes.CDLL(None)
+            libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+            libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGE)
 
 
 def _give_back(memories: Iterable[IdleMemory]) -> None:

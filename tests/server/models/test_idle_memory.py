@@ -37,9 +37,11 @@ def wide(rows: str | int = "batch") -> onnx.ModelProto:
 
 @pytest.fixture
 def wide_served(front: str, tmp_path: Path) -> Iterator[Server]:
-    """A server of `wide`, whose narrow runs are those of its wide ones."""
+    """A server of `wide`, and of `same`, which answers what it is asked; each has one session."""
     config = "max_batch_size: 32\n" + models.ONE_AT_A_TIME
     models.write(tmp_path / "m", "wide", wide(), config)
+    same = models.identity(TensorProto.UINT8, ["batch", "width"])
+    models.write(tmp_path / "m", "same", same, config)
     with serving(tmp_path / "m", tmp_path / "log", "--front", front) as running:
         yield running
 
@@ -48,6 +50,14 @@ def request(rows: int) -> pb.ModelInferRequest:
     message = pb.ModelInferRequest(model_name="wide")
     message.inputs.add(name="x", datatype="FP32", shape=[rows, 1])
     message.raw_input_contents.append(np.ones(rows, np.float32).tobytes())
+    return message
+
+
+def large() -> pb.ModelInferRequest:
+    """A request of twenty megabytes."""
+    message = pb.ModelInferRequest(model_name="same")
+    message.inputs.add(name="x", datatype="UINT8", shape=[1, 20 << 20])
+    message.raw_input_contents.append(bytes(20 << 20))
     return message
 
 
@@ -69,3 +79,18 @@ def test_an_idle_server_is_as_small_as_at_first(wide_served: Server) -> None:
         while resident(wide_served) > 1.2 * before:
             time.sleep(0.1)
         stub.ModelInfer(request(1))
+
+
+@pytest.mark.timeout(120)
+def test_large_requests_leave_nothing_behind(wide_served: Server) -> None:
+    """The buffers of the front end and the tensors are the system's again, each time."""
+    unlimited = [("grpc.max_receive_message_length", -1)]
+    with grpc.insecure_channel(wide_served.address, unlimited) as channel:
+        stub = Stub(channel)
+        stub.ModelInfer(request(1))
+        before = resident(wide_served)
+        for _ in range(2):
+            for call in [stub.ModelInfer.future(large()) for _ in range(8)]:
+                call.result()
+            while resident(wide_served) > 1.2 * before:
+                time.sleep(0.1)
