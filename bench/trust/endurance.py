@@ -83,42 +83,51 @@ class Client:
 
 
 def one(client: Client) -> str:
+    """Ask for a single row."""
     return _code(client.tensors.ModelInfer.future(client.request()))
 
 
 def batch(client: Client) -> str:
+    """Ask for several rows."""
     return _code(client.tensors.ModelInfer.future(client.request(BATCH)))
 
 
 def picture(client: Client) -> str:
+    """Ask what is in a picture."""
     return _code(client.vision.Classify.future(_pictures(client, client.picture)))
 
 
 def no_picture(client: Client) -> str:
+    """Send half a picture."""
     return _code(client.vision.Classify.future(_pictures(client, client.picture[:500])))
 
 
 def wrong_size(client: Client) -> str:
+    """Send a tensor that lacks a byte."""
     message = client.request()
     message.raw_input_contents[0] = message.raw_input_contents[0][1:]
     return _code(client.tensors.ModelInfer.future(message))
 
 
 def unknown_model(client: Client) -> str:
+    """Ask a model that is not there."""
     return _code(client.tensors.ModelInfer.future(client.request(model="nobody")))
 
 
 def cancelled(client: Client) -> str:
+    """Ask, and leave at once."""
     call = client.tensors.ModelInfer.future(client.request(BATCH))
     call.cancel()
     return _code(call)
 
 
 def late(client: Client) -> str:
+    """Ask with a deadline that few runs meet."""
     return _code(client.tensors.ModelInfer.future(client.request(BATCH), timeout=0.001))
 
 
 def stream(client: Client) -> str:
+    """Ask several times on a stream, once with a mistake."""
     messages = [client.request() for _ in range(STREAM)]
     messages[1].inputs[0].name = "nothing"
     answers = client.tensors.ModelStreamInfer(iter(messages))
@@ -147,7 +156,7 @@ class Load:
     def __init__(self, address: str, model: str, most: int) -> None:
         self.answers: Counter[tuple[str, str]] = Counter()
         self.asked = 0
-        self._address, self._model, self._most = address, model, most
+        self.address, self.model, self._most = address, model, most
         self._numbers = itertools.count()
 
     def ask(self, seed: int) -> None:
@@ -155,7 +164,7 @@ class Load:
         kinds, weights = list(MIX), list(MIX.values())
         draw = random.Random(seed)  # noqa: S311 - which request comes next is no secret
         while self.asked < self._most:
-            client = Client(self._address, self._model)
+            client = Client(self.address, self.model)
             for kind in draw.choices(kinds, weights, k=CONNECTION):
                 if (number := next(self._numbers)) >= self._most:
                     break
@@ -200,7 +209,7 @@ def watched(pid: int, load: Load, arguments: argparse.Namespace) -> Iterator[Sam
                 time.sleep(0.02)
             yield sample(pid, load, began)
             if turn % arguments.swap_every == 0:
-                swap(load._address, load._model, turn // arguments.swap_every)
+                swap(load.address, load.model, turn // arguments.swap_every)
         for client in clients:
             client.result()
     time.sleep(IDLE)
@@ -220,9 +229,13 @@ def plotted(samples: Sequence[Sample], title: str) -> str:
     from plotly import graph_objects  # noqa: PLC0415 - it takes a second
     from plotly.subplots import make_subplots  # noqa: PLC0415 - as above
 
-    figure = make_subplots(rows=2, shared_xaxes=True, subplot_titles=["resident memory, MB", "descriptors"])
+    figure = make_subplots(
+        rows=2, shared_xaxes=True, subplot_titles=["resident memory, MB", "descriptors"]
+    )
     requests = [one.requests for one in samples]
-    for row, values in enumerate(([s.rss / 1e6 for s in samples], [s.descriptors for s in samples])):
+    for row, values in enumerate(
+        ([s.rss / 1e6 for s in samples], [s.descriptors for s in samples])
+    ):
         figure.add_trace(graph_objects.Scatter(x=requests, y=values), row=row + 1, col=1)
         figure.update_yaxes(rangemode="tozero", row=row + 1, col=1)
     figure.update_layout(title=title, showlegend=False)
@@ -244,7 +257,9 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("endurance"))
     arguments = parser.parse_args()
     options = ["--front", arguments.front, "--workers", str(arguments.workers)]
-    with running("crossrun-serve", [*serve_command(arguments.models, arguments.model), *options]) as it:
+    with running(
+        "crossrun-serve", [*serve_command(arguments.models, arguments.model), *options]
+    ) as it:
         load = Load(it.address, arguments.model, arguments.requests)
         samples = list(watched(it.pid, load, arguments))
     return written(arguments, load, samples)
@@ -253,7 +268,10 @@ def main() -> int:
 def written(arguments: argparse.Namespace, load: Load, samples: Sequence[Sample]) -> int:
     """Write the readings, and say what came out; returns the exit code."""
     *busy, idle = samples
-    found = {name: growth(busy, of) for name, of in (("memory", lambda s: s.rss), ("descriptors", lambda s: s.descriptors))}
+    found = {
+        name: growth(busy, of)
+        for name, of in (("memory", lambda s: s.rss), ("descriptors", lambda s: s.descriptors))
+    }
     answers = {f"{kind}: {code}": count for (kind, code), count in sorted(load.answers.items())}
     result = {
         "arguments": {name: str(value) for name, value in vars(arguments).items()},
@@ -267,7 +285,8 @@ def written(arguments: argparse.Namespace, load: Load, samples: Sequence[Sample]
     arguments.output.with_suffix(".html").write_text(plotted(samples, title))
     lines = [f"{what}: {count:,}" for what, count in answers.items()]
     lines += [f"{name}: {value:+.1f} % after the first tenth" for name, value in found.items()]
-    lines.append(f"resident {busy[0].rss / 1e6:.0f} MB at first, {busy[-1].rss / 1e6:.0f} at last, {idle.rss / 1e6:.0f} when idle")
+    first, last, rest = (f"{one.rss / 1e6:.0f} MB" for one in (busy[0], busy[-1], idle))
+    lines.append(f"resident {first} at first, {last} at last, {rest} when idle")
     sys.stdout.write("\n".join([title, *lines]) + "\n")
     return int(max(found.values()) > arguments.most_growth)
 
