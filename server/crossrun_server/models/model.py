@@ -15,8 +15,8 @@ from time import perf_counter_ns
 from crossrun_server.errors import InvalidRequest, WrongLabels
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models.failing import Failing
-from crossrun_server.models.labels import fitting
 from crossrun_server.models.idle_memory import IdleMemory
+from crossrun_server.models.labels import fitting
 from crossrun_server.models.posted import Caller, PostedRequest
 from crossrun_server.runtime.assignment import Assignment
 from crossrun_server.scheduling.batching import InferenceRequest, Reply

@@ -43,7 +43,9 @@ class StateFile:
         try:
             self._write()
         except OSError as error:
-            raise ServingError(f"--state-file {path} cannot be written: {error.strerror}") from error
+            raise ServingError(
+                f"--state-file {path} cannot be written: {error.strerror}"
+            ) from error
 
     def loaded(self, name: str, config: str | None, *, sent: bool) -> None:
         """Keep that a model was loaded; if its files were sent, it is forgotten, for they are."""

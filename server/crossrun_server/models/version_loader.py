@@ -17,8 +17,8 @@ from crossrun_server.model_config.session_config import SessionConfig
 from crossrun_server.models import fastest
 from crossrun_server.models.answers import file_check
 from crossrun_server.models.failing import Failing
-from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.models.idle_memory import IdleMemory
+from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.models.model import Instruments, Model
 from crossrun_server.models.prepared import Prepared, Version
 from crossrun_server.runtime.providers import ProviderRequest

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun_server.errors import ServingError
 from crossrun_server.models.modes import Control, LoadPolicy, Mode
 from crossrun_server.models.repository import Repository
 from crossrun_server.models.state_file import LastWord, StateFile
@@ -89,18 +91,24 @@ def test_a_model_that_is_broken_meanwhile_is_a_warning(
         ('{"format": 1, "models": {"m": {"loaded": true, "config": 5}}}', "of 'm' it says no"),
     ],
 )
-def test_a_damaged_file_is_a_clear_error(
-    run: Command, root: Path, file: Path, text: str, said: str
-) -> None:
-    """One line names the file, what is wrong and what was expected; the file stays as it is."""
+def test_a_damaged_file_is_a_clear_error(file: Path, text: str, said: str) -> None:
+    """It names the file, what is wrong and what was expected; the file stays as it is."""
     file.write_text(text)
+    with pytest.raises(ServingError, match=re.escape(said)) as caught:
+        StateFile(file)
+    told = str(caught.value)
+    assert told.startswith(f"--state-file {file} cannot be read: ")
+    assert told.endswith("; expected what the server writes, or no such file")
+    assert file.read_text() == text
+
+
+def test_a_damaged_file_ends_the_start(run: Command, root: Path, file: Path) -> None:
+    """With one line."""
+    file.write_text("[]")
     failed = run("crossrun-serve", root, "--no-metrics", *EXPLICIT, "--state-file", file)
     assert failed.returncode == 1
     (line,) = failed.stderr.splitlines()
     assert line.startswith(f"crossrun-serve: --state-file {file} cannot be read: ")
-    assert said in line
-    assert line.endswith("; expected what the server writes, or no such file")
-    assert file.read_text() == text
 
 
 def test_a_file_that_cannot_be_written_is_an_error_at_the_start(
