@@ -10,7 +10,7 @@ from typing import NamedTuple
 from crossrun_server.errors import ServingError
 from crossrun_server.fronts import grpc_front
 
-INTERFACE = 2  # of crossrun_front, as this server uses it
+INTERFACE = 3  # of crossrun_front, as this server uses it
 INSTALLING = "install its wheel, or ./server/front of a checkout, which needs Rust"
 
 

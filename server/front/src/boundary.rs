@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,8 @@ type PlainRequest<'py> = (
 );
 type PlainOutput<'py> = (PyBackedStr, PyBackedStr, Vec<i64>, Bound<'py, PyAny>);
 type ServedMethod = (String, bool, bool, usize);
+/// Method, code, how many, details, peer, to which trace the last belongs.
+type Refusal = (Option<usize>, u32, u64, String, String, String);
 type Trailing = Vec<(PyBackedStr, MetadataValue)>;
 
 /// A value of metadata as Python has it.
@@ -181,6 +183,17 @@ impl Call {
         self.0.unsent()
     }
 
+    /// Where the client is, as gRPC writes addresses.
+    #[getter]
+    fn peer(&self) -> String {
+        address(self.0.peer)
+    }
+
+    /// The value of a header; None if the client has not sent it, or not as text.
+    fn header(&self, name: &str) -> Option<&str> {
+        self.0.header(name)
+    }
+
     /// Seconds until the deadline; None if there is none.
     fn remaining(&self) -> Option<f64> {
         self.0.remaining().map(|left| left.as_secs_f64())
@@ -315,6 +328,35 @@ impl Front {
         self.inbox.events().into_iter().map(told).collect()
     }
 
+    /// The calls that were ended without Python's help since it was last asked, by method and
+    /// code; to be asked after `events`.
+    fn refusals(&self) -> Vec<Refusal> {
+        let told = |it: transport::Refused| {
+            let peer = address(it.peer);
+            (
+                it.method,
+                it.code,
+                it.count,
+                it.details,
+                peer,
+                it.traceparent,
+            )
+        };
+        self.inbox.refusals().into_iter().map(told).collect()
+    }
+
+    /// How many bytes of requests and answers are held for clients.
+    #[getter]
+    fn bytes_in_flight(&self) -> usize {
+        self.server.bytes_in_flight()
+    }
+
+    /// How many connections there are.
+    #[getter]
+    fn connections(&self) -> usize {
+        self.server.connections()
+    }
+
     /// Waits for a call that threads answer; returns it, and how many threads still wait. None
     /// once the front has stopped.
     fn take(&self, py: Python<'_>) -> Option<(Call, usize)> {
@@ -330,6 +372,11 @@ impl Front {
         py.detach(|| self.server.stop(grace));
         Ok(())
     }
+}
+
+fn address(peer: SocketAddr) -> String {
+    let kind = if peer.is_ipv4() { "ipv4" } else { "ipv6" };
+    format!("{kind}:{peer}")
 }
 
 fn bytes(array: &PyUntypedBuffer) -> PyResult<&[u8]> {

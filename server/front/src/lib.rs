@@ -8,7 +8,7 @@ mod time_slice;
 use pyo3::prelude::*;
 
 /// Changes with whatever Python must do differently.
-const INTERFACE: u32 = 2;
+const INTERFACE: u32 = 3;
 
 /// The native front end of crossrun.
 #[pymodule]

@@ -1,6 +1,7 @@
 //! One call, seen by those who answer it.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::body::Frame;
 use crate::budget::Budget;
+use crate::headers;
 use crate::metadata::{self, Value};
 use crate::server::Method;
 use crate::status::Status;
@@ -41,6 +43,8 @@ pub enum Receive {
 pub(crate) enum Outgoing {
     Message(Bytes),
     End(Status),
+    /// The end, instead of an answer that there is no room for.
+    Refused(Status),
     /// The only message, and the end.
     Reply(Bytes, Status),
 }
@@ -55,6 +59,8 @@ struct Received {
 pub struct Call {
     pub id: u64,
     pub method: Method,
+    /// Where the client is.
+    pub peer: SocketAddr,
     headers: HeaderMap,
     deadline: Option<Instant>,
     received: Mutex<Received>,
@@ -69,6 +75,7 @@ impl Call {
     pub(crate) fn new(
         id: u64,
         method: Method,
+        peer: SocketAddr,
         headers: HeaderMap,
         deadline: Option<Instant>,
         outgoing: UnboundedSender<Outgoing>,
@@ -77,6 +84,7 @@ impl Call {
         Self {
             id,
             method,
+            peer,
             headers,
             deadline,
             received: Mutex::default(),
@@ -91,6 +99,11 @@ impl Call {
     /// What the client has sent along.
     pub fn metadata(&self) -> Vec<(String, Value)> {
         metadata::read(&self.headers)
+    }
+
+    /// The value of a header, if the client has sent it once or more, as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        headers::text(&self.headers, name)
     }
 
     /// The time until the deadline; `None` if there is none.
@@ -129,7 +142,7 @@ impl Call {
                 self.unsent.fetch_add(frame.len(), Ordering::AcqRel);
                 self.put(Outgoing::Message(frame));
             }
-            Err(status) => self.end(status),
+            Err(status) => self.put(Outgoing::Refused(status)),
         }
         self.unsent()
     }
@@ -143,7 +156,7 @@ impl Call {
     pub fn reply(&self, frame: Frame, status: Status) {
         match self.budget.hold(frame.into_bytes()) {
             Ok(frame) => self.put(Outgoing::Reply(frame, status)),
-            Err(status) => self.end(status),
+            Err(status) => self.put(Outgoing::Refused(status)),
         }
     }
 

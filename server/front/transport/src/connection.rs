@@ -1,6 +1,7 @@
 //! One HTTP/2 connection and its calls, from the first frame to the last.
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,18 +33,20 @@ const FRAME: u32 = 1 << 18;
 // What gRPC's own servers accept.
 const HEADERS: u32 = 16 << 10;
 const SEND_BUFFER: usize = 1 << 20;
+// Says to which trace a call belongs; <https://www.w3.org/TR/trace-context/>.
+const TRACE: &str = "traceparent";
 // The time that a client which broke a rule has to hear of it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves a connection until the client closes it, breaks a rule or is lost, or its time is over.
-pub(crate) async fn serve<T>(io: T, shared: Arc<Shared>)
+pub(crate) async fn serve<T>(io: T, address: SocketAddr, shared: Arc<Shared>)
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let Some(_counted) = shared.count() else {
         return;
     };
-    let (peer, limits) = (Peer::new(shared.clone()), &shared.limits);
+    let (peer, limits) = (Peer::new(shared.clone(), address), &shared.limits);
     let watched = Watched::new(io, peer.conduct.clone(), limits);
     let Ok(Ok(mut connection)) = timeout(limits.handshake, shake(watched, limits)).await else {
         return;
@@ -103,15 +106,19 @@ where
 async fn answer(request: Request<RecvStream>, respond: SendResponse<Bytes>, open: Open) {
     let peer = &open.0;
     let mut writer = Writer::new(respond, peer.clone());
-    let opening = match headers::read(&request) {
-        Ok(opening) => opening,
-        Err(Refusal::Http(code)) => return writer.refuse(code),
-        Err(Refusal::Grpc(status)) => return writer.end(status),
+    let method = peer.shared.methods.get(request.uri().path());
+    let refused = match (headers::read(&request), method) {
+        (Ok(opening), Some(method)) => return run(request, opening, *method, writer, peer).await,
+        (Err(Refusal::Http(code)), _) => return writer.refuse(code),
+        (Err(Refusal::Grpc(status)), _) => status,
+        (Ok(_), None) => Status::new(Code::Unimplemented, "Method not found!"),
     };
-    match peer.shared.methods.get(request.uri().path()) {
-        Some(method) => run(request, opening, *method, writer, peer).await,
-        None => writer.end(Status::new(Code::Unimplemented, "Method not found!")),
-    }
+    let trace = headers::text(request.headers(), TRACE).unwrap_or_default();
+    let method = method.map(|method| method.index);
+    peer.shared
+        .inbox
+        .refuse(method, &refused, peer.address, trace);
+    writer.end(refused);
 }
 
 async fn run(
@@ -130,6 +137,7 @@ async fn run(
     let call = Arc::new(Call::new(
         shared.next_id(),
         method,
+        peer.address,
         parts.headers,
         deadline,
         outgoing,
@@ -147,17 +155,26 @@ async fn run(
         Some(Ok(())) => {}
         Some(Err(Broken::Wrong(status))) => {
             call.leave(Incoming::Cancelled);
-            writer.end(status);
+            refuse(&call, status, &mut writer);
         }
         Some(Err(Broken::Gone)) => call.leave(Incoming::Cancelled),
         None => {
             call.leave(Incoming::Late);
-            writer.end(Status::new(Code::DeadlineExceeded, "Deadline Exceeded"));
+            let late = Status::new(Code::DeadlineExceeded, "Deadline Exceeded");
+            refuse(&call, late, &mut writer);
         }
     }
     if call.state() != Incoming::Waiting || method.streaming {
         shared.inbox.tell(Event::Changed(call.id));
     }
+}
+
+/// Ends a call without those who answer it.
+fn refuse(call: &Call, status: Status, writer: &mut Writer) {
+    let trace = call.header(TRACE).unwrap_or_default();
+    let inbox = &writer.peer.shared.inbox;
+    inbox.refuse(Some(call.method.index), &status, call.peer, trace);
+    writer.end(status);
 }
 
 /// Reads the request, hands the call over, and writes what comes back.
@@ -244,6 +261,10 @@ async fn write(
             }
             Some(Outgoing::End(status)) => {
                 writer.end(status);
+                return Ok(());
+            }
+            Some(Outgoing::Refused(status)) => {
+                refuse(call, status, writer);
                 return Ok(());
             }
             None => return Err(Broken::Gone),

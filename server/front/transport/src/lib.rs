@@ -15,6 +15,7 @@ mod lifetime;
 mod limits;
 mod metadata;
 mod peer;
+mod refusals;
 mod server;
 mod status;
 
@@ -23,5 +24,6 @@ pub use call::{Call, Incoming, Receive};
 pub use inbox::{Event, Inbox};
 pub use limits::Limits;
 pub use metadata::{Value, header};
+pub use refusals::Refused;
 pub use server::{Method, Methods, Road, Server};
 pub use status::{Code, Status};

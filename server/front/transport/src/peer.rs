@@ -1,5 +1,6 @@
 //! One connection, as its calls see it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -11,6 +12,7 @@ use crate::server::Shared;
 
 pub(crate) struct Peer {
     pub shared: Arc<Shared>,
+    pub address: SocketAddr,
     pub conduct: Arc<Conduct>,
     pub budget: Arc<Budget>,
     pub unpacking: Arc<Semaphore>,
@@ -19,10 +21,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub fn new(shared: Arc<Shared>) -> Arc<Self> {
+    pub fn new(shared: Arc<Shared>, address: SocketAddr) -> Arc<Self> {
         let budget = shared.budget.half();
         Arc::new(Self {
             shared,
+            address,
             conduct: Arc::default(),
             budget,
             unpacking: Arc::new(Semaphore::new(1)),

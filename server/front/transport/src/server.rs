@@ -64,6 +64,11 @@ impl Shared {
         (before < self.limits.connections).then_some(counted)
     }
 
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
     /// Waits until the server stops.
     pub async fn stopping(&self) {
         let mut stop = self.stop.subscribe();
@@ -72,7 +77,7 @@ impl Shared {
     }
 
     async fn idle(&self) {
-        while self.connections.load(Ordering::Acquire) > 0 {
+        while self.connections() > 0 {
             self.idle.notified().await;
         }
     }
@@ -134,6 +139,16 @@ impl Server {
         })
     }
 
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.shared.connections()
+    }
+
+    /// How many bytes of requests and answers are held for clients.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.shared.budget.held()
+    }
+
     /// Takes no more connections and calls, waits for those that are open, and ends.
     ///
     /// Calls that are open after the grace are cancelled. Returns once the ports are free.
@@ -181,10 +196,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             () = shared.stopping() => return,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // Fails only if the connection is lost already.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(connection::serve(stream, shared.clone()));
+                tokio::spawn(connection::serve(stream, address, shared.clone()));
             }
             // Too many open files: the others go on, and this client tries again.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
