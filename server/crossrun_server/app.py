@@ -21,7 +21,7 @@ from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
 from crossrun_server.fronts import choice
 from crossrun_server.fronts.choice import Front, FrontName
-from crossrun_server.fronts.handlers import Served
+from crossrun_server.fronts.handlers import Load, Served
 from crossrun_server.fronts.limits import Limits
 from crossrun_server.models import modes
 from crossrun_server.models.modes import Control
@@ -37,8 +37,9 @@ from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.services.providers import ProvidersService
 from crossrun_server.services.statistics import ReadCounters, read_counters
 from crossrun_server.services.vision import VisionService
-from crossrun_server.telemetry import logs, metrics, trace_settings
-from crossrun_server.telemetry.readings import Reading
+from crossrun_server.telemetry import logs, metrics, trace_settings, tracing
+from crossrun_server.telemetry.failures import Failures
+from crossrun_server.telemetry.readings import Snapshot
 from crossrun_server.telemetry.request_record import Observer
 from crossrun_server.telemetry.tracing import Tracer
 from crossrun_server.tensors.shared_memory import Regions
@@ -98,14 +99,23 @@ class Server:
     control: Control
     health: HealthService
     tracer: Tracer
+    failures: Failures
     edge: Edge
     protocol: ProtocolService
     regions: Regions
     front: Front
+    load: Load = field(default_factory=Load)
 
-    def readings(self) -> list[Reading]:
-        """Read the counters of all models; to be called on the event loop."""
-        return [model.reading() for model in self.control.repository]
+    def snapshot(self) -> Snapshot:
+        """Read all figures; to be called on the event loop."""
+        return Snapshot(
+            models=tuple(model.reading() for model in self.control.repository),
+            failures=self.failures.read(),
+            dropped_spans=self.tracer.dropped_spans,
+            bytes_in_flight=self.load.bytes_in_flight(),
+            connections=self.load.connections(),
+            processes={self.coordination.suffix.removeprefix("."): os.getpid()},
+        )
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
@@ -124,7 +134,7 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
     server.front.prepare()
     await server.control.start()
     async with listening(server) as address:
-        with exporting(config, server.front, _soon(server.readings)):
+        with exporting(config, server.front, _soon(server.snapshot)):
             answered = await work(server, stop, lambda: announce(address))
     await close(server, answered=answered)
 
@@ -136,9 +146,10 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
         ServingError: an option is not understood.
     """
     config.limits.check()
-    health, edge, front = HealthService(), Edge(), choice.chosen(config.front)
+    failures = Failures()
+    health, edge, front = HealthService(), Edge(failures), choice.chosen(config.front)
     regions = Regions(config.shared_memory)
-    tracer = Tracer(trace_settings.parse(config.trace_config), coordination.suffix)
+    tracer = tracing.started(trace_settings.parse(config.trace_config), coordination.suffix)
     shared = _shared(config, (tracer.finished, process_log.finished), coordination.cores)
     models = Repository(config.models, shared, health.set)
     control = Control(models, config.control, coordination.agree)
@@ -148,6 +159,7 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
         control=control,
         regions=regions,
         in_flight=edge.in_flight,
+        failures=failures,
         tracer=tracer,
         log=process_log,
         read_counters=coordination.read_counters,
@@ -158,6 +170,7 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
         control=control,
         health=health,
         tracer=tracer,
+        failures=failures,
         edge=edge,
         protocol=protocol,
         regions=regions,
@@ -188,7 +201,8 @@ async def close(server: Server, *, answered: bool) -> None:
     """Release everything, once the port is closed; end the process if something still runs."""
     await server.control.repository.close()
     await _cancelled_calls_ended()
-    server.tracer.close()
+    await asyncio.to_thread(server.tracer.close)  # the last spans may take a while
+    server.failures.close()
     log.info("stopped")
     if not answered:  # Python would wait for the threads that compute
         os._exit(0)
@@ -225,8 +239,12 @@ async def listening(server: Server) -> AsyncIterator[str]:
     served = Served(
         register=partial(_add_services, server),
         interceptors=(server.edge, *server.coordination.interceptors),
-        direct=methods.direct(server.control.repository, server.regions, config.pictures),
+        direct=methods.direct(
+            server.control.repository, server.regions, config.pictures, server.failures
+        ),
         limits=config.limits,
+        failures=server.failures,
+        load=server.load,
     )
     shared = server.coordination.shares_port
     serving = front.serving(
@@ -241,7 +259,7 @@ async def listening(server: Server) -> AsyncIterator[str]:
 
 @contextmanager
 def exporting(
-    config: Config, front: Front, read: Callable[[], Awaitable[list[Reading]]]
+    config: Config, front: Front, read: Callable[[], Awaitable[Snapshot]]
 ) -> Iterator[None]:
     """Serve the metrics until the block ends, if the configuration wants them.
 
@@ -251,9 +269,9 @@ def exporting(
     if not config.metrics:
         yield
         return
-    readings = _on_this_loop(read)
+    figures = _on_this_loop(read)
     told = metrics.FrontEnd(front.name, front.version)
-    with metrics.exporting(config.host, config.metrics_port, readings, told) as url:
+    with metrics.exporting(config.host, config.metrics_port, figures, told) as url:
         log.info("metrics on %s", url)
         yield
 

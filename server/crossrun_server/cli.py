@@ -153,6 +153,7 @@ def command(
         list[str],
         typer.Option(
             help="Tracing, repeatable: triton,file=PATH; triton,log-frequency=N; "
+            "mode=opentelemetry; opentelemetry,url=URL; opentelemetry,resource=NAME=VALUE; "
             "level=TIMESTAMPS; rate=N; count=N.",
             show_default=False,
         ),
@@ -164,7 +165,7 @@ def command(
     log_warning: Annotated[bool, typer.Option(help="Log warnings.")] = logs.LogSettings.warning,
     log_error: Annotated[bool, typer.Option(help="Log errors.")] = logs.LogSettings.error,
     log_format: Annotated[
-        str, typer.Option(help="Format of log lines: default or ISO8601.")
+        str, typer.Option(help="Format of log lines: default, ISO8601 or json.")
     ] = logs.LogSettings.format,
     log_file: Annotated[
         str, typer.Option(help="Log to a file instead of stderr.", show_default=False)

@@ -31,7 +31,9 @@ async def serving(
         ServingError: the port cannot be bound.
     """
     options = (*_options(served.limits), ("grpc.so_reuseport", int(shared_port)))
-    interceptors = (Admission(served.limits), *served.interceptors)
+    admission = Admission(served.limits, served.failures)
+    served.load.bytes_in_flight = admission.held
+    interceptors = (admission, *served.interceptors)
     server = grpc.aio.server(interceptors=interceptors, options=options)
     served.register(server)
     try:

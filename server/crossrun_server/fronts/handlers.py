@@ -8,9 +8,18 @@ import grpc
 
 from crossrun_server.fronts.limits import Limits
 from crossrun_server.services.direct.call import Direct
+from crossrun_server.telemetry.failures import Failures
 
 Handler = Any  # grpc.RpcMethodHandler
 Register = Callable[[Any], None]  # adds services to a server of grpc.aio, or to `Handlers`
+
+
+@dataclass
+class Load:
+    """What a front end has at work; it puts functions of its own here once it is open."""
+
+    bytes_in_flight: Callable[[], int] = lambda: 0
+    connections: Callable[[], int | None] = lambda: None  # None: it does not know
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,8 @@ class Served:
     interceptors: Sequence[grpc.aio.ServerInterceptor]
     direct: Mapping[str, Direct]  # what threads may answer, by path
     limits: Limits
+    failures: Failures  # where calls are noted that a front end refuses
+    load: Load
 
 
 @dataclass

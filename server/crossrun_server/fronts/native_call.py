@@ -13,6 +13,7 @@ from crossrun_server.scheduling.scheduler import LATE
 from crossrun_server.services.direct.call import RawOutput
 from crossrun_server.services.inference import Asked
 from crossrun_server.services.wire import PlainRequest
+from crossrun_server.telemetry.trace_context import HEADER
 
 Metadata = Sequence[tuple[str, str | bytes]]
 UNSENT = 1 << 20  # bytes of a stream's answers that wait for a slow client
@@ -34,6 +35,14 @@ class NativeContext:
         self._trailing: Metadata = ()
         self._serialize = serialize
         self._changed = asyncio.Event()
+
+    def done(self) -> bool:
+        """Whether the client has heard an end, or has gone."""
+        return not self.call.waits
+
+    def peer(self) -> str:
+        """Return where the client is."""
+        return self.call.peer
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the deadline; None if there is none."""
@@ -125,6 +134,16 @@ class NativeDirectCall:
     def waits(self) -> bool:
         """Whether the caller still waits."""
         return self._call.waits
+
+    @property
+    def traceparent(self) -> str:
+        """To which trace it belongs, as the client has written it; empty if it has not."""
+        return self._call.header(HEADER) or ""
+
+    @property
+    def peer(self) -> str:
+        """Where the client is."""
+        return self._call.peer
 
     def gone(self) -> BaseException:
         """Return why the caller does not."""

@@ -31,7 +31,9 @@ async def serving(
     ) as ours:
         number: int = ours[0].getsockname()[1]
         front = crossrun_front.Front([one.detach() for one in ours], methods, limits)
-    calls = Calls(front, handlers)
+    served.load.bytes_in_flight = lambda: front.bytes_in_flight
+    served.load.connections = lambda: front.connections
+    calls = Calls(front, handlers, served.failures)
     threads = Threads(front, [served.direct.get(path) for path, _ in handlers], calls)
     loop = asyncio.get_running_loop()
     loop.add_reader(front.fileno(), calls.follow)

@@ -22,7 +22,7 @@ from crossrun_server.scheduling.in_flight import InFlight
 from crossrun_server.scheduling.response_cache import ModelCache
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.readings import Reading, known
-from crossrun_server.telemetry.request_record import Observer, RequestRecord
+from crossrun_server.telemetry.request_record import NOBODY, Observer, Origin, RequestRecord
 from crossrun_server.telemetry.statistics import Statistics
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
@@ -31,7 +31,8 @@ from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 class Instruments:
     """What counts a model's requests, what caches their answers, and who else is told of them.
 
-    The observers are told of each request once it is over, after the statistics.
+    The observers are told of each request once it is over, before the statistics: one of them may
+    trace it, and the statistics keep a trace as an example.
     """
 
     statistics: Statistics
@@ -74,7 +75,7 @@ class Model:
         self.assignments = assignments
         self.statistics = instruments.statistics
         self.cache = instruments.cache
-        self._observers = (self.statistics.finished, *instruments.observers)
+        self._observers = (*instruments.observers, self.statistics.finished)
         self._scheduler = scheduler
         self._in_use = InFlight()
 
@@ -122,7 +123,7 @@ class Model:
         deadline: float | None = None,
         priority: int = 0,
         timeout: int = 0,
-        request_id: str = "",
+        origin: Origin = NOBODY,
     ) -> Reply:
         """Answer one request; no `outputs` means all of them.
 
@@ -132,7 +133,7 @@ class Model:
             InvalidRequest: an input or output is missing, unknown or of the wrong shape.
             QueueFull, DeadlineExceeded, ModelUnavailable: see Scheduler.submit.
         """
-        with self, self._recorded(request_id) as record:
+        with self, self._recorded(origin) as record:
             wanted = self._wanted(inputs, outputs)
             submit = partial(
                 self._scheduler.submit,
@@ -157,7 +158,7 @@ class Model:
         deadline: float | None,
         priority: int,
         timeout: int,
-        request_id: str,
+        origin: Origin,
     ) -> None:
         """Answer one request as `infer` does, on this thread if a lane is idle.
 
@@ -166,7 +167,7 @@ class Model:
         Raises:
             InvalidRequest, QueueFull, ModelUnavailable: see `infer`; the caller is not answered.
         """
-        record = RequestRecord(self.name, self.version, request_id)
+        record = RequestRecord(self.name, self.version, origin)
         posted = PostedRequest(record, caller, self._in_use, self._observers)
         try:
             request = self._scheduler.request(
@@ -253,9 +254,9 @@ class Model:
             self.cache.close()
 
     @contextmanager
-    def _recorded(self, request_id: str) -> Iterator[RequestRecord]:
+    def _recorded(self, origin: Origin) -> Iterator[RequestRecord]:
         """Tell the observers about a request once it is over, however it ends."""
-        record = RequestRecord(self.name, self.version, request_id)
+        record = RequestRecord(self.name, self.version, origin)
         try:
             yield record
         except BaseException as error:  # a caller who leaves counts as a failure

@@ -1,12 +1,15 @@
-"""Turns errors into status codes, and counts the calls in flight, for every service.
+"""Turns errors into status codes, counts them, and counts the calls in flight, for every service.
 
 Nothing else in the server decides about a status code.
 """
 
+import asyncio
 import inspect
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -15,8 +18,8 @@ from grpc import StatusCode
 from crossrun_server import errors
 from crossrun_server.scheduling.in_flight import InFlight
 from crossrun_server.services import wire
-
-log = logging.getLogger(__name__)
+from crossrun_server.telemetry.failures import CallInfo, Failure, Failures
+from crossrun_server.telemetry.trace_context import HEADER
 
 STATUS = {
     errors.InvalidRequest: StatusCode.INVALID_ARGUMENT,
@@ -38,10 +41,19 @@ STATUS = {
 # gRPC sends an error's text as metadata. Clients accept 8 KiB of it, and a byte may take three.
 LONGEST = 2000  # bytes
 Context = grpc.aio.ServicerContext[Any, Any]
+Explained = tuple[StatusCode, str]  # a status, and the text for the caller
 READERS = {
     f"/inference.GRPCInferenceService/{name}": wire.read
     for name in ("ModelInfer", "ModelStreamInfer")
 }
+
+
+class Ended(Exception):  # noqa: N818 - named after what happened
+    """Another process has answered a call with an error."""
+
+    def __init__(self, code: StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code = code
 
 
 class Edge(grpc.aio.ServerInterceptor):
@@ -50,8 +62,9 @@ class Edge(grpc.aio.ServerInterceptor):
     A stream counts its requests itself, because it may stay open long after them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, failures: Failures) -> None:
         self.in_flight = InFlight()
+        self._failures = failures
 
     async def intercept_service(
         self,
@@ -69,35 +82,142 @@ class Edge(grpc.aio.ServerInterceptor):
             unary = self._unary(handler.unary_unary, method, read)
             return grpc.unary_unary_rpc_method_handler(unary, **how)
         if handler.unary_stream:
-            telling = _iterating(
+            telling = self._iterating(
                 lambda one, *context: handler.unary_stream(read(one), *context), method
             )
             return grpc.unary_stream_rpc_method_handler(telling, **how)
         return grpc.stream_stream_rpc_method_handler(
-            _stream(handler.stream_stream, method, read), **how
+            self._stream(handler.stream_stream, method, read), **how
         )
 
     def _unary(
         self, behaviour: Callable[..., Any], method: str, read: Callable[[Any], Any]
     ) -> Callable[..., Awaitable[Any]]:
         """Wrap a method of one request and one answer."""
-        explained = _wrap(lambda message, context: behaviour(read(message), context), method)
+        answer = self._wrap(
+            lambda message, context: behaviour(read(message), context), method, partial(_id, read)
+        )
 
         async def call(message: Any, context: Context) -> Any:
             with self.in_flight:
-                return await explained(message, context)
+                return await answer(message, context)
+
+        return call
+
+    def _wrap(
+        self, behaviour: Callable[..., Any], method: str, id_of: Callable[[Any], str]
+    ) -> Callable[..., Awaitable[Any]]:
+        async def call(request: Any, context: Context) -> Any:
+            try:
+                reply = behaviour(request, context)
+                return await reply if inspect.isawaitable(reply) else reply
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
+                request_id = partial(id_of, request)
+                await _abort(context, *told(self._failures, error, method, context, request_id))
+
+        return call
+
+    def _stream(
+        self, behaviour: Callable[..., Any], method: str, read: Callable[[Any], Any]
+    ) -> Callable[..., Any]:
+        """Wrap a method of many requests, which returns its answers or writes them itself."""
+
+        def talk(messages: AsyncIterator[Any], context: Context) -> Any:
+            return behaviour((read(one) async for one in messages), context)
+
+        writes = inspect.iscoroutinefunction(behaviour)
+        return self._wrap(talk, method, lambda _: "") if writes else self._iterating(talk, method)
+
+    def _iterating(
+        self, behaviour: Callable[..., Any], method: str
+    ) -> Callable[..., AsyncIterator[Any]]:
+        """Wrap a method that returns its answers."""
+
+        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+            try:
+                async for answer in behaviour(request, context):
+                    yield answer
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                await _abort(context, *told(self._failures, error, method, context))
 
         return call
 
 
-def explain(error: Exception, method: str) -> tuple[StatusCode, str]:
-    """Return the status and the text for the caller; log the error if it is not the caller's."""
+async def _abort(context: Context, code: StatusCode, details: str) -> None:
+    """End a call. If gRPC ends it meanwhile, it has been noted all the same."""
+    try:
+        await context.abort(code, details)
+    except asyncio.CancelledError:
+        raise grpc.aio.AbortError("the call has ended meanwhile") from None
+
+
+def told(
+    failures: Failures,
+    error: Exception,
+    method: str,
+    context: Context,
+    request_id: Callable[[], str] = str,
+) -> Explained:
+    """Explain an error, and note how the call ends, unless the caller has heard an end before."""
+    explained = explain(error, method)
+    if not context.done():
+        note(failures, error, method, explained, lambda: info_of(context, request_id()))
+    return explained
+
+
+def note(
+    failures: Failures,
+    error: Exception,
+    method: str,
+    explained: Explained,
+    info: Callable[[], CallInfo],
+) -> None:
+    """Note how a call ends."""
+    code, details = explained
+    failure = Failure(method.removeprefix("/"), code.name, _reason(error))
+    failures.note(failure, details, info, error=None if _is_expected(error) else error)
+
+
+def explain(error: Exception, method: str) -> Explained:
+    """Return the status and the text for the caller."""
     if isinstance(error, DecodeError):
         return StatusCode.INVALID_ARGUMENT, f"the request is no message of {method}"
+    if isinstance(error, Ended):
+        return error.code, str(error)
     if isinstance(error, errors.ServingError):
         return STATUS[type(error)], _shortened(str(error))
-    log.error("%s failed", method, exc_info=error)
     return StatusCode.INTERNAL, "internal error; the server's log has the details"
+
+
+def info_of(context: Context, request_id: str = "") -> CallInfo:
+    """Return what is known of a call."""
+    return CallInfo(unquote(context.peer()), traceparent(context), request_id)
+
+
+def traceparent(context: Context) -> str:
+    """Return to which trace a call belongs, as its caller has written it; empty if it has not."""
+    sent = context.invocation_metadata() or ()
+    return next((str(value) for name, value in sent if name == HEADER), "")
+
+
+def _reason(error: Exception) -> str:
+    return type(error).__name__ if _is_expected(error) else "Unexpected"
+
+
+def _is_expected(error: Exception) -> bool:
+    return isinstance(error, DecodeError | Ended | errors.ServingError)
+
+
+def _id(read: Callable[[Any], Any], message: Any) -> str:
+    """Return the id of a request that has failed; empty if it has none."""
+    with suppress(Exception):  # it may be no message at all
+        request = read(message)
+        return str(getattr(getattr(request, "message", request), "id", ""))
+    return ""
 
 
 def _shortened(text: str) -> str:
@@ -106,43 +226,3 @@ def _shortened(text: str) -> str:
     if len(data) <= LONGEST:
         return text
     return f"{data[:half].decode(errors='ignore')} … {data[-half:].decode(errors='ignore')}"
-
-
-def _wrap(behaviour: Callable[..., Any], method: str) -> Callable[..., Awaitable[Any]]:
-    async def call(request: Any, context: Context) -> Any:
-        try:
-            reply = behaviour(request, context)
-            return await reply if inspect.isawaitable(reply) else reply
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
-            await context.abort(*explain(error, method))
-
-    return call
-
-
-def _stream(
-    behaviour: Callable[..., Any], method: str, read: Callable[[Any], Any]
-) -> Callable[..., Any]:
-    """Wrap a method of many requests, which returns its answers or writes them itself."""
-
-    def talk(messages: AsyncIterator[Any], context: Context) -> Any:
-        return behaviour((read(one) async for one in messages), context)
-
-    writes = inspect.iscoroutinefunction(behaviour)
-    return _wrap(talk, method) if writes else _iterating(talk, method)
-
-
-def _iterating(behaviour: Callable[..., Any], method: str) -> Callable[..., AsyncIterator[Any]]:
-    """Wrap a method that returns its answers."""
-
-    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-        try:
-            async for answer in behaviour(request, context):
-                yield answer
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            await context.abort(*explain(error, method))
-
-    return call

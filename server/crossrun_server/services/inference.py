@@ -14,7 +14,7 @@ from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.batching import Reply
 from crossrun_server.services import parameters, wire
-from crossrun_server.services.edge import Context
+from crossrun_server.services.edge import Context, traceparent
 from crossrun_server.services.messages import (
     RequestedOutput,
     read_inputs,
@@ -22,6 +22,7 @@ from crossrun_server.services.messages import (
     read_plain_inputs,
     write_outputs,
 )
+from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.tensors.shared_memory import Regions
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
@@ -107,9 +108,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         self, request: wire.WireRequest, context: Context
     ) -> pb.ModelInferResponse:
         """Run a model on the tensors of a request."""
-        response, reply = await infer(
-            self._repository, self._regions, request, deadline_of(context)
-        )
+        response, reply = await infer(self._repository, self._regions, request, context)
         context.set_trailing_metadata((("server-timing", server_timing(reply)),))
         return response
 
@@ -118,7 +117,7 @@ async def infer(
     repository: Repository,
     regions: Regions,
     request: wire.WireRequest,
-    deadline: float | None,
+    context: Context,
 ) -> tuple[pb.ModelInferResponse, Reply]:
     """Answer a request, whether it comes alone or in a stream.
 
@@ -126,7 +125,7 @@ async def infer(
         repository: has the model.
         regions: the shared memory that may hold tensors.
         request: the message and its raw tensors.
-        deadline: see Scheduler.submit.
+        context: of its call.
 
     Returns:
         The response, and the model's reply that it was made from.
@@ -134,6 +133,7 @@ async def infer(
     Raises:
         ServingError: it cannot be answered.
     """
+    deadline = deadline_of(context)
     with _model(repository, request) as model:
         asked = await _done(request.size, partial(_read, model, regions, request))
         reply = await model.infer(
@@ -142,7 +142,7 @@ async def infer(
             deadline,
             asked.priority,
             asked.timeout,
-            request_id=asked.id,
+            origin=Origin(asked.id, traceparent(context)),
         )
         size = sum(array.nbytes for array in reply.outputs.values())
         return await _done(size, partial(respond, asked, reply)), reply

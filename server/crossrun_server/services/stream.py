@@ -11,10 +11,12 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.in_flight import InFlight
 from crossrun_server.services import wire
-from crossrun_server.services.edge import Context, explain
-from crossrun_server.services.inference import deadline_of, infer
+from crossrun_server.services.edge import Context, told
+from crossrun_server.services.inference import infer
+from crossrun_server.telemetry.failures import Failures
 from crossrun_server.tensors.shared_memory import Regions
 
+METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 # What a stream has at work; further requests wait in the client's transport.
 CONCURRENT = 64  # requests
 AT_WORK = 16 << 20  # bytes of them and of answers that the client has not taken; one may be larger
@@ -61,10 +63,13 @@ def _size(request: wire.WireRequest) -> int:
 class StreamService(GRPCInferenceServiceServicer):
     """Answers streams of requests to the models of a repository."""
 
-    def __init__(self, repository: Repository, regions: Regions, in_flight: InFlight) -> None:
+    def __init__(
+        self, repository: Repository, regions: Regions, in_flight: InFlight, failures: Failures
+    ) -> None:
         self._repository = repository
         self._regions = regions
         self._in_flight = in_flight
+        self._failures = failures
 
     async def ModelStreamInfer(
         self, requests: AsyncIterator[wire.WireRequest], context: Context
@@ -97,35 +102,35 @@ class StreamService(GRPCInferenceServiceServicer):
         """Work on a request at once, and write its answer after the previous answer."""
         with self._in_flight:
             try:
-                deadline = deadline_of(context)
-                response, _ = await infer(self._repository, self._regions, request, deadline)
+                response, _ = await infer(self._repository, self._regions, request, context)
                 answer = pb.ModelStreamInferResponse(infer_response=response)
             except Exception as error:
                 if _ends_at_errors(context):
                     await _written(previous)
                     raise
-                answer = _failure(request.message, error)
+                answer = self._failure(request.message, error, context)
             share.grow(answer.ByteSize())
             answer.infer_response.parameters["triton_final_response"].bool_param = True
             await _written(previous)
             with suppress(grpc.aio.InternalError):  # the client has left; the stream ends soon
                 await context.write(answer)
 
+    def _failure(
+        self, request: pb.ModelInferRequest, error: Exception, context: Context
+    ) -> pb.ModelStreamInferResponse:
+        """Make the answer that says what was wrong, and with which request."""
+        _, text = told(self._failures, error, METHOD, context, lambda: request.id)
+        return pb.ModelStreamInferResponse(
+            error_message=text,
+            infer_response=pb.ModelInferResponse(
+                id=request.id, model_name=request.model_name, model_version=request.model_version
+            ),
+        )
+
 
 async def _written(answer: asyncio.Task[None] | None) -> None:
     if answer is not None:
         await answer
-
-
-def _failure(request: pb.ModelInferRequest, error: Exception) -> pb.ModelStreamInferResponse:
-    """Make the answer that says what was wrong, and with which request."""
-    _, text = explain(error, "ModelStreamInfer")
-    return pb.ModelStreamInferResponse(
-        error_message=text,
-        infer_response=pb.ModelInferResponse(
-            id=request.id, model_name=request.model_name, model_version=request.model_version
-        ),
-    )
 
 
 def _ends_at_errors(context: Context) -> bool:

@@ -14,8 +14,9 @@ from crossrun_server.errors import InvalidRequest
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
 from crossrun_server.services import wire
-from crossrun_server.services.edge import Context
+from crossrun_server.services.edge import Context, traceparent
 from crossrun_server.services.inference import deadline_of
+from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.vision import classifier, detector, pipeline
 from crossrun_server.vision.boxes import Resize, Size
 from crossrun_server.vision.classifier import ScoredClass
@@ -63,7 +64,9 @@ class VisionService(VisionServicer):
         await self._check(request.images)
         with find(self._repository, request) as model:
             asked = read(model, request)
-            predictions, timings = await pipeline.predict(asked.pictures, deadline_of(context))
+            origin = Origin(traceparent=traceparent(context))
+            deadline = deadline_of(context)
+            predictions, timings = await pipeline.predict(asked.pictures, deadline, origin)
             response = asked.respond(predictions, timings)
         context.set_trailing_metadata((("server-timing", timing_text(timings)),))
         return response

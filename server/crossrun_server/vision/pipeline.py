@@ -16,6 +16,7 @@ from itertools import groupby
 from crossrun_server import cores
 from crossrun_server.errors import InvalidRequest, ServingError
 from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.tensors.tensor_spec import Array
 from crossrun_server.vision.boxes import Resize, Size, View
 from crossrun_server.vision.image_input import ImageInput, fixing
@@ -68,12 +69,15 @@ class Pictures:
         return self.input.tensors([picture.pixels for picture in batch], self.options)
 
 
-async def predict(asked: Pictures, deadline: float | None) -> tuple[list[Prediction], Timings]:
+async def predict(
+    asked: Pictures, deadline: float | None, origin: Origin
+) -> tuple[list[Prediction], Timings]:
     """Decode pictures and run a model on them, in as many batches as they need.
 
     Args:
         asked: the pictures, and what is asked.
         deadline: see Scheduler.submit.
+        origin: what the call says; the request of the first batch tells of the decoding.
 
     Returns:
         A prediction for each picture, in their order, and where the time went.
@@ -85,15 +89,21 @@ async def predict(asked: Pictures, deadline: float | None) -> tuple[list[Predict
     """
     started = time.perf_counter_ns()
     pictures = await _decode(asked)
-    decode_ns = time.perf_counter_ns() - started
+    ended = time.perf_counter_ns()
     predictions: list[Prediction] = []
     replies: list[Reply] = []
     for batch in _batches(pictures, asked.input):
+        decoding = None if replies else (started, ended)
         with blaming_size(asked.input, len(predictions), batch[0].view.input):
-            reply = await asked.input.model.infer(asked.tensors(batch), asked.outputs, deadline)
+            reply = await asked.input.model.infer(
+                asked.tensors(batch),
+                asked.outputs,
+                deadline,
+                origin=origin._replace(decoding=decoding),
+            )
         predictions += (Prediction(p.view, reply.outputs, row) for row, p in enumerate(batch))
         replies.append(reply)
-    return predictions, timings(decode_ns, replies)
+    return predictions, timings(ended - started, replies)
 
 
 async def _decode(asked: Pictures) -> list[Picture]:

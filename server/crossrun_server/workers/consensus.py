@@ -14,7 +14,8 @@ from typing import Any
 from grpc import StatusCode
 
 from crossrun_server.errors import LoadError
-from crossrun_server.telemetry.readings import Reading, merged
+from crossrun_server.telemetry import readings
+from crossrun_server.telemetry.readings import Snapshot
 from crossrun_server.workers.changes import LOAD, UNLOAD, Change, Changes, inverse
 from crossrun_server.workers.link import Lost, Peer
 from crossrun_server.workers.sharing import Outcome
@@ -30,7 +31,7 @@ class Member:
 
     number: int
     peer: Peer
-    last: list[Reading] = field(default_factory=list)
+    last: Snapshot = field(default_factory=Snapshot)
 
 
 class Vote:
@@ -71,7 +72,7 @@ class Consensus:
         self._reading = asyncio.Lock()
         self._vote = Vote(())
         self._under_way: set[asyncio.Task[Outcome]] = set()
-        self._remains: list[Reading] = []  # what workers that have ended had counted
+        self._remains = Snapshot()  # what workers that have ended had counted
 
     async def admit(self, member: Member) -> Any:
         """Bring a worker to the state of the others and let it serve; returns what `open` returns.
@@ -91,7 +92,7 @@ class Consensus:
     def dismiss(self, number: int) -> None:
         """Forget a worker that has ended, but keep what it had counted."""
         if member := self.members.pop(number, None):
-            self._remains = merged([*self._remains, *member.last])
+            self._remains = readings.total((self._remains, member.last.remains()))
 
     async def change(self, method: str, request: Change) -> Outcome:
         """Make every worker follow a call, and finish it even if the caller leaves."""
@@ -104,12 +105,12 @@ class Consensus:
         """Wait until every worker has loaded a model; returns why one cannot, or an empty text."""
         return await self._vote.agree(number) if number in self.members else ""
 
-    async def read(self) -> list[Reading]:
+    async def read(self) -> Snapshot:
         """Add up what all have counted; a worker that does not answer counts as it last did."""
         async with self._reading:
             await asyncio.gather(*map(_read, self.members.values()))
-            lasts = [reading for member in self.members.values() for reading in member.last]
-            return merged([*lasts, *self._remains])
+            lasts = (member.last for member in self.members.values())
+            return readings.total((*lasts, self._remains))
 
     async def _change(self, method: str, request: Change) -> Outcome:
         async with self._loading if method in (LOAD, UNLOAD) else self._setting:
@@ -132,9 +133,9 @@ class Consensus:
         self._noted(request)
 
     def _forget_counters(self, model: str) -> None:
-        self._remains = [reading for reading in self._remains if reading.labels[0] != model]
+        self._remains = self._remains.without(model)
         for member in self.members.values():
-            member.last = [reading for reading in member.last if reading.labels[0] != model]
+            member.last = member.last.without(model)
 
 
 _LOST = Outcome(

@@ -25,7 +25,8 @@ from crossrun_server.errors import ServingError
 from crossrun_server.fronts import choice
 from crossrun_server.models.modes import Mode
 from crossrun_server.services.settings import log_changes
-from crossrun_server.telemetry import logs
+from crossrun_server.telemetry import logs, readings
+from crossrun_server.telemetry.readings import Snapshot
 from crossrun_server.workers.changes import Change
 from crossrun_server.workers.consensus import Consensus, Member
 from crossrun_server.workers.link import Function, Lost, Peer, answering
@@ -71,7 +72,7 @@ async def serve(config: Config, workers: int, announce: Callable[[str], None]) -
         crew = Crew(replace(config, port=port), workers, Path(folder), process_log)
         stop = app.stop_on_signal(crew.abandon)
         async with answering(crew.folder / SUPERVISOR, crew.functions):
-            with app.exporting(config, choice.chosen(config.front), crew.consensus.read):
+            with app.exporting(config, choice.chosen(config.front), crew.read):
                 await crew.run(stop, lambda: announce(f"{config.host}:{port}"))
     log.info("stopped")
 
@@ -97,6 +98,11 @@ class Crew:
         self._complete = asyncio.Event()
         self._stopping = asyncio.Event()
         self._failures = self._short_lives = 0  # in a row
+
+    async def read(self) -> Snapshot:
+        """Return what all workers have counted, and which processes there are."""
+        own = Snapshot(processes={"supervisor": os.getpid()})
+        return readings.total((own, await self.consensus.read()))
 
     async def run(self, stop: asyncio.Event, announce: Callable[[], None]) -> None:
         """Keep all workers running until the stop, then let them finish.

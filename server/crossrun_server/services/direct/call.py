@@ -1,13 +1,15 @@
 """A call on threads: what a front end gives, and what a model is told of who waits."""
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
 from crossrun_server.scheduling.batching import Reply, Result
 from crossrun_server.services import wire
-from crossrun_server.services.edge import explain
+from crossrun_server.services.edge import explain, note
 from crossrun_server.services.inference import Asked
+from crossrun_server.telemetry.failures import CallInfo, Failures
 from crossrun_server.tensors.tensor_spec import Array
 
 # An output of a response: name, datatype, shape, and the values in C order.
@@ -37,6 +39,14 @@ class DirectCall(Protocol):
     def when_gone(self, leave: Callable[[], None]) -> None:
         """Note what is to be called if the caller leaves before it is answered."""
 
+    @property
+    def traceparent(self) -> str:
+        """To which trace it belongs, as its caller has written it; empty if it has not."""
+
+    @property
+    def peer(self) -> str:
+        """Where its caller is, as gRPC writes addresses."""
+
     def reply(self, message: bytes, timing: str) -> None:
         """Send the answer, and where its time went."""
 
@@ -63,14 +73,19 @@ class Caller:
 
     Args:
         call: what is answered.
-        method: its path.
         answer: answers with a result; what it raises ends the call.
+        fail: ends it with an error.
     """
 
-    def __init__(self, call: DirectCall, method: str, answer: Callable[[Result], None]) -> None:
+    def __init__(
+        self,
+        call: DirectCall,
+        answer: Callable[[Result], None],
+        fail: Callable[[DirectCall, Exception], None],
+    ) -> None:
         self._call = call
-        self._method = method
         self._answer = answer
+        self._fail = fail
         self.gone, self.when_gone = call.gone, call.when_gone
 
     @property
@@ -83,7 +98,7 @@ class Caller:
         try:
             self._answer(result)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
-            fail(self._call, self._method, error)
+            self._fail(self._call, error)
 
 
 def unwrapped(result: Result) -> Reply:
@@ -99,7 +114,29 @@ def deadline_of(call: DirectCall) -> float | None:
     return None if remaining is None else monotonic() + remaining
 
 
-def fail(call: DirectCall, method: str, error: Exception) -> None:
-    """End a call with an error, as `explain` says."""
-    code, details = explain(error, method)
-    call.fail(code.value[0], details)
+class Failing:
+    """Ends calls of one method with errors, as `explain` says.
+
+    Args:
+        method: its path.
+        failures: where they are noted.
+        id_of: returns the request's id, or an empty text.
+    """
+
+    def __init__(
+        self, method: str, failures: Failures, id_of: Callable[[DirectCall], str] = lambda _: ""
+    ) -> None:
+        self._method = method
+        self._failures = failures
+        self._id_of = id_of
+
+    def __call__(self, call: DirectCall, error: Exception) -> None:
+        """End a call; an end that the caller has heard of before is not noted again."""
+        explained = explain(error, self._method)
+        if call.waits:
+            note(self._failures, error, self._method, explained, partial(self._info, call))
+        code, details = explained
+        call.fail(code.value[0], details)
+
+    def _info(self, call: DirectCall) -> CallInfo:
+        return CallInfo(call.peer, call.traceparent, self._id_of(call))

@@ -3,6 +3,7 @@
 Means what `InferenceService.ModelInfer` means, and shares all that reads, runs and writes.
 """
 
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -13,13 +14,15 @@ from crossrun_server.services import inference, wire
 from crossrun_server.services.direct.call import (
     Caller,
     DirectCall,
+    Failing,
     RawOutput,
     deadline_of,
-    fail,
     unwrapped,
 )
 from crossrun_server.services.inference import Asked, server_timing
 from crossrun_server.services.messages import RequestedOutput
+from crossrun_server.telemetry.failures import Failures
+from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.tensors.shared_memory import Regions
 
 AS_IT_IS = RequestedOutput()
@@ -29,9 +32,10 @@ METHOD = "/inference.GRPCInferenceService/ModelInfer"
 class DirectInfer:
     """Answers ModelInfer for the models of a repository."""
 
-    def __init__(self, repository: Repository, regions: Regions) -> None:
+    def __init__(self, repository: Repository, regions: Regions, failures: Failures) -> None:
         self._repository = repository
         self._regions = regions
+        self._fail = Failing(METHOD, failures, _id)
 
     @property
     def places(self) -> int:
@@ -44,9 +48,9 @@ class DirectInfer:
             asked = self._read(call)
             if asked.model.cache is not None:
                 return False
-            _post(asked, call)
+            self._post(asked, call)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
-            fail(call, METHOD, error)
+            self._fail(call, error)
         return True
 
     def _read(self, call: DirectCall) -> Asked:
@@ -54,17 +58,24 @@ class DirectInfer:
             return inference.read_plain(self._repository, plain)
         return inference.read(self._repository, self._regions, wire.read(call.data))
 
+    def _post(self, asked: Asked, call: DirectCall) -> None:
+        asked.model.post(
+            asked.inputs,
+            list(asked.outputs),
+            Caller(call, partial(_answer, asked, call), self._fail),
+            deadline=deadline_of(call),
+            priority=asked.priority,
+            timeout=asked.timeout,
+            origin=Origin(asked.id, call.traceparent),
+        )
 
-def _post(asked: Asked, call: DirectCall) -> None:
-    asked.model.post(
-        asked.inputs,
-        list(asked.outputs),
-        Caller(call, METHOD, partial(_answer, asked, call)),
-        deadline=deadline_of(call),
-        priority=asked.priority,
-        timeout=asked.timeout,
-        request_id=asked.id,
-    )
+
+def _id(call: DirectCall) -> str:
+    with suppress(Exception):  # it may be no message at all
+        if plain := call.plain():
+            return plain.id
+        return wire.read(call.data).message.id
+    return ""
 
 
 def _answer(asked: Asked, call: DirectCall, result: Result) -> None:

@@ -10,8 +10,16 @@ from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.batching import Result
 from crossrun_server.scheduling.turns import Turns
-from crossrun_server.services.direct.call import Caller, DirectCall, deadline_of, fail, unwrapped
+from crossrun_server.services.direct.call import (
+    Caller,
+    DirectCall,
+    Failing,
+    deadline_of,
+    unwrapped,
+)
 from crossrun_server.services.vision import METHODS, AskedPictures, find, timing_text
+from crossrun_server.telemetry.failures import Failures
+from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.vision import pipeline
 from crossrun_server.vision.images import Picture
 from crossrun_server.vision.picture_limits import PictureLimits
@@ -26,15 +34,22 @@ class DirectVision:
         method: the path of the method.
         limits: of the pictures in a request.
         turns: how many pictures are decoded at once, whatever the method.
+        failures: where calls that fail are noted.
     """
 
     def __init__(
-        self, repository: Repository, method: str, limits: PictureLimits, turns: Turns
+        self,
+        repository: Repository,
+        method: str,
+        limits: PictureLimits,
+        turns: Turns,
+        failures: Failures,
     ) -> None:
         self._repository = repository
         self._method = method
         self._limits = limits
         self._turns = turns
+        self._fail = Failing(method, failures)
         self.places = turns.most
 
     def __call__(self, call: DirectCall) -> bool:
@@ -52,7 +67,7 @@ class DirectVision:
                 return False
             self._wait(call, model, read(model, request))
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
-            fail(call, self._method, error)
+            self._fail(call, error)
         return True
 
     def _wait(self, call: DirectCall, model: Model, asked: AskedPictures) -> None:
@@ -65,22 +80,23 @@ class DirectVision:
             if call.waits:
                 self._post(call, asked)
         except Exception as error:  # noqa: BLE001 - as above
-            fail(call, self._method, error)
+            self._fail(call, error)
         finally:
             model.__exit__()
 
     def _post(self, call: DirectCall, asked: AskedPictures) -> None:
         started, pictures = perf_counter_ns(), asked.pictures
         picture = pipeline.decoded(pictures, 0)
-        reply = partial(_reply, call, asked, picture, perf_counter_ns() - started)
+        ended = perf_counter_ns()
+        reply = partial(_reply, call, asked, picture, ended - started)
         pictures.input.model.post(
             pictures.tensors([picture]),
             pictures.outputs,
-            Caller(call, self._method, reply),
+            Caller(call, reply, self._fail),
             deadline=deadline_of(call),
             priority=0,
             timeout=0,
-            request_id="",
+            origin=Origin("", call.traceparent, (started, ended)),
         )
 
 
