@@ -117,7 +117,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 
 lock: $(filter .uv/bin/uv,$(UV))
 	$(COMPILE) --extra cpu --extra export --extra bench --extra openvino-runtime --extra litert \
-		--group dev \
+		--extra otel --group dev \
 		--output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra openvino --group build \
 		--output-file tests/environments/openvino.lock pyproject.toml
