@@ -2,6 +2,8 @@
 # make test   all tests        make check   lint, types, architecture
 # make setup  the environment alone, in .venv
 # make environments  also those with other builds of onnxruntime, in .venv-*
+# make audit  what is known against the locked packages and crates; a bill of materials
+# make trust  what hostile requests, overload, damaged messages and time do to a server; half an hour
 # make peers [PEERS=mlserver]  other servers for crossrun-bench load, in build/peers
 
 # uv is used where it is installed and brought along, in .uv, where it is not.
@@ -29,7 +31,7 @@ endef
 # Other builds of onnxruntime, each in an environment of its own, for tests and crossrun-bench.
 BUILDS := openvino plugin
 
-.PHONY: setup environments peers demo test check lock clean
+.PHONY: setup environments peers demo test check audit trust lock clean
 setup: .venv/front
 environments: setup $(BUILDS:%=.venv-%/front)
 
@@ -112,12 +114,29 @@ check: setup
 	$(FRONT) cargo fmt --all --check
 	$(FRONT) cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
 
+# What a server withstands, in numbers: each script fails by itself if something is wrong.
+TRUST := build/trust
+REQUESTS := 1000000
+trust: setup
+	mkdir -p $(TRUST)
+	$(BIN)/crossrun-export mobilenet --weights bundled --name small --output $(TRUST)/models
+	$(BIN)/crossrun-export mobilenet --weights imagenet,bundled --output $(TRUST)/models
+	$(BIN)/python bench/trust/hostile.py $(TRUST)/models --model small --output $(TRUST)/hostile.json
+	$(BIN)/python bench/trust/overload.py $(TRUST)/models --model mobilenet --output $(TRUST)/overload.json
+	$(BIN)/python bench/trust/endurance.py $(TRUST)/models --model small --requests $(REQUESTS) \
+		--output $(TRUST)/endurance
+	$(BIN)/python -m tests.fuzz --messages $(REQUESTS)
+
+# Known vulnerabilities of what is locked, and a bill of materials in build/sbom.
+audit: setup
+	$(BIN)/python .ci/audit.py $(UV)
+
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"
 
 lock: $(filter .uv/bin/uv,$(UV))
 	$(COMPILE) --extra cpu --extra export --extra bench --extra openvino-runtime --extra litert \
-		--group dev \
+		--extra otel --group dev \
 		--output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra openvino --group build \
 		--output-file tests/environments/openvino.lock pyproject.toml

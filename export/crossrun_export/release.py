@@ -3,6 +3,7 @@
 Knows neither classifiers nor detectors: whoever made and verified the models says what differs.
 """
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -98,9 +99,15 @@ def _draft(version: Version, source: Source, target: Target, folder: Path) -> Dr
     name = target.name if precision == "fp32" else f"{target.name}-{precision}"
     files = folder / name
     files.mkdir()
-    onnx.save(model, files / publish.MODEL)
+    file = files / publish.MODEL
+    onnx.save(model, file)
     _link(folder / KERAS, files / KERAS)
-    about = {"precision": precision, "origin": version.origin, "source_sha256": source.sha256}
+    about = {
+        "precision": precision,
+        "origin": version.origin,
+        "source_sha256": source.sha256,
+        "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
+    }
     proof.write(files, version.pixels, version.prove, about)
     config = describe.config(model, name, version.labelled if source.labels else ())
     return Draft(name, files, config, source.labels)

@@ -19,29 +19,38 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
-from crossrun_server.fronts import choice
+from crossrun_server.access import audit
+from crossrun_server.access.gate import AccessConfig, Gate
+from crossrun_server.fronts import certificates, choice, sockets
+from crossrun_server.fronts.certificates import Certificates, TlsOptions
 from crossrun_server.fronts.choice import Front, FrontName
-from crossrun_server.fronts.handlers import Served
+from crossrun_server.fronts.handlers import Load, Served
 from crossrun_server.fronts.limits import Limits
 from crossrun_server.models import modes
 from crossrun_server.models.modes import Control
 from crossrun_server.models.repository import Agree, Repository
+from crossrun_server.models.upkeep import idle_memory
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
 from crossrun_server.scheduling import response_cache
+from crossrun_server.scheduling.turns import Turns
 from crossrun_server.services import reflection
 from crossrun_server.services.direct import methods
+from crossrun_server.services.direct.call import Direct
 from crossrun_server.services.edge import Edge
 from crossrun_server.services.health import HealthService
 from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.services.providers import ProvidersService
 from crossrun_server.services.statistics import ReadCounters, read_counters
 from crossrun_server.services.vision import VisionService
-from crossrun_server.telemetry import logs, metrics, trace_settings
-from crossrun_server.telemetry.readings import Reading
+from crossrun_server.telemetry import logs, metrics, trace_settings, tracing
+from crossrun_server.telemetry.failures import Failures
+from crossrun_server.telemetry.metrics_http import Entrance
+from crossrun_server.telemetry.readings import Snapshot
 from crossrun_server.telemetry.request_record import Observer
 from crossrun_server.telemetry.tracing import Tracer
 from crossrun_server.tensors.shared_memory import Regions
+from crossrun_server.vision import pipeline
 from crossrun_server.vision.picture_limits import PictureLimits
 
 log = logging.getLogger(__name__)
@@ -62,14 +71,19 @@ class Config:
     port: int = 8001
     front: FrontName = FrontName.AUTO
     limits: Limits = field(default_factory=Limits)
+    tls: TlsOptions = field(default_factory=TlsOptions)
     exit_timeout: int = 30  # seconds that accepted requests have after the stop
     provider: str = "auto"
     provider_options: tuple[str, ...] = ()
     proof_tolerance: float | None = None  # None: the tolerance of each model's proof
     pictures: PictureLimits = field(default_factory=PictureLimits)
+    access: AccessConfig = field(default_factory=AccessConfig)
+    max_queue_wait: int = 1000  # milliseconds that a request may be expected to wait
     shared_memory: bool = False
+    shared_memory_prefix: str = ""  # of the names of the objects that clients may register
     server_name: str = "crossrun"
     control: modes.LoadPolicy = field(default_factory=modes.LoadPolicy)
+    state_file: Path | None = None  # keeps what clients load for the next start; None: nothing does
     metrics: bool = True
     metrics_port: int = 8002
     cache_config: str = ""  # Triton's local,size=BYTES; empty: no response cache
@@ -98,14 +112,27 @@ class Server:
     control: Control
     health: HealthService
     tracer: Tracer
+    gate: Gate
+    failures: Failures
     edge: Edge
     protocol: ProtocolService
     regions: Regions
     front: Front
+    certificates: Certificates | None
+    decoding: Turns
+    draining: asyncio.Event
+    load: Load = field(default_factory=Load)
 
-    def readings(self) -> list[Reading]:
-        """Read the counters of all models; to be called on the event loop."""
-        return [model.reading() for model in self.control.repository]
+    def snapshot(self) -> Snapshot:
+        """Read all figures; to be called on the event loop."""
+        return Snapshot(
+            models=tuple(model.reading() for model in self.control.repository),
+            failures=self.failures.read(),
+            dropped_spans=self.tracer.dropped_spans,
+            bytes_in_flight=self.load.bytes_in_flight(),
+            connections=self.load.connections(),
+            processes={self.coordination.suffix.removeprefix("."): os.getpid()},
+        )
 
 
 async def serve(config: Config, announce: Callable[[str], None]) -> None:
@@ -120,34 +147,50 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         ServingError: the options contradict each other, or the port cannot be bound.
     """
     server = assemble(config, logs.start(config.log), Coordination())
+    server.gate.warn(config.host)
     stop = stop_on_signal(lambda: None)
     server.front.prepare()
     await server.control.start()
     async with listening(server) as address:
-        with exporting(config, server.front, _soon(server.readings)):
+        read = _soon(server.snapshot)
+        with exporting(config, server.front, server.certificates, server.gate, read):
             answered = await work(server, stop, lambda: announce(address))
     await close(server, answered=answered)
+
+
+def gate_of(config: Config) -> Gate:
+    """Make what lets callers in, to the port and to the metrics.
+
+    Raises:
+        ServingError: see Gate.
+    """
+    return Gate(config.access, remote=not sockets.only_here(config.host))
 
 
 def assemble(config: Config, process_log: logs.Log, coordination: Coordination) -> Server:
     """Put a server together; no model is loaded and no port is open.
 
     Raises:
-        ServingError: an option is not understood.
+        ServingError: an option is not understood, or names a file that cannot be used.
     """
     config.limits.check()
-    health, edge, front = HealthService(), Edge(), choice.chosen(config.front)
-    regions = Regions(config.shared_memory)
-    tracer = Tracer(trace_settings.parse(config.trace_config), coordination.suffix)
+    failures = Failures()
+    health, gate, front = HealthService(), gate_of(config), choice.chosen(config.front)
+    shown = secured(config, front)
+    edge = Edge(gate, audit.start(config.access.audit_log), failures)
+    regions = Regions(config.shared_memory, config.shared_memory_prefix)
+    tracer = tracing.started(trace_settings.parse(config.trace_config), coordination.suffix)
     shared = _shared(config, (tracer.finished, process_log.finished), coordination.cores)
     models = Repository(config.models, shared, health.set)
-    control = Control(models, config.control, coordination.agree)
+    policy, state = modes.with_state(config.control, config.state_file)
+    control = Control(models, policy, coordination.agree, state)
     protocol = ProtocolService(
         name=config.server_name,
         front=front.name,
         control=control,
         regions=regions,
         in_flight=edge.in_flight,
+        failures=failures,
         tracer=tracer,
         log=process_log,
         read_counters=coordination.read_counters,
@@ -158,26 +201,45 @@ def assemble(config: Config, process_log: logs.Log, coordination: Coordination) 
         control=control,
         health=health,
         tracer=tracer,
+        gate=gate,
+        failures=failures,
         edge=edge,
         protocol=protocol,
         regions=regions,
         front=front,
+        certificates=shown,
+        decoding=pipeline.turns(config.max_queue_wait / 1e3),
+        draining=asyncio.Event(),
     )
+
+
+def secured(config: Config, front: Front) -> Certificates | None:
+    """Return what connections are opened with; None if they are plain.
+
+    Raises:
+        ServingError: options contradict each other, or the certificates cannot be used.
+    """
+    files = config.tls.files()
+    return certificates.load(files, front.secure) if files else None
 
 
 async def work(server: Server, stop: asyncio.Event, started: Callable[[], None]) -> bool:
     """Answer requests until the stop, then those that were accepted; returns whether all were."""
-    watching = asyncio.create_task(server.control.watch())
+    models = server.control.repository
+    memories = idle_memory.give_back_when_idle(lambda: (model.memory for model in models))
+    beside = [asyncio.create_task(one) for one in (server.control.watch(), memories)]
     started()
     await stop.wait()
     log.info("draining")
-    watching.cancel()
-    server.control.repository.draining = True
+    for task in beside:
+        task.cancel()
+    models.draining = True
     server.health.stop()
+    server.draining.set()
     try:
         async with asyncio.timeout(server.config.exit_timeout):
             await server.edge.in_flight.drained()
-            await server.control.repository.drained()  # of requests that are not the event loop's
+            await models.drained()  # of requests that are not the event loop's
     except TimeoutError:
         log.warning("what is not answered within --exit-timeout-secs is cancelled")
         return False
@@ -188,7 +250,8 @@ async def close(server: Server, *, answered: bool) -> None:
     """Release everything, once the port is closed; end the process if something still runs."""
     await server.control.repository.close()
     await _cancelled_calls_ended()
-    server.tracer.close()
+    await asyncio.to_thread(server.tracer.close)  # the last spans may take a while
+    server.failures.close()
     log.info("stopped")
     if not answered:  # Python would wait for the threads that compute
         os._exit(0)
@@ -208,7 +271,14 @@ def _shared(config: Config, observers: tuple[Observer, ...], cores: int) -> Serv
         else None
     )
     default = providers.parse(config.provider, options)
-    return ServerContext(default, kept, observers, cores, config.proof_tolerance)
+    return ServerContext(
+        default=default,
+        cache=kept,
+        observers=observers,
+        cores=cores,
+        proof_tolerance=config.proof_tolerance,
+        max_wait=config.max_queue_wait / 1e3,
+    )
 
 
 @asynccontextmanager
@@ -225,8 +295,12 @@ async def listening(server: Server) -> AsyncIterator[str]:
     served = Served(
         register=partial(_add_services, server),
         interceptors=(server.edge, *server.coordination.interceptors),
-        direct=methods.direct(server.control.repository, server.regions, config.pictures),
+        direct=methods.gated(_direct(server), server.gate, server.failures),
         limits=config.limits,
+        failures=server.failures,
+        load=server.load,
+        certificates=server.certificates,
+        draining=server.draining,
     )
     shared = server.coordination.shares_port
     serving = front.serving(
@@ -239,9 +313,23 @@ async def listening(server: Server) -> AsyncIterator[str]:
         yield f"{config.host}:{port}"
 
 
+def _direct(server: Server) -> dict[str, Direct]:
+    return methods.direct(
+        server.control.repository,
+        server.regions,
+        server.config.pictures,
+        server.decoding,
+        server.failures,
+    )
+
+
 @contextmanager
 def exporting(
-    config: Config, front: Front, read: Callable[[], Awaitable[list[Reading]]]
+    config: Config,
+    front: Front,
+    shown: Certificates | None,
+    gate: Gate,
+    read: Callable[[], Awaitable[Snapshot]],
 ) -> Iterator[None]:
     """Serve the metrics until the block ends, if the configuration wants them.
 
@@ -251,9 +339,11 @@ def exporting(
     if not config.metrics:
         yield
         return
-    readings = _on_this_loop(read)
+    figures = _on_this_loop(read)
     told = metrics.FrontEnd(front.name, front.version)
-    with metrics.exporting(config.host, config.metrics_port, readings, told) as url:
+    secure = (lambda: shown.current().context) if shown else None
+    entrance = Entrance(gate.scrape, secure)
+    with metrics.exporting(config.host, config.metrics_port, figures, told, entrance) as url:
         log.info("metrics on %s", url)
         yield
 
@@ -278,7 +368,7 @@ def _on_this_loop(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
 def _add_services(server: Server, grpc_server: Any) -> None:
     """Add every service to a server of grpc.aio, or to what collects handlers."""
     models = server.control.repository
-    vision = VisionService(models, server.config.pictures)
+    vision = VisionService(models, server.config.pictures, server.decoding)
     grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(server.protocol, grpc_server)
     vision_pb2_grpc.add_VisionServicer_to_server(vision, grpc_server)
     providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), grpc_server)

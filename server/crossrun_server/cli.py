@@ -2,15 +2,19 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from crossrun_server import tune
+from crossrun_server.access import token_file
+from crossrun_server.access.callers import ALL
+from crossrun_server.access.gate import AccessConfig
 from crossrun_server.app import Config, serve
 from crossrun_server.errors import ServingError
+from crossrun_server.fronts.certificates import TlsOptions
 from crossrun_server.fronts.choice import FrontName
 from crossrun_server.fronts.limits import NEVER, Limits
 from crossrun_server.models.modes import LoadPolicy, Mode
@@ -79,6 +83,47 @@ def command(
             help="Let clients keep tensors in system shared memory; only for clients you trust.",
         ),
     ] = Config.shared_memory,
+    shared_memory_prefix: Annotated[
+        str,
+        typer.Option(
+            help="With which the name of a client's shared memory object has to begin.",
+            show_default=False,
+        ),
+    ] = Config.shared_memory_prefix,
+    auth_tokens: Annotated[
+        Path | None,
+        typer.Option(help="File of tokens and certificates that are let in; docs/security.md."),
+    ] = AccessConfig.tokens,
+    grpc_restricted_protocol: Annotated[
+        list[str],
+        typer.Option(
+            help="Repeatable: PROTOCOL,…:KEY=VALUE lets in whoever sends the header "
+            "triton-grpc-protocol-KEY.",
+            show_default=False,
+        ),
+    ] = list(AccessConfig.restricted),  # noqa: B006 - typer copies it
+    allow_remote_control: Annotated[
+        bool,
+        typer.Option(
+            "--allow-remote-control",
+            help="Without tokens, let everybody load models, use shared memory and change trace "
+            "and log settings, even if other machines can reach --host.",
+        ),
+    ] = AccessConfig.remote_control,
+    allow_model_upload: Annotated[
+        bool,
+        typer.Option(
+            "--allow-model-upload",
+            help="With explicit: let clients send the files of models; only clients you trust.",
+        ),
+    ] = LoadPolicy.uploads,
+    audit_log: Annotated[
+        str,
+        typer.Option(
+            help="Write calls that control the server to a file, as JSON lines.",
+            show_default=False,
+        ),
+    ] = AccessConfig.audit_log,
     server_name: Annotated[str, typer.Option(help="Name in ServerMetadata.")] = Config.server_name,
     max_request_size: Annotated[
         int, typer.Option(min=1, help="Bytes of a request with tensors, pictures or models.")
@@ -92,6 +137,20 @@ def command(
     max_connections: Annotated[int, typer.Option(min=1, help="Connections at once.")] = (
         Limits.connections
     ),
+    grpc_use_ssl: Annotated[
+        bool, typer.Option("--grpc-use-ssl", help="Demand TLS of clients, also for the metrics.")
+    ] = False,
+    grpc_use_ssl_mutual: Annotated[
+        bool,
+        typer.Option("--grpc-use-ssl-mutual", help="Demand TLS and a certificate of each client."),
+    ] = False,
+    grpc_server_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of the server's certificate.")
+    ] = None,
+    grpc_server_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+    grpc_root_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of the authorities of clients' certificates.")
+    ] = None,
     grpc_max_connection_idle: Annotated[
         int, typer.Option(min=1, max=NEVER, help="End connections without calls after so long; ms.")
     ] = Limits.connection_idle,
@@ -119,6 +178,10 @@ def command(
     grpc_http2_max_ping_strikes: Annotated[
         int, typer.Option(min=0, help="Pings that may come sooner; 0 is any number.")
     ] = Limits.max_ping_strikes,
+    max_queue_wait_ms: Annotated[
+        int,
+        typer.Option(min=0, help="Time that a request may be expected to wait for others; ms."),
+    ] = Config.max_queue_wait,
     exit_timeout_secs: Annotated[
         int, typer.Option(min=0, help="Seconds that accepted requests have at the stop.")
     ] = Config.exit_timeout,
@@ -139,6 +202,13 @@ def command(
     max_models: Annotated[
         int, typer.Option(min=1, help="With explicit: models that clients may have loaded.")
     ] = LoadPolicy.most,
+    state_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="With explicit: keep which models clients load and unload for the next start.",
+            show_default=False,
+        ),
+    ] = Config.state_file,
     exit_on_error: Annotated[
         bool, typer.Option(help="End if a model cannot be loaded at the start.")
     ] = LoadPolicy.exit_on_error,
@@ -153,6 +223,7 @@ def command(
         list[str],
         typer.Option(
             help="Tracing, repeatable: triton,file=PATH; triton,log-frequency=N; "
+            "mode=opentelemetry; opentelemetry,url=URL; opentelemetry,resource=NAME=VALUE; "
             "level=TIMESTAMPS; rate=N; count=N.",
             show_default=False,
         ),
@@ -164,7 +235,7 @@ def command(
     log_warning: Annotated[bool, typer.Option(help="Log warnings.")] = logs.LogSettings.warning,
     log_error: Annotated[bool, typer.Option(help="Log errors.")] = logs.LogSettings.error,
     log_format: Annotated[
-        str, typer.Option(help="Format of log lines: default or ISO8601.")
+        str, typer.Option(help="Format of log lines: default, ISO8601 or json.")
     ] = logs.LogSettings.format,
     log_file: Annotated[
         str, typer.Option(help="Log to a file instead of stderr.", show_default=False)
@@ -176,6 +247,7 @@ def command(
         at_start=tuple(load_model or ()),
         poll_seconds=repository_poll_secs,
         most=max_models,
+        uploads=allow_model_upload,
         exit_on_error=exit_on_error,
     )
     log = logs.LogSettings(
@@ -198,20 +270,38 @@ def command(
         min_ping_interval=grpc_http2_min_recv_ping_interval_without_data,
         max_ping_strikes=grpc_http2_max_ping_strikes,
     )
+    tls = TlsOptions(
+        use_ssl=grpc_use_ssl,
+        use_ssl_mutual=grpc_use_ssl_mutual,
+        server_cert=grpc_server_cert,
+        server_key=grpc_server_key,
+        root_cert=grpc_root_cert,
+    )
+    access = AccessConfig(
+        tokens=auth_tokens,
+        restricted=tuple(grpc_restricted_protocol),
+        remote_control=allow_remote_control,
+        audit_log=audit_log,
+    )
     config = Config(
         models=models,
         host=host,
         port=port,
         front=front,
         limits=limits,
+        tls=tls,
         exit_timeout=exit_timeout_secs,
         provider=provider,
         provider_options=tuple(provider_option or ()),
         proof_tolerance=proof_tolerance,
         pictures=PictureLimits(max_request_pictures, max_request_megapixels),
+        access=access,
+        max_queue_wait=max_queue_wait_ms,
         shared_memory=shared_memory,
+        shared_memory_prefix=shared_memory_prefix,
         server_name=server_name,
         control=control,
+        state_file=state_file,
         metrics=metrics,
         metrics_port=metrics_port,
         cache_config=cache_config,
@@ -249,6 +339,25 @@ def tune_command(
         raise SystemExit(f"crossrun-serve: {error}") from error
 
 
+def token_command(
+    name: Annotated[str, typer.Argument(help="Who gets it: the audit log names its user so.")],
+    scope: Annotated[
+        list[str], typer.Option(help="infer, read or control; repeatable.", show_default=False)
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Pattern of the models it is for; repeatable.", show_default=ALL),
+    ] = None,
+) -> None:
+    """Make a token: it goes to stderr, and the lines for --auth-tokens to stdout."""
+    try:
+        token, lines = token_file.make(name, scope, model or [ALL])
+    except ServingError as error:
+        raise SystemExit(f"crossrun-serve: {error}") from error
+    typer.echo(f"the token, which is kept nowhere: {token}", err=True)
+    typer.echo(lines)
+
+
 def _serving(config: Config, workers: int) -> Coroutine[None, None, None]:
     if workers == 1:
         return serve(config, _announce)
@@ -259,10 +368,12 @@ def _announce(address: str) -> None:
     print(f"crossrun: serving on {address}", flush=True)  # noqa: T201 - scripts wait for this line
 
 
+COMMANDS: dict[str, Callable[..., None]] = {"tune": tune_command, "token": token_command}
+
+
 def main() -> None:
-    """Serve; or tune, if that is the first word. A repository with that name is ./tune."""
-    if sys.argv[1:2] == ["tune"]:
-        sys.argv[:2] = [f"{sys.argv[0]} tune"]
-        typer.run(tune_command)
-    else:
-        typer.run(command)
+    """Serve, or do what the first word says. A repository with such a name is ./tune or ./token."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    if word in COMMANDS:
+        sys.argv[:2] = [f"{sys.argv[0]} {word}"]
+    typer.run(COMMANDS.get(word, command))

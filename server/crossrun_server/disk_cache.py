@@ -56,10 +56,10 @@ def key(model: Path | bytes, *circumstances: object) -> str:
         model: the file, or its bytes.
         circumstances: everything else that matters; two are equal if `str` of them is.
     """
-    digest = _digest(model)
+    found = digest(model)
     for circumstance in circumstances:
-        digest.update(f"\n{circumstance}".encode())
-    return digest.hexdigest()[:32]
+        found.update(f"\n{circumstance}".encode())
+    return found.hexdigest()[:32]
 
 
 def processor() -> str:
@@ -72,7 +72,12 @@ def processor() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def _digest(model: Path | bytes) -> "hashlib._Hash":
+def digest(model: Path | bytes) -> "hashlib._Hash":
+    """Return the SHA-256 of a file, or of bytes, to which more may be added.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     if isinstance(model, bytes):
         return hashlib.sha256(model)
     with model.open("rb") as file:

@@ -26,7 +26,20 @@ class ControlRefused(ServingError):  # noqa: N818
 
 
 class QueueFull(ServingError):  # noqa: N818
-    """The model's queue holds as many requests as it may."""
+    """A request would have to wait, and there are as many that do as there may be.
+
+    Args:
+        message: for the caller.
+        retry_after: seconds after which those who wait now are expected to have had their turn.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class WaitTooLong(QueueFull):
+    """By what was measured, a request would have to wait longer than it may."""
 
 
 class TooMany(ServingError):  # noqa: N818
@@ -34,7 +47,7 @@ class TooMany(ServingError):  # noqa: N818
 
 
 class DeadlineExceeded(ServingError):  # noqa: N818
-    """The caller's deadline passed before the answer was there."""
+    """The caller's deadline passed before the answer was there, or leaves no time for a run."""
 
 
 class LoadError(ServingError):
@@ -55,6 +68,14 @@ class NotEnabled(ServingError):  # noqa: N818
 
 class PollError(LoadError):
     """The files that a model is loaded from are missing or cannot be read."""
+
+
+class Unauthenticated(ServingError):  # noqa: N818
+    """Nobody knows who calls; the message says what was expected."""
+
+
+class Forbidden(ServingError):  # noqa: N818
+    """The caller may not do this; the message says what is missing."""
 
 
 class NoNumber(ServingError):  # noqa: N818

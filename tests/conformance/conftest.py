@@ -11,7 +11,10 @@ from tests.conformance.target import Target
 
 FOLDER = Path(__file__).parent
 # Our server with all that has to be asked for.
-EVERYTHING = ("--shared-memory", "--model-control-mode", "explicit", "--load-model", "*")
+EVERYTHING = (
+    "--shared-memory", "--model-control-mode", "explicit", "--load-model", "*",
+    "--allow-model-upload",
+)  # fmt: skip
 TARGET = pytest.StashKey[Target]()
 
 

@@ -319,5 +319,7 @@ def test_real_weights_keep_their_answers(
     source = metadata(tmp_path / "models", "mobilenet-int8")["source"]
     weights = Path(keras_home) / "models" / "mobilenet_1_0_224_tf.h5"
     assert (source["weights"], source["sha256"]) == ("imagenet", sources.sha256(weights))
-    files = [tmp_path / "models" / name / "1" / "model.onnx" for name in ("mobilenet", "mobilenet-int8")]
+    files = [
+        tmp_path / "models" / name / "1" / "model.onnx" for name in ("mobilenet", "mobilenet-int8")
+    ]
     assert files[1].stat().st_size < 0.28 * files[0].stat().st_size

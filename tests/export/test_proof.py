@@ -1,5 +1,7 @@
 """The proof that the export writes: the answers of the original, as many as fit, and bounds."""
 
+import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,11 @@ def test_the_server_holds_the_model_to_it(exported: Path, tmp_path: Path) -> Non
     folder = exported / "mobilenet"
     wrong = proofs.off_by(onnx.load(folder / "1" / "model.onnx"), 0.01)
     files = {"1/model.onnx": wrong.SerializeToString()}
-    files["1/proof.npz"] = (folder / "1" / "proof.npz").read_bytes()
+    proof = dict(np.load(folder / "1" / "proof.npz", allow_pickle=False))
+    about = json.loads(proof.pop("about").item())
+    sums = about["sha256"]
+    assert sums == {"model.onnx": sha256((folder / "1" / "model.onnx").read_bytes()).hexdigest()}
+    files["1/proof.npz"] = proofs.encoded(proof, **about | {"sha256": None})
     sent = ModelSource(tmp_path / "mobilenet", '{"max_batch_size": 32}', files)
     with pytest.raises(LoadError, match=r"off by 0.01 in 'probabilities' from the original"):
         loader.load(sent, ON_CPU)

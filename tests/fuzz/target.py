@@ -10,7 +10,10 @@ from tests.support.memory import FOLDER
 from tests.support.running import Server, serving
 
 OBJECT = FOLDER / "crossrun_fuzz"
-OPTIONS = ("--shared-memory", "--model-control-mode", "explicit", "--load-model", "*")
+OPTIONS = (
+    "--shared-memory", "--model-control-mode", "explicit", "--load-model", "*",
+    "--allow-model-upload",
+)  # fmt: skip
 
 
 @contextmanager

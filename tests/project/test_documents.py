@@ -214,6 +214,7 @@ def parsers(export: Any, bench: Any, serve: Any) -> dict[str, Any]:
         "crossrun-bench": typer.main.get_command(bench),
         "crossrun-serve": alone(serve.command),
         "crossrun-serve tune": alone(serve.tune_command),
+        "crossrun-serve token": alone(serve.token_command),
     }
 
 
@@ -225,8 +226,8 @@ def alone(function: Any) -> Any:
 
 def parse(programs: dict[str, Any], name: str, words: list[str]) -> str | None:
     """What the command says against these words; nothing if it takes them."""
-    if f"{name} {words[:1]}" == "crossrun-serve ['tune']":
-        name, words = "crossrun-serve tune", words[1:]
+    if (longer := " ".join([name, *words[:1]])) in programs:
+        name, words = longer, words[1:]
     command = programs[name]
     # Typer has a click of its own, or the real one, and names its family of errors nowhere.
     usage_error: Any = typer.BadParameter.__bases__

@@ -17,10 +17,16 @@ class Gate:
 
     def __init__(self, *, closed: bool = False) -> None:
         self.batches: list[list[int]] = []  # in the order in which they ran
+        self.begun = 0  # batches that are at the gate, or through it
         self.executions: asyncio.Queue[Execution] = asyncio.Queue()
         self._open_to: set[int] = set()
         self._open = not closed
         self._changed = threading.Condition()
+
+    def close(self) -> None:
+        """Let nothing through any more."""
+        with self._changed:
+            self._open = False
 
     def open(self, *values: int) -> None:
         """Let the batches that begin with these values through, or all."""
@@ -32,6 +38,7 @@ class Gate:
     def __call__(self, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
         values = inputs["x"][:, 0].tolist()
         with self._changed:
+            self.begun += 1
             self._changed.wait_for(lambda: self._open or values[0] in self._open_to)
         self.batches.append(values)
         if 13 in inputs["x"]:
@@ -48,11 +55,18 @@ def doubled(reply: Reply) -> list[int]:
 
 
 def send(
-    scheduler: Scheduler, *values: int, width: int = 1, priority: int = 0, timeout: int = 0
+    scheduler: Scheduler,
+    *values: int,
+    width: int = 1,
+    priority: int = 0,
+    timeout: int = 0,
+    connection: str = "",
 ) -> asyncio.Task[Reply]:
     """Submit one request of these rows."""
     inputs = rows(*values, width=width)
-    submitted = scheduler.submit(inputs, ["y"], priority=priority, timeout=timeout)
+    submitted = scheduler.submit(
+        inputs, ["y"], priority=priority, timeout=timeout, connection=connection
+    )
     return asyncio.create_task(submitted)
 
 

@@ -137,6 +137,13 @@ def outputs(*pictures: Sequence[Seen], most: int = 4) -> dict[str, np.ndarray]:
 TWO: list[Seen] = [(1, 0.9, 0.1), (2, 0.8, 0.5)]
 
 
+def forget_checksum(version: Path) -> None:
+    """Let a proof be of a file that was changed on purpose: it is held to its answers alone."""
+    arrays = dict(np.load(version / "proof.npz"))
+    told = json.loads(arrays.pop("about").item())
+    write(version, arrays, **told | {"sha256": None})
+
+
 def scale_scores(graph: onnx.GraphProto, factors: list[float]) -> None:
     """Multiply what the graph gives by a factor for each class."""
     (answer,) = (output.name for output in graph.output)

@@ -41,7 +41,7 @@ class Server:
     @property
     def metrics(self) -> str:
         """The URL of its metrics."""
-        found = re.search(r"metrics on (\S+)", self.log.read_text())
+        found = re.search(r"metrics on ([^\s\"]+)", self.log.read_text())
         assert found, "it serves no metrics"
         return found[1]
 

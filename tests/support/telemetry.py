@@ -22,6 +22,9 @@ def statistics(stub: Stub, name: str, version: str = "") -> pb.ModelStatistics:
     return only
 
 
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
 def scrape(server: Server, accept: str = "") -> str:
     request = urllib.request.Request(server.metrics, headers={"Accept": accept})
     with urllib.request.urlopen(request, timeout=30) as response:
@@ -30,13 +33,22 @@ def scrape(server: Server, accept: str = "") -> str:
 
 
 def samples(server: Server, name: str, **labels: str) -> list[float]:
-    """The values of a metric whose labels include those given."""
+    """The values of a metric whose labels include those given.
+
+    This reader adds `_total` to the names of Triton's counters, which do not have it.
+    """
     return [
         sample.value
         for family in read_text(scrape(server))
         for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
+        if sample.name in (name, f"{name}_total") and labels.items() <= sample.labels.items()
     ]
+
+
+def until_pending(server: Server, count: int) -> None:
+    """Wait until so many requests wait to be run."""
+    while sum(samples(server, "nv_inference_pending_request_count")) != count:
+        pass
 
 
 def http(server: Server, path: str, method: str = "GET") -> tuple[int, str, str]:

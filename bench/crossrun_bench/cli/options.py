@@ -51,7 +51,9 @@ RequireQuiet = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, not a table.")]
-Address = Annotated[str, typer.Option(help="host:port of a running server.")]
+Address = Annotated[
+    str, typer.Option(help="HOST:PORT of a running server, or grpcs://HOST:PORT for TLS.")
+]
 OnlyModel = Annotated[
     str, typer.Option("--model", help="Model; may be left out if the server has only one.")
 ]

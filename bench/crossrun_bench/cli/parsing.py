@@ -47,9 +47,9 @@ def environment(text: str) -> tuple[str, Path]:
 
 
 def server(text: str) -> tuple[str, str]:
-    """NAME=HOST:PORT."""
+    """NAME=HOST:PORT; files may be named behind the port, see `channels`."""
     name, _, address = text.partition("=")
-    if not name or not address.rpartition(":")[2].isdecimal():
+    if not name or not address.partition("?")[0].rpartition(":")[2].isdecimal():
         raise BenchError(f"--server '{text}': expected NAME=HOST:PORT")
     return name, address
 

@@ -9,7 +9,7 @@ import grpc
 from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_bench.errors import BenchError
 from crossrun_bench.pictures.prepare import listed
-from crossrun_bench.targets.runners.grpc_ import channel
+from crossrun_bench.targets.channels import channel
 from crossrun_bench.targets.runners.grpc_ import classify as ask
 
 Classes = list[tuple[str, float]]  # label and score, best first

@@ -3,8 +3,10 @@
 grpc.aio has read a request when it gets here. The native front end refuses before that.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -12,15 +14,18 @@ from grpc import StatusCode
 
 from crossrun_server.fronts.handlers import Handler
 from crossrun_server.fronts.limits import Limits
-from crossrun_server.services.edge import Context
+from crossrun_server.services.edge import Context, info_of
+from crossrun_server.telemetry.failures import LATE, LIMIT, Failure, Failures
 
 
 class Admission(grpc.aio.ServerInterceptor):
     """Refuses unary requests that are over a limit; the handlers behind it take bytes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, failures: Failures) -> None:
         self._limits = limits
+        self._failures = failures
         self._held: Counter[str] = Counter()  # bytes of requests at work, by connection
+        self._open: set[Context] = set()  # calls whose answers are not on their way yet
 
     async def intercept_service(
         self,
@@ -31,25 +36,52 @@ class Admission(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not handler.unary_unary:
             return handler
-        admitted = self._admitted(handler, self._limits.message_size(handler_call_details.method))
+        admitted = self._admitted(handler, handler_call_details.method)
         return grpc.unary_unary_rpc_method_handler(
             admitted, response_serializer=handler.response_serializer
         )
 
-    def _admitted(self, handler: Handler, most: int) -> Callable[..., Awaitable[Any]]:
+    def held(self) -> int:
+        """Return the bytes of all requests at work."""
+        return self._held.total()
+
+    async def answered(self, seconds: float) -> None:
+        """Wait until the unary calls of now have their answers, or so many seconds have passed."""
+        left, end = set(self._open), monotonic() + seconds
+        while left & self._open and monotonic() < end:
+            await asyncio.sleep(0.01)
+
+    def _admitted(self, handler: Handler, method: str) -> Callable[..., Awaitable[Any]]:
+        most = self._limits.message_size(method)
+
         async def call(message: bytes, context: Context) -> Any:
+            self._open.add(context)
+            over: Any = self._open.discard
+            context.add_done_callback(over)
             size, peer = len(message), context.peer()
             if refusal := self._refusal(size, most, peer):
+                self._note(method, StatusCode.RESOURCE_EXHAUSTED, LIMIT, refusal, context)
                 await context.abort(StatusCode.RESOURCE_EXHAUSTED, refusal)
             self._held[peer] += size
             try:
                 return await handler.unary_unary(message, context)
+            except asyncio.CancelledError:
+                if context.time_remaining() == 0:  # gRPC has ended the call
+                    late = StatusCode.DEADLINE_EXCEEDED
+                    self._note(method, late, LATE, "the deadline has passed", context)
+                raise
             finally:
                 self._held[peer] -= size
                 if not self._held[peer]:
                     del self._held[peer]
 
         return call
+
+    def _note(
+        self, method: str, code: StatusCode, reason: str, details: str, context: Context
+    ) -> None:
+        failure = Failure(method.removeprefix("/"), code.name, reason)
+        self._failures.note(failure, details, lambda: info_of(context))
 
     def _refusal(self, size: int, most: int, peer: str) -> str:
         """Return why a request is refused; nothing if it is not."""

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from crossrun_server.errors import ServingError
 from crossrun_server.fronts import grpc_front
+from crossrun_server.fronts.certificates import Form
 
-INTERFACE = 2  # of crossrun_front, as this server uses it
+INTERFACE = 3  # of crossrun_front, as this server uses it
 INSTALLING = "install its wheel, or ./server/front of a checkout, which needs Rust"
 
 
@@ -28,6 +29,7 @@ class Front(NamedTuple):
     name: FrontName
     serving: Callable[..., AbstractAsyncContextManager[int]]  # see grpc_front.serving
     version: str  # of what it is made of
+    secure: Form
     prepare: Callable[[], None] = lambda: None  # before threads that compute are started
 
 
@@ -49,7 +51,7 @@ def chosen(asked: FrontName) -> Front:
 
 
 def _python() -> Front:
-    return Front(FrontName.PYTHON, grpc_front.serving, grpc_front.VERSION)
+    return Front(FrontName.PYTHON, grpc_front.serving, grpc_front.VERSION, grpc_front.secure)
 
 
 def _native() -> Front:
@@ -60,4 +62,10 @@ def _native() -> Front:
             f"{native.INTERFACE}, expected {INTERFACE}; {INSTALLING}; or --front python"
         )
     front = importlib.import_module("crossrun_server.fronts.native_front")
-    return Front(FrontName.NATIVE, front.serving, native.__version__, native.yield_to_network)
+    return Front(
+        FrontName.NATIVE,
+        front.serving,
+        native.__version__,
+        front.secure,
+        native.yield_to_network,
+    )

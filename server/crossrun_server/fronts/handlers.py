@@ -1,16 +1,27 @@
 """What a front end serves: the handlers of all services, by the paths of their methods."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import grpc
 
+from crossrun_server.fronts.certificates import Certificates
 from crossrun_server.fronts.limits import Limits
-from crossrun_server.services.direct.call import Direct
+from crossrun_server.services.direct.call import Gated
+from crossrun_server.telemetry.failures import Failures
 
 Handler = Any  # grpc.RpcMethodHandler
 Register = Callable[[Any], None]  # adds services to a server of grpc.aio, or to `Handlers`
+
+
+@dataclass
+class Load:
+    """What a front end has at work; it puts functions of its own here once it is open."""
+
+    bytes_in_flight: Callable[[], int] = lambda: 0
+    connections: Callable[[], int | None] = lambda: None  # None: it does not know
 
 
 @dataclass(frozen=True)
@@ -19,8 +30,12 @@ class Served:
 
     register: Register
     interceptors: Sequence[grpc.aio.ServerInterceptor]
-    direct: Mapping[str, Direct]  # what threads may answer, by path
+    direct: Mapping[str, Gated]  # what threads may answer, by path
     limits: Limits
+    draining: asyncio.Event  # once it is set, there are to be no new connections
+    failures: Failures  # where calls are noted that a front end refuses
+    load: Load
+    certificates: Certificates | None = None  # None: connections are plain
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """One call of the native front end, as those who answer see it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import crossrun_front
@@ -9,10 +9,11 @@ import grpc
 
 from crossrun_server.errors import DeadlineExceeded
 from crossrun_server.fronts.handlers import Handler
-from crossrun_server.scheduling.scheduler import LATE
+from crossrun_server.scheduling.interruption import LATE
 from crossrun_server.services.direct.call import RawOutput
 from crossrun_server.services.inference import Asked
 from crossrun_server.services.wire import PlainRequest
+from crossrun_server.telemetry.trace_context import HEADER
 
 Metadata = Sequence[tuple[str, str | bytes]]
 UNSENT = 1 << 20  # bytes of a stream's answers that wait for a slow client
@@ -35,6 +36,10 @@ class NativeContext:
         self._serialize = serialize
         self._changed = asyncio.Event()
 
+    def done(self) -> bool:
+        """Whether the client has heard an end, or has gone."""
+        return not self.call.waits
+
     def time_remaining(self) -> float | None:
         """Return the seconds until the deadline; None if there is none."""
         return self.call.remaining()
@@ -43,13 +48,24 @@ class NativeContext:
         """Return what the client has sent along."""
         return tuple(self.call.metadata())
 
+    def peer(self) -> str:
+        """Return where the client is, such as `ipv4:127.0.0.1:50000`."""
+        return self.call.peer()
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the names in the client's certificate: `x509_common_name` and the others."""
+        return self.call.auth_context()
+
     def set_trailing_metadata(self, metadata: Metadata) -> None:
         """Send metadata with the status."""
         self._trailing = metadata
 
-    async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()
+    ) -> NoReturn:
         """End the call with an error."""
         self.ending = code, details
+        self._trailing = trailing_metadata
         raise grpc.aio.AbortError("the call is aborted")
 
     async def write(self, answer: Any) -> None:
@@ -109,7 +125,9 @@ class NativeDirectCall:
         self._call = call
         self._message = message
         self._leaving = leaving
+        self.peer, self.auth_context = call.peer, call.auth_context
         self.remaining = call.remaining
+        self.invocation_metadata = call.metadata
 
     @property
     def data(self) -> memoryview:
@@ -125,6 +143,11 @@ class NativeDirectCall:
     def waits(self) -> bool:
         """Whether the caller still waits."""
         return self._call.waits
+
+    @property
+    def traceparent(self) -> str:
+        """To which trace it belongs, as the client has written it; empty if it has not."""
+        return self._call.header(HEADER) or ""
 
     def gone(self) -> BaseException:
         """Return why the caller does not."""
@@ -147,7 +170,7 @@ class NativeDirectCall:
         model, trailing = asked.model, (("server-timing", timing),)
         self._call.reply_outputs(model.name, model.version, asked.id, outputs, trailing)
 
-    def fail(self, code: int, details: str) -> None:
-        """End with an error."""
+    def fail(self, code: int, details: str, trailing: Metadata) -> None:
+        """End with an error, and send metadata with it."""
         self._leaving.pop(self._call.id, None)
-        self._call.end(code, details, ())
+        self._call.end(code, details, trailing)

@@ -13,7 +13,7 @@ import crossrun_front
 
 from crossrun_server.fronts.native_call import NativeDirectCall
 from crossrun_server.fronts.native_calls import Calls
-from crossrun_server.services.direct.call import Direct
+from crossrun_server.services.direct.call import Gated
 
 
 class Threads:
@@ -26,7 +26,7 @@ class Threads:
     """
 
     def __init__(
-        self, front: crossrun_front.Front, direct: Sequence[Direct | None], calls: Calls
+        self, front: crossrun_front.Front, direct: Sequence[Gated | None], calls: Calls
     ) -> None:
         self._front = front
         self._direct = direct
@@ -53,11 +53,18 @@ class Threads:
                 self._threads[-1].start()
 
     def _work(self) -> None:
-        while (taken := self._front.take()) is not None:
-            call, waiting = taken
-            if not waiting:
-                self._grow()
-            self._answer(call)
+        while self._work_once():  # which leaves nothing behind that would hold on to the last call
+            pass
+
+    def _work_once(self) -> bool:
+        """Wait for a call and answer it; returns False once there are no more."""
+        if (taken := self._front.take()) is None:
+            return False
+        call, waiting = taken
+        if not waiting:
+            self._grow()
+        self._answer(call)
+        return True
 
     def _answer(self, call: crossrun_front.Call) -> None:
         direct = self._direct[call.method]

@@ -1,6 +1,7 @@
 """Sockets on one port, at all addresses of a name."""
 
 import errno
+import ipaddress
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -36,6 +37,15 @@ def bound(host: str, port: int, bind: Bind) -> Iterator[list[socket.socket]]:
         except OSError as error:
             raise ServingError(f"cannot listen on {host}:{port}: is the port in use?") from error
         yield found
+
+
+def only_here(host: str) -> bool:
+    """Whether all addresses of a host can be reached from this machine alone."""
+    try:
+        found = [address for _, address in _addresses(host)]
+        return bool(found) and all(ipaddress.ip_address(one).is_loopback for one in found)
+    except (OSError, ValueError):
+        return False
 
 
 def listen(one: socket.socket, address: str, port: int) -> None:

@@ -12,7 +12,14 @@ from google.protobuf import json_format, text_format
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError, PollError
-from crossrun_server.model_config import bounds, detection_outputs, fields, scores, session_config
+from crossrun_server.model_config import (
+    bounds,
+    detection_outputs,
+    fields,
+    scores,
+    sent_options,
+    session_config,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +58,7 @@ def from_json(text: str, name: str) -> pb.ModelConfig:
     except json_format.ParseError as error:
         raise PollError(f"config: {error}") from error
     bounds.check(proto)
+    sent_options.check(proto)
     return _checked(proto, name, "config")
 
 

@@ -52,7 +52,7 @@ def _policy(max_batch_size: int, batching: pb.ModelDynamicBatching) -> Schedulin
 
 def _queue(policy: pb.ModelQueuePolicy) -> QueuePolicy:
     return QueuePolicy(
-        size=policy.max_queue_size or QueuePolicy.size,
+        size=policy.max_queue_size,
         timeout=policy.default_timeout_microseconds,
         allow_timeout_override=policy.allow_timeout_override,
         delay_expired=policy.timeout_action == pb.ModelQueuePolicy.DELAY,

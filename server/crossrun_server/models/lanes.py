@@ -46,6 +46,12 @@ class OpenedLanes:
     sizes: tuple[int, ...] = ()  # that batches are padded to; empty: no padding
     doubt: str = ""  # why the plan that was measured is not kept; empty if it is
 
+    @property
+    def shrinking(self) -> tuple[Run, ...]:
+        """A run of each session on the CPU, which then gives back memory that no run needs."""
+        on_cpu = (it for it in self.sessions if it.assignment.nodes.keys() <= {CPU})
+        return tuple(_wrapped(it.run_and_shrink, self.served, self.sizes) for it in on_cpu)
+
 
 @dataclass(frozen=True)
 class _Opener:
@@ -140,7 +146,7 @@ def _by_plan(opener: _Opener, served: CompletedConfig, known: Plan | None) -> Op
     sessions = tuple(opener.session(lane.threads, lane.spin) for lane in plan.lanes)
     sizes = _sizes(sessions, opener.wanted, served)
     lanes = tuple(
-        Lane(_run(session, served, sizes), lane.places, lane.threads)
+        Lane(_wrapped(session.run, served, sizes), lane.places, lane.threads)
         for session, lane in zip(sessions, plan.lanes, strict=True)
     )
     shared = max(opener.core_count, plan.lanes[0].threads)
@@ -151,7 +157,7 @@ def _by_instances(opener: _Opener, complete: Complete, first: Session) -> Opened
     sessions = opener.instances(first)
     served = complete(list({repr(session.request): session for session in sessions}.values()))
     sizes = _sizes(sessions, opener.wanted, served)
-    lanes = tuple(Lane(_run(session, served, sizes)) for session in sessions)
+    lanes = tuple(Lane(_wrapped(session.run, served, sizes)) for session in sessions)
     return OpenedLanes(served, sessions, lanes, sizes=sizes)
 
 
@@ -163,8 +169,8 @@ def _sizes(
     return sizes if served.independent else ()
 
 
-def _run(session: Session, served: CompletedConfig, sizes: Sequence[int]) -> Run:
-    return padding.around(served.reshapes.around(session.run), sizes)
+def _wrapped(run: Run, served: CompletedConfig, sizes: Sequence[int]) -> Run:
+    return padding.around(served.reshapes.around(run), sizes)
 
 
 def _measured_or_default(opener: _Opener, served: CompletedConfig) -> tuple[Plan, str]:

@@ -3,6 +3,7 @@
 Names may come from clients, so none of them may lead out of its folder. Loads nothing.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
@@ -38,6 +39,21 @@ def inside(folder: Path, name: str) -> Path:
     if path.anchor or not path.parts or ".." in path.parts or "\0" in name:
         raise LoadError(f"{name!r} does not name a file in the model's folder")
     return folder / name
+
+
+def require_inside(folder: Path) -> None:
+    """Refuse a model's folder with a link, at any depth, that leads out of the repository.
+
+    Raises:
+        LoadError: the message names the link.
+    """
+    root = os.path.realpath(folder.parent)
+    for path in (folder, *_all(folder)):
+        # Not `resolve`, which raises for a link to itself.
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+            raise LoadError(
+                f"{path.relative_to(folder.parent)} is a link that leads out of the repository"
+            )
 
 
 def models(root: Path) -> list[str]:
@@ -78,6 +94,13 @@ def stamp(folder: Path) -> Stamp:
 def _visible(folder: Path) -> Iterator[Path]:
     """List a folder without names that start with a dot, such as an editor's swap files."""
     return (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _all(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from _all(path)
 
 
 def _traces(path: Path, folder: Path) -> Iterator[tuple[str, int, int, int]]:

@@ -4,12 +4,11 @@ The files are a folder, or bytes that a client sent instead; a client may also s
 instead of config.pbtxt. Knows no other models, and nothing of requests.
 """
 
-import ctypes
 import logging
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from crossrun_server.model_config.session_config import SessionConfig
 from crossrun_server.models import layout, version_loader
 from crossrun_server.models.model import Model
 from crossrun_server.models.prepared import Version
+from crossrun_server.models.upkeep import idle_memory
 from crossrun_server.models.version_loader import ServerContext
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def load(
             announce(list(files))
             kept = _unchanged(previous or LoadedVersions(), stamp)
             loaded = LoadedVersions(_load_versions(folder, files, declared, context, kept), stamp)
-            _return_free_memory()
+            idle_memory.trim()  # of what loading needed
             return loaded
     except PollError as error:
         text = f"{failed}, failed to poll from model repository: {error}"
@@ -102,6 +102,7 @@ def _opened(source: ModelSource) -> Iterator[Path]:
     if source.files is None:
         if not layout.has_model(source.folder.parent, source.name):
             raise PollError(f"there is no folder {source.folder}")
+        layout.require_inside(source.folder)
         yield source.folder
         return
     if source.config is None:
@@ -187,12 +188,6 @@ def _load_versions(
         _release_frames(error)
         raise
     return {version: built.get(version) or kept[version] for version in files}
-
-
-def _return_free_memory() -> None:
-    """Return the memory that loading needed to the system, which glibc does not do by itself."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _release_frames(error: BaseException | None) -> None:

@@ -6,35 +6,41 @@ Knows arrays, not messages. Does not know how sessions run or how requests wait.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
 
-from crossrun_server.errors import InvalidRequest, WrongLabels
+from crossrun_server.errors import InvalidRequest, ServingError, WrongLabels
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.models.labels import fitting
 from crossrun_server.models.posted import Caller, PostedRequest
+from crossrun_server.models.upkeep.failing import Failing
+from crossrun_server.models.upkeep.idle_memory import IdleMemory
 from crossrun_server.runtime.assignment import Assignment
 from crossrun_server.scheduling.batching import InferenceRequest, Reply
 from crossrun_server.scheduling.in_flight import InFlight
+from crossrun_server.scheduling.patience import Patience
 from crossrun_server.scheduling.response_cache import ModelCache
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.readings import Reading, known
-from crossrun_server.telemetry.request_record import Observer, RequestRecord
+from crossrun_server.telemetry.request_record import NOBODY, Observer, Origin, RequestRecord
 from crossrun_server.telemetry.statistics import Statistics
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """What counts a model's requests, what caches their answers, and who else is told of them.
+    """What counts a model's requests, what watches its runs, what caches answers, who else is told.
 
-    The observers are told of each request once it is over, after the statistics.
+    The observers are told of each request once it is over, before the statistics: one of them may
+    trace it, and the statistics keep a trace as an example.
     """
 
     statistics: Statistics
+    failing: Failing
+    memory: IdleMemory
     cache: ModelCache | None = None  # None: every answer is computed
     observers: tuple[Observer, ...] = ()
 
@@ -73,8 +79,10 @@ class Model:
         self._required = {spec.name for spec in config.required}
         self.assignments = assignments
         self.statistics = instruments.statistics
+        self.failing = instruments.failing
+        self.memory = instruments.memory
         self.cache = instruments.cache
-        self._observers = (self.statistics.finished, *instruments.observers)
+        self._observers = (*instruments.observers, self.statistics.finished)
         self._scheduler = scheduler
         self._in_use = InFlight()
 
@@ -100,6 +108,11 @@ class Model:
         """How many requests wait to be run."""
         return self._scheduler.pending
 
+    @property
+    def crowded(self) -> bool:
+        """Whether any request waits; a guess, for no lock is taken."""
+        return self._scheduler.crowded
+
     def reading(self) -> Reading:
         """Read its counters, and what was found before it served."""
         evidence = [assignment.evidence for assignment in self.assignments]
@@ -122,17 +135,20 @@ class Model:
         deadline: float | None = None,
         priority: int = 0,
         timeout: int = 0,
-        request_id: str = "",
+        origin: Origin = NOBODY,
+        connection: Hashable = None,
+        patience: Patience | None = None,
     ) -> Reply:
         """Answer one request; no `outputs` means all of them.
 
-        The deadline, the priority and the timeout are those of Scheduler.submit.
+        The deadline, the priority, the timeout and the connection are those of Scheduler.submit.
+        With patience it waits for room in the queue.
 
         Raises:
             InvalidRequest: an input or output is missing, unknown or of the wrong shape.
             QueueFull, DeadlineExceeded, ModelUnavailable: see Scheduler.submit.
         """
-        with self, self._recorded(request_id) as record:
+        with self, self._recorded(origin) as record:
             wanted = self._wanted(inputs, outputs)
             submit = partial(
                 self._scheduler.submit,
@@ -141,11 +157,11 @@ class Model:
                 deadline=deadline,
                 priority=priority,
                 timeout=timeout,
+                connection=connection,
             )
+            run = partial(patience.call, submit) if patience else submit
             record.rows, record.queued_ns = self._rows(inputs), perf_counter_ns()
-            record.reply = await (
-                self.cache.answer(inputs, wanted, submit) if self.cache else submit()
-            )
+            record.reply = await (self.cache.answer(inputs, wanted, run) if self.cache else run())
             return record.reply
 
     def post(  # noqa: PLR0913 - the terms on which a request waits, and who asks
@@ -157,16 +173,18 @@ class Model:
         deadline: float | None,
         priority: int,
         timeout: int,
-        request_id: str,
+        origin: Origin,
+        connection: Hashable,
     ) -> None:
         """Answer one request as `infer` does, on this thread if a lane is idle.
 
         There is no response cache on this road.
 
         Raises:
-            InvalidRequest, QueueFull, ModelUnavailable: see `infer`; the caller is not answered.
+            InvalidRequest, QueueFull, DeadlineExceeded, ModelUnavailable: see `infer`; the caller
+                is not answered.
         """
-        record = RequestRecord(self.name, self.version, request_id)
+        record = RequestRecord(self.name, self.version, origin)
         posted = PostedRequest(record, caller, self._in_use, self._observers)
         try:
             request = self._scheduler.request(
@@ -176,6 +194,7 @@ class Model:
                 has_left=posted.has_left,
                 deadline=deadline,
                 priority=priority,
+                connection=connection,
             )
             caller.when_gone(partial(self._leave, request, posted))
             record.rows, record.queued_ns = request.rows, perf_counter_ns()
@@ -185,6 +204,23 @@ class Model:
         except BaseException as error:
             posted.end(error)
             raise
+
+    def check_wait(self, deadline: float | None, connection: Hashable) -> None:
+        """Find out whether a request would be let in now, before its inputs are made.
+
+        Raises:
+            QueueFull, DeadlineExceeded: see Scheduler.submit.
+        """
+        self._scheduler.check(deadline, connection)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a request that is refused in this block, before its inputs are made."""
+        try:
+            yield
+        except ServingError:
+            with self._recorded(NOBODY):
+                raise
 
     def input(self, name: str) -> TensorSpec:
         """Find an input by name, or raise InvalidRequest."""
@@ -249,13 +285,14 @@ class Model:
     def close(self) -> None:
         """Release the model's threads and its cached answers."""
         self._scheduler.close()
+        self.failing.close()
         if self.cache is not None:
             self.cache.close()
 
     @contextmanager
-    def _recorded(self, request_id: str) -> Iterator[RequestRecord]:
+    def _recorded(self, origin: Origin) -> Iterator[RequestRecord]:
         """Tell the observers about a request once it is over, however it ends."""
-        record = RequestRecord(self.name, self.version, request_id)
+        record = RequestRecord(self.name, self.version, origin)
         try:
             yield record
         except BaseException as error:  # a caller who leaves counts as a failure

@@ -5,13 +5,16 @@ The three modes are Triton's. Knows no gRPC.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 
 from crossrun_server.errors import (
     ControlRefused,
+    Forbidden,
     InvalidRequest,
     LoadError,
     ModelUnavailable,
@@ -21,7 +24,8 @@ from crossrun_server.errors import (
 )
 from crossrun_server.models import layout
 from crossrun_server.models.loader import ModelSource
-from crossrun_server.models.repository import Agree, Repository
+from crossrun_server.models.repository import Agree, Repository, Then
+from crossrun_server.models.state_file import LastWord, StateFile
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +49,47 @@ class LoadPolicy:
     poll_seconds: int = 15
     exit_on_error: bool = True
     most: int = 128  # models that are loaded, if clients ask for another
+    kept: Mapping[str, LastWord] = field(default_factory=dict)  # by model, from earlier starts
+    uploads: bool = False  # whether clients may send the files of a model
     among: frozenset[str] | None = None  # load only these of them at the start; None: all
+
+
+def with_state(policy: LoadPolicy, file: Path | None) -> tuple[LoadPolicy, StateFile | None]:
+    """Add what clients have asked for before an earlier end, if that is kept in a file.
+
+    Raises:
+        ServingError: the file is damaged, or the mode has nothing to keep.
+    """
+    if file is None:
+        return policy, None
+    if policy.mode != Mode.EXPLICIT:
+        raise ServingError("--state-file needs --model-control-mode explicit")
+    state = StateFile(file)
+    return replace(policy, kept=dict(state.models)), state
 
 
 class Control:
     """Loads and unloads the models of a repository, as the mode says."""
 
     def __init__(
-        self, repository: Repository, policy: LoadPolicy, agree: Agree | None = None
+        self,
+        repository: Repository,
+        policy: LoadPolicy,
+        agree: Agree | None = None,
+        state: StateFile | None = None,
     ) -> None:
-        """Store what is controlled and how; `agree` decides on loads that clients ask for."""
+        """Store what is controlled and how.
+
+        Args:
+            repository: has the models.
+            policy: which are loaded, and when.
+            agree: decides on loads that clients ask for.
+            state: keeps what clients ask for; None: nobody does, or somebody else.
+        """
         self.repository = repository
         self._policy = policy
         self._agree = agree
+        self._state = state
         self._seen: dict[str, layout.Stamp] = {}
 
     async def start(self) -> None:
@@ -74,10 +106,14 @@ class Control:
             raise LoadError(f"{root} holds no model; expected NAME/1/model.onnx")
         self.repository.expect(found)
         self._seen = self._look(found)
-        among = self._policy.among
-        for name in self._wanted(found):
-            if among is None or name in among:
+        among, kept = self._policy.among, self._policy.kept
+        for name in dict.fromkeys((*self._wanted(found), *kept)):
+            if among is not None and name not in among:
+                continue
+            if name not in kept:
                 await self._load(name, fatal=self._policy.exit_on_error)
+            elif kept[name].loaded:
+                await self._restore(name, kept[name].config)
 
     async def watch(self) -> None:
         """Follow changes on disk until cancelled; return at once in modes that do not."""
@@ -95,12 +131,18 @@ class Control:
 
         Raises:
             ControlRefused: the mode does not allow it.
+            Forbidden: it brings files, which clients may not send.
             InvalidRequest: the name cannot be a model's.
             ModelUnavailable: the server is draining.
             TooMany: as many are loaded as may be, or too many loads are under way.
             LoadError: it cannot be loaded.
         """
         self._allow(name)
+        if files is not None and not self._policy.uploads:
+            raise Forbidden(
+                f"failed to load {name!r}: it comes with files, which needs --allow-model-upload: "
+                "a model is trusted input"
+            )
         if self.repository.count_without(name) >= self._policy.most:
             raise TooMany(
                 f"failed to load {name!r}: {self._policy.most} models are loaded; "
@@ -108,7 +150,7 @@ class Control:
             )
         try:
             source = self._source(name, config, files)
-            await self.repository.load(source, agree=self._agree)
+            await self.repository.load(source, agree=self._agree, then=self._keeping_load(source))
         except LoadError as error:
             log.error("%s", error)
             raise
@@ -122,8 +164,17 @@ class Control:
             UnknownModel: there is no such model.
         """
         self._allow(name)
-        await self.repository.unload(name)
+        await self.repository.unload(name, then=self._keeping_unload(name))
         log.info("unloaded %s", name)
+
+    def _keeping_load(self, source: ModelSource) -> Then | None:
+        if (state := self._state) is None:
+            return None
+        sent = source.files is not None
+        return partial(asyncio.to_thread, state.loaded, source.name, source.config, sent=sent)
+
+    def _keeping_unload(self, name: str) -> Then | None:
+        return partial(asyncio.to_thread, self._state.unloaded, name) if self._state else None
 
     def _allow(self, name: str) -> None:
         if self._policy.mode != Mode.EXPLICIT:
@@ -165,6 +216,14 @@ class Control:
         for name, stamp in self._seen.items():
             if before.get(name) != stamp:
                 await self._load(name)
+
+    async def _restore(self, name: str, config: str | None) -> None:
+        """Load what a client had loaded before an earlier end."""
+        try:
+            await self.repository.load(self._source(name, config))
+        except Exception as error:
+            text = "a client had loaded %s, which cannot be loaded any more: %s"
+            log.warning(text, name, error, exc_info=not isinstance(error, ServingError))
 
     async def _load(self, name: str, *, fatal: bool = False) -> None:
         try:

@@ -15,6 +15,8 @@ from crossrun_server.model_config.session_config import SessionConfig
 from crossrun_server.models import independence, labels, lanes
 from crossrun_server.models.answers import answer_check
 from crossrun_server.models.lanes import OpenedLanes
+from crossrun_server.models.upkeep import probe
+from crossrun_server.models.upkeep.probe import Probe
 from crossrun_server.models.warmup import noting, warm_up
 from crossrun_server.plans.choice import Choice
 from crossrun_server.runtime.assignment import Assignment
@@ -46,6 +48,7 @@ class Prepared:
     served: CompletedConfig
     labels: Mapping[str, tuple[str, ...]]
     assignments: tuple[Assignment, ...]
+    probe: Probe | None  # what it has answered; None if nothing is known that it answers
     choice: Choice | None = None  # of its provider, if that was measured
 
     @property
@@ -69,8 +72,14 @@ def prepare(version: Version, wanted: SessionConfig) -> Prepared:
     labels.check_answers(named, served, answers)
     evidence = answer_check.check(file, opened, version.tolerance)
     pairs = zip(opened.sessions, evidence, strict=True)
-    assignments = tuple(replace(session.assignment, evidence=one) for session, one in pairs)
-    return Prepared(version.folder, opened, _with_doubts(served, answers), named, assignments)
+    return Prepared(
+        folder=version.folder,
+        opened=opened,
+        served=_with_doubts(served, answers),
+        labels=named,
+        assignments=tuple(replace(session.assignment, evidence=one) for session, one in pairs),
+        probe=probe.find(opened, served, version.folder, answers),
+    )
 
 
 def _read_labels(

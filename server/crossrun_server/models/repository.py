@@ -5,8 +5,11 @@ finish on it. Knows nothing of requests, and not why a model is loaded.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from crossrun_server.errors import ModelUnavailable, TooMany, UnknownModel
@@ -16,12 +19,15 @@ from crossrun_server.models.model import Model
 from crossrun_server.models.states import UNKNOWN, ModelEntry, Retired
 from crossrun_server.models.version_loader import ServerContext
 
+log = logging.getLogger(__name__)
+
 LOADS = 4  # at once, as Triton; others wait
 MOST_CHANGES = 64  # loads, unloads and releases that are under way or wait
 MOST_KNOWN = 10_000  # names in the index
 
 Listener = Callable[[str, bool], None]
 Agree = Callable[[], Awaitable[None]]
+Then = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -63,15 +69,18 @@ class Repository:
 
         Raises:
             UnknownModel: no such name or version.
-            ModelUnavailable: it is not loaded, or the server is draining.
+            ModelUnavailable: it is not loaded, its runs fail, or the server is draining.
         """
         model = self.find(name, version)
         if self.draining:
             raise ModelUnavailable(f"{name!r} takes no more requests: the server is draining")
+        if why := model.failing.reason:
+            at = f"{name!r} version {model.version}"
+            raise ModelUnavailable(f"{UNKNOWN} {at} is not at ready state: {why}")
         return model
 
     def find(self, name: str, version: str = "") -> Model:
-        """Find a loaded model as `get` does, even while the server is draining."""
+        """Find a loaded model as `get` does, even while it takes no requests."""
         if name in self._entries:
             return self._entries[name].find(version)
         if layout.has_model(self.root, name):
@@ -100,15 +109,15 @@ class Repository:
         Raises:
             UnknownModel: there are several, or none.
         """
-        ready = [name for name, entry in self._entries.items() if entry.ready]
-        if len(ready) != 1:
-            there = f"there are several: {', '.join(ready)}" if ready else "none is loaded"
+        loaded = [name for name, entry in self._entries.items() if entry.is_loaded]
+        if len(loaded) != 1:
+            there = f"there are several: {', '.join(loaded)}" if loaded else "none is loaded"
             raise UnknownModel(f"the request names no model and {there}")
-        return ready[0]
+        return loaded[0]
 
     def count_without(self, name: str) -> int:
         """Count the models that are loaded, but for the named one."""
-        return sum(entry.ready for entry in self._entries.values() if entry.name != name)
+        return sum(entry.is_loaded for entry in self._entries.values() if entry.name != name)
 
     def index(self) -> list[IndexEntry]:
         """List every version that was ever loaded or tried, and every model on disk."""
@@ -121,7 +130,12 @@ class Repository:
             self._listener(name, False)
 
     async def load(
-        self, source: ModelSource, *, keep_unchanged: bool = False, agree: Agree | None = None
+        self,
+        source: ModelSource,
+        *,
+        keep_unchanged: bool = False,
+        agree: Agree | None = None,
+        then: Then | None = None,
     ) -> None:
         """Load a model beside the one that serves, then let it take over.
 
@@ -131,6 +145,7 @@ class Repository:
             source: what to load it from.
             keep_unchanged: keep versions whose files have not changed since they were loaded.
             agree: is awaited once the model is warm; if it raises, the model does not take over.
+            then: is awaited once it has taken over, before the next change of the model.
 
         Raises:
             LoadError: it cannot be loaded; what was loaded before still serves.
@@ -138,17 +153,21 @@ class Repository:
         """
         if source.name not in self._entries and len(self._entries) >= MOST_KNOWN:
             raise TooMany(f"failed to load {source.name!r}: {MOST_KNOWN} models are known already")
-        await self._to_its_end(self._load(source, keep_unchanged, agree))
+        await self._to_its_end(self._load(source, keep_unchanged, agree, then))
 
-    async def unload(self, name: str) -> None:
+    async def unload(self, name: str, then: Then | None = None) -> None:
         """Stop new requests to a model, and release it once those it has are answered.
+
+        Args:
+            name: the model's.
+            then: is awaited once it takes no requests, before the next change of the model.
 
         Raises:
             UnknownModel: no such name.
             TooMany: too many changes are under way.
         """
         if name in self._entries:
-            await self._to_its_end(self._unload(self._entries[name]))
+            await self._to_its_end(self._unload(self._entries[name], then))
         elif not layout.has_model(self.root, name):
             raise UnknownModel(f"{UNKNOWN} {name!r} is not found")
 
@@ -178,7 +197,9 @@ class Repository:
             self._entries[source.name] = entry
         return entry
 
-    async def _load(self, source: ModelSource, keep_unchanged: bool, agree: Agree | None) -> None:
+    async def _load(
+        self, source: ModelSource, keep_unchanged: bool, agree: Agree | None, then: Then | None
+    ) -> None:
         entry = self._entry(source)
         async with entry.changing:
             previous = entry.loaded if keep_unchanged else None
@@ -191,6 +212,8 @@ class Repository:
                 self._tell(entry)
                 raise
             self._switch(entry, loaded)
+            if then is not None:
+                await then()
 
     async def _on_a_thread(
         self, source: ModelSource, previous: LoadedVersions | None, entry: ModelEntry
@@ -203,15 +226,29 @@ class Repository:
         async with self._room:
             return await asyncio.to_thread(loader.load, source, self._context, previous, announce)
 
-    async def _unload(self, entry: ModelEntry) -> None:
+    async def _unload(self, entry: ModelEntry, then: Then | None) -> None:
         async with entry.changing:
             self._switch(entry, LoadedVersions())
+            if then is not None:
+                await then()
 
     def _switch(self, entry: ModelEntry, loaded: LoadedVersions) -> None:
         retired = entry.switch(loaded)
+        loop = asyncio.get_running_loop()
+        for model in loaded.models.values():
+            model.failing.tell(partial(_soon, loop, partial(self._changed, entry, model)))
         self._tell(entry)
         for one in retired:
             self._spawn(_retire(entry, one))
+
+    def _changed(self, entry: ModelEntry, model: Model) -> None:
+        """Hear that the runs of a model fail, or do not any more."""
+        at = f"{model.name} version {model.version}"
+        if why := model.failing.reason:
+            log.error("%s takes no requests: %s", at, why)
+        else:
+            log.info("%s takes requests again", at)
+        self._tell(entry)
 
     def _tell(self, entry: ModelEntry) -> None:
         if self._entries.get(entry.name) is entry:
@@ -228,6 +265,11 @@ class Repository:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(call)
 
 
 async def _agreed(agree: Agree, loaded: LoadedVersions, previous: LoadedVersions) -> None:

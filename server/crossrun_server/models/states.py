@@ -53,12 +53,17 @@ class ModelEntry:
         self._statuses: dict[int, Status] = {}
 
     def __iter__(self) -> Iterator[tuple[int, Status]]:
-        return iter(sorted(self._statuses.items()))
+        return ((v, self._now(v, status)) for v, status in sorted(self._statuses.items()))
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a version of it is loaded."""
+        return bool(self.loaded.models)
 
     @property
     def ready(self) -> bool:
-        """Whether a version of it serves."""
-        return bool(self.loaded.models)
+        """Whether a request that names no version is taken."""
+        return self.is_loaded and not self.find("").failing.reason
 
     def find(self, version: str) -> Model:
         """Find a version; without one, the newest that serves.
@@ -115,6 +120,12 @@ class ModelEntry:
         """Note that a version is gone, unless another with its number has been loaded meanwhile."""
         if self._statuses.get(version) is unloading:
             self._statuses[version] = Status(State.UNAVAILABLE, UNLOADED)
+
+    def _now(self, version: int, status: Status) -> Status:
+        """Return the status of a version, which is another while its runs fail."""
+        model = self.loaded.models.get(version)
+        failing = model.failing.reason if model else ""
+        return Status(State.UNAVAILABLE, failing) if failing else status
 
     def _why(self) -> str:
         return "; ".join(dict.fromkeys(_told(status) for _, status in self)) or "not loaded"

@@ -4,6 +4,7 @@ Knows the model's folder, and no other versions.
 """
 
 import logging
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +16,14 @@ from crossrun_server.model_config import session_config
 from crossrun_server.model_config.completion import CompletedConfig
 from crossrun_server.model_config.session_config import SessionConfig
 from crossrun_server.models import fastest
+from crossrun_server.models.answers import file_check
 from crossrun_server.models.lanes import OpenedLanes
 from crossrun_server.models.model import Instruments, Model
 from crossrun_server.models.prepared import Prepared, Version
+from crossrun_server.models.upkeep.failing import Failing
+from crossrun_server.models.upkeep.idle_memory import IdleMemory
 from crossrun_server.runtime.providers import ProviderRequest
+from crossrun_server.scheduling.batching import Execution
 from crossrun_server.scheduling.response_cache import ModelCache, ResponseCache
 from crossrun_server.scheduling.scheduler import Scheduler
 from crossrun_server.telemetry.request_record import Observer
@@ -36,6 +41,7 @@ class ServerContext:
     observers: tuple[Observer, ...] = ()  # are told of each request once it is over
     cores: int = 0  # threads of sessions that ask for no number; 0: one for each core
     proof_tolerance: float | None = None  # of models that name none; None: the proof's own
+    max_wait: float = math.inf  # expected seconds in a queue without a size of its own
 
 
 def load_version(
@@ -55,6 +61,7 @@ def load_version(
     """
     started = time.perf_counter()
     try:
+        file_check.check(file)
         prepared = fastest.prepare(*asked(folder, file, declared, context))
     except LoadError as error:
         raise LoadError(f"version {version}: {error}") from error
@@ -82,18 +89,33 @@ def asked(
 def _model(version: str, prepared: Prepared, context: ServerContext) -> Model:
     opened, served = prepared.opened, prepared.served
     statistics = Statistics()
-    policy = served.policy
+    failing = Failing(prepared.probe.run if prepared.probe else None)
+    memory = IdleMemory(prepared.probe, any_size=_takes_any_size(served))
+    policy = replace(served.policy, max_wait=context.max_wait)
     if opened.plan and policy.merges_freely:
         policy = replace(policy, merge_rows=opened.plan.batch)
+    cache = _cache_of(context.cache, served)
+
+    def observe(execution: Execution) -> None:
+        statistics.executed(execution)
+        failing.executed(execution)
+        memory.executed(execution)
+
     return Model(
         version=version,
         config=served,
         labels=prepared.labels,
         metadata=prepared.metadata,
-        scheduler=Scheduler(opened.lanes, policy, observe=statistics.executed, cores=opened.cores),
+        scheduler=Scheduler(opened.lanes, policy, observe=observe, cores=opened.cores),
         assignments=prepared.assignments,
-        instruments=Instruments(statistics, _cache_of(context.cache, served), context.observers),
+        instruments=Instruments(statistics, failing, memory, cache, context.observers),
     )
+
+
+def _takes_any_size(served: CompletedConfig) -> bool:
+    """Whether a row may be large or small."""
+    rows = 1 if served.max_batch_size else 0
+    return any(-1 in spec.shape[rows:] for spec in served.inputs)
 
 
 def _cache_of(cache: ResponseCache | None, served: CompletedConfig) -> ModelCache | None:

@@ -83,6 +83,12 @@ def requests(config: CompletedConfig, folder: Path) -> Iterator[dict[str, Array]
             yield {name: array[:1] for name, array in _inputs(sample, config, folder).items()}
 
 
+def first_sample(config: CompletedConfig, folder: Path) -> dict[str, Array] | None:
+    """Return the request of the first sample; None if there is no sample."""
+    samples = config.proto.model_warmup
+    return _inputs(samples[0], config, folder) if samples else None
+
+
 def zeros(config: CompletedConfig) -> dict[str, Array]:
     """Make a request of one row, without optional inputs.
 

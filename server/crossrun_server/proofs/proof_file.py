@@ -5,9 +5,10 @@ The export writes the file; docs/model-repository.md describes it. Knows arrays.
 
 import json
 import math
+import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ FILE = "proof.npz"
 MOST_BYTES = 1_000_000  # of the file
 MOST_UNPACKED = 64_000_000  # bytes of its arrays
 ABOUT, INPUT, OUTPUT = "about", "input/", "output/"
+DIGEST = re.compile("[0-9a-f]{64}")
 ORIGINS = PHOTOGRAPHS, DRAWN = ("photographs", "drawn")
 DETECTIONS = "detections"  # stands for the four outputs of a detector, which are compared together
 BOXES, SCORES, CLASSES, COUNT = DETECTED = (
@@ -39,6 +41,7 @@ class Proof:
     classes: str = ""  # the output whose best class is compared; empty for none
     threshold: float = 0.0  # the least score of a detector
     decides: float = 0.5  # a single number above this stands for the second of two classes
+    sha256: Mapping[str, str] = field(default_factory=dict)  # of files beside the proof, in hex
 
     @property
     def rows(self) -> int:
@@ -113,6 +116,7 @@ def _proof(arrays: Mapping[str, Array]) -> Proof:
         classes=str(about.get("classes", "")),
         threshold=float(detector.get("score_threshold", 0.0)),
         decides=float(about.get("decides", 0.5)),
+        sha256=dict(about.get("sha256", {})),
     )
     _check(proof)
     return proof
@@ -139,6 +143,8 @@ def _check(proof: Proof) -> None:
         raise ValueError(f"its max_diff is not of {', '.join(sorted(held))}, each a number from 0")
     if proof.classes:
         _check_classes(proof, held)
+    if not all(DIGEST.fullmatch(str(digest)) for digest in proof.sha256.values()):
+        raise ValueError("its sha256 are not 64 hexadecimal digits for each file")
     if not 0 <= proof.min_agreement <= 1:
         raise ValueError(f"its min_agreement is {proof.min_agreement}, expected 0 to 1")
     if all(array.dtype.kind == "f" and np.isnan(array).all() for array in proof.outputs.values()):

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from crossrun_server.runtime.assignment import assigned
 from crossrun_server.runtime.binding import BoundSession
 from crossrun_server.runtime.providers import CPU, DEVICE_ID, Provider, ProviderRequest
 from crossrun_server.runtime.session_options import ProviderUnavailable, Threads
+from crossrun_server.scheduling.interruption import ended_by
 from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 # onnxruntime's name of an element type → the Open Inference Protocol's.
@@ -37,6 +39,8 @@ DATATYPES = {
     "tensor(string)": "BYTES",
 }
 BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+# Of a run; onnxruntime (include/onnxruntime/core/session/onnxruntime_run_options_config_keys.h).
+SHRINK = "memory.enable_memory_arena_shrinkage"
 UNBOUND = {"BF16", "BYTES"}  # numpy has no BF16, and no device holds strings
 REDUCED = re.compile(r"QuantizeLinear$|^QLinear|Integer$|MatMulNBits$")  # types of nodes
 HALVED = re.compile(r"graph_(in|out)put_cast")  # casts that converters to fp16 insert
@@ -88,6 +92,14 @@ class Session:
                 "onnxruntime's Python returns only text; bytes need an output that is UINT8"
             ) from error
 
+    def run_and_shrink(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str]
+    ) -> dict[str, Array]:
+        """Run as `run` does, then give back the CPU's memory that no run needs at this moment."""
+        options = onnxruntime.RunOptions()
+        options.add_run_config_entry(SHRINK, "cpu:0")
+        return dict(zip(outputs, self._unbound(inputs, outputs, options), strict=True))
+
     def attempt(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """Run something that may fail: onnxruntime raises the reason, but does not log it."""
         if self._bound:
@@ -105,11 +117,13 @@ class Session:
         return (one for one in request.providers if one.name in self.assignment.nodes)
 
     def _run(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> Sequence[Array]:
-        run = self._bound.run if self._bound else self._unbound
+        if self._bound:
+            return self._bound.run(inputs, outputs)
+        options = _interruptible()
         if self._core is None:
-            return run(inputs, outputs)
+            return self._unbound(inputs, outputs, options)
         with cores.bound(self._core):
-            return run(inputs, outputs)
+            return self._unbound(inputs, outputs, options)
 
     @property
     def _unbound(self) -> Callable[..., list[Array]]:
@@ -223,6 +237,13 @@ def _failure(model: Path | bytes, accelerators: list[str], error: Exception) -> 
         return LoadError(f"{told}: {ort_errors.plain(str(error))}")
     named = ", ".join(accelerators)
     return ProviderUnavailable(f"{told} on {named}: {ort_errors.plain(str(error))}")
+
+
+def _interruptible() -> onnxruntime.RunOptions:
+    """Make options of a run that ends, at the end of a node, if nobody waits for it any more."""
+    options = onnxruntime.RunOptions()
+    ended_by(partial(setattr, options, "terminate", True))
+    return options
 
 
 def _quiet() -> onnxruntime.RunOptions:

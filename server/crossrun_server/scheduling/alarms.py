@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
+FEW = 1000  # alarms
+
 
 class Alarm:
     """A function that is called at its time, unless it is cancelled before."""
@@ -30,6 +32,7 @@ class Alarms:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Alarm]] = []
         self._numbers = itertools.count()  # alarms of the same time ring in order
+        self._most = FEW  # alarms; as many are looked through for those that were cancelled
         self._sooner = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -37,6 +40,8 @@ class Alarms:
         """Call a function at a time, or at once if that has passed."""
         alarm = Alarm(ring)
         with self._sooner:
+            if len(self._heap) >= self._most:
+                self._forget_cancelled()
             heapq.heappush(self._heap, (when, next(self._numbers), alarm))
             if self._heap[0][2] is alarm:
                 self._sooner.notify()
@@ -44,6 +49,12 @@ class Alarms:
                 self._thread = threading.Thread(target=self._ring, name="alarms", daemon=True)
                 self._thread.start()
         return alarm
+
+    def _forget_cancelled(self) -> None:
+        """Let go of alarms that will not ring, though their time is far off."""
+        self._heap = [entry for entry in self._heap if entry[2].ring is not None]
+        heapq.heapify(self._heap)
+        self._most = max(FEW, 2 * len(self._heap))
 
     def _ring(self) -> None:
         while True:

@@ -4,14 +4,16 @@ Runs on whatever thread runs the batch. Knows nothing of priorities, of queues o
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from crossrun_server.errors import DeadlineExceeded
 from crossrun_server.scheduling.alarms import Alarm
+from crossrun_server.scheduling.interruption import LATE, Interruption
 from crossrun_server.tensors.tensor_spec import Array
 
 Tensors = dict[str, Array]
@@ -41,7 +43,17 @@ class Execution(NamedTuple):
     input_ns: int  # joining the inputs
     infer_ns: int
     output_ns: int  # splitting the outputs
-    failed: bool
+    error: Exception | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether its requests have no answer."""
+        return self.error is not None
+
+    @property
+    def ns(self) -> int:
+        """All phases together."""
+        return self.input_ns + self.infer_ns + self.output_ns
 
 
 @dataclass(eq=False)
@@ -58,10 +70,12 @@ class InferenceRequest:
     has_left: Callable[[], bool] = lambda: False  # whether the caller is gone
     deadline: float | None = None  # for the answer, set by the caller
     level: int = 0  # of priority; the lowest number goes first
+    connection: Hashable = None  # that it came by: connections take turns
     arrived: float = field(default_factory=time.monotonic)
     arrived_ns: int = field(default_factory=time.perf_counter_ns)
     expires: float | None = None  # when its queue's timeout ends
     alarm: Alarm | None = None  # rings at `expires` if it is refused then
+    interruption: Interruption | None = None  # of the run that it is in, or was in
 
     def gone(self, now: float) -> bool:
         """Whether nobody waits for its answer any more."""
@@ -111,15 +125,19 @@ def check_rows(outputs: Tensors, rows: int) -> None:
 def _attempt(run: Run, batch: list[InferenceRequest]) -> tuple[list[Result], Execution]:
     clock = time.perf_counter_ns
     times = [clock()]
+    interruption = Interruption(batch)
+    for request in batch:
+        request.interruption = interruption
     parts: list[Tensors] | Exception
     try:
-        inputs = _merge(batch)
-        times.append(clock())
-        outputs = run(inputs, batch[0].outputs)
-        times.append(clock())
-        parts = _split(batch, outputs)
+        with interruption:
+            inputs = _merge(batch)
+            times.append(clock())
+            outputs = run(inputs, batch[0].outputs)
+            times.append(clock())
+            parts = _split(batch, outputs)
     except Exception as error:  # noqa: BLE001 - passed on to the caller, whatever it is
-        parts = error
+        parts = DeadlineExceeded(LATE) if interruption.happened else error
     times.append(clock())
     return _report(batch, parts, times)
 
@@ -127,7 +145,6 @@ def _attempt(run: Run, batch: list[InferenceRequest]) -> tuple[list[Result], Exe
 def _report(
     batch: list[InferenceRequest], parts: list[Tensors] | Exception, times: list[int]
 ) -> tuple[list[Result], Execution]:
-    failed = isinstance(parts, Exception)
     durations = [end - start for start, end in pairwise(times)]
     input_ns, infer_ns, output_ns = (*durations, 0, 0)[:3]
     rows = sum(request.rows for request in batch)
@@ -137,7 +154,7 @@ def _report(
         input_ns=input_ns,
         infer_ns=infer_ns,
         output_ns=output_ns,
-        failed=failed,
+        error=parts if isinstance(parts, Exception) else None,
     )
     if isinstance(parts, Exception):
         return [parts] * len(batch), execution

@@ -37,7 +37,7 @@ class Places:
     def __init__(self, lanes: Sequence[Lane], cores: int = 0) -> None:
         self._all = [Place(lane.run, lane.cores) for lane in lanes for _ in range(lane.places)]
         self._idle = list(self._all)
-        self._free_cores = cores or sum(place.cores for place in self._all)
+        self._cores = self._free_cores = cores or sum(place.cores for place in self._all)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -58,6 +58,10 @@ class Places:
     def room_for(self, place: Place) -> int:
         """Return how many places of this width the free cores are enough for."""
         return self._free_cores // place.cores
+
+    def share(self, place: Place) -> float:
+        """Return which part of all cores a place takes, 0 to 1."""
+        return place.cores / self._cores
 
     def take(self, place: Place) -> None:
         """Mark a place as busy."""

@@ -1,21 +1,24 @@
 """Requests that wait: which may, for how long, and which go next as one batch.
 
-The rules are those of Triton's dynamic batcher. Knows the time only as an argument.
+The rules are those of Triton's dynamic batcher; within a level, connections take turns. Knows the
+time only as an argument.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
 
 from crossrun_server.errors import QueueFull
 from crossrun_server.scheduling.batching import InferenceRequest
+from crossrun_server.scheduling.fair_line import FairLine
 
 
 @dataclass(frozen=True)
 class QueuePolicy:
     """How the requests of one priority level wait."""
 
-    size: int = 256  # requests
+    size: int = 0  # requests; 0: as many as do not wait too long, see SchedulingPolicy.max_wait
     timeout: int = 0  # microseconds that a request may wait; 0 for ever
     allow_timeout_override: bool = False  # a request may ask for less than `timeout`
     delay_expired: bool = False  # it goes behind the others of its level, and is not refused
@@ -37,6 +40,7 @@ class SchedulingPolicy:
     preserve_ordering: bool = False
     priority_levels: int = 0
     default_priority: int = 0
+    max_wait: float = math.inf  # expected seconds in a queue that has no size of its own
     queue: QueuePolicy = QueuePolicy()
     queues: Mapping[int, QueuePolicy] = field(default_factory=dict)  # by level; else `queue`
 
@@ -58,13 +62,17 @@ class SchedulingPolicy:
         """Return how the requests of a level wait."""
         return self.queues.get(level, self.queue)
 
+    def longest_wait(self, level: int) -> float:
+        """Return how many seconds a request of a level may be expected to wait."""
+        return math.inf if self.queue_of(level).size else self.max_wait
+
 
 class RequestQueue:
-    """The requests that wait, by level and in order of arrival; leaving is cheap."""
+    """The requests that wait, by level and in fair turns; leaving is cheap."""
 
     def __init__(self, policy: SchedulingPolicy) -> None:
         self._policy = policy
-        self._levels: dict[int, dict[InferenceRequest, None]] = {}  # only levels with requests
+        self._levels: dict[int, FairLine[InferenceRequest]] = {}  # only levels with requests
 
     def __iter__(self) -> Iterator[InferenceRequest]:
         return chain.from_iterable(self._levels.values())
@@ -79,23 +87,45 @@ class RequestQueue:
         return sum(map(len, self._levels.values()))
 
     def enter(self, request: InferenceRequest) -> None:
-        """Let a request wait.
+        """Let a request wait; `check_size` has been asked."""
+        line = self._levels.setdefault(request.level, FairLine())
+        line.enter(request, request.connection, request.rows)
+
+    def check_size(self, level: int, wait: float) -> None:
+        """Find out whether a level may have one request more.
+
+        Args:
+            level: its number.
+            wait: the seconds after which a caller may try again.
 
         Raises:
-            QueueFull: the queue of its level is full.
+            QueueFull: the queue of the level has a size, and is full.
         """
-        size = self._policy.queue_of(request.level).size
-        if len(self._levels.get(request.level, ())) >= size:
-            where = f" of priority {request.level}" if self._policy.priority_levels else ""
-            raise QueueFull(f"the queue{where} is full ({size} requests wait)")
-        self._levels.setdefault(request.level, {})[request] = None
+        size = self._policy.queue_of(level).size
+        if size and len(self._levels.get(level, ())) >= size:
+            where = f" of priority {level}" if self._policy.priority_levels else ""
+            raise QueueFull(f"the queue{where} is full ({size} requests wait)", wait)
+
+    def rows_before(self, level: int, connection: Hashable) -> float:
+        """Return about how many rows run before those that a connection would send now."""
+        above = sum(line.rows for other, line in self._levels.items() if other < level)
+        return above + (self._levels[level].rows_before(connection) if level in self._levels else 0)
 
     def leave(self, request: InferenceRequest) -> None:
         """Remove a request, if it waits."""
         if request in self:
-            del self._levels[request.level][request]
-            if not self._levels[request.level]:
-                del self._levels[request.level]
+            self._levels[request.level].leave(request)
+            self._forget_empty(request.level)
+
+    def take(self, batch: Iterable[InferenceRequest]) -> None:
+        """Remove requests that are going to run."""
+        for request in batch:
+            self._levels[request.level].take(request)
+            self._forget_empty(request.level)
+
+    def _forget_empty(self, level: int) -> None:
+        if not self._levels[level]:
+            del self._levels[level]
 
     def next_batch(self, now: float, shares: int = 1) -> tuple[list[InferenceRequest], float]:
         """Choose the next batch, and when it goes; its requests stay in the queue.
@@ -120,8 +150,8 @@ class RequestQueue:
     def _most(self, shares: int) -> int:
         """Return the most rows of a batch."""
         most = self._policy.merge_rows or self._policy.max_batch_size
-        waiting = sum(request.rows for request in self) if shares > 1 else most
-        return max(1, min(most, -(-waiting // shares)))
+        waiting = sum(line.rows for line in self._levels.values())
+        return max(1, min(most, -(-waiting // shares))) if shares > 1 else most
 
     def _gather(self, now: float, most: int) -> tuple[list[InferenceRequest], bool]:
         """Return the first live request and those behind it that fit, and whether more could."""

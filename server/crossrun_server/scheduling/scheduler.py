@@ -1,12 +1,12 @@
 """Brings requests to a model's sessions: admission, deadlines, cancellation, dynamic batching.
 
-A request that meets an idle lane goes straight to it. A request whose caller has left, or whose
-time has run out, is dropped before it costs a place in a batch. Runs are plain functions: knows no
-gRPC and no onnxruntime.
+A request that meets an idle lane goes straight to it. One that would wait too long is refused when
+it comes. One whose caller has left, or whose time has run out, is dropped before it costs a place
+in a batch. Runs are plain functions: knows no gRPC and no onnxruntime.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -14,6 +14,7 @@ from threading import RLock
 from time import monotonic
 
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable
+from crossrun_server.scheduling import waiting_time
 from crossrun_server.scheduling.alarms import ALARMS, Alarm
 from crossrun_server.scheduling.answer_line import AnswerLine
 from crossrun_server.scheduling.batching import (
@@ -24,10 +25,11 @@ from crossrun_server.scheduling.batching import (
     Tensors,
     execute,
 )
+from crossrun_server.scheduling.interruption import LATE
 from crossrun_server.scheduling.places import Lane, Place, Places
 from crossrun_server.scheduling.queueing import RequestQueue, SchedulingPolicy
+from crossrun_server.scheduling.waiting_time import Pace
 
-LATE = "the deadline passed before the answer was there"
 Started = list[tuple[Place, list[InferenceRequest]]]
 
 
@@ -61,19 +63,21 @@ class Scheduler:
         self._policy = policy
         self._observe = observe
         self._waiting = RequestQueue(policy)
+        self._pace = Pace()
         self._line = AnswerLine()  # empty, unless the order is preserved
         self._timer: Alarm | None = None
         self._quiet: list[Callable[[], object]] = []  # who is told once nothing waits or runs
         self._closed = False
         self._lock = RLock()
 
-    async def submit(
+    async def submit(  # noqa: PLR0913, PLR0917 - the terms on which a request waits
         self,
         inputs: Tensors,
         outputs: Sequence[str],
         deadline: float | None = None,
         priority: int = 0,
         timeout: int = 0,
+        connection: Hashable = None,
     ) -> Reply:
         """Wait for the answer to one request.
 
@@ -86,10 +90,12 @@ class Scheduler:
             priority: 1 is the highest; 0 and unknown levels mean the default level.
             timeout: microseconds in the queue; it counts if the queue lets requests override its
                 own timeout, and if it is shorter.
+            connection: that the request came by; connections take turns.
 
         Raises:
-            QueueFull: the queue is full; the request was not accepted.
-            DeadlineExceeded: the deadline or the queue's timeout passed first.
+            QueueFull: the queue is full, or the request would wait too long; it was not accepted.
+            DeadlineExceeded: the deadline or the queue's timeout passed first, or no run is short
+                enough.
             ModelUnavailable: the scheduler is closed.
         """
         loop = asyncio.get_running_loop()
@@ -101,6 +107,7 @@ class Scheduler:
             has_left=future.done,
             deadline=deadline,
             priority=priority,
+            connection=connection,
         )
         for place, batch in self._admit(request, timeout):
             self._start(place, batch)
@@ -121,6 +128,7 @@ class Scheduler:
         has_left: Callable[[], bool],
         deadline: float | None,
         priority: int,
+        connection: Hashable,
     ) -> InferenceRequest:
         """Make a request for `post`; see `submit` and InferenceRequest."""
         return InferenceRequest(
@@ -131,6 +139,7 @@ class Scheduler:
             has_left=has_left,
             deadline=deadline,
             level=self._policy.level(priority),
+            connection=connection,
         )
 
     def post(self, request: InferenceRequest, timeout: int = 0) -> None:
@@ -140,7 +149,8 @@ class Scheduler:
         posted it calls `forget` if the caller leaves.
 
         Raises:
-            QueueFull, ModelUnavailable: see `submit`; the request is not answered then.
+            QueueFull, DeadlineExceeded, ModelUnavailable: see `submit`; the request is not answered
+                then.
         """
         started = self._admit(request, timeout)
         for place, batch in started[1:]:
@@ -148,8 +158,20 @@ class Scheduler:
         for place, batch in started[:1]:
             self._work(place, batch)
 
+    def check(self, deadline: float | None, connection: Hashable) -> None:
+        """Find out whether a request would be let in now, before it is made.
+
+        Raises:
+            QueueFull, DeadlineExceeded: see `submit`.
+        """
+        with self._lock:
+            self._check(self._policy.level(0), deadline, connection)
+
     def forget(self, request: InferenceRequest) -> bool:
-        """Drop a request whose caller has its answer or has left; returns whether it waited."""
+        """Drop a request whose caller has its answer or has left; returns whether it waited.
+
+        If it runs, and nobody waits for another request of its run, the run is ended.
+        """
         with self._lock:
             waited = request in self._waiting
             self._waiting.leave(request)
@@ -157,6 +179,8 @@ class Scheduler:
             self._rest()
         if request.alarm is not None:
             request.alarm.cancel()
+        if request.interruption is not None:
+            request.interruption.look()
         return waited
 
     async def drain(self) -> None:
@@ -177,6 +201,11 @@ class Scheduler:
         """The number of requests that wait to be run."""
         with self._lock:
             return len(self._waiting)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether any request waits; a guess, for no lock is taken."""
+        return bool(self._waiting)
 
     def close(self) -> None:
         """Refuse the requests that wait; each thread ends once its batch has ended."""
@@ -203,6 +232,7 @@ class Scheduler:
                 raise ModelUnavailable("the model takes no more requests: it is being unloaded")
             place = self._straight(request)
             if place is None:
+                self._check(request.level, request.deadline, request.connection)
                 self._waiting.enter(request)
             if self._policy.preserve_ordering:
                 self._line.enter(request)
@@ -222,6 +252,17 @@ class Scheduler:
         if place is not None:
             self._places.take(place)
         return place
+
+    def _check(self, level: int, deadline: float | None, connection: Hashable) -> None:
+        """Refuse who would wait too long. Who meets an idle place is let in, whatever was measured.
+
+        So an estimate that is wrong is put right by the next run.
+        """
+        wait = self._pace.row * self._waiting.rows_before(level, connection)
+        self._waiting.check_size(level, wait)
+        if self._places.choose(1) is None:
+            left = None if deadline is None else deadline - monotonic()
+            waiting_time.check(wait, self._pace.run, left, self._policy.longest_wait(level))
 
     def _reject(self, request: InferenceRequest, timeout: int) -> None:
         with self._lock:
@@ -256,8 +297,7 @@ class Scheduler:
                 self._wake_at(ready_at)
                 break
             self._places.take(place)
-            for request in batch:
-                self._waiting.leave(request)
+            self._waiting.take(batch)
             started.append((place, batch))
         return started
 
@@ -292,6 +332,7 @@ class Scheduler:
         """Run a batch and answer its requests; returns what this thread is to run next."""
         results, executions = execute(place.run, batch)
         with self._lock:
+            self._note(place, executions)
             self._places.release(place)
             started = self._pump()
             self._rest()
@@ -301,6 +342,12 @@ class Scheduler:
             self._start(other, others)
         self._finish(batch, results)
         return started[0] if started else None
+
+    def _note(self, place: Place, executions: list[Execution]) -> None:
+        share = self._places.share(place)
+        for execution in executions:
+            if not execution.failed:
+                self._pace.note(execution.ns / 1e9, execution.rows, share)
 
     def _finish(self, batch: list[InferenceRequest], results: list[Result]) -> None:
         if not self._policy.preserve_ordering:

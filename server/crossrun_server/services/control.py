@@ -57,7 +57,7 @@ class ControlService(GRPCInferenceServiceServicer):
             ServingError: a parameter is unknown or of the wrong type; or see Control.load.
         """
         self._check_repository(request.repository_name)
-        config, files = _sent(request.parameters)
+        config, files = sent(request.parameters)
         await self._control.load(request.model_name, config, files)
         return pb.RepositoryModelLoadResponse()
 
@@ -83,10 +83,14 @@ class ControlService(GRPCInferenceServiceServicer):
             raise InvalidRequest(f"there is no repository {name!r}, expected none or {root.name!r}")
 
 
-def _sent(
+def sent(
     parameters: Mapping[str, pb.ModelRepositoryParameter],
 ) -> tuple[str | None, dict[str, bytes] | None]:
-    """Read the configuration and the files of a request; each is None if it has none."""
+    """Read the configuration and the files of a request; each is None if it has none.
+
+    Raises:
+        InvalidRequest: a parameter is unknown or of the wrong type.
+    """
     config, files = None, {}
     for name, parameter in parameters.items():
         if name == CONFIG:

@@ -13,8 +13,9 @@ from crossrun_server.errors import ModelUnavailable, UnknownModel
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.batching import Reply
+from crossrun_server.scheduling.patience import Patience
 from crossrun_server.services import parameters, wire
-from crossrun_server.services.edge import Context
+from crossrun_server.services.edge import Context, traceparent
 from crossrun_server.services.messages import (
     RequestedOutput,
     read_inputs,
@@ -22,6 +23,7 @@ from crossrun_server.services.messages import (
     read_plain_inputs,
     write_outputs,
 )
+from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.tensors.shared_memory import Regions
 from crossrun_server.tensors.tensor_spec import Array, TensorSpec
 
@@ -107,9 +109,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         self, request: wire.WireRequest, context: Context
     ) -> pb.ModelInferResponse:
         """Run a model on the tensors of a request."""
-        response, reply = await infer(
-            self._repository, self._regions, request, deadline_of(context)
-        )
+        response, reply = await infer(self._repository, self._regions, request, context)
         context.set_trailing_metadata((("server-timing", server_timing(reply)),))
         return response
 
@@ -118,7 +118,8 @@ async def infer(
     repository: Repository,
     regions: Regions,
     request: wire.WireRequest,
-    deadline: float | None,
+    context: Context,
+    patience: Patience | None = None,
 ) -> tuple[pb.ModelInferResponse, Reply]:
     """Answer a request, whether it comes alone or in a stream.
 
@@ -126,7 +127,8 @@ async def infer(
         repository: has the model.
         regions: the shared memory that may hold tensors.
         request: the message and its raw tensors.
-        deadline: see Scheduler.submit.
+        context: of the call, which has a deadline and a connection.
+        patience: of the stream that the request is of.
 
     Returns:
         The response, and the model's reply that it was made from.
@@ -139,10 +141,12 @@ async def infer(
         reply = await model.infer(
             asked.inputs,
             list(asked.outputs),
-            deadline,
+            deadline_of(context),
             asked.priority,
             asked.timeout,
-            request_id=asked.id,
+            origin=Origin(asked.id, traceparent(context)),
+            connection=context.peer(),
+            patience=patience,
         )
         size = sum(array.nbytes for array in reply.outputs.values())
         return await _done(size, partial(respond, asked, reply)), reply
@@ -189,9 +193,8 @@ def _read(model: Model, regions: Regions, request: wire.WireRequest) -> Asked:
     )
 
 
-def read_plain(repository: Repository, request: wire.PlainRequest) -> Asked:
-    """Read a plain request as `read` does any."""
-    model = repository.get(request.model_name, request.model_version)
+def read_plain(model: Model, request: wire.PlainRequest) -> Asked:
+    """Read a plain request to a model as `read` does any."""
     return Asked(
         model=model,
         inputs=read_plain_inputs(request, model.input),

@@ -8,6 +8,7 @@ from crossrun_server.services.memory import SharedMemoryService
 from crossrun_server.services.settings import SettingsService
 from crossrun_server.services.statistics import ReadCounters, StatisticsService
 from crossrun_server.services.stream import StreamService
+from crossrun_server.telemetry.failures import Failures
 from crossrun_server.telemetry.logs import Log
 from crossrun_server.telemetry.tracing import Tracer
 from crossrun_server.tensors.shared_memory import Regions
@@ -45,6 +46,7 @@ class ProtocolService(
         control: Control,
         regions: Regions,
         in_flight: InFlight,
+        failures: Failures,
         tracer: Tracer,
         log: Log,
         read_counters: ReadCounters,
@@ -53,7 +55,7 @@ class ProtocolService(
         memory = (SHARED_MEMORY,) if regions.enabled else ()
         extensions = (*EXTENSIONS, *memory, f"front({front})")
         InferenceService.__init__(self, repository, regions, name, extensions)
-        StreamService.__init__(self, repository, regions, in_flight)
+        StreamService.__init__(self, repository, regions, in_flight, failures)
         SharedMemoryService.__init__(self, regions)
         ControlService.__init__(self, control)
         StatisticsService.__init__(self, repository, read_counters)

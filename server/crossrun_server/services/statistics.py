@@ -7,7 +7,8 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
 from crossrun_server.services.edge import Context
-from crossrun_server.telemetry.statistics import Batches, Counters, Duration
+from crossrun_server.telemetry.durations import Duration
+from crossrun_server.telemetry.statistics import Batches, Counters
 
 ReadCounters = Callable[[list[Model]], Awaitable[list[Counters]]]
 

@@ -5,16 +5,21 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
+from crossrun_server.errors import ServingError
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.in_flight import InFlight
+from crossrun_server.scheduling.patience import Patience
 from crossrun_server.services import wire
-from crossrun_server.services.edge import Context, explain
-from crossrun_server.services.inference import deadline_of, infer
+from crossrun_server.services.edge import Context, told
+from crossrun_server.services.inference import infer
+from crossrun_server.telemetry.failures import Failures
 from crossrun_server.tensors.shared_memory import Regions
 
+METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 # What a stream has at work; further requests wait in the client's transport.
 CONCURRENT = 64  # requests
 AT_WORK = 16 << 20  # bytes of them and of answers that the client has not taken; one may be larger
@@ -26,6 +31,7 @@ class Room:
     def __init__(self) -> None:
         self.shares = self.size = 0
         self.left = asyncio.Event()
+        self.patience = Patience()
 
     async def wait(self, size: int) -> None:
         """Wait until there is room for a request of so many bytes; if it is alone, there is."""
@@ -39,6 +45,7 @@ class Share:
 
     def __init__(self, room: Room, size: int) -> None:
         self._room, self._size = room, 0
+        self.patience = room.patience
         room.shares += 1
         self.grow(size)
 
@@ -61,10 +68,13 @@ def _size(request: wire.WireRequest) -> int:
 class StreamService(GRPCInferenceServiceServicer):
     """Answers streams of requests to the models of a repository."""
 
-    def __init__(self, repository: Repository, regions: Regions, in_flight: InFlight) -> None:
+    def __init__(
+        self, repository: Repository, regions: Regions, in_flight: InFlight, failures: Failures
+    ) -> None:
         self._repository = repository
         self._regions = regions
         self._in_flight = in_flight
+        self._failures = failures
 
     async def ModelStreamInfer(
         self, requests: AsyncIterator[wire.WireRequest], context: Context
@@ -72,20 +82,27 @@ class StreamService(GRPCInferenceServiceServicer):
         """Answer each request of a stream; an error ends only the request that has it.
 
         If the client sends the metadata `triton_grpc_error: true`, the first error ends the
-        stream with its status code.
+        stream with its status code. A request that cannot be read, or that the caller may not
+        make, ends it as well, once those before it are answered.
         """
-        room = Room()
+        room, refused = Room(), None
         answered: asyncio.Task[None] | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                async for request in requests:
-                    size = _size(request)
-                    await room.wait(size)
-                    share = Share(room, size)
-                    answered = group.create_task(self._answer(request, share, answered, context))
-                    answered.add_done_callback(share.give_back)
+                try:
+                    async for request in requests:
+                        size = _size(request)
+                        await room.wait(size)
+                        share = Share(room, size)
+                        answering = self._answer(request, share, answered, context)
+                        answered = group.create_task(answering)
+                        answered.add_done_callback(share.give_back)
+                except (ServingError, DecodeError) as error:
+                    refused = error  # grpc.aio may hang if an answer is cancelled as it is written
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        if refused is not None:
+            raise refused
 
     async def _answer(
         self,
@@ -97,35 +114,37 @@ class StreamService(GRPCInferenceServiceServicer):
         """Work on a request at once, and write its answer after the previous answer."""
         with self._in_flight:
             try:
-                deadline = deadline_of(context)
-                response, _ = await infer(self._repository, self._regions, request, deadline)
+                response, _ = await infer(
+                    self._repository, self._regions, request, context, share.patience
+                )
                 answer = pb.ModelStreamInferResponse(infer_response=response)
             except Exception as error:
                 if _ends_at_errors(context):
                     await _written(previous)
                     raise
-                answer = _failure(request.message, error)
+                answer = self._failure(request.message, error, context)
             share.grow(answer.ByteSize())
             answer.infer_response.parameters["triton_final_response"].bool_param = True
             await _written(previous)
             with suppress(grpc.aio.InternalError):  # the client has left; the stream ends soon
                 await context.write(answer)
 
+    def _failure(
+        self, request: pb.ModelInferRequest, error: Exception, context: Context
+    ) -> pb.ModelStreamInferResponse:
+        """Make the answer that says what was wrong, and with which request."""
+        _, text = told(self._failures, error, METHOD, context, lambda: request.id)
+        return pb.ModelStreamInferResponse(
+            error_message=text,
+            infer_response=pb.ModelInferResponse(
+                id=request.id, model_name=request.model_name, model_version=request.model_version
+            ),
+        )
+
 
 async def _written(answer: asyncio.Task[None] | None) -> None:
     if answer is not None:
         await answer
-
-
-def _failure(request: pb.ModelInferRequest, error: Exception) -> pb.ModelStreamInferResponse:
-    """Make the answer that says what was wrong, and with which request."""
-    _, text = explain(error, "ModelStreamInfer")
-    return pb.ModelStreamInferResponse(
-        error_message=text,
-        infer_response=pb.ModelInferResponse(
-            id=request.id, model_name=request.model_name, model_version=request.model_version
-        ),
-    )
 
 
 def _ends_at_errors(context: Context) -> bool:

@@ -13,9 +13,11 @@ from crossrun.v1.vision_pb2_grpc import VisionServicer
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
+from crossrun_server.scheduling.turns import Turns
 from crossrun_server.services import wire
-from crossrun_server.services.edge import Context
+from crossrun_server.services.edge import Context, traceparent
 from crossrun_server.services.inference import deadline_of
+from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.vision import classifier, detector, pipeline
 from crossrun_server.vision.boxes import Resize, Size
 from crossrun_server.vision.classifier import ScoredClass
@@ -45,9 +47,10 @@ class AskedPictures(NamedTuple):
 class VisionService(VisionServicer):
     """Answers for every image classifier and every detector of a repository."""
 
-    def __init__(self, repository: Repository, limits: PictureLimits) -> None:
+    def __init__(self, repository: Repository, limits: PictureLimits, decoding: Turns) -> None:
         self._repository = repository
         self._limits = limits
+        self._decoding = decoding
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> Response:
         """Return the best classes of each picture."""
@@ -63,7 +66,11 @@ class VisionService(VisionServicer):
         await self._check(request.images)
         with find(self._repository, request) as model:
             asked = read(model, request)
-            predictions, timings = await pipeline.predict(asked.pictures, deadline_of(context))
+            origin = Origin(traceparent=traceparent(context))
+            deadline, connection = deadline_of(context), context.peer()
+            predictions, timings = await pipeline.predict(
+                asked.pictures, self._decoding, deadline, connection, origin
+            )
             response = asked.respond(predictions, timings)
         context.set_trailing_metadata((("server-timing", timing_text(timings)),))
         return response

@@ -6,15 +6,17 @@ server's health would believe it ready. And its own server starts a thread for w
 
 import logging
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from socketserver import ThreadingMixIn
 from threading import Semaphore
-from typing import Any
+from typing import Any, NamedTuple
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from crossrun_server.errors import Forbidden, Unauthenticated
 from crossrun_server.scheduling.alarms import ALARMS
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,17 @@ BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 # A WSGI application: environment, start_response → body.
 App = Callable[[dict[str, Any], Any], Iterable[bytes]]
+# Returns what connections are opened with now.
+Secure = Callable[[], ssl.SSLContext]
+# Takes the header `Authorization`; raises Unauthenticated or Forbidden.
+Admit = Callable[[str], None]
+
+
+class Entrance(NamedTuple):
+    """Who may scrape, and how."""
+
+    admit: Admit  # lets a scrape in
+    secure: Secure | None = None  # None: connections are plain
 
 
 class MetricsServer(ThreadingMixIn, WSGIServer):
@@ -36,6 +49,7 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
         host: the address to listen on.
         port: 0 picks one.
         app: answers.
+        secure: for TLS; None: connections are plain.
 
     Raises:
         OSError: the port cannot be bound.
@@ -43,10 +57,11 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
-    def __init__(self, host: str, port: int, app: App) -> None:
+    def __init__(self, host: str, port: int, app: App, secure: Secure | None = None) -> None:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family, *_, address = found[0]
         self._room = Semaphore(THREADS)
+        self._secure = secure
         super().__init__(address[:2], _Quiet)  # type: ignore[arg-type]
         self.set_app(app)
 
@@ -55,8 +70,9 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
         if self._room.acquire(blocking=False):
             super().process_request(request, client_address)
             return
-        with suppress(OSError):
-            request.sendall(BUSY)
+        if not self._secure:
+            with suppress(OSError):
+                request.sendall(BUSY)
         self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -67,6 +83,16 @@ class MetricsServer(ThreadingMixIn, WSGIServer):
         finally:
             end.cancel()
             self._room.release()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Take a connection; what is read first of it is TLS, if that is wanted."""
+        request, address = super().get_request()
+        if self._secure:
+            # Without a handshake here, where other clients would wait for it.
+            request = self._secure().wrap_socket(
+                request, server_side=True, do_handshake_on_connect=False
+            )
+        return request, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - its base's
         """Log what ended a connection; most often the client did."""
@@ -80,7 +106,8 @@ class _Quiet(WSGIRequestHandler):
 
 def _shut(request: socket.socket) -> None:
     with suppress(OSError):  # it has ended by itself
-        request.shutdown(socket.SHUT_RDWR)
+        # The socket's own, also under TLS, where the thread that answers has the session.
+        socket.socket.shutdown(request, socket.SHUT_RDWR)
 
 
 def at_one_path(metrics: App) -> App:
@@ -96,6 +123,22 @@ def at_one_path(metrics: App) -> App:
         return metrics(environ | {"REQUEST_METHOD": "GET"}, start)
 
     return _bodiless_for_head(answered)
+
+
+def admitting(admit: Admit, app: App) -> App:
+    """Wrap `app` so that it answers only those whom `admit` lets in; all else is 401 or 403."""
+
+    def answered(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        try:
+            admit(environ.get("HTTP_AUTHORIZATION", ""))
+        except Unauthenticated as error:
+            asked = ("WWW-Authenticate", "Bearer")
+            return _refused(start, "401 Unauthorized", str(error), asked)
+        except Forbidden as error:
+            return _refused(start, "403 Forbidden", str(error))
+        return app(environ, start)
+
+    return answered
 
 
 def _refused(start: Any, status: str, text: str, *headers: tuple[str, str]) -> Iterable[bytes]:

@@ -3,8 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter_ns
+from typing import NamedTuple
 
 from crossrun_server.scheduling.batching import Reply
+
+
+class Origin(NamedTuple):
+    """What the call says of a request to a model."""
+
+    request_id: str = ""
+    traceparent: str = ""  # as the caller has sent it
+    decoding: tuple[int, int] | None = None  # when it began and ended, as the times of a record
+
+
+NOBODY = Origin()
 
 
 @dataclass(slots=True)
@@ -16,13 +28,14 @@ class RequestRecord:
 
     model: str
     version: str
-    request_id: str
+    origin: Origin
     started_ns: int = field(default_factory=perf_counter_ns)
     queued_ns: int = 0  # 0: it was refused before it could wait
     ended_ns: int = 0
     rows: int = 0
     reply: Reply | None = None
     error: type[BaseException] | None = None  # not the error itself: it holds on to the request
+    trace_id: str = ""  # of its trace, 32 hexadecimal digits; empty if it is not traced
 
     @property
     def duration_ns(self) -> int:

@@ -5,15 +5,23 @@ docs/user_guide/trace.md).
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from crossrun_server.errors import InvalidRequest, NotSupported, ServingError
 
 OFF, TIMESTAMPS, TENSORS = "OFF", "TIMESTAMPS", "TENSORS"
-MODE = "triton"
+TRITON, OPENTELEMETRY = MODES = ("triton", "opentelemetry")
+URL = "http://localhost:4318/v1/traces"  # of OTLP over HTTP, as Triton has it
+WEB = re.compile(r"https?://[^/\s]+(/\S*)?")
+EXPECTED = (
+    "triton,file=PATH, triton,log-frequency=N, opentelemetry,url=URL, "
+    "opentelemetry,resource=NAME=VALUE, level=LEVEL, rate=N, count=N, mode=triton or "
+    "mode=opentelemetry"
+)
 FILE_NEEDED = "tracing needs a file: start the server with --trace-config triton,file=PATH"
 
 
@@ -32,44 +40,67 @@ class TraceConfig:
     """How tracing starts."""
 
     settings: TraceSettings = TraceSettings()
-    file: str = ""  # empty: no tracing
+    mode: str = TRITON
+    file: str = ""  # of Triton's mode; empty: no tracing
+    url: str = URL  # of OpenTelemetry's mode: who takes the spans
+    resource: Mapping[str, str] = field(default_factory=dict)  # what they say of this server
+
+    @property
+    def needs_file(self) -> bool:
+        """Whether nothing can be traced, for want of a file."""
+        return self.mode == TRITON and not self.file
 
 
 def parse(options: Sequence[str]) -> TraceConfig:
-    """Read Triton's options `triton,file=PATH`, `triton,log-frequency=N`, `level=TIMESTAMPS`, ….
+    """Read Triton's options `mode=opentelemetry`, `triton,file=PATH`, `level=TIMESTAMPS`, ….
 
     Raises:
-        ServingError: an option is unknown, or its value is not allowed.
+        ServingError: an option is unknown or of another mode, or its value is not allowed.
     """
-    changes: dict[str, Any] = {}
-    file = ""
+    settings: dict[str, Any] = {}
+    config = TraceConfig()
     for option in options:
-        name, _, value = option.removeprefix(f"{MODE},").partition("=")
-        if name == "file" and value:
-            file = value
-        elif (name, value) != ("mode", MODE):
-            changes |= _parse_one(option, name.replace("-", "_"), value)
-    config = TraceConfig(TraceSettings(**changes), file)
-    _check_start(config)
+        if taken := _taken(config, *option.split("=", 1)):
+            config = taken
+        else:
+            settings |= _parse_one(option)
+    config = replace(config, settings=TraceSettings(**settings))
+    _check_start(config, options)
     return config
 
 
-def _parse_one(option: str, name: str, value: str) -> dict[str, Any]:
-    setting = {"level": "trace_level", "rate": "trace_rate", "count": "trace_count"}.get(name, name)
+def _taken(config: TraceConfig, name: str, value: str = "") -> TraceConfig | None:
+    """Add an option that says where traces go; None if it is no such option."""
+    if name == "mode" and value in MODES:
+        return replace(config, mode=value)
+    if name in ("file", f"{TRITON},file") and value:
+        return replace(config, file=value)
+    if name == f"{OPENTELEMETRY},url" and WEB.fullmatch(value):
+        return replace(config, url=value)
+    if name == f"{OPENTELEMETRY},resource" and "=" in value[1:]:
+        return replace(config, resource={**config.resource, **dict([value.split("=", 1)])})
+    return None
+
+
+def _parse_one(option: str) -> dict[str, Any]:
+    name, _, value = option.removeprefix(f"{TRITON},").partition("=")
+    names = {"level": "trace_level", "rate": "trace_rate", "count": "trace_count"}
+    setting = names.get(name, name.replace("-", "_"))
     if setting not in FIELDS:
-        raise ServingError(
-            f"--trace-config is {option!r}, expected {MODE},file=PATH, {MODE},log-frequency=N, "
-            "level=LEVEL, rate=N, count=N or mode=triton"
-        )
-    field, read = FIELDS[setting]
+        raise ServingError(f"--trace-config is {option!r}, expected {EXPECTED}")
+    changed, read = FIELDS[setting]
     try:
-        return {field: read(setting, [value])}
+        return {changed: read(setting, [value])}
     except ServingError as error:
         raise ServingError(f"--trace-config {option}: {error}") from error
 
 
-def _check_start(config: TraceConfig) -> None:
-    if config.settings.level != OFF and not config.file:
+def _check_start(config: TraceConfig, options: Sequence[str]) -> None:
+    for option in options:
+        mode, comma, _ = option.partition("=")[0].partition(",")
+        if comma and mode != config.mode:
+            raise ServingError(f"--trace-config {option} needs --trace-config mode={mode}")
+    if config.settings.level != OFF and config.needs_file:
         raise ServingError(FILE_NEEDED)
     path = Path(config.file)
     if config.file and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
@@ -93,11 +124,11 @@ def changed(own: Mapping[str, Any], changes: Mapping[str, Sequence[str]]) -> dic
             raise NotSupported(f"{name} cannot be changed while the server runs")
         if name not in FIELDS:
             raise InvalidRequest(f"there is no setting {name!r}; expected {', '.join(FIELDS)}")
-        field, read = FIELDS[name]
+        setting, read = FIELDS[name]
         if values:
-            fields[field] = read(name, values)
+            fields[setting] = read(name, values)
         else:
-            fields.pop(field, None)
+            fields.pop(setting, None)
     return fields
 
 

@@ -1,6 +1,7 @@
-"""Writes when each sampled request arrived, waited, ran and ended, as Triton's JSON files.
+"""Samples requests, and tells when each arrived, waited, ran and ended.
 
-Knows records, not messages. Requests end on any thread, so a lock guards what is traced.
+It tells it in Triton's JSON files, or to `spans` for OpenTelemetry. Knows records, not messages.
+Requests end on any thread, so a lock guards what is traced.
 Source: https://github.com/triton-inference-server/server (docs/protocol/extension_trace.md,
 docs/user_guide/trace.md).
 """
@@ -12,19 +13,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crossrun_server.errors import InvalidRequest
+from crossrun_server import distribution
+from crossrun_server.errors import InvalidRequest, ServingError
+from crossrun_server.telemetry import trace_context
 from crossrun_server.telemetry.request_record import RequestRecord
+from crossrun_server.telemetry.trace_context import TraceParent
 from crossrun_server.telemetry.trace_settings import (
     FIELDS,
     FILE_NEEDED,
-    MODE,
     OFF,
+    OPENTELEMETRY,
     TraceConfig,
     TraceSettings,
     changed,
 )
+
+if TYPE_CHECKING:
+    from crossrun_server.telemetry.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +41,39 @@ CHUNK = 256
 Entry = dict[str, Any]
 
 
-class Tracer:
-    """Samples requests and writes their traces."""
+def started(config: TraceConfig, suffix: str = "") -> "Tracer":
+    """Start tracing; the suffix distinguishes the files, or the spans, of several processes.
 
-    def __init__(self, config: TraceConfig, suffix: str = "") -> None:
-        """Store how tracing starts; the suffix distinguishes the files of several processes."""
-        self.file = config.file
+    Raises:
+        ServingError: OpenTelemetry is asked for and not installed.
+    """
+    return Tracer(config, suffix, _spans(config, suffix) if config.mode == OPENTELEMETRY else None)
+
+
+def _spans(config: TraceConfig, suffix: str) -> "Spans":
+    try:
+        from crossrun_server.telemetry import spans  # noqa: PLC0415 - only if it is asked for
+    except ModuleNotFoundError as error:
+        raise ServingError(
+            f"--trace-config mode=opentelemetry needs {error.name}, which is not installed: "
+            f"install {distribution.the_extra('otel')}"
+        ) from error
+    process = {"service.instance.id": suffix.removeprefix(".")} if suffix else {}
+    return spans.started(config.url, {**process, **config.resource})
+
+
+class Tracer:
+    """Samples requests and tells of them.
+
+    Args:
+        config: how tracing starts.
+        suffix: of the files.
+        spans: takes the traces; None: they go to files.
+    """
+
+    def __init__(self, config: TraceConfig, suffix: str, spans: "Spans | None") -> None:
+        self._config = config
+        self._spans = spans
         self._start = config.settings
         self._ids = itertools.count(1)
         self._output = _Output(config.file + suffix)
@@ -49,16 +83,27 @@ class Tracer:
 
     def finished(self, record: RequestRecord) -> None:
         """Trace a request that is over, if it is sampled."""
+        header = record.origin.traceparent if self._spans else ""
+        parent = trace_context.parse(header) if header else None
         with self._lock:
             scope = self._models.get(record.model, self._everywhere)
-            if scope.samples():
+            if not scope.samples(parent):
+                return
+            if self._spans is None:
                 scope.keep(list(_entries(next(self._ids), record)))
+                return
+        self._spans.keep(record, parent)
+
+    @property
+    def dropped_spans(self) -> int:
+        """How many spans nobody got."""
+        return self._spans.dropped if self._spans else 0
 
     def settings(self, model: str = "") -> dict[str, list[str]]:
         """Return the settings in force for a model or for all, by their names on the wire."""
         settings = self._models.get(model, self._everywhere).settings
         told = {name: [str(getattr(settings, field))] for name, (field, _) in FIELDS.items()}
-        return told | {"trace_file": [self.file], "trace_mode": [MODE]}
+        return told | {"trace_file": [self._config.file], "trace_mode": [self._config.mode]}
 
     def change(self, changes: Mapping[str, Sequence[str]], model: str = "") -> None:
         """Change settings, for a model or for all models without their own.
@@ -78,10 +123,12 @@ class Tracer:
                 self._set_all(changed(self._everywhere.own, changes))
 
     def close(self) -> None:
-        """Write the traces that are held, which completes the files."""
+        """Write the traces that are held, which completes the files, or send the last spans."""
         for scope in (self._everywhere, *self._models.values()):
             scope.close()
         self._output.close()
+        if self._spans:
+            self._spans.close()
 
     def _set_model(self, model: str, own: dict[str, Any]) -> None:
         scope = _Scope(self._valid(self._everywhere.settings, own), self._output, own)
@@ -102,7 +149,7 @@ class Tracer:
 
     def _valid(self, base: TraceSettings, own: dict[str, Any]) -> TraceSettings:
         settings = replace(base, **own)
-        if settings.level != OFF and not self.file:
+        if settings.level != OFF and self._config.needs_file:
             raise InvalidRequest(f"trace_level is {settings.level}, but {FILE_NEEDED}")
         return settings
 
@@ -120,15 +167,16 @@ class _Scope:
         self._seen = 0
         self._traces: list[list[Entry]] = []
 
-    def samples(self) -> bool:
-        """Whether to trace the next request."""
+    def samples(self, parent: TraceParent | None) -> bool:
+        """Whether to trace the next request: as its parent was, or one in so many."""
         if self.settings.level == OFF or self.settings.count == 0:
             return False
-        self._seen += 1
-        if self._seen % self.settings.rate:
-            return False
-        self._count_down()
-        return True
+        if parent is None:
+            self._seen += 1
+        sampled = parent.sampled if parent else self._seen % self.settings.rate == 0
+        if sampled:
+            self._count_down()
+        return sampled
 
     def keep(self, trace: list[Entry]) -> None:
         """Hold a trace, and write all that are held once they are enough."""
@@ -194,8 +242,9 @@ def _write(path: str, mode: str, text: str) -> bool:
 
 def _entries(number: int, record: RequestRecord) -> Iterator[Entry]:
     """Yield a record's entries in Triton's form: the request, then one entry for each moment."""
+    request_id = record.origin.request_id
     head = {"id": number, "model_name": record.model, "model_version": int(record.version)}
-    yield head | ({"request_id": record.request_id} if record.request_id else {})
+    yield head | ({"request_id": request_id} if request_id else {})
     for name, ns in _moments(record):
         yield {"id": number, "timestamps": [{"name": name, "ns": ns}]}
 

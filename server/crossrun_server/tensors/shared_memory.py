@@ -14,7 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crossrun_server.errors import InvalidRequest, NotEnabled, RegionExists, TooMany, UnknownRegion
+from crossrun_server.errors import (
+    Forbidden,
+    InvalidRequest,
+    NotEnabled,
+    RegionExists,
+    TooMany,
+    UnknownRegion,
+)
 
 FOLDER = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory objects
 MOST_REGIONS = 512  # each keeps a file open
@@ -112,10 +119,16 @@ class Part(NamedTuple):
 
 
 class Regions:
-    """The registered regions by name, if clients may register any."""
+    """The registered regions by name, if clients may register any.
 
-    def __init__(self, enabled: bool) -> None:
+    Args:
+        enabled: whether they may.
+        prefix: with which the name of an object has to begin.
+    """
+
+    def __init__(self, enabled: bool, prefix: str = "") -> None:
         self.enabled = enabled
+        self._prefix = prefix.lstrip("/")
         self._regions: dict[str, Region] = {}
 
     def require_enabled(self) -> None:
@@ -140,6 +153,8 @@ class Regions:
             RegionExists: the name is taken.
             TooMany: there are as many regions as there may be.
             UnknownRegion: there is no such object.
+            Forbidden: the object's name does not begin as it has to, or the object is neither the
+                server's user's nor its group's.
             InvalidRequest: the key cannot be an object's name, or the region lies outside it.
         """
         self.require_enabled()
@@ -149,8 +164,13 @@ class Regions:
             raise RegionExists(f"shared memory region {name!r} already in manager")
         if len(self._regions) >= MOST_REGIONS:
             raise TooMany(f"{MOST_REGIONS} shared memory regions are registered, which is the most")
+        if not key.lstrip("/").startswith(self._prefix):
+            raise Forbidden(
+                f"cannot register shared memory region {name!r}: shm key {key!r} does not begin "
+                f"with {self._prefix!r} (--shared-memory-prefix)"
+            )
         region = Region(name, key, offset, byte_size, _open(name, key))
-        _check_bounds(region)
+        _check_object(region)
         self._regions[name] = region
 
     def unregister(self, name: str = "") -> None:
@@ -214,14 +234,24 @@ def _open(name: str, key: str) -> int:
         ) from error
 
 
-def _check_bounds(region: Region) -> None:
+def _check_object(region: Region) -> None:
     found, (offset, size) = os.fstat(region.descriptor), (region.offset, region.byte_size)
     if not stat.S_ISREG(found.st_mode):
         raise InvalidRequest(
             f"Invalid shared memory region: {region.key!r}: not a shared memory object"
         )
+    _check_owner(region, found)
     if size < 1 or offset + size > found.st_size:
         raise InvalidRequest(
             f"failed to register shared memory region {region.name!r}: invalid args: "
             f"offset {offset} and byte_size {size} in the {found.st_size} bytes of {region.key!r}"
+        )
+
+
+def _check_owner(region: Region, found: os.stat_result) -> None:
+    """Refuse an object of somebody else: a server that runs as root may open all there are."""
+    if found.st_uid != os.geteuid() and found.st_gid not in (os.getegid(), *os.getgroups()):
+        raise Forbidden(
+            f"Unable to open shared memory region: {region.key!r}: the object belongs neither to "
+            "the server's user nor to a group of it"
         )

@@ -7,24 +7,24 @@ Knows no messages.
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from crossrun_server import cores
 from crossrun_server.errors import InvalidRequest, ServingError
+from crossrun_server.models.model import Model
 from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.scheduling.turns import Turns
+from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.tensors.tensor_spec import Array
 from crossrun_server.vision.boxes import Resize, Size, View
 from crossrun_server.vision.image_input import ImageInput, fixing
 from crossrun_server.vision.images import Picture, load
 
 log = logging.getLogger(__name__)
-
-# As many threads as cores: more would take turns with each other and with the sessions.
-DECODERS = ThreadPoolExecutor(cores.available(), thread_name_prefix="decoder")
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,43 @@ class Pictures:
         return self.input.tensors([picture.pixels for picture in batch], self.options)
 
 
-async def predict(asked: Pictures, deadline: float | None) -> tuple[list[Prediction], Timings]:
+def turns(max_wait: float) -> Turns:
+    """Return the turns of all pictures that are to be decoded, on whatever thread.
+
+    Args:
+        max_wait: how many seconds a picture may be expected to wait.
+    """
+    # As many at once as cores: more would take turns with each other and with the sessions. Two at
+    # least, since a model may run elsewhere.
+    return Turns(max(2, cores.available()), max_wait)
+
+
+def check_wait(model: Model, decoding: Turns, deadline: float | None, connection: Hashable) -> None:
+    """Refuse a request that would wait too long, before a picture of it is decoded.
+
+    Raises:
+        QueueFull, DeadlineExceeded: see Scheduler.submit; the model counts it.
+    """
+    with model.counted():
+        model.check_wait(deadline, connection)
+        decoding.check(connection, deadline)
+
+
+async def predict(
+    asked: Pictures,
+    decoding: Turns,
+    deadline: float | None,
+    connection: Hashable,
+    origin: Origin,
+) -> tuple[list[Prediction], Timings]:
     """Decode pictures and run a model on them, in as many batches as they need.
 
     Args:
         asked: the pictures, and what is asked.
+        decoding: the turns of pictures.
         deadline: see Scheduler.submit.
+        connection: see Scheduler.submit.
+        origin: what the call says; the request of the first batch tells of the decoding.
 
     Returns:
         A prediction for each picture, in their order, and where the time went.
@@ -83,30 +114,38 @@ async def predict(asked: Pictures, deadline: float | None) -> tuple[list[Predict
             size; the error names its position.
         ServingError: see Model.infer.
     """
+    check_wait(asked.input.model, decoding, deadline, connection)
     started = time.perf_counter_ns()
-    pictures = await _decode(asked)
-    decode_ns = time.perf_counter_ns() - started
+    pictures = await _decode(asked, decoding, connection)
+    ended = time.perf_counter_ns()
     predictions: list[Prediction] = []
     replies: list[Reply] = []
     for batch in _batches(pictures, asked.input):
+        decoded = None if replies else (started, ended)
         with blaming_size(asked.input, len(predictions), batch[0].view.input):
-            reply = await asked.input.model.infer(asked.tensors(batch), asked.outputs, deadline)
+            reply = await asked.input.model.infer(
+                asked.tensors(batch),
+                asked.outputs,
+                deadline,
+                origin=origin._replace(decoding=decoded),
+                connection=connection,
+            )
         predictions += (Prediction(p.view, reply.outputs, row) for row, p in enumerate(batch))
         replies.append(reply)
-    return predictions, timings(decode_ns, replies)
+    return predictions, timings(ended - started, replies)
 
 
-async def _decode(asked: Pictures) -> list[Picture]:
+async def _decode(asked: Pictures, decoding: Turns, connection: Hashable) -> list[Picture]:
     """Decode on threads: Pillow lets go of the interpreter while it works.
 
     A request has no more pictures on the way there than there are threads, so that those of others
     come in between.
     """
-    loop, turn = asyncio.get_running_loop(), asyncio.Semaphore(cores.available())
+    room = asyncio.Semaphore(decoding.most)
 
     async def one(position: int) -> Picture:
-        async with turn:
-            return await loop.run_in_executor(DECODERS, decoded, asked, position)
+        async with room:
+            return await decoding.result(partial(decoded, asked, position), connection)
 
     try:
         async with asyncio.TaskGroup() as group:

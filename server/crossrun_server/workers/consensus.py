@@ -7,14 +7,15 @@ state before it may serve. Starts and ends no processes.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from grpc import StatusCode
 
 from crossrun_server.errors import LoadError
-from crossrun_server.telemetry.readings import Reading, merged
+from crossrun_server.telemetry import readings
+from crossrun_server.telemetry.readings import Snapshot
 from crossrun_server.workers.changes import LOAD, UNLOAD, Change, Changes, inverse
 from crossrun_server.workers.link import Lost, Peer
 from crossrun_server.workers.sharing import Outcome
@@ -30,7 +31,7 @@ class Member:
 
     number: int
     peer: Peer
-    last: list[Reading] = field(default_factory=list)
+    last: Snapshot = field(default_factory=Snapshot)
 
 
 class Vote:
@@ -60,10 +61,10 @@ class Consensus:
     """The workers that serve, by number, and what clients have changed since the start.
 
     Args:
-        noted: is called with each change once all workers have made it.
+        noted: is awaited with each change once all workers have made it.
     """
 
-    def __init__(self, noted: Callable[[Change], None]) -> None:
+    def __init__(self, noted: Callable[[Change], Awaitable[None]]) -> None:
         self.members: dict[int, Member] = {}
         self.changes = Changes()
         self._noted = noted
@@ -71,7 +72,7 @@ class Consensus:
         self._reading = asyncio.Lock()
         self._vote = Vote(())
         self._under_way: set[asyncio.Task[Outcome]] = set()
-        self._remains: list[Reading] = []  # what workers that have ended had counted
+        self._remains = Snapshot()  # what workers that have ended had counted
 
     async def admit(self, member: Member) -> Any:
         """Bring a worker to the state of the others and let it serve; returns what `open` returns.
@@ -91,7 +92,7 @@ class Consensus:
     def dismiss(self, number: int) -> None:
         """Forget a worker that has ended, but keep what it had counted."""
         if member := self.members.pop(number, None):
-            self._remains = merged([*self._remains, *member.last])
+            self._remains = readings.total((self._remains, member.last.remains()))
 
     async def change(self, method: str, request: Change) -> Outcome:
         """Make every worker follow a call, and finish it even if the caller leaves."""
@@ -104,12 +105,12 @@ class Consensus:
         """Wait until every worker has loaded a model; returns why one cannot, or an empty text."""
         return await self._vote.agree(number) if number in self.members else ""
 
-    async def read(self) -> list[Reading]:
+    async def read(self) -> Snapshot:
         """Add up what all have counted; a worker that does not answer counts as it last did."""
         async with self._reading:
             await asyncio.gather(*map(_read, self.members.values()))
-            lasts = [reading for member in self.members.values() for reading in member.last]
-            return merged([*lasts, *self._remains])
+            lasts = (member.last for member in self.members.values())
+            return readings.total((*lasts, self._remains))
 
     async def _change(self, method: str, request: Change) -> Outcome:
         async with self._loading if method in (LOAD, UNLOAD) else self._setting:
@@ -119,22 +120,22 @@ class Consensus:
             outcomes = await asyncio.gather(*(_ask(m, vote, method, request) for m in members))
             done = {m: o for m, o in zip(members, outcomes, strict=True) if o.code is None}
             if _holds(method, outcomes):
-                self._note(method, request)
+                await self._note(method, request)
                 return next(iter(done.values()))
             if call := inverse(request):
                 await asyncio.gather(*(_ask(member, vote, *call) for member in done))
             return vote.refusal or _NOBODY
 
-    def _note(self, method: str, request: Change) -> None:
+    async def _note(self, method: str, request: Change) -> None:
         self.changes.note(method, request)
         if method in (LOAD, UNLOAD):  # its counters start again
             self._forget_counters(request.model_name)  # type: ignore[union-attr]
-        self._noted(request)
+        await self._noted(request)
 
     def _forget_counters(self, model: str) -> None:
-        self._remains = [reading for reading in self._remains if reading.labels[0] != model]
+        self._remains = self._remains.without(model)
         for member in self.members.values():
-            member.last = [reading for reading in member.last if reading.labels[0] != model]
+            member.last = member.last.without(model)
 
 
 _LOST = Outcome(

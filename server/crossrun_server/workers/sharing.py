@@ -4,15 +4,19 @@ The worker that is called forwards the call instead of following it. It follows 
 supervisor then makes to every worker.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from crossrun_server.services.edge import Context, explain
+from crossrun_server.errors import ServingError
+from crossrun_server.services.edge import Context, Ended, explain
 from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.workers.changes import LOAD, LOG, REGISTER, TRACE, UNLOAD, UNREGISTER, Change
+
+log = logging.getLogger(__name__)
 
 SHARED = {
     f"/inference.GRPCInferenceService/{method}": method
@@ -57,7 +61,9 @@ async def follow(own: Mapping[str, Operation], method: str, request: Change) -> 
     """
     try:
         return Outcome(await own[method](request))
-    except Exception as error:  # noqa: BLE001 - as in `services.edge`: it ends this call only
+    except Exception as error:
+        if not isinstance(error, ServingError):
+            log.error("%s failed", method, exc_info=error)
         return Outcome(None, *explain(error, method))
 
 
@@ -83,7 +89,7 @@ class Sharing(grpc.aio.ServerInterceptor):
                 return await handler.unary_unary(request, context)
             outcome = await self._forward(method, request)
             if outcome.code is not None:
-                await context.abort(outcome.code, outcome.details)
+                raise Ended(outcome.code, outcome.details)
             return outcome.response
 
         return grpc.unary_unary_rpc_method_handler(

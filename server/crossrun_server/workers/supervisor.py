@@ -23,9 +23,13 @@ from crossrun_server import app, cores
 from crossrun_server.app import Config
 from crossrun_server.errors import ServingError
 from crossrun_server.fronts import choice
+from crossrun_server.models import modes
 from crossrun_server.models.modes import Mode
+from crossrun_server.models.state_file import StateFile
+from crossrun_server.services.control import sent
 from crossrun_server.services.settings import log_changes
-from crossrun_server.telemetry import logs
+from crossrun_server.telemetry import logs, readings
+from crossrun_server.telemetry.readings import Snapshot
 from crossrun_server.workers.changes import Change
 from crossrun_server.workers.consensus import Consensus, Member
 from crossrun_server.workers.link import Function, Lost, Peer, answering
@@ -60,10 +64,14 @@ async def serve(config: Config, workers: int, announce: Callable[[str], None]) -
         announce: is called with the address once all of them are SERVING.
 
     Raises:
-        ServingError: a worker cannot start, at first or three times in a row later, or the port
-            is in use.
+        ServingError: a worker cannot start, at first or three times in a row later, the port is in
+            use, or certificates cannot be used.
     """
     process_log = logs.start(config.log)
+    gate = app.gate_of(config)
+    gate.warn(config.host)
+    front = choice.chosen(config.front)
+    shown = app.secured(config, front)
     with (
         reserved(config.host, config.port) as port,
         tempfile.TemporaryDirectory(prefix="crossrun-") as folder,
@@ -71,7 +79,7 @@ async def serve(config: Config, workers: int, announce: Callable[[str], None]) -
         crew = Crew(replace(config, port=port), workers, Path(folder), process_log)
         stop = app.stop_on_signal(crew.abandon)
         async with answering(crew.folder / SUPERVISOR, crew.functions):
-            with app.exporting(config, choice.chosen(config.front), crew.consensus.read):
+            with app.exporting(config, front, shown, gate, crew.read):
                 await crew.run(stop, lambda: announce(f"{config.host}:{port}"))
     log.info("stopped")
 
@@ -81,7 +89,8 @@ class Crew:
 
     def __init__(self, config: Config, size: int, folder: Path, process_log: logs.Log) -> None:
         self.folder = folder
-        self.consensus = Consensus(lambda change: _follow(process_log, change))
+        control, self._state = modes.with_state(config.control, config.state_file)
+        self.consensus = Consensus(self._noted)
         self.functions: dict[str, Function] = {
             "loaded": self._loaded,
             "failed": self._failed,
@@ -89,7 +98,8 @@ class Crew:
             "change": self.consensus.change,
             "read": self.consensus.read,
         }
-        self._config = config
+        self._log = process_log
+        self._config = replace(config, control=control, state_file=None)
         self._size = size
         self._starts: dict[int, Start] = {}
         self._started = 0
@@ -97,6 +107,11 @@ class Crew:
         self._complete = asyncio.Event()
         self._stopping = asyncio.Event()
         self._failures = self._short_lives = 0  # in a row
+
+    async def read(self) -> Snapshot:
+        """Return what all workers have counted, and which processes there are."""
+        own = Snapshot(processes={"supervisor": os.getpid()})
+        return readings.total((own, await self.consensus.read()))
 
     async def run(self, stop: asyncio.Event, announce: Callable[[], None]) -> None:
         """Keep all workers running until the stop, then let them finish.
@@ -220,6 +235,13 @@ class Crew:
         among = self._at_start - self.consensus.changes.models.keys()
         return replace(self._config, control=replace(self._config.control, among=among))
 
+    async def _noted(self, change: Change) -> None:
+        """Follow a change that all workers have made."""
+        if isinstance(change, pb.LogSettingsRequest):
+            self._log.change(log_changes(change))
+        if self._state is not None:
+            await asyncio.to_thread(_keep, self._state, change)
+
     async def _loaded(self, number: int) -> None:
         self._starts[number].loaded.set()
 
@@ -228,10 +250,14 @@ class Crew:
         self._starts[number].loaded.set()
 
 
-def _follow(process_log: logs.Log, change: Change) -> None:
-    """Apply a change of the log settings to this process, as the workers do."""
-    if isinstance(change, pb.LogSettingsRequest):
-        process_log.change(log_changes(change))
+def _keep(state: StateFile, change: Change) -> None:
+    """Keep which models are loaded; a change of anything else is not kept."""
+    match change:
+        case pb.RepositoryModelLoadRequest():
+            config, files = sent(change.parameters)
+            state.loaded(change.model_name, config, sent=files is not None)
+        case pb.RepositoryModelUnloadRequest():
+            state.unloaded(change.model_name)
 
 
 def _share(workers: int) -> int:

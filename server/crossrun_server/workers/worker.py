@@ -19,7 +19,7 @@ from crossrun_server.app import Config, Coordination, Server
 from crossrun_server.errors import LoadError, ServingError
 from crossrun_server.models.model import Model
 from crossrun_server.telemetry import logs
-from crossrun_server.telemetry.readings import Reading
+from crossrun_server.telemetry.readings import Snapshot
 from crossrun_server.telemetry.statistics import Counters, added
 from crossrun_server.workers.changes import Change
 from crossrun_server.workers.link import Peer, answering
@@ -58,9 +58,9 @@ class Worker:
         with self._server.edge.in_flight:
             return await follow(self._operations, method, request)
 
-    async def read(self) -> list[Reading]:
+    async def read(self) -> Snapshot:
         """Return what this process has counted."""
-        return self._server.readings()
+        return self._server.snapshot()
 
     async def end(self) -> None:
         """Start the stop."""
@@ -94,8 +94,8 @@ def _coordination(job: Job, supervisor: Peer) -> Coordination:
             raise LoadError(refusal)
 
     async def read_counters(models: list[Model]) -> list[Counters]:
-        readings: list[Reading] = await supervisor.call("read")
-        return [_of(model, readings) for model in models]
+        snapshot: Snapshot = await supervisor.call("read")
+        return [_of(model, snapshot) for model in models]
 
     async def forward(method: str, request: Change) -> Outcome:
         outcome: Outcome = await supervisor.call("change", method, request)
@@ -111,9 +111,9 @@ def _coordination(job: Job, supervisor: Peer) -> Coordination:
     )
 
 
-def _of(model: Model, readings: list[Reading]) -> Counters:
+def _of(model: Model, snapshot: Snapshot) -> Counters:
     total = Counters()
-    for reading in readings:
+    for reading in snapshot.models:
         if reading.labels[:2] == (model.name, model.version):
             total = added(total, reading.counters)
     return total

@@ -16,7 +16,7 @@ use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
-use pyo3::types::{PyBytes, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use transport::{
     Event, Frame, Inbox, Incoming, Limits, Method, Receive, Road, Server, Status, Value, header,
 };
@@ -31,6 +31,8 @@ type PlainRequest<'py> = (
 );
 type PlainOutput<'py> = (PyBackedStr, PyBackedStr, Vec<i64>, Bound<'py, PyAny>);
 type ServedMethod = (String, bool, bool, usize);
+/// Method, code, how many, details, peer, to which trace the last belongs.
+type Refusal = (Option<usize>, u32, u64, String, String, String);
 type Trailing = Vec<(PyBackedStr, MetadataValue)>;
 
 /// A value of metadata as Python has it.
@@ -181,6 +183,11 @@ impl Call {
         self.0.unsent()
     }
 
+    /// The value of a header; None if the client has not sent it, or not as text.
+    fn header(&self, name: &str) -> Option<&str> {
+        self.0.header(name)
+    }
+
     /// Seconds until the deadline; None if there is none.
     fn remaining(&self) -> Option<f64> {
         self.0.remaining().map(|left| left.as_secs_f64())
@@ -197,6 +204,21 @@ impl Call {
             .into_iter()
             .map(|(name, it)| (name, value(it)))
             .collect()
+    }
+
+    /// Where the client is, as gRPC writes it: `ipv4:127.0.0.1:50000`.
+    fn peer(&self) -> String {
+        self.0.peer()
+    }
+
+    /// The names in the client's certificate by their kind, as gRPC calls it.
+    fn auth_context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let found = PyDict::new(py);
+        for (kind, names) in self.0.names() {
+            let names: Vec<_> = names.iter().map(|name| PyBytes::new(py, name)).collect();
+            found.set_item(kind, names)?;
+        }
+        Ok(found)
     }
 
     /// Takes the next message: (message, False), (None, False) if there is none yet, or
@@ -263,6 +285,29 @@ impl Call {
     }
 }
 
+/// What connections are opened with.
+#[pyclass(frozen)]
+pub struct Tls(transport::Tls);
+
+#[pymethods]
+impl Tls {
+    /// Makes it of PEM: a certificate with those that issued it, its key, and the authorities that
+    /// clients have their certificates of; without these, clients need none.
+    #[new]
+    fn new(certificate: &[u8], key: &[u8], roots: Option<&[u8]>) -> PyResult<Self> {
+        let made = transport::Tls::new(certificate, key, roots);
+        made.map(Self)
+            .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+}
+
+/// What a front tells the event loop of a call.
+#[derive(IntoPyObject)]
+enum Told {
+    Call(Call),
+    Notice(String),
+}
+
 // What threads that compute get, and the thread of the network.
 const LONG: Duration = Duration::from_millis(10);
 const SHORT: Duration = Duration::from_micros(100);
@@ -286,15 +331,21 @@ impl Front {
     ///
     /// `sockets` are descriptors of sockets that listen, which this front owns from now on;
     /// `methods` are paths, whether their requests are streams, whether threads take them instead
-    /// of the event loop, and the limit of a message in bytes.
+    /// of the event loop, and the limit of a message in bytes; without `tls` connections are plain.
     #[new]
-    fn new(sockets: Vec<RawFd>, methods: Vec<ServedMethod>, limits: PyLimits) -> PyResult<Self> {
+    fn new(
+        sockets: Vec<RawFd>,
+        methods: Vec<ServedMethod>,
+        limits: PyLimits,
+        tls: Option<&Tls>,
+    ) -> PyResult<Self> {
         let inbox = Arc::new(Inbox::new()?);
         let server = Server::start(
             sockets.into_iter().map(listener).collect(),
             methods.into_iter().enumerate().map(method).collect(),
             limits.into(),
             inbox.clone(),
+            tls.map(|tls| tls.0.clone()),
             || time_slice::set(SHORT),
         )?;
         Ok(Self { inbox, server })
@@ -305,14 +356,49 @@ impl Front {
         self.inbox.descriptor()
     }
 
+    /// Opens connections with other certificates from now on, if they are not plain.
+    fn renew(&self, tls: &Tls) {
+        self.server.renew(tls.0.clone());
+    }
+
     /// The events since it was last asked: a number and its call if that is new, or None if the
-    /// call has changed.
-    fn events(&self) -> Vec<(u64, Option<Call>)> {
+    /// call has changed; or 0 and a line for the log.
+    fn events(&self) -> Vec<(u64, Option<Told>)> {
         let told = |event| match event {
-            Event::Opened(call) => (call.id, Some(Call(call))),
+            Event::Opened(call) => (call.id, Some(Told::Call(Call(call)))),
             Event::Changed(id) => (id, None),
+            Event::Notice(line) => (0, Some(Told::Notice(line))),
         };
         self.inbox.events().into_iter().map(told).collect()
+    }
+
+    /// The calls that were ended without Python's help since it was last asked, by method and
+    /// code; to be asked after `events`.
+    fn refusals(&self) -> Vec<Refusal> {
+        let told = |it: transport::Refused| {
+            let peer = transport::uri(it.peer);
+            (
+                it.method,
+                it.code,
+                it.count,
+                it.details,
+                peer,
+                it.traceparent,
+            )
+        };
+        self.inbox.refusals().into_iter().map(told).collect()
+    }
+
+    /// How many bytes of requests and answers are held for clients.
+    #[getter]
+    fn bytes_in_flight(&self) -> usize {
+        self.server.bytes_in_flight()
+    }
+
+    /// How many connections there are.
+    #[getter]
+    fn connections(&self) -> usize {
+        self.server.connections()
     }
 
     /// Waits for a call that threads answer; returns it, and how many threads still wait. None
@@ -320,6 +406,11 @@ impl Front {
     fn take(&self, py: Python<'_>) -> Option<(Call, usize)> {
         py.detach(|| self.inbox.take())
             .map(|(call, waiting)| (Call(call), waiting))
+    }
+
+    /// Takes no more connections; those that are open go on.
+    fn close(&self) {
+        self.server.close();
     }
 
     /// Takes no more calls, waits for those that are open, but no longer than the grace, in

@@ -8,7 +8,7 @@ mod time_slice;
 use pyo3::prelude::*;
 
 /// Changes with whatever Python must do differently.
-const INTERFACE: u32 = 2;
+const INTERFACE: u32 = 3;
 
 /// The native front end of crossrun.
 #[pymodule]
@@ -17,6 +17,7 @@ fn crossrun_front(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("INTERFACE", INTERFACE)?;
     module.add_function(wrap_pyfunction!(boundary::yield_to_network, module)?)?;
     module.add_class::<boundary::Front>()?;
+    module.add_class::<boundary::Tls>()?;
     module.add_class::<boundary::Call>()?;
     module.add_class::<boundary::Message>()?;
     Ok(())

@@ -24,6 +24,7 @@ from tests.support import models
 from tests.support.pictures import plain
 from tests.support.requests import AGES, code_of, outcome, refusal, simple, slow, until_running
 from tests.support.running import ROOT, Server, serving
+from tests.support.telemetry import until_pending
 from tests.support.vision import classify
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -102,6 +103,12 @@ def test_bytes_that_are_no_message_are_the_callers_mistake(channel: grpc.Channel
         assert details == f"the request is no message of {INFER.replace('ModelInfer', method)}"
 
 
+def test_an_empty_request_names_no_model(channel: grpc.Channel) -> None:
+    """Of several that it might mean; a message without a byte is one all the same."""
+    call: Callable[..., object] = channel.unary_unary("/crossrun.v1.Vision/Classify")
+    assert refusal(call, b"")[0] == StatusCode.NOT_FOUND
+
+
 def test_an_unknown_method_is_unimplemented(channel: grpc.Channel) -> None:
     call: Callable[..., object] = channel.unary_unary("/inference.GRPCInferenceService/Nothing")
     assert refusal(call, b"")[0] == StatusCode.UNIMPLEMENTED
@@ -139,17 +146,22 @@ def test_who_leaves_or_is_late_costs_no_run(front: str, tmp_path: Path) -> None:
         assert failed["BACKEND"] == failed["OTHER"] == 0
 
 
+@pytest.mark.parametrize("how", ["leaves", "late"])
+def test_a_run_that_nobody_waits_for_ends(channel: grpc.Channel, how: str) -> None:
+    """The next request has the place at once, though the run would have taken days."""
+    stub, days = Stub(channel), slow(10**12)
+    if how == "leaves":
+        until_running(stub, days).cancel()
+    else:
+        assert code_of(stub.ModelInfer.future(days, timeout=1)) == StatusCode.DEADLINE_EXCEEDED
+    assert code_of(stub.ModelInfer.future(slow(1), timeout=60)) == StatusCode.OK
+
+
 def scrape(served: Server, name: str) -> dict[str, float]:
     with urllib.request.urlopen(served.metrics, timeout=30) as response:
         text = response.read().decode()
     lines = re.findall(rf"^{name}(\{{.*\}}) (\S+)$", text, re.MULTILINE)
     return {labels: float(value) for labels, value in lines}
-
-
-def until_pending(served: Server, count: int) -> None:
-    """Wait until so many requests wait to be run."""
-    while sum(scrape(served, "nv_inference_pending_request_count").values()) != count:
-        pass
 
 
 def failures(served: Server) -> dict[str, float]:

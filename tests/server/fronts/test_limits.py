@@ -251,8 +251,6 @@ def test_who_goes_on_asking_is_answered_or_told_that_the_server_stops(
     front: str, tiny_models: Path, tmp_path: Path
 ) -> None:
     """A client tries again elsewhere after UNAVAILABLE, and after nothing else."""
-    if front == "python":
-        pytest.skip("gRPC itself cancels what reaches grpc.aio in the last moment")
     (tmp_path / "m").symlink_to(tiny_models)
     with (
         limited(front, tmp_path / "m") as server,

@@ -8,7 +8,8 @@ import pytest
 from crossrun_server.proofs import comparison
 from crossrun_server.proofs.proof_file import Proof
 from crossrun_server.telemetry import metrics
-from crossrun_server.telemetry.readings import Reading, merged
+from crossrun_server.telemetry.metrics_http import Entrance
+from crossrun_server.telemetry.readings import Reading, Snapshot, merged
 from crossrun_server.telemetry.statistics import Counters
 from tests.support.placed import OPENVINO
 from tests.support.proofs import TWO, Seen, outputs
@@ -65,8 +66,15 @@ def test_of_several_processes_the_worst_is_told() -> None:
 def test_the_metrics_tell_in_what_a_provider_was_told_to_compute() -> None:
     """Beside the largest difference, so that who reads one reads the other."""
     found = Reading(("m", "1", OPENVINO), Counters(), 0, {}, False, 0.048, 1.0, "bf16 as asked")
+    told = metrics.FrontEnd("native", "1")
     with (
-        metrics.exporting("127.0.0.1", 0, lambda: [found], metrics.FrontEnd("native", "1")) as url,
+        metrics.exporting(
+            "127.0.0.1",
+            0,
+            lambda: Snapshot((found,)),
+            told,
+            Entrance(lambda _: None),
+        ) as url,
         urllib.request.urlopen(url, timeout=30) as response,
     ):
         text = response.read().decode()

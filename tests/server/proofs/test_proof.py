@@ -78,7 +78,8 @@ def test_a_swap_to_a_version_that_is_off_is_refused(tmp_path: Path) -> None:
     request = pb.ModelInferRequest(model_name="colours")
     request.inputs.add(name="image", datatype="UINT8", shape=x.shape)
     request.raw_input_contents.append(x.tobytes())
-    explicit = ("--provider", "cpu", "--model-control-mode", "explicit", "--load-model", "*")
+    explicit = ["--provider", "cpu", "--model-control-mode", "explicit", "--load-model", "*"]
+    explicit += ["--allow-model-upload"]
     with (
         serving(root, tmp_path / "log", *explicit) as up,
         grpc.insecure_channel(up.address) as channel,

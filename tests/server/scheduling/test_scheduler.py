@@ -1,6 +1,7 @@
 """The scheduler with a plain function for a model: queue, deadlines, instances, drain."""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -8,11 +9,11 @@ from collections.abc import Sequence
 import pytest
 
 from crossrun_server.errors import DeadlineExceeded, ModelUnavailable, QueueFull
-from crossrun_server.scheduling.batching import Reply, Tensors
+from crossrun_server.scheduling.batching import Reply, Run, Tensors
 from crossrun_server.scheduling.places import Lane
 from crossrun_server.scheduling.queueing import QueuePolicy, SchedulingPolicy
 from crossrun_server.scheduling.scheduler import Scheduler
-from tests.support.gate import Gate, doubled, play, rows, send, settle
+from tests.support.gate import Gate, Scenario, doubled, play, rows, send, settle
 
 
 def test_a_full_queue_answers_at_once() -> None:
@@ -27,6 +28,165 @@ def test_a_full_queue_answers_at_once() -> None:
         assert len(await asyncio.gather(*tasks)) == 3
 
     play(scenario, SchedulingPolicy(max_batch_size=8, queue=QueuePolicy(size=2)), closed=True)
+
+
+def taking(seconds: float, gate: Gate) -> Run:
+    """A run that takes so long, and then as long as the gate says."""
+
+    def run(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        time.sleep(seconds)
+        return gate(inputs, outputs)
+
+    return run
+
+
+def play_measured(scenario: Scenario, *, max_wait: float = math.inf, seconds: float = 0.05) -> None:
+    """Play with a model whose runs are known to take so long, or more, one row at a time."""
+
+    async def run() -> None:
+        gate = Gate()
+        policy = SchedulingPolicy(max_batch_size=8, merge=False, max_wait=max_wait)
+        scheduler = Scheduler([Lane(taking(seconds, gate))], policy)
+        try:
+            await send(scheduler, 0)
+            gate.close()
+            await scenario(scheduler, gate)
+        finally:
+            gate.open()
+            scheduler.close()
+
+    asyncio.run(run())
+
+
+def test_who_would_wait_too_long_is_refused_when_it_comes() -> None:
+    """With the time after which to come again; who waits for nobody is let in in any case."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        accepted = [send(scheduler, value) for value in (1, 2)]
+        await settle()
+        with pytest.raises(QueueFull, match="--max-queue-wait-ms") as caught:
+            await send(scheduler, 3)
+        assert 0.05 <= caught.value.retry_after < 60
+        assert not any(task.done() for task in accepted)
+        gate.open()
+        assert [doubled(await task) for task in accepted] == [[2], [4]]
+
+    play_measured(scenario, max_wait=0.001)
+
+
+def test_a_queue_with_a_size_has_no_other_bound() -> None:
+    """As many wait as its policy says, however long that takes."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        await send(scheduler, 0)
+        gate.close()
+        accepted = [send(scheduler, value) for value in range(4)]
+        await settle()
+        with pytest.raises(QueueFull, match="3 requests wait"):
+            await send(scheduler, 5)
+        gate.open()
+        await asyncio.gather(*accepted)
+
+    policy = SchedulingPolicy(
+        max_batch_size=8, merge=False, max_wait=0.0, queue=QueuePolicy(size=3)
+    )
+    play(scenario, policy)
+
+
+def test_who_cannot_be_in_time_for_others_is_refused_when_it_comes() -> None:
+    """Its deadline is far, and those before it are too many."""
+
+    async def scenario(scheduler: Scheduler, _: Gate) -> None:
+        accepted = [send(scheduler, value) for value in range(1, 100)]
+        await settle()
+        soon = asyncio.get_running_loop().time() + 2
+        with pytest.raises(QueueFull, match="its deadline is in"):
+            await scheduler.submit(rows(100), ["y"], soon, connection="")
+        assert not any(task.done() for task in accepted)
+
+    play_measured(scenario)
+
+
+def test_who_cannot_be_in_time_at_all_is_told_so_when_it_comes() -> None:
+    """No run is so short: to come later would not help."""
+
+    async def scenario(scheduler: Scheduler, _: Gate) -> None:
+        running = send(scheduler, 1)
+        await settle()
+        soon = asyncio.get_running_loop().time() + 0.4
+        with pytest.raises(DeadlineExceeded, match="and the model runs for"):
+            await scheduler.submit(rows(2), ["y"], soon)
+        assert not running.done()
+
+    play_measured(scenario, seconds=0.5)
+
+
+def test_what_was_measured_keeps_nobody_from_an_idle_lane() -> None:
+    """A request whose deadline is nearer than any run was so far runs, and may be in time."""
+    slow = [0.5, 0.0]
+
+    def run(inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        time.sleep(slow.pop(0))
+        return dict.fromkeys(outputs, inputs["x"] * 2)
+
+    async def scenario() -> None:
+        scheduler = Scheduler([Lane(run)], SchedulingPolicy(max_batch_size=8, max_wait=0.0))
+        await send(scheduler, 1)
+        soon = asyncio.get_running_loop().time() + 0.4
+        assert doubled(await scheduler.submit(rows(2), ["y"], soon)) == [4]
+        scheduler.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_company_only_is_not_refused() -> None:
+    """A place is idle, so nobody waits for others' runs, however long these are."""
+
+    async def scenario() -> None:
+        policy = SchedulingPolicy(max_batch_size=4, max_queue_delay=3600, max_wait=0.0)
+        scheduler = Scheduler([Lane(taking(0.02, Gate()))], policy)
+        for _ in range(2):
+            replies = await asyncio.gather(*(send(scheduler, value) for value in range(4)))
+            assert [doubled(reply) for reply in replies] == [[0], [2], [4], [6]]
+        scheduler.close()
+
+    asyncio.run(scenario())
+
+
+def test_connections_take_turns() -> None:
+    """One that asks one at a time has every second run beside one that has asked six times."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        tasks = [send(scheduler, value, connection="flood") for value in range(6)]
+        await settle()
+        tasks.append(send(scheduler, 9, connection="lone"))
+        await settle()
+        gate.open(0, 1)
+        await asyncio.gather(*tasks[:2])
+        tasks.append(send(scheduler, 8, connection="lone"))
+        await settle()
+        gate.open()
+        await asyncio.gather(*tasks)
+
+    batches = play(scenario, SchedulingPolicy(max_batch_size=8, merge=False), closed=True).batches
+    assert batches == [[0], [1], [9], [2], [8], [3], [4], [5]]
+
+
+def test_one_that_asks_once_is_let_in_where_a_flood_is_refused() -> None:
+    """What counts is how long it would wait itself."""
+
+    async def scenario(scheduler: Scheduler, gate: Gate) -> None:
+        accepted: list[asyncio.Task[Reply]] = []
+        while not any(task.done() for task in accepted):
+            accepted.append(send(scheduler, 1, connection="flood"))
+            await settle()
+        assert isinstance(accepted[-1].exception(), QueueFull)
+        lone = send(scheduler, 2, connection="lone")
+        await settle()
+        gate.open()
+        assert doubled(await lone) == [4]
+
+    play_measured(scenario, max_wait=5.0, seconds=0.02)
 
 
 def test_a_request_past_its_deadline_never_reaches_the_session() -> None:
@@ -197,6 +357,8 @@ def test_drain_waits_for_all_that_waits_or_runs() -> None:
         assert (await gate.executions.get()).requests == 1
         await settle()
         assert not drained.done()
+        while gate.begun < 2:  # what nobody waits for before it begins does not run
+            await settle()
         tasks[1].cancel()
         tasks[2].cancel()
         await settle()

@@ -1,5 +1,6 @@
 """LogSettings over a real connection, and what they change in the log."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,9 +51,11 @@ def test_verbose_logs_each_request_in_one_line(own_server: Server) -> None:
     refusal(infer, own_server, pb.ModelInferRequest(model_name="gather", id="three"))
     logging(own_server, log_verbose_level=0)
     infer(own_server, gather(4))
-    answered, failed = own_server.log.read_text().removeprefix(was).splitlines()
+    told = own_server.log.read_text().removeprefix(was).splitlines()
+    answered, failed, refused = (line for line in told if "audit: " not in line)
     assert re.search(r"gather version 1, request 'two\\nlines': batch of 1 from the run", answered)
     assert re.search(r"gather version 1, request 'three': InvalidRequest after", failed)
+    assert "request_id=three" in refused
 
 
 def test_what_is_turned_off_is_not_logged(own_server: Server) -> None:
@@ -85,6 +88,25 @@ def test_the_format_changes_the_lines_that_follow(own_server: Server) -> None:
     assert re.fullmatch(iso, own_server.log.read_text().splitlines()[-1])
 
 
+def test_json_is_a_line_for_each_event(own_server: Server) -> None:
+    """It can be turned on while the server runs, and no name of a caller's begins a line."""
+    was = own_server.log.read_text()
+    assert logging(own_server, log_format="json", log_verbose_level=1)["log_format"] == "json"
+    message = gather(2)
+    message.id = "two\nlines"
+    infer(own_server, message)
+    assert own_server.stop() == 0
+    lines = own_server.log.read_text().removeprefix(was).splitlines()
+    setting, *events = map(json.loads, lines)
+    assert setting["message"].startswith("audit: ")
+    assert [event["message"] for event in events[1:]] == ["draining", "stopped"]
+    assert "request 'two\\nlines'" in events[0]["message"]
+    assert {(event["level"], event["where"].partition(":")[0]) for event in events} == {
+        ("debug", "logs.py"),
+        ("info", "app.py"),
+    }
+
+
 def test_the_log_can_go_to_a_file(two_models: Path, log_file: Path, tmp_path: Path) -> None:
     """The log file is chosen at the start; clients can read it and cannot change it."""
     other = tmp_path / "server.log"
@@ -108,7 +130,7 @@ def test_a_log_setting_that_makes_no_sense_changes_nothing(own_server: Server) -
         ({"log_warning": 1}, "log_warning is 1, expected a boolean"),
         ({"log_verbose_level": True}, "log_verbose_level is True, expected a whole number"),
         ({"log_format": 1}, "log_format is 1, expected a string"),
-        ({"log_format": "RFC"}, "log_format is 'RFC', expected default or ISO8601"),
+        ({"log_format": "RFC"}, "log_format is 'RFC', expected default, ISO8601, json"),
     ):
         code, details = refusal(logging, own_server, **{"log_error": False} | settings)
         assert code == StatusCode.INVALID_ARGUMENT
@@ -124,7 +146,7 @@ def test_a_log_setting_that_makes_no_sense_changes_nothing(own_server: Server) -
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
-        ("--log-format", "RFC", "log_format is 'RFC', expected default or ISO8601"),
+        ("--log-format", "RFC", "log_format is 'RFC', expected default, ISO8601, json"),
         ("--log-file", "/nowhere/log", "cannot write the log file: "),
     ],
 )

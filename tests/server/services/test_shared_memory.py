@@ -11,7 +11,8 @@ from grpc import StatusCode
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from crossrun_server.tensors.shared_memory import MOST_REGIONS
+from crossrun_server.errors import Forbidden
+from crossrun_server.tensors.shared_memory import MOST_REGIONS, Regions
 from tests.support.memory import (
     FOLDER,
     PAGE,
@@ -23,6 +24,7 @@ from tests.support.memory import (
     unregister,
 )
 from tests.support.requests import refusal, simple
+from tests.support.running import serving
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="this system has no /dev/shm")
 
@@ -117,6 +119,43 @@ def test_a_key_is_that_of_an_object(shared: grpc.Channel, create: Create, tmp_pa
         if path.is_dir() and not path.is_symlink():
             path.rmdir()
         assert (code, details.endswith(expected)) == (StatusCode.INVALID_ARGUMENT, True), details
+
+
+@pytest.mark.parametrize("option", ["crossrun_test_", "/crossrun_test_"])
+def test_a_key_begins_as_the_operator_says(
+    two_models: Path, log_file: Path, create: Create, option: str
+) -> None:
+    """Objects of other programs cannot be registered, however their names are written."""
+    mine, other = create(bytes(8)), f"/other{create(bytes(8))[1:]}"
+    (FOLDER / other[1:]).write_bytes(bytes(8))
+    options = ("--shared-memory", "--shared-memory-prefix", option)
+    with (
+        serving(two_models, log_file, *options) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        register(channel, mine, 8)
+        for key in (other, other[1:], f"//{other[1:]}", ""):
+            code, details = refusal(lambda key=key: register(channel, key, 8, name="x"))
+            assert code == StatusCode.PERMISSION_DENIED
+            assert details.endswith("begin with 'crossrun_test_' (--shared-memory-prefix)")
+    (FOLDER / other[1:]).unlink()
+
+
+def test_an_object_belongs_to_the_server(create: Create, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To its user or to a group of its: a server that may open all objects opens no others'."""
+    regions = Regions(enabled=True)
+    key = create(bytes(8))
+    found = (FOLDER / key[1:]).stat()
+    monkeypatch.setattr(os, "geteuid", lambda: found.st_uid + 1)
+    monkeypatch.setattr(os, "getegid", lambda: found.st_gid + 1)
+    for groups, belongs in (([], False), ([found.st_gid], True)):
+        monkeypatch.setattr(os, "getgroups", lambda groups=groups: groups)
+        if belongs:
+            regions.register("memory", key, 0, 8)
+        else:
+            with pytest.raises(Forbidden, match="neither to the server's user nor to a group"):
+                regions.register("memory", key, 0, 8)
+    assert [region.name for region in regions.status()] == ["memory"]
 
 
 def test_cuda_regions_are_none_and_cannot_be(shared: grpc.Channel) -> None:

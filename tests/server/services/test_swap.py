@@ -2,10 +2,7 @@
 
 import itertools
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,39 +19,12 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server.runtime import providers
 from crossrun_server.runtime.session import Session
 from tests.support import models
+from tests.support.open_loop import EVERY, open_loop
 from tests.support.pictures import plain
 from tests.support.running import build, serving
 
 SWAPS = 24
-EVERY = 0.01  # seconds from one request to the next
 QUEUE = {"default_queue_policy": {"max_queue_size": 10_000}}  # a slow machine refuses nobody
-
-
-@contextmanager
-def open_loop(send: Callable[[int], Any], every: float = EVERY) -> Iterator[list[Any]]:
-    """Send on a schedule, however long answers take, until the block ends.
-
-    Args:
-        send: sends request number i and gives its call, without waiting.
-        every: seconds from one to the next.
-    """
-    calls: list[Any] = []
-    stop = threading.Event()
-
-    def run() -> None:
-        started = time.perf_counter()
-        for number in itertools.count():
-            if stop.wait(max(0.0, started + number * every - time.perf_counter())):
-                return
-            calls.append(send(number))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield calls
-    finally:
-        stop.set()
-        thread.join()
 
 
 def wait_for_more(calls: list[Any], count: int = 5) -> None:

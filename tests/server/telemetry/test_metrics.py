@@ -1,5 +1,8 @@
 """The Prometheus endpoint of a real server, scraped as Prometheus does."""
 
+import json
+import platform
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -15,10 +18,10 @@ from prometheus_client.openmetrics.parser import (
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from tests.support import models
+from tests.support import models, promlint
 from tests.support.requests import code_of, gather, simple, slow
-from tests.support.running import Command, Server, serving
-from tests.support.telemetry import http, samples, scrape, statistics
+from tests.support.running import ROOT, Command, Server, serving
+from tests.support.telemetry import OPENMETRICS, http, samples, scrape, statistics
 
 # Metric → how the number in ModelStatistics that it must equal is reached.
 SAME = {
@@ -76,9 +79,93 @@ def test_the_provider_that_computes_a_model_is_told(measured: Server) -> None:
 
 def test_a_reader_of_openmetrics_is_answered_in_kind(measured: Server) -> None:
     """Prometheus asks for OpenMetrics first; the names are the same there."""
-    text = scrape(measured, "application/openmetrics-text; version=1.0.0")
+    text = scrape(measured, OPENMETRICS)
     names = {f.name for f in read_openmetrics(text)}  # type: ignore[no-untyped-call]
     assert {*SAME, "nv_inference_pending_request_count", "crossrun_model_nodes"} <= names
+
+
+def test_triton_s_counters_have_triton_s_names(measured: Server) -> None:
+    """Without `_total` in both formats; where that makes a counter, OpenMetrics, they are none."""
+    for accept, kind in (("", "counter"), (OPENMETRICS, "unknown")):
+        text = scrape(measured, accept)
+        for name in (*SAME, "nv_inference_count", "nv_inference_request_failure"):
+            assert f"# TYPE {name} {kind}\n" in text
+            assert f"\n{name}{{model=" in text
+        assert "untyped" not in text
+
+
+def test_where_the_time_went_is_told_by_buckets(measured: Server, stub: Stub) -> None:
+    """Each part of a request has a histogram, whose sum is Triton's; runs have one of rows."""
+    before = {part: count(measured, part) for part in PARTS}
+    rows = samples(measured, "crossrun_batch_rows_sum", model="simple")
+    for one in (1, 3):
+        stub.ModelInfer(simple(*range(one)))
+    for part, triton in PARTS.items():
+        name = f"crossrun_{part}_duration_seconds"
+        assert count(measured, part) == before[part] + 2
+        (total,) = samples(measured, triton, model="simple")
+        assert samples(measured, f"{name}_sum", model="simple") == [pytest.approx(total / 1e6)]
+        assert samples(measured, f"{name}_bucket", model="simple", le="+Inf") == [
+            count(measured, part)
+        ]
+    assert samples(measured, "crossrun_batch_rows_sum", model="simple") == [rows[0] + 4]
+    one_row = samples(measured, "crossrun_batch_rows_bucket", model="simple", le="1")
+    four_rows = samples(measured, "crossrun_batch_rows_bucket", model="simple", le="4")
+    assert one_row[0] < four_rows[0]
+
+
+PARTS = {
+    "request": "nv_inference_request_duration_us",
+    "queue": "nv_inference_queue_duration_us",
+    "compute_input": "nv_inference_compute_input_duration_us",
+    "compute_infer": "nv_inference_compute_infer_duration_us",
+    "compute_output": "nv_inference_compute_output_duration_us",
+}
+
+
+def count(server: Server, part: str) -> float:
+    (found,) = samples(server, f"crossrun_{part}_duration_seconds_count", model="simple")
+    return found
+
+
+def test_the_names_are_as_prometheus_wants_them(measured: Server) -> None:
+    """Nothing is wrong with those that are ours; Triton's break rules, as they do in Triton."""
+    text = scrape(measured)
+    found = promlint.problems(text)
+    assert [problem for problem in found if not problem.startswith("nv_")] == []
+    assert any(problem.startswith("nv_inference_count: counter") for problem in found)
+    for problem in promlint.promtool(text) or ():
+        assert problem.startswith("nv_")
+
+
+def test_who_serves_is_told(measured: Server) -> None:
+    """The versions of what serves, and what the process takes of the machine."""
+    text = scrape(measured)
+    assert re.search(rf'crossrun_build_info{{.*python="{platform.python_version()}".*}} 1', text)
+    assert samples(measured, "process_resident_memory_bytes")[0] > 1e6
+    assert samples(measured, "process_cpu_seconds_total")[0] > 0
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(measured: Server) -> None:
+    """Every metric of its queries is exported under that name, with the labels that it names."""
+    board = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text())
+    asked = {
+        (metric, label)
+        for panel in board["panels"]
+        for target in panel.get("targets", ())
+        for metric, labels in re.findall(
+            r"\b((?:crossrun|nv|process)_\w+)(?:{([^}]*)})?", target["expr"]
+        )
+        for label in ("", *re.findall(r"(\w+)=~?", labels))
+    }
+    assert len({metric for metric, _ in asked}) > 15
+    text = scrape(measured)
+    samples_of = dict.fromkeys(re.findall(r"^(\w+?)(?:{| )", text, re.MULTILINE))
+    families = set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
+    for metric, label in asked:
+        assert metric in samples_of or metric in families, metric
+        if label and metric in samples_of:
+            assert re.search(rf'^{metric}{{.*\b{label}="', text, re.MULTILINE), (metric, label)
 
 
 def test_failures_are_told_apart_by_reason(measured: Server, stub: Stub) -> None:

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
@@ -31,9 +32,9 @@ from crossrun_server.workers.supervisor import Crew
 from tests.support import models
 from tests.support.control import index, load, multiply, product, ready, unload
 from tests.support.memory import Create, register, status, unregister
-from tests.support.requests import gather, until_running
+from tests.support.requests import gather, outcome, until_running
 from tests.support.running import Command, Server, serving
-from tests.support.telemetry import http, logging, samples, statistics, trace, traces
+from tests.support.telemetry import http, logging, samples, scrape, statistics, trace, traces
 
 TWO = ("--workers", "2")
 # Connections, each to a worker of the kernel's choice: that all go to one happens once in 10^7.
@@ -76,7 +77,12 @@ def own(repository: Path, log_file: Path) -> Iterator[Server]:
 def explicit(repository: Path, log_file: Path, tmp_path: Path) -> Iterator[Server]:
     """Two workers with `kept` and `m`, which take everything that a client may change."""
     options = ["--model-control-mode", "explicit", "--load-model", "kept", "--load-model", "m"]
-    options += ["--shared-memory", "--trace-config", f"triton,file={tmp_path / 'trace.json'}"]
+    options += [
+        "--allow-model-upload",
+        "--shared-memory",
+        "--trace-config",
+        f"triton,file={tmp_path / 'trace.json'}",
+    ]
     with serving(repository, log_file, *TWO, *options) as running:
         yield running
 
@@ -126,6 +132,21 @@ def test_the_metrics_of_all_workers_are_at_one_path(plain: Server) -> None:
     assert [http(plain, path)[0] for path in ("/metrics", "/v2/health/ready")] == [200, 404]
 
 
+def test_the_link_is_for_the_servers_user_alone(plain: Server) -> None:
+    """Supervisor and workers talk over sockets in a folder that nobody else may enter."""
+    processes = [psutil.Process(plain.process.pid), *workers(plain)]
+    sockets = {
+        Path(str(one.laddr))
+        for process in processes
+        for one in process.net_connections("unix")
+        if "crossrun-" in str(one.laddr)
+    }
+    assert {path.name for path in sockets} >= {"supervisor", "1", "2"}
+    for folder in {path.parent for path in sockets}:
+        status = folder.stat()
+        assert (status.st_uid, status.st_mode & 0o077) == (os.geteuid(), 0)
+
+
 def test_every_worker_answers(plain: Server) -> None:
     """The kernel spreads connections over the workers, and all of them are healthy."""
     ask = health_pb2.HealthCheckRequest(service="gather")
@@ -156,6 +177,43 @@ def test_counters_add_up_and_outlive_a_worker(plain: Server) -> None:
     assert samples(plain, "nv_inference_pending_request_count", model="m") == [0]
     kill(plain, workers(plain)[0])
     assert told() == (MANY, MANY, MANY, [MANY], [MANY])
+
+
+def test_what_is_told_of_processes_adds_up_where_it_can(own: Server) -> None:
+    """Failures and connections are sums, and failures stay; each process has its CPU and memory."""
+
+    def told() -> tuple[list[float], list[float]]:
+        return (
+            samples(own, "crossrun_failed_calls_total", reason="UnknownModel"),
+            samples(own, "crossrun_in_flight_bytes"),
+        )
+
+    everywhere(
+        own, lambda c: outcome(Stub(c).ModelInfer.future(pb.ModelInferRequest(model_name="nobody")))
+    )
+    assert told() == ([MANY], [0])
+    kill(own, workers(own)[0])
+    assert told() == ([MANY], [0])
+    found = {
+        sample.labels["process"]: sample.value
+        for family in text_string_to_metric_families(scrape(own))
+        for sample in family.samples
+        if sample.name == "process_resident_memory_bytes"
+    }
+    assert len(found) == 3
+    assert {"supervisor", "worker3"} < found.keys()
+    assert min(found.values()) > 1e6
+
+
+def test_a_control_call_that_fails_is_counted_where_it_was_asked(own: Server) -> None:
+    """Whichever worker is called, it is one failure and one line."""
+    with grpc.insecure_channel(own.address) as channel:
+        unloaded = Stub(channel).RepositoryModelUnload.future(
+            pb.RepositoryModelUnloadRequest(model_name="kept")
+        )
+        code = outcome(unloaded)[0]
+    assert samples(own, "crossrun_failed_calls_total", code=code.name, reason="Ended") == [1]
+    assert own.log.read_text().count("RepositoryModelUnload code=") == 1
 
 
 def test_a_change_reaches_every_worker_and_those_that_come_later(

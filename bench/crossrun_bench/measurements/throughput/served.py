@@ -15,7 +15,8 @@ from crossrun_bench.measurements.tasks import OnProvider, Request
 from crossrun_bench.measurements.throughput.result import ServedTurn
 from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.processes.serving import Server
-from crossrun_bench.targets.runners.grpc_ import answered, channel
+from crossrun_bench.targets.channels import channel
+from crossrun_bench.targets.runners.grpc_ import answered
 
 WARM_S = 0.5  # before a turn, or half of the turn where that is shorter
 # Requests under way: enough for so many rows, within bounds.

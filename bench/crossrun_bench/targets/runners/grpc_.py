@@ -17,15 +17,10 @@ from crossrun_bench.errors import BenchError
 from crossrun_bench.models import heads
 from crossrun_bench.models.model import Model, Probabilities, as_input
 from crossrun_bench.pictures.pictures import Batch
+from crossrun_bench.targets.channels import channel
 from crossrun_bench.targets.task import Task
 
 TIMEOUT_S = 60.0
-_UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-
-
-def channel(address: str) -> grpc.Channel:
-    """A plain-text channel without a limit on messages: 32 pictures of 224 pixels are 4.8 MB."""
-    return grpc.insecure_channel(address, options=_UNLIMITED)
 
 
 def answered(call: Callable[..., Any], request: object) -> Any:

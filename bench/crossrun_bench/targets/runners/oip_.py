@@ -6,7 +6,8 @@ from typing import Any
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun_bench.errors import BenchError
 from crossrun_bench.models.model import Model
-from crossrun_bench.targets.runners.grpc_ import RawTensor, answered, channel
+from crossrun_bench.targets.channels import channel
+from crossrun_bench.targets.runners.grpc_ import RawTensor, answered
 from crossrun_bench.targets.task import Task
 
 

@@ -15,7 +15,8 @@ from crossrun.tfserving.prediction_service_pb2_grpc import PredictionServiceStub
 from crossrun_bench.errors import BenchError
 from crossrun_bench.models.model import Model, Probabilities, scaled
 from crossrun_bench.pictures.pictures import Batch, Pixels
-from crossrun_bench.targets.runners.grpc_ import answered, channel
+from crossrun_bench.targets.channels import channel
+from crossrun_bench.targets.runners.grpc_ import answered
 from crossrun_bench.targets.task import Task
 
 _SIGNATURE, _FIELD = "serving_default", "signature_def"

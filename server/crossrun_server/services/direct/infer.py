@@ -3,23 +3,27 @@
 Means what `InferenceService.ModelInfer` means, and shares all that reads, runs and writes.
 """
 
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
 
+from crossrun_server.access.callers import Caller as Client
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.batching import Reply, Result
 from crossrun_server.services import inference, wire
 from crossrun_server.services.direct.call import (
     Caller,
     DirectCall,
+    Failing,
     RawOutput,
     deadline_of,
-    fail,
     unwrapped,
 )
 from crossrun_server.services.inference import Asked, server_timing
 from crossrun_server.services.messages import RequestedOutput
+from crossrun_server.telemetry.failures import Failures
+from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.tensors.shared_memory import Regions
 
 AS_IT_IS = RequestedOutput()
@@ -29,42 +33,58 @@ METHOD = "/inference.GRPCInferenceService/ModelInfer"
 class DirectInfer:
     """Answers ModelInfer for the models of a repository."""
 
-    def __init__(self, repository: Repository, regions: Regions) -> None:
+    def __init__(self, repository: Repository, regions: Regions, failures: Failures) -> None:
         self._repository = repository
         self._regions = regions
+        self._fail = Failing(METHOD, failures, _id)
 
     @property
     def places(self) -> int:
         """How many threads the models can keep busy at once."""
         return sum(model.places for model in self._repository)
 
-    def __call__(self, call: DirectCall) -> bool:
+    def __call__(self, call: DirectCall, client: Client) -> bool:
         """Answer a call; see `Direct`. Responses are cached on the event loop only."""
         try:
-            asked = self._read(call)
+            asked = self._read(call, client)
             if asked.model.cache is not None:
                 return False
-            _post(asked, call)
+            self._post(asked, call)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
-            fail(call, METHOD, error)
+            self._fail(call, error)
         return True
 
-    def _read(self, call: DirectCall) -> Asked:
+    def _read(self, call: DirectCall, client: Client) -> Asked:
         if plain := call.plain():
-            return inference.read_plain(self._repository, plain)
-        return inference.read(self._repository, self._regions, wire.read(call.data))
+            client.require_model(plain.model_name)
+            model = self._repository.get(plain.model_name, plain.model_version)
+            if model.crowded:  # then most are refused, and that is to be cheap
+                with model.counted():
+                    model.check_wait(deadline_of(call), call.peer())
+            return inference.read_plain(model, plain)
+        request = wire.read(call.data)
+        client.require_model(request.message.model_name)
+        return inference.read(self._repository, self._regions, request)
+
+    def _post(self, asked: Asked, call: DirectCall) -> None:
+        asked.model.post(
+            asked.inputs,
+            list(asked.outputs),
+            Caller(call, partial(_answer, asked, call), self._fail),
+            deadline=deadline_of(call),
+            priority=asked.priority,
+            timeout=asked.timeout,
+            origin=Origin(asked.id, call.traceparent),
+            connection=call.peer(),
+        )
 
 
-def _post(asked: Asked, call: DirectCall) -> None:
-    asked.model.post(
-        asked.inputs,
-        list(asked.outputs),
-        Caller(call, METHOD, partial(_answer, asked, call)),
-        deadline=deadline_of(call),
-        priority=asked.priority,
-        timeout=asked.timeout,
-        request_id=asked.id,
-    )
+def _id(call: DirectCall) -> str:
+    with suppress(Exception):  # it may be no message at all
+        if plain := call.plain():
+            return plain.id
+        return wire.read(call.data).message.id
+    return ""
 
 
 def _answer(asked: Asked, call: DirectCall, result: Result) -> None:

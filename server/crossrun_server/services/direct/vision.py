@@ -6,12 +6,21 @@ Means what `VisionService` means, and shares all that reads, decodes, runs and w
 from functools import partial
 from time import perf_counter_ns
 
+from crossrun_server.access.callers import Caller as Client
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.batching import Result
 from crossrun_server.scheduling.turns import Turns
-from crossrun_server.services.direct.call import Caller, DirectCall, deadline_of, fail, unwrapped
+from crossrun_server.services.direct.call import (
+    Caller,
+    DirectCall,
+    Failing,
+    deadline_of,
+    unwrapped,
+)
 from crossrun_server.services.vision import METHODS, AskedPictures, find, timing_text
+from crossrun_server.telemetry.failures import Failures
+from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.vision import pipeline
 from crossrun_server.vision.images import Picture
 from crossrun_server.vision.picture_limits import PictureLimits
@@ -25,19 +34,26 @@ class DirectVision:
         repository: has the models.
         method: the path of the method.
         limits: of the pictures in a request.
-        turns: how many pictures are decoded at once, whatever the method.
+        decoding: the turns of pictures, whatever the method.
+        failures: where calls that fail are noted.
     """
 
     def __init__(
-        self, repository: Repository, method: str, limits: PictureLimits, turns: Turns
+        self,
+        repository: Repository,
+        method: str,
+        limits: PictureLimits,
+        decoding: Turns,
+        failures: Failures,
     ) -> None:
         self._repository = repository
         self._method = method
         self._limits = limits
-        self._turns = turns
-        self.places = turns.most
+        self._decoding = decoding
+        self._fail = Failing(method, failures)
+        self.places = decoding.most
 
-    def __call__(self, call: DirectCall) -> bool:
+    def __call__(self, call: DirectCall, client: Client) -> bool:
         """Answer a call; see `Direct`.
 
         Several pictures are decoded side by side by the event loop's threads, which has the cache
@@ -46,41 +62,49 @@ class DirectVision:
         parse, read = METHODS[self._method]
         try:
             request = parse(call.data)
+            client.require_model(request.model)
             self._limits.check(request.images)
             model = find(self._repository, request)
             if len(request.images) != 1 or model.cache is not None:
                 return False
             self._wait(call, model, read(model, request))
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
-            fail(call, self._method, error)
+            self._fail(call, error)
         return True
 
     def _wait(self, call: DirectCall, model: Model, asked: AskedPictures) -> None:
-        """Let a call have its turn, and keep its model in use until then."""
+        """Let a call have its turn, and keep its model in use until then.
+
+        Raises:
+            QueueFull, DeadlineExceeded: it would wait too long.
+        """
+        pipeline.check_wait(model, self._decoding, deadline_of(call), call.peer())
         model.__enter__()
-        self._turns.take(partial(self._answer, call, model, asked))
+        self._decoding.take(partial(self._answer, call, model, asked), call.peer())
 
     def _answer(self, call: DirectCall, model: Model, asked: AskedPictures) -> None:
         try:
             if call.waits:
                 self._post(call, asked)
         except Exception as error:  # noqa: BLE001 - as above
-            fail(call, self._method, error)
+            self._fail(call, error)
         finally:
             model.__exit__()
 
     def _post(self, call: DirectCall, asked: AskedPictures) -> None:
         started, pictures = perf_counter_ns(), asked.pictures
         picture = pipeline.decoded(pictures, 0)
-        reply = partial(_reply, call, asked, picture, perf_counter_ns() - started)
+        ended = perf_counter_ns()
+        reply = partial(_reply, call, asked, picture, ended - started)
         pictures.input.model.post(
             pictures.tensors([picture]),
             pictures.outputs,
-            Caller(call, self._method, reply),
+            Caller(call, reply, self._fail),
             deadline=deadline_of(call),
             priority=0,
             timeout=0,
-            request_id="",
+            origin=Origin("", call.traceparent, (started, ended)),
+            connection=call.peer(),
         )
 
 

@@ -37,6 +37,11 @@ impl Budget {
         })
     }
 
+    /// How many bytes are held.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Acquire)
+    }
+
     /// Holds bytes until they are dropped.
     ///
     /// # Errors
@@ -51,7 +56,7 @@ impl Budget {
     pub async fn room(&self) {
         loop {
             let freed = self.freed.notified();
-            if self.held.load(Ordering::Acquire) <= self.most / 2 {
+            if self.held() <= self.most / 2 {
                 return;
             }
             freed.await;
@@ -151,6 +156,6 @@ mod tests {
         assert!(one.hold(bytes(1)).is_err(), "a part is still held");
         drop((first, second));
         assert!(one.hold(bytes(10)).is_ok());
-        assert_eq!(whole.held.load(Ordering::Acquire), 0);
+        assert_eq!(whole.held(), 0);
     }
 }

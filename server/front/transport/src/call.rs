@@ -1,6 +1,7 @@
 //! One call, seen by those who answer it.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -12,9 +13,12 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::body::Frame;
 use crate::budget::Budget;
+use crate::headers;
 use crate::metadata::{self, Value};
+use crate::peer::Peer;
 use crate::server::Method;
 use crate::status::Status;
+use crate::who::{self, Names, Who};
 
 // Messages of a stream that are read ahead; further ones wait in the client's transport.
 const AHEAD: usize = 4;
@@ -41,6 +45,8 @@ pub enum Receive {
 pub(crate) enum Outgoing {
     Message(Bytes),
     End(Status),
+    /// The end, instead of an answer that there is no room for.
+    Refused(Status),
     /// The only message, and the end.
     Reply(Bytes, Status),
 }
@@ -60,6 +66,7 @@ pub struct Call {
     received: Mutex<Received>,
     taken: Notify,
     outgoing: UnboundedSender<Outgoing>,
+    who: Arc<Who>,
     budget: Arc<Budget>,
     unsent: AtomicUsize,
     state: AtomicU8,
@@ -72,7 +79,7 @@ impl Call {
         headers: HeaderMap,
         deadline: Option<Instant>,
         outgoing: UnboundedSender<Outgoing>,
-        budget: Arc<Budget>,
+        peer: &Peer,
     ) -> Self {
         Self {
             id,
@@ -82,7 +89,8 @@ impl Call {
             received: Mutex::default(),
             taken: Notify::new(),
             outgoing,
-            budget,
+            who: peer.who.clone(),
+            budget: peer.budget.clone(),
             unsent: AtomicUsize::new(0),
             state: AtomicU8::new(Incoming::Waiting as u8),
         }
@@ -91,6 +99,25 @@ impl Call {
     /// What the client has sent along.
     pub fn metadata(&self) -> Vec<(String, Value)> {
         metadata::read(&self.headers)
+    }
+
+    /// Where the client is, as gRPC writes it.
+    pub fn peer(&self) -> String {
+        who::uri(self.who.address)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.who.address
+    }
+
+    /// The names in the client's certificate; none if it has shown none.
+    pub fn names(&self) -> &Names {
+        &self.who.names
+    }
+
+    /// The value of a header, if the client has sent it once or more, as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        headers::text(&self.headers, name)
     }
 
     /// The time until the deadline; `None` if there is none.
@@ -129,7 +156,7 @@ impl Call {
                 self.unsent.fetch_add(frame.len(), Ordering::AcqRel);
                 self.put(Outgoing::Message(frame));
             }
-            Err(status) => self.end(status),
+            Err(status) => self.put(Outgoing::Refused(status)),
         }
         self.unsent()
     }
@@ -143,7 +170,7 @@ impl Call {
     pub fn reply(&self, frame: Frame, status: Status) {
         match self.budget.hold(frame.into_bytes()) {
             Ok(frame) => self.put(Outgoing::Reply(frame, status)),
-            Err(status) => self.end(status),
+            Err(status) => self.put(Outgoing::Refused(status)),
         }
     }
 

@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use crate::body::{Broken, Messages, Terms};
 use crate::call::{Call, Incoming, Outgoing};
@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::peer::{Open, Peer};
 use crate::server::{Method, Road, Shared};
 use crate::status::{Code, Status};
+use crate::who::Who;
 
 // A picture of 150 KB comes in one frame, and several pictures are on their way at once.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -32,20 +33,21 @@ const FRAME: u32 = 1 << 18;
 // What gRPC's own servers accept.
 const HEADERS: u32 = 16 << 10;
 const SEND_BUFFER: usize = 1 << 20;
+// Says to which trace a call belongs; <https://www.w3.org/TR/trace-context/>.
+const TRACE: &str = "traceparent";
 // The time that a client which broke a rule has to hear of it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves a connection until the client closes it, breaks a rule or is lost, or its time is over.
-pub(crate) async fn serve<T>(io: T, shared: Arc<Shared>)
+///
+/// The client has to have said by then that it speaks HTTP/2.
+pub(crate) async fn serve<T>(io: T, who: Who, shared: Arc<Shared>, by: Instant)
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let Some(_counted) = shared.count() else {
-        return;
-    };
-    let (peer, limits) = (Peer::new(shared.clone()), &shared.limits);
+    let (peer, limits) = (Peer::new(shared.clone(), who), &shared.limits);
     let watched = Watched::new(io, peer.conduct.clone(), limits);
-    let Ok(Ok(mut connection)) = timeout(limits.handshake, shake(watched, limits)).await else {
+    let Ok(Ok(mut connection)) = timeout_at(by.into(), shake(watched, limits)).await else {
         return;
     };
     let pings = connection.ping_pong().expect("nobody else takes it");
@@ -103,15 +105,19 @@ where
 async fn answer(request: Request<RecvStream>, respond: SendResponse<Bytes>, open: Open) {
     let peer = &open.0;
     let mut writer = Writer::new(respond, peer.clone());
-    let opening = match headers::read(&request) {
-        Ok(opening) => opening,
-        Err(Refusal::Http(code)) => return writer.refuse(code),
-        Err(Refusal::Grpc(status)) => return writer.end(status),
+    let method = peer.shared.methods.get(request.uri().path());
+    let refused = match (headers::read(&request), method) {
+        (Ok(opening), Some(method)) => return run(request, opening, *method, writer, peer).await,
+        (Err(Refusal::Http(code)), _) => return writer.refuse(code),
+        (Err(Refusal::Grpc(status)), _) => status,
+        (Ok(_), None) => Status::new(Code::Unimplemented, "Method not found!"),
     };
-    match peer.shared.methods.get(request.uri().path()) {
-        Some(method) => run(request, opening, *method, writer, peer).await,
-        None => writer.end(Status::new(Code::Unimplemented, "Method not found!")),
-    }
+    let trace = headers::text(request.headers(), TRACE).unwrap_or_default();
+    let method = method.map(|method| method.index);
+    peer.shared
+        .inbox
+        .refuse(method, &refused, peer.who.address, trace);
+    writer.end(refused);
 }
 
 async fn run(
@@ -133,7 +139,7 @@ async fn run(
         parts.headers,
         deadline,
         outgoing,
-        peer.budget.clone(),
+        peer,
     ));
     let terms = Terms {
         encoding: opening.encoding,
@@ -147,17 +153,26 @@ async fn run(
         Some(Ok(())) => {}
         Some(Err(Broken::Wrong(status))) => {
             call.leave(Incoming::Cancelled);
-            writer.end(status);
+            refuse(&call, status, &mut writer);
         }
         Some(Err(Broken::Gone)) => call.leave(Incoming::Cancelled),
         None => {
             call.leave(Incoming::Late);
-            writer.end(Status::new(Code::DeadlineExceeded, "Deadline Exceeded"));
+            let late = Status::new(Code::DeadlineExceeded, "Deadline Exceeded");
+            refuse(&call, late, &mut writer);
         }
     }
     if call.state() != Incoming::Waiting || method.streaming {
         shared.inbox.tell(Event::Changed(call.id));
     }
+}
+
+/// Ends a call without those who answer it.
+fn refuse(call: &Call, status: Status, writer: &mut Writer) {
+    let trace = call.header(TRACE).unwrap_or_default();
+    let inbox = &writer.peer.shared.inbox;
+    inbox.refuse(Some(call.method.index), &status, call.address(), trace);
+    writer.end(status);
 }
 
 /// Reads the request, hands the call over, and writes what comes back.
@@ -244,6 +259,10 @@ async fn write(
             }
             Some(Outgoing::End(status)) => {
                 writer.end(status);
+                return Ok(());
+            }
+            Some(Outgoing::Refused(status)) => {
+                refuse(call, status, writer);
                 return Ok(());
             }
             None => return Err(Broken::Gone),

@@ -4,17 +4,22 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crate::call::{Call, Incoming};
+use crate::refusals::{Refusals, Refused};
+use crate::status::Status;
 
 /// What the event loop is told.
 pub enum Event {
     Opened(Arc<Call>),
     /// The call with this number has a message, room for an answer, or has ended.
     Changed(u64),
+    /// A line for the log.
+    Notice(String),
 }
 
 #[derive(Default)]
@@ -38,6 +43,7 @@ pub struct Inbox {
     ear: UnixStream,
     line: Mutex<Line>,
     filled: Condvar,
+    refusals: Refusals,
 }
 
 impl Inbox {
@@ -51,6 +57,7 @@ impl Inbox {
             ear,
             line: Mutex::default(),
             filled: Condvar::new(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -69,6 +76,12 @@ impl Inbox {
         let mut told = std::mem::take(&mut *events);
         told.retain(|event| !matches!(event, Event::Opened(call) if is_over(call)));
         told
+    }
+
+    /// Returns the calls that the transport has ended by itself since it was last asked; to be
+    /// asked after `events`.
+    pub fn refusals(&self) -> Vec<Refused> {
+        self.refusals.take()
     }
 
     /// Takes the next call that threads answer, and says how many threads still wait.
@@ -102,10 +115,27 @@ impl Inbox {
     pub(crate) fn tell(&self, event: Event) {
         let mut events = lock(&self.events);
         if events.is_empty() {
-            // Fails only if it has been rung often already.
-            let _ = (&self.bell).write(&[1]);
+            self.ring();
         }
         events.push(event);
+    }
+
+    /// Notes a call that the transport ends by itself.
+    pub(crate) fn refuse(
+        &self,
+        method: Option<usize>,
+        status: &Status,
+        peer: SocketAddr,
+        traceparent: &str,
+    ) {
+        if self.refusals.note(method, status, peer, traceparent) {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        // Fails only if it has been rung often already.
+        let _ = (&self.bell).write(&[1]);
     }
 
     pub(crate) fn queue(&self, call: Arc<Call>) {

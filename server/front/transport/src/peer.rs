@@ -8,9 +8,11 @@ use tokio::sync::Semaphore;
 use crate::budget::Budget;
 use crate::conduct::Conduct;
 use crate::server::Shared;
+use crate::who::Who;
 
 pub(crate) struct Peer {
     pub shared: Arc<Shared>,
+    pub who: Arc<Who>,
     pub conduct: Arc<Conduct>,
     pub budget: Arc<Budget>,
     pub unpacking: Arc<Semaphore>,
@@ -19,10 +21,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub fn new(shared: Arc<Shared>) -> Arc<Self> {
+    pub fn new(shared: Arc<Shared>, who: Who) -> Arc<Self> {
         let budget = shared.budget.half();
         Arc::new(Self {
             shared,
+            who: Arc::new(who),
             conduct: Arc::default(),
             budget,
             unpacking: Arc::new(Semaphore::new(1)),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -12,9 +12,11 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, watch};
 
 use crate::budget::Budget;
-use crate::connection;
+use crate::entrance;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
+use crate::notices::Notices;
+use crate::tls::Tls;
 
 /// Who answers a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +48,20 @@ pub(crate) struct Shared {
     pub limits: Limits,
     pub budget: Arc<Budget>,
     pub inbox: Arc<Inbox>,
+    pub notices: Notices,
+    tls: Option<Mutex<Tls>>,
     ids: AtomicU64,
     connections: AtomicUsize,
     idle: Notify,
-    stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+}
+
+/// What a server still takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Connections,
+    Calls,
+    Nothing,
 }
 
 impl Shared {
@@ -64,15 +76,29 @@ impl Shared {
         (before < self.limits.connections).then_some(counted)
     }
 
+    /// What connections are opened with now; `None` if they are plain.
+    pub fn tls(&self) -> Option<Tls> {
+        self.tls.as_ref().map(|tls| lock(tls).clone())
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
     /// Waits until the server stops.
     pub async fn stopping(&self) {
-        let mut stop = self.stop.subscribe();
+        self.reached(Phase::Nothing).await;
+    }
+
+    async fn reached(&self, phase: Phase) {
+        let mut phases = self.phase.subscribe();
         // Fails only if the sender is gone, and that is in here.
-        let _ = stop.wait_for(|stopped| *stopped).await;
+        let _ = phases.wait_for(|now| *now >= phase).await;
     }
 
     async fn idle(&self) {
-        while self.connections.load(Ordering::Acquire) > 0 {
+        while self.connections() > 0 {
             self.idle.notified().await;
         }
     }
@@ -96,23 +122,27 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to serve on sockets that listen already; its thread first calls `begin`.
+    /// Starts to serve on sockets that listen already, in plain text if there is no `tls`; its
+    /// thread first calls `begin`.
     pub fn start(
         listeners: Vec<TcpListener>,
         methods: Methods,
         limits: Limits,
         inbox: Arc<Inbox>,
+        tls: Option<Tls>,
         begin: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             methods,
             limits,
             budget: Budget::new(limits.bytes_in_flight),
+            notices: Notices::new(inbox.clone()),
             inbox,
+            tls: tls.map(Mutex::new),
             ids: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
             idle: Notify::new(),
-            stop: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Connections),
         });
         let runtime = Builder::new_current_thread()
             .enable_io()
@@ -134,17 +164,38 @@ impl Server {
         })
     }
 
+    /// Opens connections with other certificates from now on, if they are not plain; those that are
+    /// open stay.
+    pub fn renew(&self, tls: Tls) {
+        if let Some(current) = &self.shared.tls {
+            *lock(current) = tls;
+        }
+    }
+
+    /// Takes no more connections; those that are open go on.
+    pub fn close(&self) {
+        self.shared
+            .phase
+            .send_modify(|phase| *phase = Phase::Calls.max(*phase));
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.shared.connections()
+    }
+
+    /// How many bytes of requests and answers are held for clients.
+    pub fn bytes_in_flight(&self) -> usize {
+        self.shared.budget.held()
+    }
+
     /// Takes no more connections and calls, waits for those that are open, and ends.
     ///
     /// Calls that are open after the grace are cancelled. Returns once the ports are free.
     pub fn stop(&self, grace: Duration) {
         self.grace.send_replace(grace);
-        self.shared.stop.send_replace(true);
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .take();
+        self.shared.phase.send_replace(Phase::Nothing);
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             // It panics at most where it has been told on stderr.
             let _ = thread.join();
@@ -178,16 +229,22 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.stopping() => return,
+            () = shared.reached(Phase::Calls) => return,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 // Fails only if the connection is lost already.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(connection::serve(stream, shared.clone()));
+                tokio::spawn(entrance::enter(stream, from, shared.clone()));
             }
             // Too many open files: the others go on, and this client tries again.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

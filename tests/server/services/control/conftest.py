@@ -12,7 +12,7 @@ from tests.support.control import (
 )
 from tests.support.running import Server, serving
 
-EXPLICIT = ("--model-control-mode", "explicit")
+EXPLICIT = ("--model-control-mode", "explicit", "--allow-model-upload")
 
 
 @pytest.fixture(scope="session")

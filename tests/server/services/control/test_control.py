@@ -29,7 +29,7 @@ from tests.support.control import (
     watch,
 )
 from tests.support.requests import outcome
-from tests.support.running import Server
+from tests.support.running import Server, serving
 
 INVALID, INTERNAL = StatusCode.INVALID_ARGUMENT, StatusCode.INTERNAL
 
@@ -176,6 +176,66 @@ def test_a_load_that_is_refused_says_why(
     assert expected in told[1]
     assert product(multiply(stub, "kept")) == 6
     assert index(stub, "kept").keys() == {"2"}
+
+
+def test_files_need_the_operators_word(two_models: Path, log_file: Path) -> None:
+    """Without --allow-model-upload a load with files is refused, and a configuration is not."""
+    model = models.scale(5).SerializeToString()
+    options = ("--model-control-mode", "explicit", "--load-model", "*")
+    with serving(two_models, log_file, *options) as server, connected(server) as channel:
+        stub = Stub(channel)
+        for name in ("gather", "sent"):
+            code, details = outcome(load(stub, name, {}, **{"1/model.onnx": model}))
+            assert code == StatusCode.PERMISSION_DENIED
+            assert details.startswith(f"failed to load {name!r}: it comes with files, which needs ")
+        load(stub, "gather", {"max_batch_size": 4}).result()
+        assert max_batch_size(stub, "gather") == 4
+        assert not index(stub, "sent")
+
+
+def test_links_stay_in_the_repository(stub: Stub, root: Path, room: Path) -> None:
+    """A model, a version, a file or a label that is a link to elsewhere is not loaded."""
+    two_versions(room / "elsewhere", "m")
+    elsewhere = room / "elsewhere" / "m"
+    cases = {
+        "linked": (root / "linked", elsewhere),
+        "version": (root / "version" / "1", elsewhere / "1"),
+        "file": (root / "file" / "1" / "model.onnx", elsewhere / "1" / "model.onnx"),
+        "labels": (root / "labels" / "labels.txt", room / "secret"),
+        "loop": (root / "loop" / "1" / "again", root / "loop" / "1" / "again"),
+    }
+    for name, (link, target) in cases.items():
+        if name in ("labels", "loop"):
+            two_versions(root, name)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+        code, details = outcome(load(stub, name))
+        assert code == INVALID
+        where = link.relative_to(root)
+        told = (
+            "Too many levels of symbolic links"
+            if name == "loop"
+            else f"failed to load {name!r}: {where} is a link that leads out of the repository"
+        )
+        assert told in details
+        assert not ready(stub, name)
+
+
+def test_links_inside_the_repository_are_followed(stub: Stub, root: Path) -> None:
+    """Such as another name for a model, or one file for two versions."""
+    two_versions(root, "first")
+    (root / "second").symlink_to("first")
+    load(stub, "second").result()
+    assert product(multiply(stub, "second")) == 6
+
+
+def test_an_option_that_names_a_file_is_not_a_clients(stub: Stub) -> None:
+    """The model stays as it was; see `tests/server/model_config/test_sent_options.py`."""
+    options = {"openvino.cache_dir": {"string_value": "/tmp/cache"}}
+    code, details = outcome(load(stub, "kept", {"parameters": options}))
+    assert code == INVALID
+    assert "a client may not choose openvino.cache_dir" in details
+    assert product(multiply(stub, "kept")) == 6
 
 
 def test_other_refusals_name_what_was_expected(stub: Stub) -> None:

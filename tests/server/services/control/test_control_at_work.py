@@ -35,12 +35,13 @@ def test_an_unloaded_model_finishes_what_it_has(stub: Stub, root: Path) -> None:
 
 
 def test_a_batch_at_work_is_never_cut_off(stub: Stub, root: Path) -> None:
-    """If a caller has left, the session is released only after its run has ended."""
+    """The session is released only after its run has ended; a caller who leaves ends that."""
     models.write(root, "left", models.slow(), models.ONE_AT_A_TIME)
     load(stub, "left").result()
-    until_running(stub, slow(model="left")).cancel()
+    running = until_running(stub, slow(model="left"))
     unload(stub, "left").result()
     assert index(stub, "left") == {"1": ("UNLOADING", "")}
+    running.cancel()
     until(stub, "left", "1", "UNAVAILABLE", "unloaded")
 
 

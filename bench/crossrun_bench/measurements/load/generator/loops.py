@@ -29,7 +29,7 @@ from crossrun_bench.measurements.load.generator.counting import (
 
 Command = Mapping[str, Any]
 
-MOST = 512  # requests under way at once: twice what our server's queue holds
+MOST = 512  # requests under way at once
 NOT_SENT = "NOT_SENT"
 
 

@@ -31,6 +31,7 @@ from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models import heads
 from crossrun_bench.models.model import Model, as_input
 from crossrun_bench.processes.driven import Reply, commands, driven
+from crossrun_bench.targets.channels import channel
 
 Answer = NDArray[np.float32]
 Read = Callable[[Any], Answer]
@@ -84,9 +85,9 @@ def _grpc(
     request: Request, address: str, name: str, clients: int
 ) -> Iterator[tuple[Sequence[Call], Read]]:
     """Callers that share one channel. Reading the server's timings takes 6 µs of 200."""
-    with grpc.insecure_channel(address) as channel:
-        form = MAKERS[name](request, channel)
-        ask: Any = channel.unary_unary(form.method)
+    with channel(address) as opened:
+        form = MAKERS[name](request, opened)
+        ask: Any = opened.unary_unary(form.method)
 
         def call() -> tuple[object, str]:
             try:

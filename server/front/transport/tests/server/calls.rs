@@ -195,6 +195,38 @@ async fn a_stream_is_read_ahead_by_a_few_messages_only() {
 }
 
 #[tokio::test]
+async fn calls_know_their_connection() {
+    let fixture = start();
+    let mut clients = [fixture.connect().await, fixture.connect().await];
+    let mut connections = Vec::new();
+    for client in [0, 1, 0] {
+        let client = &mut clients[client];
+        let (_response, _stream) = send(client, request(ECHO), framed(b"ping"));
+        let call = fixture.opened().await;
+        connections.push(call.peer());
+        call.end(Status::default());
+    }
+    assert_eq!(connections[0], connections[2]);
+    assert_ne!(connections[0], connections[1]);
+}
+
+#[tokio::test]
+async fn a_closed_server_goes_on_with_the_connections_that_it_has() {
+    let fixture = start();
+    let mut client = fixture.connect().await;
+    let (_response, _stream) = send(&mut client, request(ECHO), framed(b"before"));
+    fixture.opened().await;
+    fixture.server.close();
+    while TcpStream::connect(fixture.address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (response, _stream) = send(&mut client, request(ECHO), framed(b"ping"));
+    let call = fixture.opened().await;
+    call.reply(Frame::of(b"pong"), Status::default());
+    assert_eq!(read(response.await.unwrap()).await.0, framed(b"pong"));
+}
+
+#[tokio::test]
 async fn a_stop_waits_for_open_calls_and_takes_no_more() {
     let fixture = start();
     let mut client = fixture.connect().await;

@@ -72,6 +72,7 @@ pub fn start_with(limits: Limits) -> Fixture {
         methods.collect(),
         limits,
         inbox.clone(),
+        None,
         || (),
     )
     .unwrap();
@@ -100,6 +101,7 @@ impl Fixture {
         match self.event().await {
             Event::Opened(call) => call,
             Event::Changed(id) => panic!("call {id} has changed, expected a new one"),
+            Event::Notice(line) => panic!("{line}, expected a call"),
         }
     }
 

@@ -3,3 +3,4 @@
 mod calls;
 mod fixture;
 mod limits;
+mod refusals;

@@ -1,0 +1,1 @@
+"""What keeps a loaded model in order: whether its runs fail, and the memory that idles."""
