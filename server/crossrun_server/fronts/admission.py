@@ -1,29 +1,34 @@
 """The limits that grpc.aio does not hold by itself: messages by method, and bytes in flight.
 
-grpc.aio has read a request when it gets here. The native front end refuses before that.
+grpc.aio has read a request when it gets here, but not unpacked it. The native front end refuses
+before that.
 """
 
 import asyncio
+import inspect
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic
 from typing import Any
 
 import grpc
 from grpc import StatusCode
 
+from crossrun_server.errors import TooMany
 from crossrun_server.fronts.handlers import Handler
 from crossrun_server.fronts.limits import Limits
+from crossrun_server.fronts.unpacking import Unpacker
 from crossrun_server.services.edge import Context, info_of
 from crossrun_server.telemetry.failures import LATE, LIMIT, Failure, Failures
 
 
 class Admission(grpc.aio.ServerInterceptor):
-    """Refuses unary requests that are over a limit; the handlers behind it take bytes."""
+    """Unpacks messages, and refuses what is over a limit; the handlers behind it take bytes."""
 
     def __init__(self, limits: Limits, failures: Failures) -> None:
         self._limits = limits
         self._failures = failures
+        self._unpacker = Unpacker()
         self._held: Counter[str] = Counter()  # bytes of requests at work, by connection
         self._open: set[Context] = set()  # calls whose answers are not on their way yet
 
@@ -34,12 +39,16 @@ class Admission(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Wrap the handler that gRPC found for a call."""
         handler = await continuation(handler_call_details)
-        if handler is None or not handler.unary_unary:
-            return handler
-        admitted = self._admitted(handler, handler_call_details.method)
-        return grpc.unary_unary_rpc_method_handler(
-            admitted, response_serializer=handler.response_serializer
-        )
+        if handler is None:
+            return None
+        method, how = handler_call_details.method, {}
+        how["response_serializer"] = handler.response_serializer
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(self._admitted(handler, method), **how)
+        most = self._limits.message_size(method)
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(self._telling(handler, most), **how)
+        return grpc.stream_stream_rpc_method_handler(self._talking(handler, most), **how)
 
     def held(self) -> int:
         """Return the bytes of all requests at work."""
@@ -58,6 +67,7 @@ class Admission(grpc.aio.ServerInterceptor):
             self._open.add(context)
             over: Any = self._open.discard
             context.add_done_callback(over)
+            message = await self._unpacker.whole(message, most)
             size, peer = len(message), context.peer()
             if refusal := self._refusal(size, most, peer):
                 self._note(method, StatusCode.RESOURCE_EXHAUSTED, LIMIT, refusal, context)
@@ -77,6 +87,38 @@ class Admission(grpc.aio.ServerInterceptor):
 
         return call
 
+    def _telling(self, handler: Handler, most: int) -> Callable[..., AsyncIterator[Any]]:
+        """Wrap a method of one message and many answers."""
+
+        async def call(message: bytes, context: Context) -> AsyncIterator[Any]:
+            whole = await self._unpacker.whole(message, most)
+            if len(whole) > most:
+                await context.abort(StatusCode.RESOURCE_EXHAUSTED, _too_long(len(whole), most))
+            async for answer in handler.unary_stream(whole, context):
+                yield answer
+
+        return call
+
+    def _talking(self, handler: Handler, most: int) -> Callable[..., Any]:
+        """Wrap a method of many messages, which returns its answers or writes them itself."""
+        behaviour = handler.stream_stream
+
+        async def write(messages: AsyncIterator[bytes], context: Context) -> None:
+            await behaviour(self._wholes(messages, most), context)
+
+        async def answers(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async for answer in behaviour(self._wholes(messages, most), context):
+                yield answer
+
+        return write if inspect.iscoroutinefunction(behaviour) else answers
+
+    async def _wholes(self, messages: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
+        async for message in messages:
+            whole = await self._unpacker.whole(message, most)
+            if len(whole) > most:
+                raise TooMany(_too_long(len(whole), most))
+            yield whole
+
     def _note(
         self, method: str, code: StatusCode, reason: str, details: str, context: Context
     ) -> None:
@@ -87,12 +129,16 @@ class Admission(grpc.aio.ServerInterceptor):
         """Return why a request is refused; nothing if it is not."""
         whole = self._limits.bytes_in_flight
         if size > most:
-            return (
-                f"a message of {size} bytes or more is over this method's limit of {most} "
-                "(--max-request-size, if the method takes tensors, pictures or models)"
-            )
+            return _too_long(size, most)
         if self._held[peer] + size > whole // 2 or self._held.total() + size > whole:
             return (
                 "too many bytes of this connection or of all are in flight (--max-bytes-in-flight)"
             )
         return ""
+
+
+def _too_long(size: int, most: int) -> str:
+    return (
+        f"a message of {size} bytes or more is over this method's limit of {most} "
+        "(--max-request-size, if the method takes tensors, pictures or models)"
+    )

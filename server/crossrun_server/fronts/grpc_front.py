@@ -13,6 +13,7 @@ from crossrun_server.fronts.admission import Admission
 from crossrun_server.fronts.certificates import Certificates, Pem
 from crossrun_server.fronts.handlers import Served
 from crossrun_server.fronts.limits import Limits
+from crossrun_server.fronts.unpacking import LEFT_ALONE
 
 VERSION = f"grpcio {grpc.__version__}"
 NO_LIMIT = -1
@@ -106,6 +107,7 @@ def _renewed(
 def _options(limits: Limits) -> tuple[tuple[str, int], ...]:
     return (
         ("grpc.max_receive_message_length", limits.request_size),
+        LEFT_ALONE,
         ("grpc.max_send_message_length", NO_LIMIT),
         ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.max_concurrent_streams", limits.streams),
