@@ -26,7 +26,6 @@ impl Who {
             names: Names::new(),
         }
     }
-
 }
 
 /// Writes an address as gRPC does, such as `ipv4:127.0.0.1:50000`.
