@@ -4,7 +4,7 @@
 
 Each front end gets each request on a fresh server. The table has how the request ended, the longest
 wait of a neighbour who asks the model all the time, and the memory of the server before, at most
-and two seconds later. Linux only.
+and two seconds later. The exit code is 1 if a request ended as the server's fault. Linux only.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from neighbour import neighbour
 FRONTS = ("native", "python")
 QUIET = 2.0  # seconds before and after a request
 MB = 1e6
+OURS = ("INTERNAL", "UNKNOWN")  # what no caller's mistake is
 HEAD = (
     "| Front | Request | Ended | Longest wait of a neighbour (before), ms | Memory, MB |\n"
     "| --- | --- | --- | ---: | ---: |\n"
@@ -58,6 +59,8 @@ def main() -> None:
     if options.output:
         found = {"machine": asdict(machine.describe()), "outcomes": list(map(asdict, outcomes))}
         options.output.write_text(json.dumps(found, indent=1))
+    if wrong := [one for one in outcomes if any(code in one.ended for code in OURS)]:
+        sys.exit("\n".join(f"{one.front}, {one.request}: {one.ended}" for one in wrong))
 
 
 def _options() -> argparse.Namespace:
