@@ -189,27 +189,25 @@ class Edge(grpc.aio.ServerInterceptor):
         """Wrap a method that controls the server: each call is written down, however it ends."""
 
         async def call(message: Any, context: Context) -> Any:
-            caller, asked = self._gate.who(context), None
-            ending = StatusCode.CANCELLED, ""
+            caller, asked, told = self._gate.who(context), None, False
 
             def answer(message: Any, context: Context) -> Any:
                 nonlocal asked
                 asked = read(message, context)
                 return behaviour(asked, context)
 
-            def ended(*how: Any) -> None:
-                nonlocal ending
-                ending = how
+            def ended(code: StatusCode, details: str) -> None:  # before the caller hears of it
+                nonlocal told
+                how, told = (code.name, details), True
+                self._audit.write(audit.describe(caller, context.peer(), method, asked, how))
 
             try:
                 found = await self._wrap(answer, method, ended=ended)(message, context)
                 ended(StatusCode.OK, "")
                 return found
             finally:
-                code, details = ending
-                peer = context.peer()
-                entry = audit.describe(caller, peer, method, asked, (code.name, details))
-                self._audit.write(entry)
+                if not told:
+                    ended(StatusCode.CANCELLED, "")
 
         return call
 
