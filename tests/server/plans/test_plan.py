@@ -32,15 +32,15 @@ from tests.support.running import Command, serving
 # --- Plans -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text", ["1x2,2x1", "4x1", "1x8,8x1,batch=16", "1x2@0us,2x1", "1x8@100us,2x4@10us,batch=4"]
-)
 @pytest.fixture(autouse=True)
 def cores_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that moves the cores, which would keep plans from being kept, is not seen here."""
     monkeypatch.setattr(core_distance, "nanoseconds", lambda: None)
 
 
+@pytest.mark.parametrize(
+    "text", ["1x2,2x1", "4x1", "1x8,8x1,batch=16", "1x2@0us,2x1", "1x8@100us,2x4@10us,batch=4"]
+)
 def test_a_plan_is_read_as_it_is_written(text: str) -> None:
     """Lanes as PLACESxTHREADS, the widest first, and the rows of a batch."""
     assert str(lane_plan.parse(text)) == text
