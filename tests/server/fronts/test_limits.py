@@ -211,7 +211,7 @@ def test_a_stop_has_a_deadline(front: str, tmp_path: Path) -> None:
     models.write(tmp_path / "m", "slow", models.slow(), models.SLOW_CONFIG)
     models.write(tmp_path / "m", "identity_uint8", models.identity(2, ["batch", "width"]))
     with (
-        limited(front, tmp_path / "m", "--exit-timeout-secs", "1") as server,
+        limited(front, tmp_path / "m", "--exit-timeout-secs", "3") as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         stream: Any = Stub(channel).ModelStreamInfer(iter([identity(3 * MEGABYTE)] * 10))

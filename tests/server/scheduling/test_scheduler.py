@@ -238,8 +238,8 @@ def test_cancelling_one_caller_of_a_running_batch_harms_none_of_the_others() -> 
 
     async def scenario(scheduler: Scheduler, gate: Gate) -> None:
         tasks = [asyncio.create_task(scheduler.submit(rows(i), ["y"])) for i in range(3)]
-        await settle()  # a queue delay joins all three; then the batch starts
-        await asyncio.sleep(0.1)
+        while not gate.begun:  # a queue delay joins all three; then the batch starts
+            await asyncio.sleep(0.001)
         tasks[1].cancel()
         await settle()
         gate.open()
