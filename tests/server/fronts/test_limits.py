@@ -5,6 +5,7 @@ Floods of frames are tried where frames are written: server/front/transport/test
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from tests.support.requests import AGES, code_of, outcome, refusal, simple, slow
 from tests.support.running import BIN, Server, run_server, serving
 
 MEGABYTE = 1 << 20
+NARROW = [("grpc.http2.bdp_probe", 0)]  # a client takes no more than it reads, nearly
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 PING = bytes([0, 0, 8, 6, 0, 0, 0, 0, 0]) + bytes(8)
 ENHANCE_YOUR_CALM = 11
@@ -212,13 +214,14 @@ def test_a_stop_has_a_deadline(front: str, tmp_path: Path) -> None:
     models.write(tmp_path / "m", "identity_uint8", models.identity(2, ["batch", "width"]))
     with (
         limited(front, tmp_path / "m", "--exit-timeout-secs", "3") as server,
-        grpc.insecure_channel(server.address) as channel,
+        grpc.insecure_channel(server.address, NARROW) as channel,
     ):
         stream: Any = Stub(channel).ModelStreamInfer(iter([identity(3 * MEGABYTE)] * 10))
         health: Any = health_pb2_grpc.HealthStub(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
-        assert next(stream).infer_response.outputs  # the others wait for their reader
+        assert next(stream).infer_response.outputs
+        time.sleep(0.5)  # until others are at work, which wait for their reader
         server.process.terminate()
         assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
         late = outcome(Stub(channel).ModelInfer.future(identity(1)))
