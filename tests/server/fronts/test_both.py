@@ -147,11 +147,13 @@ def test_who_leaves_or_is_late_costs_no_run(front: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["leaves", "late"])
-def test_a_run_that_nobody_waits_for_ends(channel: grpc.Channel, how: str) -> None:
+def test_a_run_that_nobody_waits_for_ends(channel: grpc.Channel, served: Server, how: str) -> None:
     """The next request has the place at once, though the run would have taken days."""
     stub, days = Stub(channel), slow(10**12)
     if how == "leaves":
-        until_running(stub, days).cancel()
+        running = until_running(stub, days)
+        until_pending(served, 0)  # those by which that is seen
+        running.cancel()
     else:
         assert code_of(stub.ModelInfer.future(days, timeout=1)) == StatusCode.DEADLINE_EXCEEDED
     assert code_of(stub.ModelInfer.future(slow(1), timeout=60)) == StatusCode.OK

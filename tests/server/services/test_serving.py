@@ -25,8 +25,9 @@ from crossrun_server.models.loader import ModelSource
 from crossrun_server.models.modes import Control, LoadPolicy
 from crossrun_server.models.repository import Repository
 from tests.support import models
-from tests.support.requests import code_of, slow, until_running
+from tests.support.requests import AGES, code_of, slow, until_running
 from tests.support.running import BIN, ON_CPU, Command, Server, serving
+from tests.support.telemetry import until_pending
 
 SERVING, NOT_SERVING = 1, 2
 
@@ -117,7 +118,8 @@ def test_a_full_queue_and_a_passed_deadline_are_told_apart(slow_server: Server) 
     """Full is RESOURCE_EXHAUSTED at once; waiting too long is DEADLINE_EXCEEDED."""
     with grpc.insecure_channel(slow_server.address) as channel:
         stub = Stub(channel)
-        running = until_running(stub)
+        running = until_running(stub, slow(20 * AGES))
+        until_pending(slow_server, 0)  # those by which that is seen
         waiting = stub.ModelInfer.future(slow(1))
         refused = next(  # sent until the one that waits has arrived before it
             code
