@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from tests.support import models
 from tests.support.open_loop import open_loop
-from tests.support.requests import AGES, code_of, outcome, slow
+from tests.support.requests import AGES, code_of, outcome, slow, until_running
 from tests.support.running import Server, serving
 
 TURNS = AGES // 500  # of a run: a few milliseconds
@@ -104,8 +104,7 @@ def test_there_are_no_new_connections_while_the_server_drains(
         health: Any = health_pb2_grpc.HealthStub(channel)
         watch = health.Watch(health_pb2.HealthCheckRequest())
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
-        accepted = Stub(channel).ModelInfer.future(slow(3 * AGES))
-        health.Check(health_pb2.HealthCheckRequest())  # came after it on the same connection
+        accepted = until_running(Stub(channel), slow(5 * AGES))
         server.process.terminate()
         assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
         until_refused(server)
