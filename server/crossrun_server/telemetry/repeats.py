@@ -22,6 +22,8 @@ Key = tuple[str, int, type[BaseException] | None, str, int]
 class Repeats(logging.Filter):
     """Lets through the first of equal tracebacks in each minute, and every line without one.
 
+    The line of a call that failed stays, without its traceback: `Failures` sees to floods of them.
+
     Args:
         every: seconds.
     """
@@ -40,7 +42,7 @@ class Repeats(logging.Filter):
         with self._lock:
             if key in self._left_out:
                 self._left_out[key] += 1
-                return False
+                return _without_traceback(record)
             self._left_out[key] = 0
         # Without the record, which holds on to what the failure was about.
         ALARMS.at(monotonic() + self._every, partial(self._end, key, record.getMessage()))
@@ -51,6 +53,12 @@ class Repeats(logging.Filter):
             count = self._left_out.pop(key)
         if count:
             log.error("%d more tracebacks like that of '%s' were left out", count, first)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Take the traceback out of a record; returns whether the line tells of a call all the same."""
+    record.exc_info = record.exc_text = None
+    return hasattr(record, "fields")
 
 
 def _raised(traceback: TracebackType | None) -> tuple[str, int]:

@@ -87,8 +87,8 @@ def test_what_nobody_expected_is_a_line_with_its_traceback(failing: Server, stub
     message = gather(99)
     message.id = "wrong"
     assert refusal(stub.ModelInfer, message)[0] == StatusCode.INTERNAL
-    (line,) = (line for line in lines(failing) if line["code"] == "INTERNAL")
-    assert (line["level"], line["reason"], line["request_id"]) == ("error", "Unexpected", "wrong")
+    (line,) = (line for line in lines(failing) if line["request_id"] == "wrong")
+    assert (line["level"], line["reason"], line["code"]) == ("error", "Unexpected", "INTERNAL")
     assert "Traceback" in str(line["exception"])
     assert counted(failing, method=INFER, code="INTERNAL", reason="Unexpected") == 1
 

@@ -29,19 +29,21 @@ class Written(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self.tracebacks = 0
         self.left_out = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+        self.tracebacks += bool(record.exc_info)
         if "left out" in self.lines[-1]:
             self.left_out.set()
 
 
-def fail(name: str, error: type[Exception] = ValueError) -> None:
+def fail(name: str, error: type[Exception] = ValueError, **extra: object) -> None:
     try:
         raise error(name)
     except error:
-        log.exception("%s failed", name)
+        log.exception("%s failed", name, extra=extra)
 
 
 def test_a_repeated_traceback_is_counted(written: Written) -> None:
@@ -53,6 +55,14 @@ def test_a_repeated_traceback_is_counted(written: Written) -> None:
     assert written.lines[1:] == ["4 more tracebacks like that of 'call 0 failed' were left out"]
     fail("call 5")
     assert written.lines[2:] == ["call 5 failed"]
+
+
+def test_a_call_that_fails_keeps_its_line(written: Written) -> None:
+    """Which has its id and its caller; its traceback is that of the first, and is left out."""
+    for number in range(3):
+        fail(f"call {number}", fields={"request_id": str(number)})
+    assert written.lines == ["call 0 failed", "call 1 failed", "call 2 failed"]
+    assert written.tracebacks == 1
 
 
 def test_other_failures_and_plain_lines_are_written(written: Written) -> None:
