@@ -1,0 +1,1 @@
+"""Exports models that Keras did not make: SavedModels, LiteRT files and ONNX files."""
