@@ -108,10 +108,9 @@ class Model:
         """How many requests wait to be run."""
         return self._scheduler.pending
 
-    @property
-    def crowded(self) -> bool:
-        """Whether any request waits; a guess, for no lock is taken."""
-        return self._scheduler.crowded
+    def surely_fits(self, deadline: float | None) -> bool:
+        """Whether `check_wait` would surely let a request in; costs a microsecond."""
+        return self._scheduler.surely_fits(deadline)
 
     def reading(self) -> Reading:
         """Read its counters, and what was found before it served."""

@@ -73,6 +73,7 @@ class RequestQueue:
     def __init__(self, policy: SchedulingPolicy) -> None:
         self._policy = policy
         self._levels: dict[int, FairLine[InferenceRequest]] = {}  # only levels with requests
+        self.rows = 0  # of all that waits
 
     def __iter__(self) -> Iterator[InferenceRequest]:
         return chain.from_iterable(self._levels.values())
@@ -88,8 +89,10 @@ class RequestQueue:
 
     def enter(self, request: InferenceRequest) -> None:
         """Let a request wait; `check_size` has been asked."""
-        line = self._levels.setdefault(request.level, FairLine())
-        line.enter(request, request.connection, request.rows)
+        if request.level not in self._levels:
+            self._levels[request.level] = FairLine()
+        self._levels[request.level].enter(request, request.connection, request.rows)
+        self.rows += request.rows
 
     def check_size(self, level: int, wait: float) -> None:
         """Find out whether a level may have one request more.
@@ -115,17 +118,18 @@ class RequestQueue:
         """Remove a request, if it waits."""
         if request in self:
             self._levels[request.level].leave(request)
-            self._forget_empty(request.level)
+            self._forget(request)
 
     def take(self, batch: Iterable[InferenceRequest]) -> None:
         """Remove requests that are going to run."""
         for request in batch:
             self._levels[request.level].take(request)
-            self._forget_empty(request.level)
+            self._forget(request)
 
-    def _forget_empty(self, level: int) -> None:
-        if not self._levels[level]:
-            del self._levels[level]
+    def _forget(self, request: InferenceRequest) -> None:
+        self.rows -= request.rows
+        if not self._levels[request.level]:
+            del self._levels[request.level]
 
     def next_batch(self, now: float, shares: int = 1) -> tuple[list[InferenceRequest], float]:
         """Choose the next batch, and when it goes; its requests stay in the queue.
@@ -150,8 +154,7 @@ class RequestQueue:
     def _most(self, shares: int) -> int:
         """Return the most rows of a batch."""
         most = self._policy.merge_rows or self._policy.max_batch_size
-        waiting = sum(line.rows for line in self._levels.values())
-        return max(1, min(most, -(-waiting // shares))) if shares > 1 else most
+        return max(1, min(most, -(-self.rows // shares))) if shares > 1 else most
 
     def _gather(self, now: float, most: int) -> tuple[list[InferenceRequest], bool]:
         """Return the first live request and those behind it that fit, and whether more could."""

@@ -202,10 +202,16 @@ class Scheduler:
         with self._lock:
             return len(self._waiting)
 
-    @property
-    def crowded(self) -> bool:
-        """Whether any request waits; a guess, for no lock is taken."""
-        return bool(self._waiting)
+    def surely_fits(self, deadline: float | None, level: int = 0) -> bool:
+        """Whether a request would be let in, as far as it can be told without the lock.
+
+        It would, even if all that waits now ran before it.
+        """
+        if self._waiting and self._policy.queue_of(level).size:
+            return False
+        wait = self._pace.row * self._waiting.rows
+        left = None if deadline is None else deadline - monotonic()
+        return waiting_time.fits(wait, self._pace.run, left, self._policy.max_wait)
 
     def close(self) -> None:
         """Refuse the requests that wait; each thread ends once its batch has ended."""
@@ -258,6 +264,8 @@ class Scheduler:
 
         So an estimate that is wrong is put right by the next run.
         """
+        if self.surely_fits(deadline, level):
+            return
         wait = self._pace.row * self._waiting.rows_before(level, connection)
         self._waiting.check_size(level, wait)
         if self._places.choose(1) is None:

@@ -33,6 +33,13 @@ class Pace:
         self.run = min(seconds, slower) if self.run else seconds
 
 
+def fits(wait: float, run: float, left: float | None, longest: float) -> bool:
+    """Whether somebody may be kept waiting; see `check`."""
+    if wait > longest:
+        return False
+    return left is None or (run <= left and wait <= (left - run) * SHARE)
+
+
 def check(wait: float, run: float, left: float | None, longest: float) -> None:
     """Find out whether somebody is better refused now than kept waiting.
 

@@ -3,9 +3,15 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from crossrun_server.errors import DeadlineExceeded, WaitTooLong
-from crossrun_server.scheduling.waiting_time import Pace, check
+from crossrun_server.errors import DeadlineExceeded, ServingError, WaitTooLong
+from crossrun_server.scheduling.batching import InferenceRequest
+from crossrun_server.scheduling.queueing import RequestQueue, SchedulingPolicy
+from crossrun_server.scheduling.waiting_time import Pace, check, fits
+
+SECONDS = st.floats(0, 20)
 
 
 def paced(*seconds: float, rows: int = 1, share: float = 1.0) -> Pace:
@@ -58,3 +64,34 @@ def test_who_would_be_late_alone_is_told_that() -> None:
     """To come later would not help, so it is no question of the queue."""
     with pytest.raises(DeadlineExceeded, match="in 500 ms, and the model runs for 15 s"):
         check(3.0, 15.0, 0.5, 1.0)
+
+
+@given(SECONDS, SECONDS, SECONDS | st.none(), SECONDS | st.just(math.inf))
+def test_who_fits_is_not_refused(
+    wait: float, run: float, left: float | None, longest: float
+) -> None:
+    try:
+        check(wait, run, left, longest)
+    except ServingError:
+        assert not fits(wait, run, left, longest)
+    else:
+        assert fits(wait, run, left, longest)
+
+
+def test_the_rows_that_wait_are_counted_over_all_levels() -> None:
+    queue = RequestQueue(SchedulingPolicy(max_batch_size=8, priority_levels=2))
+    first, second, third = (_asked(level, rows) for level, rows in ((1, 3), (2, 4), (2, 1)))
+    for request in (first, second, third):
+        queue.enter(request)
+    assert queue.rows == 8
+    queue.take([first])
+    queue.leave(second)
+    queue.leave(second)
+    assert queue.rows == 1
+
+
+def _asked(level: int, rows: int) -> InferenceRequest:
+    return InferenceRequest(
+        inputs={}, outputs=(), rows=rows, answer=print, has_left=lambda: False, deadline=None,
+        level=level, connection=None,
+    )  # fmt: skip

@@ -58,9 +58,10 @@ class DirectInfer:
         if plain := call.plain():
             client.require_model(plain.model_name)
             model = self._repository.get(plain.model_name, plain.model_version)
-            if model.crowded:  # then most are refused, and that is to be cheap
+            deadline = deadline_of(call)
+            if not model.surely_fits(deadline):  # a refusal is to be cheap
                 with model.counted():
-                    model.check_wait(deadline_of(call), call.peer())
+                    model.check_wait(deadline, call.peer())
             return inference.read_plain(model, plain)
         request = wire.read(call.data)
         client.require_model(request.message.model_name)
