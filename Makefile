@@ -113,6 +113,8 @@ check: setup
 	$(BIN)/lint-imports
 	$(FRONT) cargo fmt --all --check
 	$(FRONT) cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
+	@if command -v cargo-deny > /dev/null; then $(FRONT) cargo deny --log-level error check licenses bans sources; \
+	else echo "cargo-deny is not installed: left out, and a test reads the crates' licences"; fi
 
 # What a server withstands, in numbers: each script fails by itself if something is wrong.
 TRUST := build/trust
