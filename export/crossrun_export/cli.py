@@ -40,7 +40,7 @@ def _export(load: "Callable[[], Source]", options: Options) -> None:
         from crossrun_export.told import told
 
         source = load()
-        say(f"exporting {source.model.name}, {source.weights} weights")
+        say(f"exporting {source.name}, {source.weights} weights")
         say(f"pixels {source.preprocessing.scaling.name}: {source.preprocessing.because}")
         exported = export(source, options, status.update, say)
     say(str(exported[0].seen or "neither labels nor probabilities to judge the pixels by"))

@@ -8,7 +8,7 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -19,14 +19,16 @@ from crossrun_export.backend import tensorflow as tf
 from crossrun_export.errors import ExportError
 from crossrun_export.options import InputDtype
 from crossrun_export.scaling import Scaling
-from crossrun_export.sources import Source
+
+if TYPE_CHECKING:
+    from crossrun_export.sources import Source
 
 OPSET = 17
 MOST_WORDS = 400  # characters of another library's error
 INPUT, OUTPUT = "image", "probabilities"
 
 
-def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
+def to_onnx(source: "Source", input_dtype: InputDtype) -> onnx.ModelProto:
     """Convert a classifier.
 
     Args:
@@ -49,7 +51,7 @@ def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
 
 
 def convert(
-    source: Source, input_dtype: InputDtype, answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+    source: "Source", input_dtype: InputDtype, answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]
 ) -> onnx.ModelProto:
     """Convert a function of the Keras model's input that has several outputs.
 

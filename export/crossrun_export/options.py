@@ -11,6 +11,7 @@ InputDtype = Literal["uint8", "float32"]
 Resize = Literal["stretch", "crop"]
 Precision = Literal["fp32", "int8", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Computes = Literal["float32", "float16", "int8"]  # what an original computes in
 # What scores are: probabilities that sum to 1, one for each class, one for the second of two
 # classes; or what a softmax, or a sigmoid, makes these of.
 HeadKind = Literal["softmax", "sigmoid", "binary", "logits", "sigmoid-logits", "binary-logits"]

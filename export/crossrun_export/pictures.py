@@ -17,8 +17,8 @@ from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.folder_classes import Shown
 from crossrun_export.folders import Listed, listed
+from crossrun_export.original import Classifier
 from crossrun_export.runtime import BATCH
-from crossrun_export.sources import Source
 
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -55,7 +55,7 @@ class Pictures:
             yield from (self.cropped, self.stretched[:, :, ::-1], self.cropped[:, :, ::-1])
 
 
-def drawn(source: Source, seed: int, count: int) -> Pictures:
+def drawn(source: Classifier, seed: int, count: int) -> Pictures:
     """Draw scenes."""
     size = max(source.size)
     drawings, classes = scenes.batch(seed, 0, count, size)
@@ -67,7 +67,7 @@ def drawn(source: Source, seed: int, count: int) -> Pictures:
     return _sized(images, source, names, (), known)
 
 
-def load(source: Source, folder: Path, files: Sequence[Path]) -> Pictures:
+def load(source: Classifier, folder: Path, files: Sequence[Path]) -> Pictures:
     """Read pictures of a folder; their own folders' names say what they show.
 
     Raises:
@@ -78,7 +78,7 @@ def load(source: Source, folder: Path, files: Sequence[Path]) -> Pictures:
 
 
 def for_measuring(
-    source: Source, folder: Path | None, count: int, *, skip_unknown: bool = False
+    source: Classifier, folder: Path | None, count: int, *, skip_unknown: bool = False
 ) -> Pictures:
     """All pictures of a folder, or so many drawn ones.
 
@@ -98,7 +98,7 @@ def for_measuring(
 
 
 def for_both(
-    source: Source,
+    source: Classifier,
     calibration: Path | None,
     measuring: Path | None,
     *,
@@ -146,7 +146,7 @@ def _apart(
     return chosen, held_out
 
 
-def _listed(source: Source, folder: Path, skip_unknown: bool) -> Listed:
+def _listed(source: Classifier, folder: Path, skip_unknown: bool) -> Listed:
     found = listed(folder)
     return folder_classes.without_unknown(folder, found, source) if skip_unknown else found
 
@@ -167,7 +167,7 @@ def _chosen(folder: Path, files: Sequence[Path], shared: list[bool]) -> list[Pat
 
 def _sized(
     images: Iterable[Image.Image],
-    source: Source,
+    source: Classifier,
     names: tuple[str, ...],
     hashes: tuple[str, ...],
     known: Shown,
@@ -180,7 +180,7 @@ def _sized(
     return Pictures(stretched, cropped, names, hashes, known.classes, known.unknown)
 
 
-def _read_all(source: Source, folder: Path, files: Sequence[Path], known: Shown) -> Pictures:
+def _read_all(source: Classifier, folder: Path, files: Sequence[Path], known: Shown) -> Pictures:
     names = tuple(file.relative_to(folder).as_posix() for file in files)
     hashes = tuple(_hash(file) for file in files)
     return _sized((read(file) for file in files), source, names, hashes, known)

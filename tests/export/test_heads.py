@@ -296,9 +296,9 @@ def test_one_logit_is_judged_by_its_sign_wherever_labels_are_held_against_it() -
     model = headed(layers.Dense(1))
     source = source_of(model)
     some = pictures.drawn(source, 5, 40)
-    logits = inference.keras_scores(source, some.stretched)
+    logits = inference.original_scores(source, some.stretched)
     model.layers[-1].bias.assign(0.25 - np.median(logits, axis=0))  # many lie from 0 to 0.5
-    labels = (inference.keras_scores(source, some.stretched)[:, 0] > 0).astype(np.int64)
+    labels = (inference.original_scores(source, some.stretched)[:, 0] > 0).astype(np.int64)
     found = replace(some, labels=labels, hashes=some.names)  # as of files: drawn ones are redrawn
     seen = alternatives.compare(source, found, "binary-logits")
     assert seen is not None
@@ -312,7 +312,7 @@ def test_without_labels_the_confidence_of_logits_is_told() -> None:
     some = pictures.drawn(source, 5, 20)
     seen = alternatives.compare(source, some, "logits")
     assert seen is not None
-    expected = softmax(inference.keras_scores(source, some.stretched)).max(axis=1).mean()
+    expected = softmax(inference.original_scores(source, some.stretched)).max(axis=1).mean()
     assert seen.shares["0..1"] == pytest.approx(expected, abs=1e-6)
 
 

@@ -166,7 +166,9 @@ def _version(made: Made, subject: Subject) -> Version:
     pixels = detector_proof.pixels_of(subject.pictures.measured)
     prove = detector_proof.prover(source, made.model, made.precision, options)
     origin: Origin = "photographs" if options.data else "drawn"
-    return Version(made.precision, made.model, about, [suppress.CLASSES], pixels, prove, origin)
+    beside = made.precision in options.reduced
+    labelled = [suppress.CLASSES]
+    return Version(made.precision, made.model, about, labelled, pixels, prove, origin, beside)
 
 
 def told(made: Made) -> str:
