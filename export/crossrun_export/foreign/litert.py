@@ -59,6 +59,7 @@ def load(path: Path) -> ForeignSource:
         labels=_packed_labels(path),
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         save=lambda folder: _copy(path, folder),
+        file=FILE,
         pixels=_told(_steps(inputs[0])),
         computes="int8" if _is_quantized(interpreter) else "float32",
     )

@@ -7,10 +7,11 @@ Three writers are known: this project, ONNX's own keys for pictures
 import ast
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from crossrun_export.errors import ExportError
-from crossrun_export.scaling import CHOICES, Preprocessing, parse
+from crossrun_export.scaling import CHOICES, Preprocessing, Scaling, parse
 
 OURS = "crossrun.preprocessing"
 FORMAT, RANGE = "Image.BitmapPixelFormat", "Image.NominalPixelRange"
@@ -55,14 +56,14 @@ def labels(about: Metadata) -> tuple[str, ...]:
 def _ours(text: str) -> Preprocessing:
     try:
         said = json.loads(text)
-        known = CHOICES.get(said.get("pixels", ""))
-        scaling = known or _parsed(said["scale"], said["offset"], said.get("color", "RGB"))
+        scaling = _parsed(said["scale"], said["offset"], said.get("color", "RGB"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ExportError(f"{OURS} in its metadata cannot be read: {text}") from error
-    return Preprocessing(scaling, f"{OURS} in its metadata says so")
+    usual = next((it for it in CHOICES.values() if replace(it, name=scaling.name) == scaling), None)
+    return Preprocessing(usual or scaling, f"{OURS} in its metadata says so")
 
 
-def _parsed(scale: Any, offset: Any, color: str) -> Any:
+def _parsed(scale: Any, offset: Any, color: str) -> Scaling:
     """A scaling of its numbers, each one or three."""
     words = [
         "/".join(map(str, it)) if isinstance(it, list | tuple) else it for it in (scale, offset)

@@ -54,5 +54,7 @@ class ForeignSource:
     labels: tuple[str, ...]  # empty where none are known
     sha256: str
     save: Callable[[Path], None]  # puts the source, as it is, into a folder
+    file: str  # what `save` makes in it: a file or a folder
+    signature: str = ""  # which function of several was taken, where a file has such
     pixels: Preprocessing | None = None  # what the model itself says of those it takes
     computes: Computes = "float32"  # int8: its layers are quantized already
