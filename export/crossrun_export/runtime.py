@@ -26,8 +26,9 @@ def batches(
 ) -> Iterator[list[Scores]]:
     """Run a model of one input on `inputs`, whose first axis is the batch's, a few at a time.
 
-    A model that takes one row at once is run row by row. Each run returns the outputs named, which may lie inside the graph, or all that the model has.
-    Each run also takes `also`, by name: inputs that have default values.
+    A model that takes one row at once is run row by row. Each run returns the outputs named, which
+    may lie inside the graph, or all that the model has. Each run also takes `also`, by name: inputs
+    that have default values.
     """
     session = _session(model if outputs is None else part(model, outputs))
     (node,) = session.get_inputs()

@@ -106,7 +106,7 @@ def check(price: Price, allowed: float, precision: str) -> None:
     """
     if price.map == price.map_change == 0:
         raise ExportError(
-            f"the price of {precision} cannot be measured: Keras finds nothing right in "
+            f"the price of {precision} cannot be measured: the original finds nothing right in "
             f"{price.images} pictures; give --data with pictures of what it was trained for"
         )
     drop = -100 * float(np.min([price.map_change, price.map_at_half_change]))  # NaN, if one is
@@ -121,18 +121,21 @@ def _difference(
     one: Detections, other: Detections, picture: int, thresholds: Thresholds, allowed: float
 ) -> float:
     """How far the detection is off that is off the furthest; infinitely, if it has no like."""
-    mine, mine_sure = _of(one, picture, thresholds, allowed)
-    its, its_sure = _of(other, picture, thresholds, allowed)
+    mine, mine_sure = rows_of(one, picture, thresholds, allowed)
+    its, its_sure = rows_of(other, picture, thresholds, allowed)
     away = np.abs(mine[:, None] - its[None]).max(axis=2)
     nearest_to_mine = away.min(axis=1, initial=np.inf)[mine_sure]
     nearest_to_its = away.min(axis=0, initial=np.inf)[its_sure]
     return float(np.concatenate([nearest_to_mine, nearest_to_its]).max(initial=0.0))
 
 
-def _of(
+def rows_of(
     detections: Detections, picture: int, thresholds: Thresholds, allowed: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Class, score and box of each detection, [found, 6], and whether it is sure to be one."""
+    """Class, score and box of each detection of a picture, [found, 6], and which are sure.
+
+    Those are over the threshold, or the lowest score of a full row, by more than `allowed`.
+    """
     count = int(detections.found[picture])
     scores = detections.scores[picture, :count]
     values = np.column_stack(

@@ -5,6 +5,7 @@ for the source is part of it. Knows no classes and no boxes.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,26 +27,31 @@ PREFIX = "entrance_"
 AS_THEY_ARE = CHOICES["0..255"]
 
 
-def preprocessing(picture: Picture, asked: str | None) -> Preprocessing:
-    """What the source takes of pixels: bytes as they are, and of floats what --pixels says.
+def preprocessing(source: ForeignSource, asked: str | None) -> Preprocessing:
+    """What a source takes of pixels: what --pixels or the source itself says; bytes, as they are.
 
     Raises:
         ExportError: nothing tells it, or bytes are to be scaled.
     """
-    wanted = parse(asked) if asked else None
-    if picture.dtype != np.uint8:
-        if wanted is None:
+    picture, wanted = source.picture, parse(asked) if asked else None
+    if picture.dtype == np.uint8:
+        if wanted and (wanted.scale, wanted.offset) != (AS_THEY_ARE.scale, AS_THEY_ARE.offset):
             raise ExportError(
-                f"input {picture.name!r} takes {picture.dtype.name}, and nothing tells which "
-                f"range; say it by --pixels: {EXPECTED}"
+                f"--pixels {asked}: input {picture.name!r} takes uint8, which are pixels 0..255; "
+                "leave --pixels out"
             )
-        return Preprocessing(wanted, "asked for")
-    if wanted and (wanted.scale, wanted.offset) != (AS_THEY_ARE.scale, AS_THEY_ARE.offset):
+        return Preprocessing(wanted or AS_THEY_ARE, "its input is uint8")
+    told = source.pixels
+    if wanted is None and told is None:
         raise ExportError(
-            f"--pixels {asked}: input {picture.name!r} takes uint8, which are pixels 0..255; "
-            "leave --pixels out"
+            f"input {picture.name!r} takes {picture.dtype.name}, and nothing tells which range; "
+            f"say it by --pixels: {EXPECTED}"
         )
-    return Preprocessing(wanted or AS_THEY_ARE, "its input is uint8")
+    if told and (wanted is None or replace(wanted, name=told.scaling.name) == told.scaling):
+        return told
+    assert wanted is not None
+    contrary = f", though {told.scaling.name} is expected: {told.because}" if told else ""
+    return Preprocessing(wanted, f"asked for{contrary}")
 
 
 def served(
@@ -133,8 +139,9 @@ def _with_entrance(
     (old,) = [value for value in model.graph.input if value.name == inner]
     model.graph.input.remove(old)
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(input_dtype))
-    sides = [side if side > 0 else free for side, free in zip(picture.size, ("height", "width"))]
-    model.graph.input.insert(0, helper.make_tensor_value_info(INPUT, kind, ["batch", *sides, 3]))
+    height, width = picture.size
+    shape = ["batch", height if height > 0 else "height", width if width > 0 else "width", 3]
+    model.graph.input.insert(0, helper.make_tensor_value_info(INPUT, kind, shape))
     return model
 
 
