@@ -6,7 +6,6 @@ What none of them tells is refused with the name of the option that does.
 from collections.abc import Sequence
 from dataclasses import replace
 
-
 from crossrun_export.errors import ExportError
 from crossrun_export.foreign.layouts import evidence, parts
 from crossrun_export.foreign.layouts.layout import Layout
