@@ -52,7 +52,7 @@ def _export(load: "Callable[[], ForeignSource]", options: Options) -> None:
         say(f"[bold]{version}[/]: {told}")
 
 
-def _options(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
+def _options(
     model: Model[Any],
     output: Annotated[Path, typer.Option(help="Model repository to write to.")],
     labels: Annotated[

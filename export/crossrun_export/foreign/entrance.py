@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from crossrun_export.convert import INPUT
 from crossrun_export.errors import ExportError
-from crossrun_export.foreign import rows
+from crossrun_export.foreign import pixels, rows
 from crossrun_export.foreign.source import ForeignSource, Picture
 from crossrun_export.options import InputDtype
 from crossrun_export.runtime import Inputs, Outputs
@@ -28,7 +28,7 @@ AS_THEY_ARE = CHOICES["0..255"]
 
 
 def preprocessing(source: ForeignSource, asked: str | None) -> Preprocessing:
-    """What a source takes of pixels: what --pixels or the source itself says; bytes, as they are.
+    """What a source takes of pixels: as --pixels, its file or its graph says; bytes, as they are.
 
     Raises:
         ExportError: nothing tells it, or bytes are to be scaled.
@@ -41,7 +41,7 @@ def preprocessing(source: ForeignSource, asked: str | None) -> Preprocessing:
                 "leave --pixels out"
             )
         return Preprocessing(wanted or AS_THEY_ARE, "its input is uint8")
-    told = source.pixels
+    told = source.pixels or pixels.told(source.graph, picture)
     if wanted is None and told is None:
         raise ExportError(
             f"input {picture.name!r} takes {picture.dtype.name}, and nothing tells which range; "
@@ -55,7 +55,7 @@ def preprocessing(source: ForeignSource, asked: str | None) -> Preprocessing:
 
 
 def served(
-    source: ForeignSource, scaling: Scaling, input_dtype: InputDtype, pixels: Pixels
+    source: ForeignSource, scaling: Scaling, input_dtype: InputDtype, examples: Pixels
 ) -> onnx.ModelProto:
     """Put the served entrance before a source's graph.
 
@@ -64,8 +64,8 @@ def served(
         scaling: what the source takes of pixels.
         input_dtype: "uint8" takes pixels 0 … 255 and scales them in the graph; "float32" takes
             what the source takes, channel order included.
-        pixels: pictures that the source can answer, [count, height, width, 3]; with some of them
-            it is tried whether rows are independent.
+        examples: pictures that the source can answer, [count, height, width, 3]; with some of
+            them it is tried whether rows are independent.
 
     Returns:
         A model from `image` [batch, height, width, 3] to the source's outputs by their names. The
@@ -84,7 +84,7 @@ def served(
         raise ExportError(f"--input-dtype float32: input {picture.name!r} takes uint8")
     model = _with_entrance(source, scaling, input_dtype)
     _set_batch(model, "batch")
-    if rows.mixed(model, rows.tried(pixels, given(scaling, input_dtype))):
+    if rows.mixed(model, rows.tried(examples, given(scaling, input_dtype))):
         _set_batch(model, 1)
     return model
 
@@ -95,34 +95,34 @@ def batch_of(model: onnx.ModelProto) -> int:
     return image.type.tensor_type.shape.dim[0].dim_value or -1
 
 
-def inputs_of(source: ForeignSource, pixels: Pixels, scaling: Scaling) -> Inputs:
-    """Pixels, uint8 RGB [count, height, width, 3], as the source itself takes them."""
+def inputs_of(source: ForeignSource, pictures: Pixels, scaling: Scaling) -> Inputs:
+    """Pictures, uint8 RGB [count, height, width, 3], as the source itself takes them."""
     picture = source.picture
     if picture.dtype == np.uint8:
-        ordered = pixels[..., ::-1] if scaling.color == "BGR" else pixels
+        ordered = pictures[..., ::-1] if scaling.color == "BGR" else pictures
     else:
-        ordered = scaling.apply(pixels).astype(picture.dtype)
+        ordered = scaling.apply(pictures).astype(picture.dtype)
     return ordered.transpose(0, 3, 1, 2) if picture.axes == "NCHW" else ordered
 
 
-def each_answer(source: ForeignSource, pixels: Pixels, scaling: Scaling) -> Iterator[Outputs]:
+def each_answer(source: ForeignSource, pictures: Pixels, scaling: Scaling) -> Iterator[Outputs]:
     """What the source answers to each picture, asked alone.
 
     So whatever a graph answers to several pictures at once is held against answers to one.
     """
-    for place in range(len(pixels)):
-        yield source.ask(inputs_of(source, pixels[place : place + 1], scaling))
+    for place in range(len(pictures)):
+        yield source.ask(inputs_of(source, pictures[place : place + 1], scaling))
 
 
-def answers(source: ForeignSource, pixels: Pixels, scaling: Scaling) -> Outputs:
+def answers(source: ForeignSource, pictures: Pixels, scaling: Scaling) -> Outputs:
     """The same, joined: outputs whose first axis is the batch's, by name."""
-    found = list(each_answer(source, pixels, scaling))
+    found = list(each_answer(source, pictures, scaling))
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
 def given(scaling: Scaling, input_dtype: InputDtype) -> rows.Given:
     """What makes of pixels what a served graph takes."""
-    return (lambda pixels: pixels) if input_dtype == "uint8" else scaling.apply
+    return (lambda pictures: pictures) if input_dtype == "uint8" else scaling.apply
 
 
 def _with_entrance(
