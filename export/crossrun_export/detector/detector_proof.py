@@ -17,7 +17,6 @@ from crossrun_export.proof import Bounds, Proof
 from crossrun_export.runtime import Inputs
 
 DETECTIONS = "detections"  # a name for all four outputs, which are held together
-OVERLAP = 0.5  # of two boxes, from which on they may be of one object
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +86,8 @@ def compare(
     """Hold detections against the original's, picture by picture.
 
     A detection is sure if its score is over the least, the threshold or the lowest of a full row,
-    by more than `tie`. Its like on the other side has the same class and overlaps it by OVERLAP.
+    by more than `tie`. Its like on the other side has the same class and overlaps it by
+    check.OVERLAP.
 
     Returns:
         The largest difference between likes, of a score or a corner, and the share of sure
@@ -121,14 +121,7 @@ def _of(
 def _away(mine: Floats, its: Floats) -> Floats:
     """How far each is from each, [mine, its]; infinitely, if they cannot be of one object."""
     away = np.abs(mine[:, None] - its[None])
-    unlike = (away[..., 0] > 0) | (overlap(mine[:, None, 2:], its[None, :, 2:]) < OVERLAP)
+    unlike = (away[..., 0] > 0) | (
+        check.overlap(mine[:, None, 2:], its[None, :, 2:]) < check.OVERLAP
+    )
     return np.where(unlike, np.inf, away[..., 1:].max(axis=2))
-
-
-def overlap(one: Floats, other: Floats) -> Floats:
-    """Intersection over union of boxes ymin xmin ymax xmax."""
-    low, high = np.maximum(one[..., :2], other[..., :2]), np.minimum(one[..., 2:], other[..., 2:])
-    common = np.prod(np.maximum(high - low, 0), axis=-1)
-    areas = [np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1) for boxes in (one, other)]
-    share: Floats = common / np.maximum(areas[0] + areas[1] - common, np.finfo(np.float64).tiny)
-    return share

@@ -109,10 +109,11 @@ def _verified(model: onnx.ModelProto, subject: Subject) -> Parity:
     """Hold a graph against Keras, with the exported thresholds and with those of a whole curve."""
     allowed, own = subject.options.tolerance.max_diff, subject.options.thresholds
     every = _whole_curve(own)
+    names = [f"picture {place}" for place in range(len(subject.pictures.measured))]
     expected = measure.suppressed(*subject.raw, own)
-    check.verify(expected, check.found(model, subject.inputs, None), own, allowed)
+    check.verify(expected, check.found(model, subject.inputs, None), own, allowed, names)
     expected = measure.suppressed(*subject.raw, every)
-    return check.verify(expected, check.found(model, subject.inputs, every), every, allowed)
+    return check.verify(expected, check.found(model, subject.inputs, every), every, allowed, names)
 
 
 def _reduced(precision: Precision, network: onnx.ModelProto, subject: Subject, tell: Tell) -> Made:

@@ -112,14 +112,14 @@ def _verified(model: onnx.ModelProto, network: onnx.ModelProto, subject: Subject
     every = _whole_curve(own)
     for thresholds in (own, every):
         expected = subject.read(subject.answers, thresholds)
-        got = parity.found(model, inputs, thresholds)
-        cost = parity.verify(expected, got, thresholds, allowed, pictures.names)
+        got = check.found(model, inputs, thresholds)
+        cost = check.verify(expected, got, thresholds, allowed, pictures.names)
     if not cost.detections:
         parity.verify_raw(subject.answers, runtime.outputs(network, inputs), allowed)
     if resized := subject.pictures.resized:
         expected = subject.found(resized.pixels, every)
-        got = parity.found(model, subject.given(resized.pixels), every)
-        parity.verify(expected, got, every, allowed, resized.names)
+        got = check.found(model, subject.given(resized.pixels), every)
+        check.verify(expected, got, every, allowed, resized.names)
     return cost
 
 
@@ -139,12 +139,12 @@ def _price(precision: Precision, model: onnx.ModelProto, subject: Subject) -> Pr
     inputs, own = subject.given(pictures.pixels), options.thresholds
     if pictures.truth is None:
         expected = subject.read(subject.answers, own)
-        agreed = parity.agreement(expected, parity.found(model, inputs, own), own)
+        agreed = parity.agreement(expected, check.found(model, inputs, own), own)
         parity.check_agreement(agreed, options.limits.min_agreement, precision)
         return agreed
     every = _whole_curve(own)
     original = measure.precision(pictures.truth, subject.read(subject.answers, every))
-    reduced = measure.precision(pictures.truth, parity.found(model, inputs, every))
+    reduced = measure.precision(pictures.truth, check.found(model, inputs, every))
     cost = check.price(original, reduced, len(pictures.names))
     check.check(cost, options.max_map_drop, precision)
     return cost
