@@ -86,6 +86,14 @@ def convert(
     return model
 
 
+def check_operations(model: onnx.ModelProto) -> None:
+    """Refuse operations that are none of ONNX: tf2onnx leaves in what it cannot convert."""
+    kinds = {n.op_type for n in model.graph.node if not onnx.defs.has(n.op_type, n.domain)}
+    if kinds:
+        names = ", ".join(sorted(kind.removeprefix("TFL_") for kind in kinds))
+        raise ExportError(f"ONNX has nothing for TensorFlow's {names}")
+
+
 @contextmanager
 def _inlined() -> Iterator[None]:
     """Let functions inside the model become part of the graph.

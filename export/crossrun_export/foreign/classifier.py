@@ -8,18 +8,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from crossrun_export import pictures
+from crossrun_export import pictures, provenance
 from crossrun_export.convert import OUTPUT
 from crossrun_export.errors import ExportError
 from crossrun_export.foreign import entrance
-from crossrun_export.foreign.source import ForeignSource, Output
+from crossrun_export.foreign.source import CALLED, ForeignSource, Output
 from crossrun_export.graph import prune
 from crossrun_export.options import Computes, InputDtype
 from crossrun_export.provenance import Provenance
 from crossrun_export.runtime import Scores
 from crossrun_export.scaling import Preprocessing, Scaling
 
-TOLD = {"tensorflow": "TensorFlow", "litert": "LiteRT", "onnxruntime": "onnxruntime"}
 NAMES = (OUTPUT, "logits")  # which the output of an exported classifier may have
 
 
@@ -42,7 +41,7 @@ class ForeignClassifier:
     @property
     def runtime(self) -> str:
         """As a person knows it."""
-        return TOLD[self.source.runtime]
+        return CALLED[self.source.runtime]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -81,7 +80,7 @@ class ForeignClassifier:
 
     def made_from(self) -> Provenance:
         """What is kept of it."""
-        return self.source.made_from(self.preprocessing, self.labels)
+        return provenance.of_foreign(self.source, self.preprocessing, self.labels, None)
 
 
 def scores_of(outputs: Sequence[Output], asked: str | None) -> Output | None:

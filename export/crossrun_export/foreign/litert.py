@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from crossrun_export import label_file
 from crossrun_export.backend import tf2onnx
-from crossrun_export.convert import MOST_WORDS, OPSET
+from crossrun_export.convert import MOST_WORDS, OPSET, check_operations
 from crossrun_export.errors import ExportError
 from crossrun_export.foreign import picture_input, postprocess, steps
 from crossrun_export.foreign.source import ForeignSource, Output
@@ -159,12 +159,10 @@ def _converted(path: Path, image: Details, outputs: list[Details]) -> onnx.Model
                 extra_opset=postprocess.KEPT,
             )
         model = postprocess.expand(model)
-    except ExportError:
-        raise
+        check_operations(model)
     except Exception as error:  # tf2onnx raises many kinds
         why = textwrap.shorten(str(error), MOST_WORDS)
         raise ExportError(f"tf2onnx cannot convert {path}: {why}") from error
-    _check_operations(model, path)
     if known := _steps(image):
         steps.take_reals(model, image["name"], known)
     for tensor in outputs:
@@ -172,15 +170,6 @@ def _converted(path: Path, image: Details, outputs: list[Details]) -> onnx.Model
             steps.return_reals(model, tensor["name"], known)
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def _check_operations(model: onnx.ModelProto, path: Path) -> None:
-    """Raise if tf2onnx left operations that are none of ONNX."""
-    kinds = dict.fromkeys((node.op_type, node.domain) for node in model.graph.node)
-    unknown = [kind for kind, domain in kinds if not onnx.defs.has(kind, domain)]
-    if unknown:
-        names = ", ".join(kind.removeprefix("TFL_") for kind in unknown)
-        raise ExportError(f"tf2onnx cannot convert {path}: ONNX has no like of {names}")
 
 
 def _told(taken: Steps | None) -> Preprocessing | None:

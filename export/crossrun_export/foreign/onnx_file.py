@@ -17,7 +17,8 @@ from crossrun_export.convert import MOST_WORDS, OPSET
 from crossrun_export.errors import ExportError
 from crossrun_export.foreign import onnx_metadata, picture_input
 from crossrun_export.foreign.picture_input import ANY
-from crossrun_export.foreign.source import Computes, ForeignSource, Output
+from crossrun_export.foreign.source import ForeignSource, Output
+from crossrun_export.options import Computes
 
 FILE = "source.onnx"  # beside the exported model
 OLDEST = 7  # opset: before it operators broadcast in other ways, which is converted wrongly

@@ -13,12 +13,18 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from crossrun_export.options import Computes
 from crossrun_export.runtime import Outputs
 from crossrun_export.scaling import Preprocessing
 
 Runtime = Literal["tensorflow", "litert", "onnxruntime"]
 Axes = Literal["NHWC", "NCHW"]
-Computes = Literal["float32", "float16", "int8"]
+# As a person knows them.
+CALLED: dict[Runtime, str] = {
+    "tensorflow": "TensorFlow",
+    "litert": "LiteRT",
+    "onnxruntime": "onnxruntime",
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,6 @@ class ForeignSource:
     sha256: str
     save: Callable[[Path], None]  # puts the source, as it is, into a folder
     file: str  # what `save` makes in it: a file or a folder
-    signature: str = ""  # which function of several was taken, where a file has such
+    signature: str | None = None  # which function of several, where a file has such
     pixels: Preprocessing | None = None  # what the model itself says of those it takes
     computes: Computes = "float32"  # int8: its layers are quantized already
