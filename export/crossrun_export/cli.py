@@ -149,6 +149,8 @@ def train(
 
 
 app.command(name="saved-model")(foreign.saved_model)
+app.command()(foreign.litert)
+app.command()(foreign.onnx)
 app.command()(detector.detector)
 app.command()(detector.train_detector)
 

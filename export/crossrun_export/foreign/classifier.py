@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from crossrun_export import pictures, provenance
-from crossrun_export.convert import OUTPUT
+from crossrun_export.convert import INPUT, OUTPUT
 from crossrun_export.errors import ExportError
-from crossrun_export.foreign import entrance
+from crossrun_export.foreign import batch, entrance
 from crossrun_export.foreign.source import CALLED, ForeignSource, Output
 from crossrun_export.graph import prune
 from crossrun_export.options import Computes, InputDtype
@@ -83,8 +83,8 @@ class ForeignClassifier:
         return provenance.of_foreign(self.source, self.preprocessing, self.labels, None)
 
 
-def scores_of(outputs: Sequence[Output], asked: str | None) -> Output | None:
-    """The output that has a classifier's scores; None where there is none.
+def scores_of(outputs: Sequence[Output], asked: str | None) -> Output:
+    """The output that has a classifier's scores.
 
     Args:
         outputs: all that a model has.
@@ -93,22 +93,23 @@ def scores_of(outputs: Sequence[Output], asked: str | None) -> Output | None:
     Raises:
         ExportError: there are several and none is asked for, or what is asked for has no scores.
     """
-    fitting = {output.name: output for output in outputs if _is_row_of_scores(output)}
-    if asked is not None and asked not in fitting:
-        raise ExportError(
-            f"--scores-output {asked} is no output of floats [batch, classes]; the model has "
-            + ", ".join(f"{output.name} {list(output.shape)}" for output in outputs)
-        )
-    if asked is None and len(fitting) > 1:
-        raise ExportError(
-            "it has several outputs; --scores-output says which has the scores: "
-            + " or ".join(f"{name} {list(output.shape)}" for name, output in fitting.items())
-        )
-    return fitting[asked] if asked else next(iter(fitting.values()), None)
+    fitting = {output.name: output for output in rows_of_scores(outputs)}
+    wanted = [asked] if asked is not None else list(fitting)
+    if len(wanted) == 1 and wanted[0] in fitting:
+        return fitting[wanted[0]]
+    there = " or ".join(f"{name} {list(output.shape)}" for name, output in fitting.items())
+    raise ExportError(
+        "--scores-output says which output has the scores: expected "
+        + (there or "one of floats [batch, classes], and there is none")
+    )
+
+
+def rows_of_scores(outputs: Sequence[Output]) -> list[Output]:
+    """Those that have one number for each class: [batch, classes], also as one pixel."""
+    return [output for output in outputs if _is_row_of_scores(output)]
 
 
 def _is_row_of_scores(output: Output) -> bool:
-    """Whether there is one number for each class: [batch, classes], also of one pixel."""
     rest = output.shape[1:]
     is_fixed = bool(rest) and min(rest) > 0
     return is_fixed and output.dtype.kind == "f" and sum(size > 1 for size in rest) <= 1
@@ -116,7 +117,7 @@ def _is_row_of_scores(output: Output) -> bool:
 
 def _return_only(model: onnx.ModelProto, output: Output, classes: int) -> None:
     """Let a graph return the scores alone: `probabilities` FP32 [batch, classes]."""
-    batch = entrance.batch_of(model)
+    rows = batch.of(model, INPUT)
     inner = {name: f"{entrance.PREFIX}inner_{name}" for name in NAMES}
     for name, other in inner.items():
         entrance.rename(model.graph, name, other)
@@ -124,7 +125,7 @@ def _return_only(model: onnx.ModelProto, output: Output, classes: int) -> None:
     flat = f"{entrance.PREFIX}flat"
     model.graph.node.append(helper.make_node("Flatten", [before], [flat], axis=1))
     model.graph.node.append(helper.make_node("Cast", [flat], [OUTPUT], to=onnx.TensorProto.FLOAT))
-    shape = ["batch" if batch < 0 else batch, classes]
+    shape = [batch.NAME if rows < 0 else rows, classes]
     value = helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, shape)
     del model.graph.output[:]
     model.graph.output.append(value)

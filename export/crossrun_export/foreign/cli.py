@@ -230,3 +230,31 @@ def saved_model(
 
     folder = directory.resolve()
     return Model(load, folder.parent.name if folder.name == "saved_model" else folder.name)
+
+
+@exporting(_export, _options)
+def litert(
+    file: Annotated[Path, typer.Argument(help="A LiteRT model, .tflite.")],
+) -> "Model[ForeignSource]":
+    """Export a detector or an image classifier from a LiteRT (TensorFlow Lite) file."""
+
+    def load() -> "ForeignSource":
+        from crossrun_export.foreign import litert
+
+        return litert.load(file)
+
+    return Model(load, file.stem)
+
+
+@exporting(_export, _options)
+def onnx(
+    file: Annotated[Path, typer.Argument(help="A model, .onnx.")],
+) -> "Model[ForeignSource]":
+    """Adopt a detector or an image classifier that is ONNX already."""
+
+    def load() -> "ForeignSource":
+        from crossrun_export.foreign import onnx_file
+
+        return onnx_file.load(file)
+
+    return Model(load, file.stem)

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from crossrun_export.convert import INPUT
 from crossrun_export.errors import ExportError
-from crossrun_export.foreign import pixels, rows
+from crossrun_export.foreign import batch, pixels, rows
 from crossrun_export.foreign.source import ForeignSource, Picture
 from crossrun_export.options import InputDtype
 from crossrun_export.runtime import Inputs, Outputs
@@ -83,16 +83,10 @@ def served(
     if input_dtype == "float32" and picture.dtype == np.uint8:
         raise ExportError(f"--input-dtype float32: input {picture.name!r} takes uint8")
     model = _with_entrance(source, scaling, input_dtype)
-    _set_batch(model, "batch")
+    batch.free(model)
     if rows.mixed(model, rows.tried(examples, given(scaling, input_dtype))):
-        _set_batch(model, 1)
+        batch.fix(model)
     return model
-
-
-def batch_of(model: onnx.ModelProto) -> int:
-    """How many pictures a served graph takes at once; -1 is any number."""
-    (image,) = [value for value in model.graph.input if value.name == INPUT]
-    return image.type.tensor_type.shape.dim[0].dim_value or -1
 
 
 def inputs_of(source: ForeignSource, pictures: Pixels, scaling: Scaling) -> Inputs:
@@ -140,7 +134,12 @@ def _with_entrance(
     model.graph.input.remove(old)
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(input_dtype))
     height, width = picture.size
-    shape = ["batch", height if height > 0 else "height", width if width > 0 else "width", 3]
+    shape = [
+        1 if picture.batch == 1 else batch.NAME,
+        height if height > 0 else "height",
+        width if width > 0 else "width",
+        3,
+    ]
     model.graph.input.insert(0, helper.make_tensor_value_info(INPUT, kind, shape))
     return model
 
@@ -188,16 +187,3 @@ def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
                 rename(inner, old, new)
-
-
-def _set_batch(model: onnx.ModelProto, batch: str | int) -> None:
-    """Declare the first axis of the image and of all outputs; what was known inside is dropped."""
-    del model.graph.value_info[:]
-    for value in (model.graph.input[0], *model.graph.output):
-        if value.type.tensor_type.shape.dim:
-            first = value.type.tensor_type.shape.dim[0]
-            first.Clear()
-            if isinstance(batch, str):
-                first.dim_param = batch
-            else:
-                first.dim_value = batch

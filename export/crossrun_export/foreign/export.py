@@ -7,17 +7,25 @@ from pathlib import Path
 import numpy as np
 
 from crossrun_export.errors import ExportError
-from crossrun_export.foreign import class_labels, detector_export, entrance, layouts, pictures
+from crossrun_export.foreign import (
+    class_labels,
+    classifier,
+    classifier_export,
+    detector_export,
+    entrance,
+    layouts,
+    pictures,
+)
 from crossrun_export.foreign.class_labels import ClassLabels
 from crossrun_export.foreign.detector_export import Subject
 from crossrun_export.foreign.layouts import Layout, Said
+from crossrun_export.foreign.said import TABLE
 from crossrun_export.foreign.settings import Options
-from crossrun_export.foreign.source import ForeignSource
+from crossrun_export.foreign.source import CALLED, ForeignSource
 from crossrun_export.pictures import FEW
 from crossrun_export.release import Tell
 from crossrun_export.runtime import Outputs
-
-CALLED = {"tensorflow": "TensorFlow", "litert": "LiteRT", "onnxruntime": "onnxruntime"}
+from crossrun_export.scaling import Preprocessing
 
 
 def export(
@@ -41,14 +49,40 @@ def export(
     source = _sized(source, options)
     preprocessing = entrance.preprocessing(source, options.pixels)
     say(f"pixels {preprocessing.scaling.name}: {preprocessing.because}")
+    if _is_classifier(source, options):
+        return classifier_export.export(source, preprocessing, options, tell, say)
+    return _detector(source, preprocessing, options, tell, say)
+
+
+def _is_classifier(source: ForeignSource, options: Options) -> bool:
+    """Whether an output has a classifier's scores, and none has a detector's boxes.
+
+    Raises:
+        ExportError: the model is neither.
+    """
+    if options.scores or options.scores_output:
+        return True
+    if layouts.is_any(source.outputs, options.said):
+        return False
+    if classifier.rows_of_scores(source.outputs):
+        return True
+    outputs = ", ".join(f"{it.name} {it.dtype} {list(it.shape)}" for it in source.outputs)
+    raise ExportError(
+        f"{source.name} is no classifier and no detector: it returns {outputs}; expected floats "
+        f"[batch, classes], or a layout of detectors: {TABLE}; see docs/detectors.md"
+    )
+
+
+def _detector(
+    source: ForeignSource, preprocessing: Preprocessing, options: Options, tell: Tell, say: Tell
+) -> list[tuple[Path, str]]:
     labels = _labels(source, options)
     tell("reading pictures")
     shown = pictures.for_export(source.picture.size, options, labels.names)
     tell(f"asking {CALLED[source.runtime]}")
     answers = tuple(entrance.each_answer(source, shown.measured.pixels, preprocessing.scaling))
     layout = _layout(source, labels, options.said, answers[:FEW])
-    if layout is None:
-        raise ExportError(f"{source.name} is no detector")
+    assert layout is not None
     say(f"detections {layout.layout}: {_told(layout)}")
     subject = Subject(source, options, labels.names, layout, preprocessing, shown, answers)
     return [

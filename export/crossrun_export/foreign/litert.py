@@ -163,6 +163,7 @@ def _converted(path: Path, image: Details, outputs: list[Details]) -> onnx.Model
     except Exception as error:  # tf2onnx raises many kinds
         why = textwrap.shorten(str(error), MOST_WORDS)
         raise ExportError(f"tf2onnx cannot convert {path}: {why}") from error
+    steps.unshare(model)
     if known := _steps(image):
         steps.take_reals(model, image["name"], known)
     for tensor in outputs:

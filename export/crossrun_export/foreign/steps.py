@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from crossrun_export.graph import rewire
+from crossrun_export.graph import Graph, rewire
 
 WHOLE = "_quantized"  # behind the name of the tensor that holds the whole numbers
 
@@ -80,3 +80,20 @@ def _constants(model: onnx.ModelProto, name: str, steps: Steps) -> tuple[str, st
 
 def _declare_float(value: onnx.ValueInfoProto) -> None:
     value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+
+
+def unshare(model: onnx.ModelProto) -> None:
+    """Give each DequantizeLinear a zero point of its own.
+
+    Where onnxruntime makes unsigned weights of signed ones, it takes every zero point for one that
+    no other node has, and does not load a model in which two share one.
+    """
+    graph, taken = Graph(model), set[str]()
+    for place, node in enumerate(graph.nodes):
+        if node.op_type != "DequantizeLinear" or len(node.input) < 3 or node.input[2] not in graph:
+            continue
+        if node.input[2] in taken:
+            name = f"{node.input[2]}_{place}"
+            graph.set(name, graph[node.input[2]])
+            node.input[2] = name
+        taken.add(node.input[2])

@@ -11,7 +11,9 @@ from onnx import TensorProto as Tp
 from onnx import helper, numpy_helper
 
 from crossrun_export import runtime
+from crossrun_export.convert import INPUT
 from crossrun_export.errors import ExportError
+from crossrun_export.foreign import batch as batches
 from crossrun_export.foreign import entrance, pixels
 from crossrun_export.foreign.source import Axes, ForeignSource, Output, Picture
 from crossrun_export.scaling import CHOICES, Scaling, parse
@@ -143,7 +145,7 @@ def test_a_graph_that_does_nothing_to_pixels_tells_nothing() -> None:
 
 def batch_of(nodes: Sequence[onnx.NodeProto], batch: int = -1, **constants: NDArray[Any]) -> int:
     tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    return entrance.batch_of(served(source(nodes, batch=batch, constants=tensors)))
+    return batches.of(served(source(nodes, batch=batch, constants=tensors)), INPUT)
 
 
 def test_rows_that_leave_each_other_alone_share_a_run() -> None:
@@ -162,14 +164,21 @@ def test_rows_that_leave_each_other_alone_share_a_run() -> None:
             node("Div", "pictures rows", "seen"),
         ],
         [node("Slice", "pictures none one", "seen")],
-        [node("Reshape", "pictures fixed", "seen")],
+        [node("Concat", "pictures fixed", "seen", axis=3)],
     ],
-    ids=["mean of the batch", "number of rows", "first row alone", "fixed shape inside"],
+    ids=["mean of the batch", "number of rows", "first row alone", "as many rows as a constant"],
 )
 def test_rows_that_do_not_are_run_one_by_one(nodes: list[onnx.NodeProto]) -> None:
     """Whatever the source says of its batch, the graph takes one picture."""
-    fixed = np.array([1, *SIZE, 3])
+    fixed = np.zeros((1, *SIZE, 3), np.float32)
     assert batch_of(nodes, none=np.array([0]), one=np.array([1]), fixed=fixed) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, *SIZE, 3), (1, -1, 3)])
+def test_a_batch_that_was_traced_is_no_limit(shape: tuple[int, ...]) -> None:
+    """Exporters write the batch of one that they saw into each Reshape: it becomes any."""
+    nodes = [node("Reshape", "pictures traced", "seen")]
+    assert batch_of(nodes, 1, traced=np.array(shape)) == -1
 
 
 def test_several_pictures_at_once_are_refused() -> None:

@@ -85,7 +85,7 @@ def test_weights_among_the_inputs_are_no_inputs(tmp_path: Path) -> None:
         kind = helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
         model.graph.input.append(kind)
     source = onnx_file.load(saved(model, tmp_path))
-    assert [value.name for value in source.graph.input] == ["pixels"]
+    assert [value.name for value in source.graph.graph.input] == ["pixels"]
     assert source.ask(PICTURES)["scores"].shape == (1, 3)
 
 
