@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 
 from crossrun_export import label_file
-from crossrun_export.backend import tf2onnx
+from crossrun_export.backend import muted, tf2onnx
 from crossrun_export.convert import MOST_WORDS, OPSET, check_operations
 from crossrun_export.errors import ExportError
 from crossrun_export.foreign import picture_input, postprocess, steps
@@ -28,6 +28,7 @@ from crossrun_export.runtime import Outputs
 from crossrun_export.scaling import CHOICES, Preprocessing, Scaling
 
 FILE = "model.tflite"  # beside the exported model
+HALF_A_STEP = 0.51  # by which a range is moved so that zero is a whole number
 # What models are trained on, lowest and highest.
 RANGES = {"0..255": (0.0, 255.0), "0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0)}
 
@@ -70,8 +71,9 @@ def _interpreter(path: Path) -> Any:
     if not path.is_file():
         raise ExportError(f"{path} is not a file; expected a LiteRT model, .tflite")
     try:
-        interpreter = _kind()(model_path=str(path))
-        interpreter.allocate_tensors()
+        with muted():  # it tells of its kernels
+            interpreter = _kind()(model_path=str(path))
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         why = textwrap.shorten(str(error), MOST_WORDS)
         raise ExportError(f"{path} is no model that LiteRT runs: {why}") from error
@@ -151,7 +153,8 @@ def _asking(
 def _converted(path: Path, image: Details, outputs: list[Details]) -> onnx.ModelProto:
     """The same model as ONNX, of real numbers."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # it asks TensorFlow's own interpreter
+        # It asks TensorFlow's own interpreter, which warns of its end.
+        with muted(), warnings.catch_warnings(action="ignore"):
             model, _ = tf2onnx.convert.from_tflite(
                 str(path),
                 opset=OPSET,
@@ -184,7 +187,7 @@ def _told(taken: Steps | None) -> Preprocessing | None:
     if taken.dtype == np.uint8:
         return Preprocessing(_as_they_come(taken), "its input is uint8")
     for name, ends in RANGES.items():
-        if all(abs(one - end) <= taken.size / 2 for one, end in zip(taken.ends, ends, strict=True)):
+        if np.allclose(taken.ends, ends, rtol=0, atol=HALF_A_STEP * taken.size):
             return Preprocessing(CHOICES[name], f"its int8 input stands for {name}")
     return None
 
