@@ -155,8 +155,9 @@ def _pictures(
 def _options(request: pb.DetectRequest, how: Detector) -> DetectOptions:
     if request.HasField("max_detections") and request.max_detections == 0:
         raise InvalidRequest("max_detections is 0, expected 1 or more")
+    least = _share(request, "min_score")
     return DetectOptions(
-        min_score=_share(request, "min_score"),
+        min_score=how.outputs.min_score if least is None else least,
         iou_threshold=_share(request, "iou_threshold"),
         max_detections=request.max_detections if request.HasField("max_detections") else None,
         classes=how.indices(request.labels),
