@@ -4,18 +4,16 @@ A box is a bright line between two dark ones. A label is dark or light on a plat
 colour. Knows nothing of models and servers.
 """
 
-import colorsys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont
 
-Colour = tuple[int, int, int]
+from crossrun_bench.client.colours import BLACK, Colour, colour, ink
+
 Edges = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-_GOLDEN = 0.618034  # of the colour wheel: it keeps neighbouring classes far apart
 _LEAST_FONT = 11  # pixels; smaller text cannot be read
 _ELLIPSIS = "…"
 
@@ -75,32 +73,6 @@ def plates(size: tuple[int, int], marks: Sequence[Mark]) -> list[Plate]:
             fill = colour(mark.number)
             placed.append(Plate(edges, text, fill, ink(fill)))
     return placed
-
-
-def colour(number: int) -> Colour:
-    """The colour of a class, the same in every picture, and bright beside black."""
-    red, green, blue = colorsys.hls_to_rgb(number * _GOLDEN % 1, 0.7, 0.9)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
-def ink(fill: Colour) -> Colour:
-    """Black or white, whichever is easier to read on a colour."""
-    return max((BLACK, WHITE), key=lambda letters: contrast(letters, fill))
-
-
-def contrast(one: Colour, other: Colour) -> float:
-    """The contrast of WCAG 2, from 1 to 21; text should have 4.5, lines 3."""
-    dark, light = sorted((_luminance(one), _luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(of: Colour) -> float:
-    """Relative luminance of an sRGB colour, 0 to 1: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
-    shares = (value / 255 for value in of)
-    red, green, blue = (
-        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _outline(canvas: ImageDraw.ImageDraw, mark: Mark, line: int) -> None:

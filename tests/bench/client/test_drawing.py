@@ -6,17 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossrun_bench.client.drawing import (
-    BLACK,
-    Edges,
-    Mark,
-    Plate,
-    colour,
-    contrast,
-    draw,
-    ink,
-    plates,
-)
+from crossrun_bench.client.colours import BLACK, colour, contrast, difference, ink
+from crossrun_bench.client.drawing import Edges, Mark, Plate, draw, plates
 
 
 def marks(size: tuple[int, int], count: int) -> list[Mark]:
@@ -47,8 +38,15 @@ def test_letters_and_lines_stand_out() -> None:
     fills = [colour(number) for number in range(100)]
     assert min(contrast(ink(fill), fill) for fill in fills) >= 4.5
     assert min(contrast(BLACK, fill) for fill in fills) >= 3
-    assert len(set(fills[:80])) == 80
     assert contrast((255, 255, 255), BLACK) == pytest.approx(21)
+
+
+def test_eighty_classes_have_colours_that_differ() -> None:
+    """All of them by eight times of what the eye sees, and the first ten far more."""
+    fills = [colour(number) for number in range(80)]
+    assert min(difference(*pair) for pair in combinations(fills, 2)) > 8 * 2.3
+    assert min(difference(*pair) for pair in combinations(fills[:10], 2)) > 50
+    assert difference((255, 255, 255), BLACK) == pytest.approx(100, abs=0.1)
 
 
 @pytest.mark.parametrize("size", [(160, 160), (640, 480), (3000, 500), (120, 900)])
