@@ -109,8 +109,8 @@ def record(device: str, address: str, question: Question, save: Path | None = No
     Raises:
         BenchError: there is no such camera, or the server cannot be asked; nothing is kept.
     """
-    name, short = f"camera {device}", Path(device).name
-    kept = save / f"camera-{short}-{strftime('%Y%m%d-%H%M%S')}.mp4" if save else None
+    name = f"camera {device}"
+    kept = save / f"camera-{Path(device).stem}-{strftime('%Y%m%d-%H%M%S')}.mp4" if save else None
     with connected(address) as channel, bar(None) as step, interruption() as pressed:
         asked = _named(partial(ask, VisionStub(channel), question), name, address)
         frames = takewhile(lambda _: not pressed.is_set(), video.camera(device))
