@@ -19,6 +19,7 @@ from crossrun_server.vision import boxes, image_input, tiles
 from crossrun_server.vision.boxes import Box, Boxes, View
 from crossrun_server.vision.image_input import ImageInput
 from crossrun_server.vision.pipeline import Prediction
+from crossrun_server.vision.suppression import suppress
 from crossrun_server.vision.tiles import WHOLE, Tiles
 
 # Optional inputs of a graph, with which its callers choose: a value for each picture.
@@ -123,9 +124,7 @@ class Detector:
         """
         found = [self._found(look, looks[0].view, options) for look in looks]
         rows = Rows(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-        look = np.repeat(np.arange(len(found)), [len(part.scores) for part in found])
-        iou = MERGING_IOU if options.iou_threshold is None else options.iou_threshold
-        best = tiles.merged(rows.boxes, rows.scores, rows.indices, look, iou)
+        best = _merged(found, rows, options) if options.is_tiled else _sorted(rows)
         return [self._detection(rows, i) for i in best[: options.max_detections]]
 
     def _found(self, look: Prediction, whole: View, options: DetectOptions) -> Rows:
@@ -198,6 +197,21 @@ def describe(model: Model) -> Detector:
             f"in config.pbtxt that name them (detection.boxes …); it returns {', '.join(given)}"
         )
     return Detector(image_input.describe(model, found.longest_side), found)
+
+
+def _sorted(rows: Rows) -> NDArray[np.int64]:
+    """All rows, best first."""
+    return np.argsort(-rows.scores, kind="stable")
+
+
+def _merged(found: Sequence[Rows], rows: Rows, options: DetectOptions) -> NDArray[np.int64]:
+    """The rows of several looks that are different objects, best first.
+
+    Those of one look leave each other alone: the model has suppressed among them as it is made to.
+    """
+    looks = np.repeat(np.arange(len(found)), [len(part.scores) for part in found])
+    iou = MERGING_IOU if options.iou_threshold is None else options.iou_threshold
+    return suppress(rows.boxes, rows.scores, rows.indices, iou, options.max_detections, looks)
 
 
 def _positions(label: str, known: Sequence[str]) -> list[int]:

@@ -1,7 +1,6 @@
 """Cuts a picture into overlapping tiles, for objects that are too small in the whole of it.
 
-A model looks at the whole picture and at each tile; what it finds is merged. Knows numbers only: no
-pictures, no models.
+A model looks at the whole picture and at each tile. Knows numbers only: no pictures, no models.
 
 Source: sliced inference with the whole picture beside it, F. C. Akyon et al., "Slicing Aided Hyper
 Inference and Fine-tuning for Small Object Detection", 2022, whose overlap of 0.2 is the default.
@@ -10,7 +9,6 @@ Inference and Fine-tuning for Small Object Detection", 2022, whose overlap of 0.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil, floor
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,36 +94,6 @@ def uncut(found: Boxes, view: View, whole: View) -> NDArray[np.bool_]:
     return inside
 
 
-def merged(
-    found: Boxes, scores: NDArray[Any], classes: NDArray[Any], look: NDArray[Any], iou: float
-) -> list[int]:
-    """Choose the best of the boxes that several looks have of one object.
-
-    Boxes of one look never suppress each other: the model has suppressed among them itself.
-
-    Args:
-        found: [n, 4], in pixels of the picture.
-        scores: [n].
-        classes: [n].
-        look: [n], the number of the look in which each was found.
-        iou: of two boxes of one class that overlap by more than this, intersection over union, the
-            better stays.
-
-    Returns:
-        The rows that stay, best first.
-    """
-    left = np.argsort(-scores, kind="stable")
-    if not look.any():
-        return left.tolist()
-    kept = []
-    while left.size:
-        best, left = left[0], left[1:]
-        kept.append(int(best))
-        rivals = (classes[left] == classes[best]) & (look[left] != look[best])
-        left = left[~(rivals & (_overlaps(found[best], found[left]) > iou))]
-    return kept
-
-
 def _times(count: int, overlap: float) -> float:
     return count - (count - 1) * overlap
 
@@ -141,12 +109,3 @@ def _tile(whole: View, start: Size, end: Size, fit: Fit, resize: Resize) -> View
     size = Size(end.height - start.height, end.width - start.width)
     laid = boxes.view(size, fit(size), "stretch" if resize == "stretch" else "letterbox")
     return replace(laid, picture=whole.picture, source=(*start, *end))
-
-
-def _overlaps(one: NDArray[np.float64], others: Boxes) -> NDArray[np.float64]:
-    """Intersection over union of a box [4] with others [n, 4]."""
-    sides = np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2])
-    shared = np.maximum(sides, 0).prod(axis=1)
-    areas = (others[:, 2:] - others[:, :2]).prod(axis=1) + (one[2:] - one[:2]).prod()
-    share: NDArray[np.float64] = shared / (areas - shared)
-    return share

@@ -10,6 +10,7 @@ from PIL import Image
 
 from crossrun_server.vision import boxes, images, tiles
 from crossrun_server.vision.boxes import RESIZES, Resize, Size, View
+from crossrun_server.vision.suppression import suppress
 from crossrun_server.vision.tiles import Tiles
 from tests.support.pictures import ORIENTATION, encoded
 
@@ -137,7 +138,7 @@ def test_what_a_tile_cuts_is_left_out() -> None:
 def merged(*rows: tuple[float, int, int, tuple[int, ...]], iou: float = 0.5) -> list[int]:
     """Of rows of score, class, look and box."""
     scores, classes, looks, found = map(np.array, zip(*rows, strict=True))
-    return tiles.merged(found.astype(float), scores, classes, looks, iou)
+    return suppress(found, scores, classes, iou, looks=looks).tolist()
 
 
 def test_of_one_object_the_best_look_stays() -> None:
