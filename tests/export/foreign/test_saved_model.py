@@ -218,9 +218,11 @@ def test_signatures_that_answer_differently_have_to_be_chosen(tmp_path: Path) ->
         "other": lambda images: {"found": images * 3},
     }
     several = saved_models.of_functions(tmp_path / "several", **functions)
-    with pytest.raises(ExportError, match="answer differently: .*other.*; name one by --signature"):
+    with pytest.raises(
+        ExportError, match=r"answer differently: .*other.*; name one by --signature"
+    ):
         saved_model.load(several, None)
-    with pytest.raises(ExportError, match="no signature 'none'; it has .*found"):
+    with pytest.raises(ExportError, match=r"no signature 'none'; it has .*found"):
         saved_model.load(several, "none")
     assert saved_model.load(several, "other").signature == "other"
     del functions["other"]
