@@ -68,7 +68,7 @@ class Subject:
         return Detections(*(np.concatenate(part) for part in zip(*every, strict=True)))
 
 
-def export(subject: Subject, tell: Tell) -> list[tuple[Path, Made]]:
+def export(subject: Subject, tell: Tell, say: Tell) -> list[tuple[Path, Made]]:
     """Export a detector into a model repository, each precision as a model of its own.
 
     Returns:
@@ -81,7 +81,7 @@ def export(subject: Subject, tell: Tell) -> list[tuple[Path, Made]]:
     options = subject.options
     with publish.staging(options.output, options.name) as folder:
         tell("verifying the detector")
-        made = _made(subject, tell)
+        made = _made(subject, tell, say)
         versions = [_version(one, subject) for one in made]
         made_from = provenance.of_foreign(
             subject.source, subject.preprocessing, subject.labels, asdict(subject.layout)
@@ -90,7 +90,7 @@ def export(subject: Subject, tell: Tell) -> list[tuple[Path, Made]]:
     return list(zip(written, made, strict=True))
 
 
-def _made(subject: Subject, tell: Tell) -> list[Made]:
+def _made(subject: Subject, tell: Tell, say: Tell) -> list[Made]:
     """The detector in every precision asked for."""
     options = subject.options
     network = entrance.served(
@@ -98,11 +98,19 @@ def _made(subject: Subject, tell: Tell) -> list[Made]:
         subject.preprocessing.scaling,
         options.input_dtype,
         subject.pictures.measured.pixels,
+        say,
     )
-    original = layouts.append(network, subject.layout, options.thresholds)
+    original = _reading(network, subject)
     cost = _verified(original, network, subject)
     made = [Made("fp32", original, cost)] if "fp32" in options.precisions else []
     return made + [_reduced(one, network, subject, tell) for one in options.reduced]
+
+
+def _reading(network: onnx.ModelProto, subject: Subject) -> onnx.ModelProto:
+    """A copy of the network that reads its outputs itself."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(network)
+    return layouts.append(copy, subject.layout, subject.options.thresholds)
 
 
 def _verified(model: onnx.ModelProto, network: onnx.ModelProto, subject: Subject) -> Parity:
@@ -125,10 +133,9 @@ def _verified(model: onnx.ModelProto, network: onnx.ModelProto, subject: Subject
 
 def _reduced(precision: Precision, network: onnx.ModelProto, subject: Subject, tell: Tell) -> Made:
     """One reduced precision, its price measured and held against the limit."""
-    options = subject.options
     calibration = _calibration(subject) if precision == "int8" else None
     small, how = release.reduce(network, calibration, tell)
-    model = layouts.append(small, subject.layout, options.thresholds)
+    model = _reading(small, subject)
     tell(f"{precision}: measuring its price")
     return Made(precision, model, _price(precision, model, subject), how)
 

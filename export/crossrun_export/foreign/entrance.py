@@ -4,7 +4,7 @@ The served graph takes `image`, RGB [batch, height, width, 3]. What scales, turn
 for the source is part of it. Knows no classes and no boxes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -55,7 +55,11 @@ def preprocessing(source: ForeignSource, asked: str | None) -> Preprocessing:
 
 
 def served(
-    source: ForeignSource, scaling: Scaling, input_dtype: InputDtype, examples: Pixels
+    source: ForeignSource,
+    scaling: Scaling,
+    input_dtype: InputDtype,
+    examples: Pixels,
+    say: Callable[[str], None] = lambda _: None,
 ) -> onnx.ModelProto:
     """Put the served entrance before a source's graph.
 
@@ -66,6 +70,7 @@ def served(
             what the source takes, channel order included.
         examples: pictures that the source can answer, [count, height, width, 3]; with some of
             them it is tried whether rows are independent.
+        say: is told why pictures are run one by one, if they are.
 
     Returns:
         A model from `image` [batch, height, width, 3] to the source's outputs by their names. The
@@ -84,7 +89,8 @@ def served(
         raise ExportError(f"--input-dtype float32: input {picture.name!r} takes uint8")
     model = _with_entrance(source, scaling, input_dtype)
     batch.free(model)
-    if rows.mixed(model, rows.tried(examples, given(scaling, input_dtype))):
+    if why := rows.mixed(model, rows.tried(examples, given(scaling, input_dtype))):
+        say(f"one picture at a time: {why}")
         batch.fix(model)
     return model
 

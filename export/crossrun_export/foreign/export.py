@@ -87,7 +87,7 @@ def _detector(
     subject = Subject(source, options, labels.names, layout, preprocessing, shown, answers)
     return [
         (version, detector_export.told(made, CALLED[source.runtime]))
-        for version, made in detector_export.export(subject, tell)
+        for version, made in detector_export.export(subject, tell, say)
     ]
 
 

@@ -5,6 +5,7 @@ other batch sizes add up in another order, and a tiny change may decide which of
 first: so against a row alone a few numbers may differ, against other neighbours none.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -46,12 +47,12 @@ def mixed(model: onnx.ModelProto, rows: Inputs) -> str:
     try:
         together = {group: ask(rows[list(group)]) for group in TOGETHER}
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds
-        return f"several rows do not run at once: {_one_line(error)}"
+        return f"several do not run at once{_where(error)}"
     runs = together | {(place,): answer for place, answer in enumerate(alone)}
     if rowless := [name for group, found in runs.items() for name in _rowless(group, found)]:
         return f"output {rowless[0]!r} has no row for each row of the input"
     if all(_is_alike([one[name] for one in alone]) for name in alone[0]):
-        return "all rows that were tried have the same answer"
+        return "all that were tried have the same answer"
     return next(filter(None, (_wrong(group, runs) for group in together)), "")
 
 
@@ -92,6 +93,12 @@ def _off(one: Inputs, other: Inputs, share: float) -> float:
 def _is_alike(answers: Sequence[Inputs]) -> bool:
     first, *others = answers
     return all(np.array_equal(first, other) for other in others)
+
+
+def _where(error: Exception) -> str:
+    """The operation that fails: the message is a page long."""
+    found = re.search(r"while running (\w+) node", str(error))
+    return f", because of its {found[1]}" if found else f": {_one_line(error)}"
 
 
 def _one_line(error: Exception) -> str:

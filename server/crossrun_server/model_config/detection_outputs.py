@@ -33,7 +33,7 @@ VALUES = {  # the default first
     "box_unit": ("normalised", "pixels"),
     "first_class": ("0", "1"),
 }
-LONGEST_SIDE = "longest_side"
+LONGEST_SIDE, MIN_SCORE = "longest_side", "min_score"
 # Pixels of a side that the model leaves free. For 4 megapixels a small network needs hundreds of
 # megabytes; for a camera's 50 it would need gigabytes for each request.
 DEFAULT_LONGEST = 2048
@@ -52,6 +52,7 @@ class DetectionOutputs:
     box_unit: str = "normalised"
     first_class: int = 0  # the number of the first label
     longest_side: int = DEFAULT_LONGEST  # pixels of a side of the input, if it is free
+    min_score: float | None = None  # that a detection has if nobody asks for others
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -97,6 +98,7 @@ def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> DetectionOutpu
         box_unit=how["box_unit"],
         first_class=int(how["first_class"]),
         longest_side=int(given.get(LONGEST_SIDE, DEFAULT_LONGEST)),
+        min_score=float(given[MIN_SCORE]) if MIN_SCORE in given else None,
     )
 
 
@@ -113,7 +115,7 @@ def _given(proto: pb.ModelConfig) -> dict[str, str]:
         for key, value in proto.parameters.items()
         if understands(key)
     }
-    known = (*OUTPUTS, *VALUES, LONGEST_SIDE)
+    known = (*OUTPUTS, *VALUES, LONGEST_SIDE, MIN_SCORE)
     for key, value in given.items():
         if key not in known:
             names = ", ".join(PREFIX + name for name in known)
@@ -123,7 +125,16 @@ def _given(proto: pb.ModelConfig) -> dict[str, str]:
             raise LoadError(f"parameters {PREFIX + key!r} is {value!r}, expected {expected}")
         if key == LONGEST_SIDE and not (value.isascii() and value.isdecimal() and int(value)):
             raise LoadError(f"parameters {PREFIX + key!r} is {value!r}, expected pixels, 1 or more")
+        if key == MIN_SCORE and not _is_share(value):
+            raise LoadError(f"parameters {PREFIX + key!r} is {value!r}, expected a score, 0 to 1")
     return given
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False
 
 
 def _wrong(part: str, spec: TensorSpec | None, name: str) -> str:

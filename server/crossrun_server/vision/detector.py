@@ -6,6 +6,7 @@ Knows arrays and the model's configuration; no messages, no codecs.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,16 @@ from crossrun_server.errors import InvalidRequest, NoNumber
 from crossrun_server.model_config.detection_outputs import DetectionOutputs
 from crossrun_server.model_config.probabilities import in_range
 from crossrun_server.models.model import Model
-from crossrun_server.vision import boxes, image_input
-from crossrun_server.vision.boxes import Box, Boxes
+from crossrun_server.vision import boxes, image_input, tiles
+from crossrun_server.vision.boxes import Box, Boxes, View
 from crossrun_server.vision.image_input import ImageInput
 from crossrun_server.vision.pipeline import Prediction
+from crossrun_server.vision.suppression import suppress
+from crossrun_server.vision.tiles import WHOLE, Tiles
 
 # Optional inputs of a graph, with which its callers choose: a value for each picture.
 SCORE, IOU, MOST = "score_threshold", "iou_threshold", "max_detections"
+MERGING_IOU = 0.5  # above which boxes of several looks are one object, if nobody says it
 LISTED = 20  # labels in a message
 
 
@@ -32,6 +36,20 @@ class DetectOptions:
     iou_threshold: float | None = None
     max_detections: int | None = None  # of each picture
     classes: frozenset[int] | None = None  # None: all
+    tiles: Tiles = WHOLE  # into which each picture is cut
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether what is found in several looks has to be merged."""
+        return self.tiles.looks > 1
+
+
+class Rows(NamedTuple):
+    """What was found, in the order of the model's rows."""
+
+    scores: NDArray[np.float64]  # [n]
+    indices: NDArray[np.int64]  # [n], from 0
+    boxes: Boxes  # [n, 4], in pixels of the picture
 
 
 @dataclass(frozen=True)
@@ -76,10 +94,12 @@ class Detector:
         Raises:
             InvalidRequest: an IoU threshold is asked for, and the graph has no input for it.
         """
-        # If only some classes are asked for, the graph cannot know which detection is too many.
-        most = None if options.classes else self._most(options)
+        # If only some classes are asked for, or tiles are merged, the graph cannot know which
+        # detection is too many.
+        most = None if options.classes or options.is_tiled else self._most(options)
         values = {SCORE: options.min_score, IOU: options.iou_threshold, MOST: most}
-        if options.iou_threshold is not None and IOU not in self.model.inputs:
+        chosen = options.iou_threshold is not None and not options.is_tiled
+        if chosen and IOU not in self.model.inputs:
             raise InvalidRequest(
                 f"iou_threshold cannot be chosen: {self.model.name!r} has no input {IOU!r}, "
                 "so it suppresses boxes as it was made to; leave it out"
@@ -90,29 +110,38 @@ class Detector:
             if value is not None and name in self.model.inputs
         }
 
-    def detections(self, prediction: Prediction, options: DetectOptions) -> list[Detection]:
+    def detections(self, looks: Sequence[Prediction], options: DetectOptions) -> list[Detection]:
         """Return what was found in a picture, best first, with boxes in it.
+
+        Args:
+            looks: what the model says of the whole picture, then of each tile.
+            options: what is asked for.
 
         Raises:
             NoNumber: a score, a class or a corner is NaN, or the number of detections is.
             InvalidRequest: a score is no probability, so it cannot be compared with min_score.
             WrongLabels: a class has no label, and others have.
         """
-        scores = prediction[self.outputs.scores].astype(np.float64)
-        counted = self._counted(prediction, scores)
-        self._check_numbers(prediction, counted)
+        found = [self._found(look, looks[0].view, options) for look in looks]
+        rows = Rows(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        best = _merged(found, rows, options) if options.is_tiled else _sorted(rows)
+        return [self._detection(rows, i) for i in best[: options.max_detections]]
+
+    def _found(self, look: Prediction, whole: View, options: DetectOptions) -> Rows:
+        """What a look has found of what is asked for, but for what its tile cuts."""
+        scores = look[self.outputs.scores].astype(np.float64)
+        counted = self._counted(look, scores)
+        self._check_numbers(look, counted)
         self._check_range(scores[counted])
-        indices = prediction[self.outputs.classes].astype(np.int64) - self.outputs.first_class
-        placed = self._placed(prediction)
-        keep = counted & (indices >= 0)
+        indices = look[self.outputs.classes].astype(np.int64) - self.outputs.first_class
+        placed = self._placed(look)
+        keep = counted & (indices >= 0) & tiles.uncut(placed, look.view, whole)
         keep &= (placed[:, 2:] > placed[:, :2]).all(axis=1)  # all but those beside the picture
         if options.min_score is not None:
             keep &= scores >= options.min_score
         if options.classes is not None:
             keep &= np.isin(indices, list(options.classes))
-        order = np.argsort(-scores, kind="stable")
-        best = order[keep[order]][: options.max_detections]
-        return [self._detection(int(indices[i]), float(scores[i]), tuple(placed[i])) for i in best]
+        return Rows(scores[keep], indices[keep], placed[keep])
 
     def _most(self, options: DetectOptions) -> int | None:
         """How many detections to ask the graph for: no more than its outputs have room for."""
@@ -147,8 +176,10 @@ class Detector:
         raw = boxes.normalised(prediction[said.boxes], said.box_order, said.box_unit, view.input)
         return view.to_picture(raw)
 
-    def _detection(self, index: int, score: float, box: Box) -> Detection:
-        return Detection(index, self.model.label(self.outputs.classes, index), score, box)
+    def _detection(self, rows: Rows, row: int) -> Detection:
+        index, box = int(rows.indices[row]), tuple(rows.boxes[row])
+        label = self.model.label(self.outputs.classes, index)
+        return Detection(index, label, float(rows.scores[row]), box)
 
 
 def describe(model: Model) -> Detector:
@@ -166,6 +197,21 @@ def describe(model: Model) -> Detector:
             f"in config.pbtxt that name them (detection.boxes …); it returns {', '.join(given)}"
         )
     return Detector(image_input.describe(model, found.longest_side), found)
+
+
+def _sorted(rows: Rows) -> NDArray[np.int64]:
+    """All rows, best first."""
+    return np.argsort(-rows.scores, kind="stable")
+
+
+def _merged(found: Sequence[Rows], rows: Rows, options: DetectOptions) -> NDArray[np.int64]:
+    """The rows of several looks that are different objects, best first.
+
+    Those of one look leave each other alone: the model has suppressed among them as it is made to.
+    """
+    looks = np.repeat(np.arange(len(found)), [len(part.scores) for part in found])
+    iou = MERGING_IOU if options.iou_threshold is None else options.iou_threshold
+    return suppress(rows.boxes, rows.scores, rows.indices, iou, options.max_detections, looks)
 
 
 def _positions(label: str, known: Sequence[str]) -> list[int]:

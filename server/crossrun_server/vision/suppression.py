@@ -13,12 +13,13 @@ Rows = NDArray[np.int64]
 CANDIDATES = 30_000
 
 
-def suppress(
+def suppress(  # noqa: PLR0913, PLR0917 - what is suppressed, and by what
     boxes: NDArray[Any],
     scores: NDArray[Any],
     classes: NDArray[Any],
     iou: float,
     most: int | None = None,
+    looks: NDArray[Any] | None = None,
 ) -> Rows:
     """Choose the detections that stay.
 
@@ -29,6 +30,8 @@ def suppress(
         iou: of two boxes of a class that overlap by more than this (intersection over union) the
             better stays; the first, if their scores are equal. Boxes without area overlap nothing.
         most: how many may stay; None for all.
+        looks: [n], in which look at a picture each was found, if boxes of one look leave each other
+            alone, too.
 
     Returns:
         Rows of the arguments, best first. Past the CANDIDATES best nothing is looked at.
@@ -38,8 +41,10 @@ def suppress(
     while len(left) and (most is None or len(kept) < most):
         best, left = left[0], left[1:]
         kept.append(best)
-        same = classes[left] == classes[best]
-        left = left[~(same & (_overlaps(corners[best], corners[left]) > iou))]
+        rivals = classes[left] == classes[best]
+        if looks is not None:
+            rivals &= looks[left] != looks[best]
+        left = left[~(rivals & (_overlaps(corners[best], corners[left]) > iou))]
     return np.array(kept, np.int64)
 
 

@@ -206,12 +206,11 @@ def _source(graph: onnx.ModelProto, layout: Layout) -> onnx.ModelProto:
         )
     model = _renewed(graph)
     model.ir_version = max(model.ir_version, IR)
-    wanted = [value for value in model.graph.output if value.name in layout.outputs.values()]
     _rename(model.graph, frozenset(value.name for value in model.graph.input))
+    wanted = {f"{SOURCE}{name}" for name in layout.outputs.values()}
+    outputs = [value for value in model.graph.output if value.name in wanted]
     del model.graph.output[:]
-    model.graph.output.extend(
-        onnx.ValueInfoProto(name=f"{SOURCE}{value.name}", type=value.type) for value in wanted
-    )
+    model.graph.output.extend(outputs)
     return model
 
 
