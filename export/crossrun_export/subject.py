@@ -50,10 +50,6 @@ def _check_askable(source: Classifier, options: Options) -> None:
     """Refuse what cannot be made of such an original."""
     if options.localize and not isinstance(source, Source):
         raise ExportError("--localize is for Keras models")
-    if source.computes == "int8" and options.precisions != ("fp32",):
-        raise ExportError(
-            f"{source.name} is quantized already and is exported as it is; leave --precision out"
-        )
 
 
 def _with_pictures(source: Classifier, options: Options) -> Subject:

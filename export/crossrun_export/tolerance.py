@@ -9,7 +9,9 @@ from crossrun_export.options import Computes, HeadKind, Tolerance
 from crossrun_export.runtime import Scores
 
 FLOAT32, FLOAT16 = 1e-4, 5e-3  # of a probability
-INT8 = 5e-2  # likewise
+# Likewise. LiteRT's own kernels, with XNNPACK, without, and its reference, differ by up to 0.07
+# on MobileNet 1.0/224 in int8 and 50 photographs, and onnxruntime from XNNPACK by up to 0.043.
+INT8 = 0.1
 TIE = 1e-6  # scores closer than this have no order that a change of runtime could break
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from crossrun_export.backend import keras
 from crossrun_export.backend import tensorflow as tf
-from tests.support.keras_models import headed
 
 Kind = Literal["float32", "float16", "dynamic", "int8", "uint8"]
 KINDS: tuple[Kind, ...] = ("float32", "float16", "dynamic", "int8", "uint8")
@@ -18,9 +17,20 @@ SIDE, CELLS, CLASSES = 32, 64, 3  # of the detector: pixels, boxes, and classes 
 
 def classifiers(folder: Path) -> None:
     """Write KIND.tflite of one network of four classes, 16 x 16 pixels from 0 to 1."""
-    model = headed(keras.layers.Dense(4, "softmax"))
+    model = _network()
     for kind in KINDS:
         (folder / f"{kind}.tflite").write_bytes(classifier(model, kind))
+
+
+def _network() -> Any:
+    """Large enough that the converter quantizes its weights: those of 1024 numbers or more."""
+    keras.utils.set_random_seed(11)
+    image = keras.Input((16, 16, 3))
+    wide, narrow = (keras.initializers.RandomNormal(stddev=it) for it in (1, 0.2))
+    seen = keras.layers.Conv2D(32, 4, 2, activation="relu", kernel_initializer=wide)(image)
+    mean = keras.layers.GlobalAveragePooling2D()(seen)
+    scores = keras.layers.Dense(4, "softmax", kernel_initializer=narrow)(mean)
+    return keras.Model(image, scores)
 
 
 def classifier(model: Any, kind: Kind) -> bytes:
@@ -39,9 +49,9 @@ def classifier(model: Any, kind: Kind) -> bytes:
     return _converted(converter)
 
 
-def detector(*, regular: bool, score: float = 0.3, iou: float = 0.5, most: int = 10) -> bytes:
+def detector(*, regular: bool, score: float = 0.3, iou: float = 0.3, most: int = 20) -> bytes:
     """A detector that ends in TFLite_Detection_PostProcess: 64 anchors, three classes."""
-    network = _Network(_postprocess(regular=regular, score=score, iou=iou, most=most))
+    network = _Boxes(_postprocess(regular=regular, score=score, iou=iou, most=most))
     taken = tf.TensorSpec([1, SIDE, SIDE, 3], tf.float32, "picture")
     function = network.detect.get_concrete_function(taken)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
@@ -49,7 +59,7 @@ def detector(*, regular: bool, score: float = 0.3, iou: float = 0.5, most: int =
     return _converted(converter)
 
 
-class _Network(tf.Module):  # type: ignore[misc]
+class _Boxes(tf.Module):  # type: ignore[misc]
     """Boxes and scores of random weights, one for each patch of 4 x 4 pixels."""
 
     def __init__(self, postprocess: Callable[..., Any]) -> None:
@@ -60,7 +70,7 @@ class _Network(tf.Module):  # type: ignore[misc]
         self._scores = tf.constant(chance.normal(0, 0.5, (4, 4, 3, CLASSES + 1)).astype(np.float32))
         places = (np.arange(8, dtype=np.float32) + 0.5) / 8
         centres = np.stack(np.meshgrid(places, places, indexing="ij"), axis=-1).reshape(-1, 2)
-        self._anchors = tf.constant(np.hstack([centres, np.full_like(centres, 0.3)]))
+        self._anchors = tf.constant(np.hstack([centres, np.full_like(centres, 0.6)]))
 
     @tf.function  # type: ignore[untyped-decorator]
     def detect(self, picture: Any) -> Any:

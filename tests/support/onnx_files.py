@@ -17,6 +17,7 @@ def brightness(  # noqa: PLR0913 - a model may differ in so many ways
     batch: str | int = 1,
     channels_first: bool = True,
     picture: str = "pixels",
+    hidden: str = "row",
     scores: str = "scores",
     kind: int = Tp.FLOAT,
     opset: int = 17,
@@ -31,9 +32,9 @@ def brightness(  # noqa: PLR0913 - a model may differ in so many ways
     nodes = [
         helper.make_node("Cast", [picture], ["floats"], to=Tp.FLOAT),
         helper.make_node("ReduceMean", ["floats"], ["mean"], axes=axes, keepdims=1),
-        helper.make_node("Reshape", ["mean", "shape"], ["row"]),
-        helper.make_node("Mul", ["row", "steep"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], [scores], axis=1),
+        helper.make_node("Reshape", ["mean", "shape"], [hidden]),
+        helper.make_node("Mul", [hidden, "steep"], ["steeper"]),
+        helper.make_node("Softmax", ["steeper"], [scores], axis=1),
     ]
     return model(
         nodes,
@@ -41,6 +42,21 @@ def brightness(  # noqa: PLR0913 - a model may differ in so many ways
         [helper.make_tensor_value_info(scores, Tp.FLOAT, [batch, 3])],
         {"shape": np.array([rows, 3]), "steep": np.array(9, np.float32)},
         opset=opset,
+    )
+
+
+def convolution() -> onnx.ModelProto:
+    """Scores of three classes, before any softmax, by a convolution and its mean."""
+    kernel = np.random.default_rng(3).normal(0, 1, (3, 3, 3, 3)).astype(np.float32)
+    return model(
+        [
+            helper.make_node("Conv", ["pixels", "kernel"], ["seen"], kernel_shape=[3, 3]),
+            helper.make_node("GlobalAveragePool", ["seen"], ["mean"]),
+            helper.make_node("Flatten", ["mean"], ["scores"]),
+        ],
+        [helper.make_tensor_value_info("pixels", Tp.FLOAT, ["N", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("scores", Tp.FLOAT, ["N", 3])],
+        {"kernel": kernel},
     )
 
 

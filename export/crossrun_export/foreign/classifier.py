@@ -16,6 +16,7 @@ from crossrun_export.foreign.source import CALLED, ForeignSource, Output
 from crossrun_export.graph import prune
 from crossrun_export.options import Computes, InputDtype
 from crossrun_export.provenance import Provenance
+from crossrun_export.release import Tell
 from crossrun_export.runtime import Scores
 from crossrun_export.scaling import Preprocessing, Scaling
 
@@ -30,6 +31,7 @@ class ForeignClassifier:
     output: Output
     labels: tuple[str, ...]  # empty where none are known
     preprocessing: Preprocessing
+    say: Tell = lambda _: None  # is told what a person has to know of the conversion
     wordnet_ids: tuple[str, ...] = ()
     loss: str = ""
 
@@ -73,7 +75,7 @@ class ForeignClassifier:
         """Put the entrance before the source's graph, and leave its scores as the one output."""
         some = pictures.drawn(self, pictures.MEASURING_SEED, 2).stretched
         scaling = self.preprocessing.scaling
-        model = entrance.served(self.source, scaling, input_dtype, some)
+        model = entrance.served(self.source, scaling, input_dtype, some, self.say)
         _return_only(model, self.output, self.classes)
         onnx.checker.check_model(model, full_check=True)
         return model

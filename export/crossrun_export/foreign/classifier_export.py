@@ -32,7 +32,7 @@ def export(
         )
     output = classifier.scores_of(source.outputs, asked.scores_output)
     labels = sources.read_labels(asked.labels) if asked.labels else source.labels
-    found = ForeignClassifier(source, output, labels, preprocessing)
+    found = ForeignClassifier(source, output, labels, preprocessing, say)
     if labels:
         label_file.check(labels, max(found.classes, 2))  # one score is of the second of two
     exported = pipeline.export(found, _options(asked), tell, say)

@@ -101,6 +101,8 @@ def _made(subject: Subject, tell: Tell, say: Tell) -> list[Made]:
         say,
     )
     original = _reading(network, subject)
+    if subject.source.computes == "int8":
+        return [Made("int8", original, _price("int8", original, subject))]
     cost = _verified(original, network, subject)
     made = [Made("fp32", original, cost)] if "fp32" in options.precisions else []
     return made + [_reduced(one, network, subject, tell) for one in options.reduced]
@@ -189,7 +191,9 @@ def _version(made: Made, subject: Subject) -> Version:
     )
     pixels = pictures.pixels[proof.spread(len(pictures.names), proof.MOST)]
     origin: Origin = "photographs" if pictures.hashes else "drawn"
-    return Version(made.precision, made.model, about, [suppress.CLASSES], pixels, prove, origin)
+    beside = made.precision in options.reduced
+    labelled = [suppress.CLASSES]
+    return Version(made.precision, made.model, about, labelled, pixels, prove, origin, beside)
 
 
 def _whole_curve(own: Thresholds) -> Thresholds:

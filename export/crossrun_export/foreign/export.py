@@ -47,6 +47,7 @@ def export(
             not answer as the source does, or a precision costs more than its limit.
     """
     source = _sized(source, options)
+    _check_precisions(source, options)
     preprocessing = entrance.preprocessing(source, options.pixels)
     say(f"pixels {preprocessing.scaling.name}: {preprocessing.because}")
     if _is_classifier(source, options):
@@ -89,6 +90,13 @@ def _detector(
         (version, detector_export.told(made, CALLED[source.runtime]))
         for version, made in detector_export.export(subject, tell, say)
     ]
+
+
+def _check_precisions(source: ForeignSource, options: Options) -> None:
+    if source.computes == "int8" and options.precisions != ("fp32",):
+        raise ExportError(
+            f"{source.name} is quantized already and is exported as it is; leave --precision out"
+        )
 
 
 def _sized(source: ForeignSource, options: Options) -> ForeignSource:

@@ -5,6 +5,7 @@ Knows how a graph becomes a source; what a file says of itself is read in `onnx_
 
 import hashlib
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from onnx import helper, version_converter
 from crossrun_export import runtime
 from crossrun_export.convert import MOST_WORDS, OPSET
 from crossrun_export.errors import ExportError
-from crossrun_export.foreign import onnx_metadata, picture_input
+from crossrun_export.foreign import onnx_metadata, picture_input, steps
 from crossrun_export.foreign.picture_input import ANY
 from crossrun_export.foreign.source import ForeignSource, Output
 from crossrun_export.options import Computes
+from crossrun_export.runtime import Inputs, Outputs
 
 FILE = "source.onnx"  # beside the exported model
 OLDEST = 7  # opset: before it operators broadcast in other ways, which is converted wrongly
@@ -35,11 +37,8 @@ def load(path: Path) -> ForeignSource:
     """
     model = _read(path)
     _drop_defaults(model.graph)
+    steps.unshare(model)
     data = _bytes(model, path)
-    try:
-        ask = runtime.asking(model)
-    except Exception as error:  # onnxruntime raises many kinds
-        raise ExportError(f"onnxruntime cannot run {path}: {_shortened(error)}") from error
     inputs = {value.name: (_shape(value), _dtype(value, path)) for value in model.graph.input}
     picture = picture_input.find(inputs, path)
     about = {one.key: one.value for one in model.metadata_props}
@@ -52,7 +51,7 @@ def load(path: Path) -> ForeignSource:
             Output(value.name, _dtype(value, path), _shape(value) or ())
             for value in model.graph.output
         ),
-        ask=ask,
+        ask=_asking(model, path),
         labels=onnx_metadata.labels(about),
         sha256=hashlib.sha256(data).hexdigest(),
         save=lambda folder: _write(data, folder),
@@ -71,6 +70,13 @@ def _read(path: Path) -> onnx.ModelProto:
     except Exception as error:  # protobuf and onnx raise many kinds
         raise ExportError(f"{path} is no ONNX model: {_shortened(error)}") from error
     return model
+
+
+def _asking(model: onnx.ModelProto, path: Path) -> Callable[[Inputs], Outputs]:
+    try:
+        return runtime.asking(model)
+    except Exception as error:  # onnxruntime raises many kinds
+        raise ExportError(f"onnxruntime cannot run {path}: {_shortened(error)}") from error
 
 
 def _bytes(model: onnx.ModelProto, path: Path) -> bytes:

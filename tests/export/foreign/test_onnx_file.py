@@ -125,7 +125,7 @@ def test_a_quantized_file_says_so(tmp_path: Path) -> None:
     model = brightness()
     *_, softmax = model.graph.node
     rounding = [
-        helper.make_node("QuantizeLinear", ["logits", "step"], ["whole"]),
+        helper.make_node("QuantizeLinear", ["steeper", "step"], ["whole"]),
         helper.make_node("DequantizeLinear", ["whole", "step"], ["near"]),
     ]
     softmax.input[0] = "near"
