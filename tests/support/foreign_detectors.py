@@ -205,7 +205,8 @@ def _tail(kind: str, batch: str | int, *, batched: bool) -> onnx.ModelProto:
     for name, shape in foreign.outputs.items():
         own = inner.get(name, name)
         sizes = ", ".join([*first, *map(str, shape)])
-        outputs.append(f"{foreign.types.get(name, 'float')}[{sizes}] {own}{'' if batched else '_'}")
+        kind_of = foreign.types.get(name, "float") + (f"[{sizes}]" if sizes else "")
+        outputs.append(f"{kind_of} {own}{'' if batched else '_'}")
         squeezed += [] if batched else [f"{own}_ = Squeeze ({own}, at_0)"]
     text = f"""
     <ir_version: 8, opset_import: ["": 17]>
