@@ -4,7 +4,7 @@ The text is ONNX's own (https://onnx.ai/onnx/repo-docs/Syntax.html). Its operato
 every opset from 15 on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -30,7 +30,7 @@ decoding ({inputs}) => (float[batch, cells, 4] boxes, {outputs})
     {lines}
 }}
 """
-CONSTANTS: Mapping[str, NDArray[Any]] = {
+CONSTANTS: dict[str, NDArray[Any]] = {
     "lay_none": np.array([0]),
     "lay_one": np.array([1]),
     "lay_two": np.array([2]),
@@ -229,10 +229,10 @@ def _rename(graph: onnx.GraphProto, kept: frozenset[str]) -> None:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 _rename(inner, kept)
-    values = (graph.input, graph.output, graph.value_info, graph.initializer)
-    sparse = (one.values for one in graph.sparse_initializer)
-    for named in chain(*values, sparse):
-        (named.name,) = renamed([named.name])
+    for value in chain(graph.input, graph.output, graph.value_info):
+        (value.name,) = renamed([value.name])
+    for tensor in chain(graph.initializer, (one.values for one in graph.sparse_initializer)):
+        (tensor.name,) = renamed([tensor.name])
 
 
 def _renewed(graph: onnx.ModelProto) -> onnx.ModelProto:

@@ -97,7 +97,7 @@ def find(detector: Detector) -> Found | None:
 def _as_said(layout: LayoutName, named: Found | None, detector: Detector) -> Found:
     if named and named.layout == layout:
         return named
-    if parts := ({"tensorflow": _apart, "detr": _class_scores} | FITS)[layout](detector):
+    if parts := FITS_AS_SAID[layout](detector):
         return Found(layout, parts)
     raise ExportError(f"--layout {layout}: the outputs do not fit it{_given(detector)}")
 
@@ -215,6 +215,8 @@ FITS: Mapping[LayoutName, Callable[[Detector], Parts | None]] = {
     "yolo-objectness": _columns(5),
     "ssd": _class_scores,
 }
+# Shapes do not tell these from others: names do, or options.
+FITS_AS_SAID = {"tensorflow": _apart, "detr": _class_scores, **FITS}
 
 
 def _one(outputs: Sequence[Output], fits: Callable[[Output], bool]) -> Output | None:
