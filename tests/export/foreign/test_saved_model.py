@@ -64,13 +64,8 @@ def of_the_api(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFac
 
     def make(folder: Path) -> None:
         source = saved_models.of_the_api(folder / "ssd" / "saved_model")
-        (folder / "map.pbtxt").write_text(
-            "".join(
-                f'item {{ id: {number} name: "{label}" }}\n'
-                for number, label in enumerate(saved_models.LABELS, 1)
-            )
-        )
-        done = export(source, folder / "models", "--labels", folder / "map.pbtxt")
+        (folder / "labels").write_text("\n".join(saved_models.LABELS))
+        done = export(source, folder / "models", "--labels", folder / "labels")
         (folder / "told").write_text(told(done))
 
     return made_once(pytestconfig, tmp_path_factory, "of-the-api", make)
@@ -94,7 +89,7 @@ def test_a_detector_of_the_api_needs_nothing_but_labels(of_the_api: Path) -> Non
     graph = onnx.load(model / "1" / "model.onnx").graph
     image, *options = graph.input
     shape = [side.dim_param or side.dim_value for side in image.type.tensor_type.shape.dim]
-    assert shape == [1, "height", "width", 3]
+    assert shape == ["batch", "height", "width", 3]
     assert {one.name for one in options} == {"score_threshold", "max_detections"}
 
 
