@@ -13,6 +13,7 @@ from onnx import numpy_helper, parser
 
 from crossrun_export.detector.network import BOXES, SCORES
 from crossrun_export.detector.settings import Thresholds
+from crossrun_export.graph import opset
 
 CLASSES = "detection_classes"
 OUTPUTS = ("detection_boxes", "detection_scores", CLASSES, "num_detections")
@@ -90,9 +91,13 @@ def append(network: onnx.ModelProto, thresholds: Thresholds) -> onnx.ModelProto:
         `iou_threshold` FP32 and `max_detections` INT64, [batch, 1] or [1, 1] for all rows; an IoU
         outside of 0 … 1 counts as the nearest, a number of detections likewise.
     """
-    (opset,) = (one.version for one in network.opset_import if one.domain in ("", "ai.onnx"))
     text = GRAPH.format(
-        ir=network.ir_version, opset=opset, limit=thresholds.most, score=SCORE, iou=IOU, most=MOST
+        ir=network.ir_version,
+        opset=opset(network),
+        limit=thresholds.most,
+        score=SCORE,
+        iou=IOU,
+        most=MOST,
     )
     suppression = parser.parse_model(text)
     model = onnx.compose.merge_models(

@@ -60,7 +60,7 @@ def _alone(ask: Callable[[Inputs], Outputs], row: Inputs) -> Outputs:
     try:
         return ask(row)
     except Exception as error:  # onnxruntime raises many kinds
-        raise ExportError(f"onnxruntime cannot run the graph: {_one_line(error)}") from error
+        raise ExportError(f"onnxruntime cannot run the graph{_where(error)}") from error
 
 
 def _wrong(group: Group, runs: Mapping[Group, Outputs]) -> str:

@@ -32,11 +32,18 @@ def export(folder: Path, output: Path, *words: object) -> subprocess.CompletedPr
 
 
 def refused(done: subprocess.CompletedProcess[str], output: Path) -> str:
-    """The one line of an export that wrote nothing."""
-    assert done.returncode == 1, done.stdout
+    """The last line of an export that wrote nothing, which says why."""
+    assert done.returncode == 1, done.stderr
     assert not output.exists() or list(output.iterdir()) == []
-    (line,) = done.stderr.splitlines()
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("crossrun-export: ")
     return line.removeprefix("crossrun-export: ")
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """What an export says, in one line."""
+    assert done.returncode == 0, done.stderr
+    return " ".join(done.stderr.split())
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +64,9 @@ def of_the_api(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFac
 
     def make(folder: Path) -> None:
         source = saved_models.of_the_api(folder / "ssd" / "saved_model")
-        (folder / "map.pbtxt").write_text(
-            "".join(
-                f'item {{ id: {number} name: "{label}" }}\n'
-                for number, label in enumerate(saved_models.LABELS, 1)
-            )
-        )
-        done = export(source, folder / "models", "--labels", folder / "map.pbtxt")
-        assert done.returncode == 0, done.stderr
-        (folder / "told").write_text(done.stdout)
+        (folder / "labels").write_text("\n".join(saved_models.LABELS))
+        done = export(source, folder / "models", "--labels", folder / "labels")
+        (folder / "told").write_text(told(done))
 
     return made_once(pytestconfig, tmp_path_factory, "of-the-api", make)
 
@@ -75,10 +76,10 @@ def of_the_api(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFac
 
 def test_a_detector_of_the_api_needs_nothing_but_labels(of_the_api: Path) -> None:
     """Its name, pixels, layout and first class are found, and TensorFlow finds the same."""
-    told = " ".join((of_the_api / "told").read_text().split())
-    assert "pixels 0..255: its input is uint8" in told
-    assert "classes 1 to 3" in told
-    assert re.search(r"finds the same \d+ objects as TensorFlow in 33 pictures", told)
+    said = (of_the_api / "told").read_text()
+    assert "pixels 0..255: its input is uint8" in said
+    assert "classes 1 to 3" in said
+    assert re.search(r"finds the same \d+ objects as TensorFlow in 33 pictures", said)
     model = of_the_api / "models" / "ssd"
     assert sorted(file.name for file in model.iterdir()) == sorted(PARTS)
     assert (model / "labels.txt").read_text().split() == saved_models.LABELS
@@ -88,7 +89,7 @@ def test_a_detector_of_the_api_needs_nothing_but_labels(of_the_api: Path) -> Non
     graph = onnx.load(model / "1" / "model.onnx").graph
     image, *options = graph.input
     shape = [side.dim_param or side.dim_value for side in image.type.tensor_type.shape.dim]
-    assert shape == [1, "height", "width", 3]
+    assert shape == ["batch", "height", "width", 3]
     assert {one.name for one in options} == {"score_threshold", "max_detections"}
 
 
@@ -173,13 +174,12 @@ def test_reduced_precisions_tell_their_price_in_agreement(
     """Where pictures have no labels, what the source finds is what counts."""
     monkeypatch.setattr("crossrun_export.foreign.pictures.PLENTY", 12)
     words = "--labels", labels, "--pixels", "0..255", "--name", "r", "--precision", "int8,fp16"
-    done = export(of_rows, tmp_path / "m", *words)
-    assert done.returncode == 0, done.stderr
+    said = told(export(of_rows, tmp_path / "m", *words))
     for name in ("r-int8", "r-fp16"):
         price = metadata(tmp_path / "m" / name / "1" / "model.onnx")["price"]
         assert price["images"] == 12
         assert 0.8 <= price["agreement"] <= 1
-    assert done.stdout.count("detections in 12 pictures without labels") == 2
+    assert said.count("detections in 12 pictures without labels") == 2
 
 
 def test_reduced_precisions_tell_their_price_in_map(
@@ -253,7 +253,7 @@ def test_operations_that_onnx_lacks_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ((), r"nothing tells which range; say it by --pixels"),
         (("--pixels", "0..300"), r"--pixels '0..300': expected 0..255, "),
@@ -268,11 +268,11 @@ def test_operations_that_onnx_lacks_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_known_is_refused_in_one_line(
-    of_rows: Path, labels: Path, tmp_path: Path, words: tuple[str, ...], told: str
+    of_rows: Path, labels: Path, tmp_path: Path, words: tuple[str, ...], expected: str
 ) -> None:
     """It names the option that settles it, and nothing is written."""
     line = refused(export(of_rows, tmp_path / "m", "--labels", labels, *words), tmp_path / "m")
-    assert re.search(told, line), line
+    assert re.search(expected, line), line
 
 
 def test_labels_have_to_be_there_and_to_fit(of_rows: Path, tmp_path: Path) -> None:
@@ -284,13 +284,18 @@ def test_labels_have_to_be_there_and_to_fit(of_rows: Path, tmp_path: Path) -> No
     assert "--first-class says" in refused(done, tmp_path / "m")
 
 
-def test_a_detector_that_answers_with_zeros_proves_nothing(labels: Path, tmp_path: Path) -> None:
-    blind = saved_models.of_rows(tmp_path / "blind", blind=True)
+def test_a_detector_that_finds_nothing_is_held_by_what_it_returns(
+    labels: Path, tmp_path: Path
+) -> None:
+    """Before any detection is made of it; zeros alone prove nothing."""
     words = "--labels", labels, "--pixels", "0..255", "--first-class", "0", "--box-unit", "pixels"
-    done = export(blind, tmp_path / "m", *words)
-    assert done.returncode == 0, done.stderr
-    assert "finds nothing in 33 pictures, as TensorFlow; its outputs are equal" in " ".join(
-        done.stdout.split()
+    blind = saved_models.of_rows(tmp_path / "blind", scores=0.0)
+    said = told(export(blind, tmp_path / "m", *words))
+    assert "finds nothing in 33 pictures, as TensorFlow; its outputs are equal" in said
+    zero = saved_models.of_rows(tmp_path / "zero", scores=0.0, boxes=0.0)
+    line = refused(export(zero, tmp_path / "z", *words), tmp_path / "z")
+    assert line.startswith(
+        "the detector answers 33 pictures with zeros, which proves nothing; give"
     )
 
 

@@ -4,7 +4,7 @@ The text is ONNX's own (https://onnx.ai/onnx/repo-docs/Syntax.html). Its operato
 every opset from 15 on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -18,6 +18,7 @@ from crossrun_export.detector import suppress
 from crossrun_export.detector.settings import Thresholds
 from crossrun_export.errors import ExportError
 from crossrun_export.foreign.layouts.layout import Layout
+from crossrun_export.graph import opset
 
 SOURCE = "source/"  # before all names of the source's graph, which may be those of ours
 OLDEST, IR = 15, 8  # of the opset and of the format
@@ -29,7 +30,7 @@ decoding ({inputs}) => (float[batch, cells, 4] boxes, {outputs})
     {lines}
 }}
 """
-CONSTANTS: Mapping[str, NDArray[Any]] = {
+CONSTANTS: dict[str, NDArray[Any]] = {
     "lay_none": np.array([0]),
     "lay_one": np.array([1]),
     "lay_two": np.array([2]),
@@ -90,7 +91,7 @@ NUMBERED = [
     "lay_whole_classes = Cast <to: int = 7> (lay_classes)",
     "lay_places = Sub (lay_whole_classes, lay_low_class)",
     "lay_place = Clip (lay_places, lay_first_place, lay_last_place)",
-    "lines = Gather (lay_lines, lay_place)",
+    "lines = Gather (lay_table, lay_place)",
 ]
 COUNTED = [
     "lay_counts = Reshape (lay_count, lay_column)",
@@ -228,26 +229,22 @@ def _rename(graph: onnx.GraphProto, kept: frozenset[str]) -> None:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 _rename(inner, kept)
-    values = (graph.input, graph.output, graph.value_info, graph.initializer)
-    sparse = (one.values for one in graph.sparse_initializer)
-    for named in chain(*values, sparse):
-        (named.name,) = renamed([named.name])
+    for value in chain(graph.input, graph.output, graph.value_info):
+        (value.name,) = renamed([value.name])
+    for tensor in chain(graph.initializer, (one.values for one in graph.sparse_initializer)):
+        (tensor.name,) = renamed([tensor.name])
 
 
 def _renewed(graph: onnx.ModelProto) -> onnx.ModelProto:
     """The graph in an opset whose operators mean what this module's text means by them."""
-    if _opset(graph) >= OLDEST:
+    if opset(graph) >= OLDEST:
         return graph
     try:
         return version_converter.convert_version(graph, OPSET)
     except Exception as error:
         raise ExportError(
-            f"the graph has opset {_opset(graph)}, and bringing it to {OPSET} failed: {error}"
+            f"the graph has opset {opset(graph)}, and bringing it to {OPSET} failed: {error}"
         ) from error
-
-
-def _opset(graph: onnx.ModelProto) -> int:
-    return next(one.version for one in graph.opset_import if one.domain in ("", "ai.onnx"))
 
 
 def _decoding(model: onnx.ModelProto, layout: Layout) -> onnx.ModelProto:
@@ -263,7 +260,7 @@ def _decoding(model: onnx.ModelProto, layout: Layout) -> onnx.ModelProto:
     lines = "\n    ".join([*_parts(layout), *_boxes(layout), *_scores(layout)])
     decoding = parser.parse_model(
         DECODING.format(
-            ir=model.ir_version, opset=_opset(model), inputs=inputs, outputs=scores, lines=lines
+            ir=model.ir_version, opset=opset(model), inputs=inputs, outputs=scores, lines=lines
         )
     )
     used = {name for node in decoding.graph.node for name in node.input}
@@ -306,7 +303,7 @@ def _constants(layout: Layout) -> dict[str, NDArray[Any]]:
         "lay_size": np.array(layout.size * 2, np.float32),
         "lay_columns": np.array(layout.numbers),
         "lay_labels": np.array([unknown]),
-        "lay_lines": np.array([unknown, *lines.values(), unknown]),
+        "lay_table": np.array([unknown, *lines.values(), unknown]),
         "lay_low_class": np.array(min(lines) - 1),
         "lay_first_place": np.array(0),
         "lay_last_place": np.array(len(lines) + 1),
@@ -317,7 +314,7 @@ def _best(decoded: onnx.ModelProto, thresholds: Thresholds) -> onnx.ModelProto:
     """Keep the best detections of each row, in their order."""
     text = BEST.format(
         ir=decoded.ir_version,
-        opset=_opset(decoded),
+        opset=opset(decoded),
         limit=thresholds.most,
         score=suppress.SCORE,
         most=suppress.MOST,

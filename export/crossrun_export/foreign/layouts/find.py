@@ -144,12 +144,10 @@ def _settled(draft: Layout, found: Found, detector: Detector, rows: Raw | None) 
 
 def _numbers(draft: Layout, detector: Detector, rows: Raw | None) -> tuple[int, ...]:
     """The numbers of classes without gaps."""
-    said, labels = detector.said, detector.labels
-    if said.first_class is not None:
-        first = said.first_class
-    elif said.background == "first" or _is_of_the_api(draft, detector):
+    said, labels, first = detector.said, detector.labels, detector.said.first_class
+    if first is None and (said.background == "first" or _is_of_the_api(draft, detector)):
         first = 1
-    else:
+    if first is None:
         first = evidence.first_class(draft, rows)
     if first is None:
         raise ExportError(

@@ -32,6 +32,7 @@ DETR = (
     {"boxes": "pred_boxes", "scores": "pred_logits"},
     {"boxes": "pred_boxes", "scores": "logits"},
 )
+OF_BOXES = ("box", "loc")
 OF_SCORES, OF_CLASSES = ("score", "conf", "prob"), ("class", "label", "categor")
 
 
@@ -104,7 +105,7 @@ def is_any(outputs: Sequence[Output], said: Said) -> bool:
 def _as_said(layout: LayoutName, named: Found | None, detector: Detector) -> Found:
     if named and named.layout == layout:
         return named
-    if parts := ({"tensorflow": _apart, "detr": _class_scores} | FITS)[layout](detector):
+    if parts := FITS_AS_SAID[layout](detector):
         return Found(layout, parts)
     raise ExportError(f"--layout {layout}: the outputs do not fit it{_given(detector)}")
 
@@ -140,7 +141,7 @@ def _named(detector: Detector) -> Found | None:
 
 
 def _apart(detector: Detector) -> Parts | None:
-    boxes = _one(detector.among("boxes"), _is_boxes)
+    boxes = _boxes([one for one in detector.among("boxes") if _is_boxes(one)])
     if boxes is None:
         return None
     vectors = {
@@ -175,7 +176,8 @@ def _roles(scores: Sequence[Output], classes: Sequence[Output], detector: Detect
 
 
 def _class_scores(detector: Detector) -> Parts | None:
-    boxes = _one(detector.among("boxes"), lambda one: _is_boxes(one) and _is_matrix(one, detector))
+    fitting = [one for one in detector.among("boxes") if _is_boxes(one)]
+    boxes = _boxes([one for one in fitting if _is_matrix(one, detector)])
     if boxes is None:
         return None
     widths = {count + more for count in detector.classes for more in (0, 1)}
@@ -221,11 +223,18 @@ FITS: Mapping[LayoutName, Callable[[Detector], Parts | None]] = {
     "yolo-objectness": _columns(5),
     "ssd": _class_scores,
 }
+# Shapes do not tell these from others: names do, or options.
+FITS_AS_SAID = {"tensorflow": _apart, "detr": _class_scores, **FITS}
 
 
 def _one(outputs: Sequence[Output], fits: Callable[[Output], bool]) -> Output | None:
     found = [output for output in outputs if fits(output)]
     return found[0] if len(found) == 1 else None
+
+
+def _boxes(outputs: Sequence[Output]) -> Output | None:
+    """The only output that may be boxes, or that is called so: scores may have four classes."""
+    return _one(outputs, lambda _: True) or _one(outputs, lambda one: _has(one, OF_BOXES))
 
 
 def _is_boxes(output: Output) -> bool:
