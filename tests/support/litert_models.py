@@ -104,7 +104,8 @@ def _postprocess(*, regular: bool, score: float, iou: float, most: int) -> Calla
         del boxes, scores, anchors
         return tf.constant(0.0), tf.constant(0.0), tf.constant(0.0), tf.constant(0.0)
 
-    return answer
+    found: Callable[..., Any] = answer
+    return found
 
 
 def _converted(converter: Any) -> bytes:

@@ -29,7 +29,8 @@ class Steps:
         """The nearest whole numbers, ties to even, as ONNX's QuantizeLinear rounds."""
         kind = np.iinfo(self.dtype)
         nearest = np.rint(real / np.float32(self.size)) + self.zero
-        return np.clip(nearest, kind.min, kind.max).astype(self.dtype)
+        whole: NDArray[Any] = np.clip(nearest, kind.min, kind.max).astype(self.dtype)
+        return whole
 
     def real(self, numbers: NDArray[Any]) -> NDArray[np.float32]:
         """What whole numbers stand for."""

@@ -35,7 +35,7 @@ def files(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
 def test_the_graph_answers_as_litert_does(files: Path, kind: str, allowed: float) -> None:
     """In real numbers, whatever the file computes in; quantized ones to a step of their scores."""
     source = litert.load(files / f"{kind}.tflite")
-    assert (source.picture.dtype, source.picture.size) == (np.float32, (16, 16))
+    assert (source.picture.dtype.name, source.picture.size) == ("float32", (16, 16))
     inputs = UNIT.apply(PIXELS)
     (expected,) = source.ask(inputs).values()
     (got,) = runtime.outputs(source.graph, inputs).values()
