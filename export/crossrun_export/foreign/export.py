@@ -63,7 +63,7 @@ def _is_classifier(source: ForeignSource, options: Options) -> bool:
     """
     if options.scores or options.scores_output:
         return True
-    if layouts.is_any(source.outputs, options.said):
+    if layouts.is_any(source.outputs, options.said.over(source.said)):
         return False
     if classifier.rows_of_scores(source.outputs):
         return True
@@ -82,7 +82,7 @@ def _detector(
     shown = pictures.for_export(source.picture.size, options, labels.names)
     tell(f"asking {CALLED[source.runtime]}")
     answers = tuple(entrance.each_answer(source, shown.measured.pixels, preprocessing.scaling))
-    layout = _layout(source, labels, options.said, answers[:FEW])
+    layout = _layout(source, labels, options.said.over(source.said), answers[:FEW])
     assert layout is not None
     say(f"detections {layout.layout}: {_told(layout)}")
     subject = Subject(source, options, labels.names, layout, preprocessing, shown, answers)

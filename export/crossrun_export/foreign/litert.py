@@ -22,6 +22,7 @@ from crossrun_export.backend import muted, tf2onnx
 from crossrun_export.convert import MOST_WORDS, OPSET, check_operations
 from crossrun_export.errors import ExportError
 from crossrun_export.foreign import picture_input, postprocess, steps
+from crossrun_export.foreign.said import Said
 from crossrun_export.foreign.source import ForeignSource, Output
 from crossrun_export.foreign.steps import Steps
 from crossrun_export.runtime import Outputs
@@ -47,13 +48,14 @@ def load(path: Path) -> ForeignSource:
     interpreter = _interpreter(path)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     picture = picture_input.find({it["name"]: (_shape(it), _dtype(it)) for it in inputs}, path)
+    graph, said = _converted(path, inputs[0], outputs)
     names = [it["name"] for it in outputs]
     if len(set(names)) < len(names):
         raise ExportError(f"{path} has several outputs of one name: {', '.join(names)}")
     return ForeignSource(
         name=path.stem,
         runtime="litert",
-        graph=_converted(path, inputs[0], outputs),
+        graph=graph,
         picture=picture,
         outputs=tuple(_output(it) for it in outputs),
         ask=_asking(interpreter, inputs[0], outputs),
@@ -62,6 +64,7 @@ def load(path: Path) -> ForeignSource:
         save=lambda folder: _copy(path, folder),
         file=FILE,
         pixels=_told(_steps(inputs[0])),
+        said=said,
         computes="int8" if _is_quantized(interpreter) else "float32",
     )
 
@@ -150,8 +153,8 @@ def _asking(
     return ask
 
 
-def _converted(path: Path, image: Details, outputs: list[Details]) -> onnx.ModelProto:
-    """The same model as ONNX, of real numbers."""
+def _converted(path: Path, image: Details, outputs: list[Details]) -> tuple[onnx.ModelProto, Said]:
+    """The same model as ONNX, of real numbers, and what it says of its outputs."""
     try:
         # It asks TensorFlow's own interpreter, which warns of its end.
         with muted(), warnings.catch_warnings(action="ignore"):
@@ -161,6 +164,7 @@ def _converted(path: Path, image: Details, outputs: list[Details]) -> onnx.Model
                 custom_op_handlers={postprocess.NAME: (postprocess.keep, [])},
                 extra_opset=postprocess.KEPT,
             )
+        said = postprocess.said(model)
         model = postprocess.expand(model)
         check_operations(model)
     except Exception as error:  # tf2onnx raises many kinds
@@ -173,7 +177,7 @@ def _converted(path: Path, image: Details, outputs: list[Details]) -> onnx.Model
         if known := _steps(tensor):
             steps.return_reals(model, tensor["name"], known)
     onnx.checker.check_model(model, full_check=True)
-    return model
+    return model, said
 
 
 def _told(taken: Steps | None) -> Preprocessing | None:

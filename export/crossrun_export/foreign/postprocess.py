@@ -13,6 +13,7 @@ from onnx import helper, inliner, parser
 
 from crossrun_export.convert import OPSET
 from crossrun_export.errors import ExportError
+from crossrun_export.foreign.said import Said
 
 NAME = "TFL_TFLite_Detection_PostProcess"  # as tf2onnx calls it
 DOMAIN = "crossrun.litert"
@@ -87,6 +88,20 @@ REGULAR = (
 def keep(_: Any, node: Any, *__: Any) -> None:
     """Let tf2onnx leave the operation as it is: a handler of its custom operations."""
     node.domain = DOMAIN
+
+
+def said(model: onnx.ModelProto) -> Said:
+    """What the operation that was kept, if there is one, says of the model's outputs.
+
+    It returns boxes, classes, scores and their number, in this order, and counts classes from 0
+    without a background.
+    """
+    kept = [node for node in model.graph.node if node.domain == DOMAIN]
+    returned = {value.name for value in model.graph.output}
+    if len(kept) != 1 or not returned.issuperset(kept[0].output):
+        return Said()
+    parts = dict(zip(("boxes", "classes", "scores", "count"), kept[0].output, strict=True))
+    return Said(layout="tensorflow", outputs=parts, first_class=0)
 
 
 def expand(model: onnx.ModelProto) -> onnx.ModelProto:

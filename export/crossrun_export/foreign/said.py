@@ -1,7 +1,7 @@
 """What can be said of a detector's outputs. Light: the command line reads it first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 LayoutName = Literal["tensorflow", "apart", "rows", "yolo", "yolo-objectness", "detr", "ssd"]
@@ -50,3 +50,8 @@ class Said:
     numbers: tuple[int, ...] | None = None
     background: Background | None = None  # --background: the class that is none
     head: DetectionHead | None = None  # --head
+
+    def over(self, other: "Said") -> "Said":
+        """The same, and what only the other says."""
+        own = {key: value for key, value in vars(self).items() if value not in (None, {})}
+        return replace(other, **own)

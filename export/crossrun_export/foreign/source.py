@@ -5,7 +5,7 @@ of them alike.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from crossrun_export.foreign.said import Said
 from crossrun_export.options import Computes
 from crossrun_export.runtime import Outputs
 from crossrun_export.scaling import Preprocessing
@@ -63,4 +64,5 @@ class ForeignSource:
     file: str  # what `save` makes in it: a file or a folder
     signature: str | None = None  # which function of several, where a file has such
     pixels: Preprocessing | None = None  # what the model itself says of those it takes
+    said: Said = field(default_factory=Said)  # what the model itself says of its outputs
     computes: Computes = "float32"  # int8: its layers are quantized already
