@@ -29,6 +29,7 @@ from crossrun_export.proof import Origin
 from crossrun_export.release import Calibration, Tell, Version
 from crossrun_export.runtime import Inputs, Outputs
 from crossrun_export.scaling import Preprocessing
+from crossrun_export.tolerance import INT8
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,9 @@ def _made(subject: Subject, tell: Tell, say: Tell) -> list[Made]:
         say,
     )
     original = _reading(network, subject)
-    if subject.source.computes == "int8":
-        return [Made("int8", original, _price("int8", original, subject))]
     cost = _verified(original, network, subject)
-    made = [Made("fp32", original, cost)] if "fp32" in options.precisions else []
+    own: Precision = "int8" if subject.source.computes == "int8" else "fp32"
+    made = [Made(own, original, cost)] if "fp32" in options.precisions else []
     return made + [_reduced(one, network, subject, tell) for one in options.reduced]
 
 
@@ -117,7 +117,7 @@ def _reading(network: onnx.ModelProto, subject: Subject) -> onnx.ModelProto:
 
 def _verified(model: onnx.ModelProto, network: onnx.ModelProto, subject: Subject) -> Parity:
     """Hold a graph against the source, with the exported thresholds and those of a whole curve."""
-    pictures, allowed = subject.pictures.measured, _allowed(subject.options)
+    pictures, allowed = subject.pictures.measured, _allowed(subject)
     inputs, own = subject.given(pictures.pixels), subject.options.thresholds
     every = _whole_curve(own)
     for thresholds in (own, every):
@@ -187,7 +187,7 @@ def _version(made: Made, subject: Subject) -> Version:
         made.model,
         made.precision,
         own,
-        _allowed(options),
+        _allowed(subject),
     )
     pixels = pictures.pixels[proof.spread(len(pictures.names), proof.MOST)]
     origin: Origin = "photographs" if pictures.hashes else "drawn"
@@ -200,8 +200,11 @@ def _whole_curve(own: Thresholds) -> Thresholds:
     return dataclasses.replace(ALL, most=min(ALL.most, own.most))
 
 
-def _allowed(options: Options) -> float:
-    return Tolerance.max_diff if options.max_diff is None else options.max_diff
+def _allowed(subject: Subject) -> float:
+    """How far a score, or a corner in shares of the input, may be from the source's."""
+    if subject.options.max_diff is not None:
+        return subject.options.max_diff
+    return INT8 if subject.source.computes == "int8" else Tolerance.max_diff
 
 
 def told(made: Made, runtime_name: str) -> str:
