@@ -144,8 +144,8 @@ def fit(
     pixels[top : top + height, left : left + width] = np.asarray(fitted)
     if box:
         x, y, right, bottom = box
-        scale = np.array([image.height / (bottom - y), image.width / (right - x)])
-        offset = -scale * [y / image.height, x / image.width]
+        scale = image.height / (bottom - y), image.width / (right - x)
+        offset = -y / (bottom - y), -x / (right - x)
         return pixels, np.array([scale, offset], np.float32)
     placed = np.array([(height, width), (top, left)], np.float32)
     return pixels, placed / np.array(size, np.float32)
