@@ -146,7 +146,8 @@ def fit(
         x, y, right, bottom = box
         scale = image.height / (bottom - y), image.width / (right - x)
         offset = -y / (bottom - y), -x / (right - x)
-        return pixels, np.array([scale, offset], np.float32)
+        cut = np.array([scale, offset], np.float32)
+        return pixels, cut
     placed = np.array([(height, width), (top, left)], np.float32)
     return pixels, placed / np.array(size, np.float32)
 
