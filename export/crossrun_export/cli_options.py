@@ -25,7 +25,8 @@ from crossrun_export.options import (
 )
 
 BUNDLED = "bundled"  # of pictures: drawn ones
-Loaded, Asked = TypeVar("Loaded"), TypeVar("Asked")
+Loaded = TypeVar("Loaded")
+Asked = TypeVar("Asked")
 
 
 class Model(NamedTuple, Generic[Loaded]):

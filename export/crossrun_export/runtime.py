@@ -32,9 +32,13 @@ def batches(
     """
     session = _session(model if outputs is None else part(model, outputs))
     (node,) = session.get_inputs()
-    rows = node.shape[0] if isinstance(node.shape[0], int) else BATCH
-    for start in range(0, len(inputs), rows):
+    for start in range(0, len(inputs), rows := at_once(model)):
         yield session.run(outputs, {node.name: inputs[start : start + rows], **also})
+
+
+def at_once(model: onnx.ModelProto) -> int:
+    """How many rows of inputs a run gets: BATCH, or as many as the model's first axis fixes."""
+    return model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or BATCH
 
 
 def asking(model: onnx.ModelProto) -> Callable[[Inputs], Outputs]:

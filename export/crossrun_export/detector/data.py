@@ -144,9 +144,10 @@ def fit(
     pixels[top : top + height, left : left + width] = np.asarray(fitted)
     if box:
         x, y, right, bottom = box
-        scale = np.array([image.height / (bottom - y), image.width / (right - x)])
-        offset = -scale * [y / image.height, x / image.width]
-        return pixels, np.array([scale, offset], np.float32)
+        scale = image.height / (bottom - y), image.width / (right - x)
+        offset = -y / (bottom - y), -x / (right - x)
+        cut = np.array([scale, offset], np.float32)
+        return pixels, cut
     placed = np.array([(height, width), (top, left)], np.float32)
     return pixels, placed / np.array(size, np.float32)
 

@@ -184,7 +184,8 @@ def _entrance(
 
 def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
     """Rename a tensor wherever it is named, in graphs inside nodes as well."""
-    for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+    named: list[onnx.ValueInfoProto | onnx.TensorProto] = [*graph.input, *graph.output]
+    for value in (*named, *graph.initializer, *graph.value_info):
         if value.name == old:
             value.name = new
     for node in graph.node:

@@ -20,7 +20,7 @@ Group = tuple[int, ...]  # rows that share a run, by their places
 Given = Callable[[NDArray[np.uint8]], Inputs]  # pixels → what the graph takes
 
 # Runs of three rows, by their places. Each of the first has a row where another has it too.
-TOGETHER = ((0, 1), (0, 2), (1, 0), (2, 0), (0, 0), (0, 1, 2), (2, 0, 1))
+TOGETHER: tuple[Group, ...] = ((0, 1), (0, 2), (1, 0), (2, 0), (0, 0), (0, 1, 2), (2, 0, 1))
 NEIGHBOURS = 1e-5  # of an output's largest value, between runs of as many rows
 ALONE = 1e-3  # likewise, against a row alone
 FEW = 0.1  # share of an output's numbers that may be further from those of a row alone
@@ -48,7 +48,8 @@ def mixed(model: onnx.ModelProto, rows: Inputs) -> str:
         together = {group: ask(rows[list(group)]) for group in TOGETHER}
     except Exception as error:  # noqa: BLE001 - onnxruntime raises many kinds
         return f"several do not run at once{_where(error)}"
-    runs = together | {(place,): answer for place, answer in enumerate(alone)}
+    runs: dict[Group, Outputs] = {(place,): answer for place, answer in enumerate(alone)}
+    runs |= together
     if rowless := [name for group, found in runs.items() for name in _rowless(group, found)]:
         return f"output {rowless[0]!r} has no row for each row of the input"
     if all(_is_alike([one[name] for one in alone]) for name in alone[0]):

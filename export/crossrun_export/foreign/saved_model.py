@@ -79,7 +79,8 @@ def _converted(function: Any, folder: Path) -> onnx.ModelProto:
     memory.check(str(folder), memory.needed(sum(map(_bytes, _files(folder))), 0))
     try:
         with freeze.lean(), simplify.in_place():
-            model, _ = tf2onnx.convert.from_function(answer, taken, opset=OPSET)
+            converted = tf2onnx.convert.from_function(answer, taken, opset=OPSET)
+        model: onnx.ModelProto = converted[0]
         check_operations(model)
         onnx.checker.check_model(model)
     except Exception as error:  # tf2onnx raises many kinds

@@ -47,7 +47,8 @@ def size(text: str | None) -> tuple[int, int] | None:
 def parts(words: Sequence[str]) -> dict[str, str]:
     """What --part names, each part=NAME; raises ExportError."""
     known = tuple(dict.fromkeys(part for some in PARTS.values() for part in some))
-    found = dict(word.split("=", 1) if "=" in word else (word, "") for word in words)
+    pairs = [word.partition("=") for word in words]
+    found = {part: name for part, _, name in pairs}
     if wrong := [part for part, name in found.items() if part not in known or not name]:
         raise ExportError(f"--part {wrong[0]!r}: expected PART=OUTPUT, of {', '.join(known)}")
     return found

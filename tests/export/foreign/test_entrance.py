@@ -111,7 +111,7 @@ def test_pixels_that_nothing_tells_are_refused() -> None:
 def first_weights(before: Sequence[onnx.NodeProto], *constants: float) -> ForeignSource:
     """A graph that computes `before` of `pictures`, with c0, c1 …, then a product with weights."""
     weights = np.random.default_rng(3).normal(size=(3, 3)).astype(np.float32)
-    tensors = [numpy_helper.from_array(np.float32(value), f"c{i}") for i, value in
+    tensors = [numpy_helper.from_array(np.array(value, np.float32), f"c{i}") for i, value in
                enumerate(constants)]  # fmt: skip
     nodes = [*before, node("MatMul", f"{before[-1].output[0]} weights", "seen")]
     return source(nodes, constants=[*tensors, numpy_helper.from_array(weights, "weights")])
