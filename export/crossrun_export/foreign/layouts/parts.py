@@ -1,6 +1,6 @@
 """Which output plays which part: told by options, by names that are known, or by shapes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from crossrun_export.errors import ExportError
@@ -15,6 +15,7 @@ from crossrun_export.foreign.layouts.fits import (
     tells,
 )
 from crossrun_export.foreign.said import PARTS, LayoutName, Said
+from crossrun_export.foreign.source import Output
 
 # Source: object_detection/exporter_lib_v2.py of https://github.com/tensorflow/models
 TENSORFLOW = {
