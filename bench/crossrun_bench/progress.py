@@ -17,8 +17,8 @@ class Step(Protocol):
 
 
 @contextmanager
-def bar(total: int) -> Iterator[Step]:
-    """A progress bar of `total` units; it leaves nothing on the terminal."""
+def bar(total: int | None) -> Iterator[Step]:
+    """A progress bar of `total` units, if they are known; it leaves nothing on the terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     console = Console(stderr=True)
     quiet = not console.is_terminal

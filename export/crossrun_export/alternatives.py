@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from crossrun_export import heads, inference, pictures, verify
 from crossrun_export.errors import ExportError
 from crossrun_export.options import HeadKind
+from crossrun_export.original import Classifier
 from crossrun_export.pictures import Pictures
 from crossrun_export.runtime import Scores
-from crossrun_export.scaling import CHOICES, Preprocessing, Scaling
-from crossrun_export.sources import Source
+from crossrun_export.scaling import CHOICES, Scaling
 
 LABELLED, UNLABELLED = 128, 32  # pictures at most; without labels they can only be told of
 # So rarely would a range that is no better be right on so many more pictures by chance.
@@ -38,7 +38,7 @@ class Seen:
         return f"{what} on {self.pictures} pictures: {share:.2%} with pixels {own}; {told}"
 
 
-def compare(source: Source, measured: Pictures, kind: HeadKind = "softmax") -> Seen | None:
+def compare(source: Classifier, measured: Pictures, kind: HeadKind = "softmax") -> Seen | None:
     """Ask the original about pictures scaled as the export does, and in the other usual ways.
 
     Args:
@@ -54,7 +54,7 @@ def compare(source: Source, measured: Pictures, kind: HeadKind = "softmax") -> S
             only one of the two answers right.
     """
     pixels, labels = _chosen(source, measured)
-    scores = {way.name: _scores(source, way, pixels) for way in _ways(source)}
+    scores = {way.name: inference.original_scores(source, pixels, way) for way in _ways(source)}
     if labels is None:
         return _confidence({name: heads.probabilities(s, kind) for name, s in scores.items()})
     classes = {name: verify.best(heads.ranked(s, kind), 1)[:, 0] for name, s in scores.items()}
@@ -64,7 +64,7 @@ def compare(source: Source, measured: Pictures, kind: HeadKind = "softmax") -> S
 
 
 def _chosen(
-    source: Source, measured: Pictures
+    source: Classifier, measured: Pictures
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """Pictures from all over those that are measured on, and their labels."""
     labels, is_drawn = measured.labels, not measured.hashes
@@ -76,14 +76,10 @@ def _chosen(
     return measured.stretched[chosen], None if labels is None else labels[chosen]
 
 
-def _ways(source: Source) -> list[Scaling]:
+def _ways(source: Classifier) -> list[Scaling]:
     """The source's own, and all that differ from it."""
     own = source.preprocessing.scaling
     return [own, *(way for way in CHOICES.values() if replace(way, name=own.name) != own)]
-
-
-def _scores(source: Source, way: Scaling, pixels: NDArray[np.uint8]) -> Scores:
-    return inference.keras_scores(replace(source, preprocessing=Preprocessing(way, "")), pixels)
 
 
 def _check(right: dict[str, NDArray[np.bool_]]) -> None:

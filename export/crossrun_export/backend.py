@@ -13,8 +13,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @contextmanager
-def _muted() -> Iterator[None]:
-    """On some processors TensorFlow tells of oneDNN before any log level holds, on descriptor 2."""
+def muted() -> Iterator[None]:
+    """Let nothing be told on descriptor 2, where libraries in C++ write past any log level."""
     stderr = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a descriptor is wanted, no text
@@ -25,11 +25,11 @@ def _muted() -> Iterator[None]:
         os.close(stderr)
 
 
-with _muted():
+with muted():  # on some processors TensorFlow tells of oneDNN
     import keras
     import tensorflow
     import tf2onnx
 
 logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what fails is raised as well
 
-__all__ = ["keras", "tensorflow", "tf2onnx"]
+__all__ = ["keras", "muted", "tensorflow", "tf2onnx"]

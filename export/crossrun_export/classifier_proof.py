@@ -1,4 +1,4 @@
-"""Makes the proof of a classifier: asks Keras and the exported model about the same pictures."""
+"""Makes the proof of a classifier: asks it and the exported model about the same pictures."""
 
 from collections.abc import Callable
 
@@ -9,15 +9,15 @@ from crossrun_export import heads, inference, localize, proof, runtime
 from crossrun_export.errors import ExportError
 from crossrun_export.localize import Localizer
 from crossrun_export.options import Precision
+from crossrun_export.original import Classifier
 from crossrun_export.pictures import Pixels
 from crossrun_export.proof import Bounds, Proof
 from crossrun_export.runtime import Outputs, Scores
-from crossrun_export.sources import Source
 from crossrun_export.tolerance import Allowed
 
 
 def prover(
-    source: Source,
+    source: Classifier,
     model: onnx.ModelProto,
     precision: Precision,
     allowed: Allowed,
@@ -41,7 +41,7 @@ def prover(
 
     def make(pixels: Pixels) -> Proof:
         inputs = inference.inputs_of(source, pixels, dtype)
-        expected = inference.keras_scores(source, pixels)
+        expected = inference.original_scores(source, pixels)
         got = runtime.outputs(model, inputs)[scores]
         max_diff, least = _bounds(expected, got, precision, allowed)
         outputs: Outputs = {scores: expected}

@@ -8,7 +8,7 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -19,14 +19,16 @@ from crossrun_export.backend import tensorflow as tf
 from crossrun_export.errors import ExportError
 from crossrun_export.options import InputDtype
 from crossrun_export.scaling import Scaling
-from crossrun_export.sources import Source
+
+if TYPE_CHECKING:
+    from crossrun_export.sources import Source
 
 OPSET = 17
 MOST_WORDS = 400  # characters of another library's error
 INPUT, OUTPUT = "image", "probabilities"
 
 
-def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
+def to_onnx(source: "Source", input_dtype: InputDtype) -> onnx.ModelProto:
     """Convert a classifier.
 
     Args:
@@ -49,7 +51,7 @@ def to_onnx(source: Source, input_dtype: InputDtype) -> onnx.ModelProto:
 
 
 def convert(
-    source: Source, input_dtype: InputDtype, answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+    source: "Source", input_dtype: InputDtype, answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]
 ) -> onnx.ModelProto:
     """Convert a function of the Keras model's input that has several outputs.
 
@@ -82,6 +84,14 @@ def convert(
         why = textwrap.shorten(str(error), MOST_WORDS)  # some hold a whole stack
         raise ExportError(f"tf2onnx cannot convert {source.model.name}: {why}") from error
     return model
+
+
+def check_operations(model: onnx.ModelProto) -> None:
+    """Refuse operations that are none of ONNX: tf2onnx leaves in what it cannot convert."""
+    kinds = {n.op_type for n in model.graph.node if not onnx.defs.has(n.op_type, n.domain)}
+    if kinds:
+        names = ", ".join(sorted(kind.removeprefix("TFL_") for kind in kinds))
+        raise ExportError(f"ONNX has nothing for TensorFlow's {names}")
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
+from crossrun_export.options import Computes
 
 COMPUTED = ("float32", "float16")
 
 
-def of(model: keras.Model) -> str:
+def of(model: keras.Model) -> Computes:
     """What a model computes in: "float16" where any layer does, else "float32".
 
     Raises:
@@ -22,7 +23,7 @@ def of(model: keras.Model) -> str:
     return "float16" if "float16" in found else "float32"
 
 
-def coarsest(model: keras.Model) -> str:
+def coarsest(model: keras.Model) -> Computes:
     """What its answers' precision comes from: what it computes in, or casts its output to."""
     found = of(model)
     return "float16" if model.outputs[0].dtype == "float16" else found

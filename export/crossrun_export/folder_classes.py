@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from crossrun_export.errors import ExportError
 from crossrun_export.folders import Listed
-from crossrun_export.sources import Source
+from crossrun_export.original import Classifier
 
 SKIP = "--skip-unknown-folders"
 
@@ -26,7 +26,7 @@ class Shown(NamedTuple):
     unknown: str | None  # why that is not known, as part of a sentence
 
 
-def shown(root: Path, files: Sequence[Path], source: Source) -> Shown:
+def shown(root: Path, files: Sequence[Path], source: Classifier) -> Shown:
     """Find the class of each picture by the name of the folder that it lies in, below `root`.
 
     Raises:
@@ -45,7 +45,7 @@ def shown(root: Path, files: Sequence[Path], source: Source) -> Shown:
     return Shown(np.array([known[file.parent] for file in files], np.int64), None)
 
 
-def without_unknown(root: Path, found: Listed, source: Source) -> Listed:
+def without_unknown(root: Path, found: Listed, source: Classifier) -> Listed:
     """Leave out pictures whose folder is no class.
 
     Raises:
@@ -64,7 +64,7 @@ def without_unknown(root: Path, found: Listed, source: Source) -> Listed:
     return Listed(files, (*found.notes, note))
 
 
-def _known(root: Path, files: Sequence[Path], source: Source) -> dict[Path, int]:
+def _known(root: Path, files: Sequence[Path], source: Classifier) -> dict[Path, int]:
     """The class of each folder that is one."""
     places = _places(source)
     folders = {file.parent for file in files} - {root}
@@ -77,7 +77,7 @@ def _known(root: Path, files: Sequence[Path], source: Source) -> dict[Path, int]
     return {folder: classes[0] for folder, classes in found.items() if classes}
 
 
-def _places(source: Source) -> Mapping[str, Sequence[int]]:
+def _places(source: Classifier) -> Mapping[str, Sequence[int]]:
     """The classes of each name."""
     places: defaultdict[str, list[int]] = defaultdict(list)
     for names in (source.labels, source.wordnet_ids):
@@ -86,7 +86,7 @@ def _places(source: Source) -> Mapping[str, Sequence[int]]:
     return places
 
 
-def _settled(classes: Sequence[int], source: Source) -> str:
+def _settled(classes: Sequence[int], source: Classifier) -> str:
     if not source.wordnet_ids:
         return "; expected labels that differ in more than capitals and spaces"
     ids = " or ".join(source.wordnet_ids[place] for place in classes)

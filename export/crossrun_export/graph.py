@@ -1,7 +1,7 @@
 """An ONNX graph to look things up in and to change: constants, makers and takers of tensors."""
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -71,6 +71,11 @@ class Graph:
         return takers[0] if len(takers) == 1 else None
 
 
+def opset(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators in a model."""
+    return next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+
+
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     """A whole number among a node's attributes."""
     return next((int(a.i) for a in node.attribute if a.name == name), default)
@@ -105,13 +110,22 @@ def part(
     )
 
 
+def _taken(node: onnx.NodeProto) -> Iterator[str]:
+    """All tensors that a node takes, also by the graphs inside it."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from _taken(inner)
+
+
 def prune(model: onnx.ModelProto) -> None:
     """Remove nodes and constants that no output depends on, and shapes that no longer hold."""
     wanted = {value.name for value in model.graph.output}
     kept: list[onnx.NodeProto] = []
     for node in reversed(model.graph.node):
         if not wanted.isdisjoint(node.output):
-            wanted.update(node.input)
+            wanted.update(_taken(node))
             kept.append(node)
     constants = [tensor for tensor in model.graph.initializer if tensor.name in wanted]
     del model.graph.node[:], model.graph.initializer[:], model.graph.value_info[:]

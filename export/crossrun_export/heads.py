@@ -18,7 +18,10 @@ from crossrun_export.runtime import Scores
 
 ACTIVATIONS = {"Softmax": "softmax", "LogSoftmax": "logits", "Sigmoid": "sigmoid"}
 # Of a tensor of scores these change the shape or the type, and no score's meaning.
-RESHAPING = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose")
+RESHAPING = (
+    *("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"),
+    *("QuantizeLinear", "DequantizeLinear"),
+)
 BINARY: tuple[HeadKind, ...] = ("binary", "binary-logits")
 BY_CLASS: tuple[HeadKind, ...] = ("sigmoid", "sigmoid-logits")  # each class is decided on its own
 SUM_TOLERANCE = 5e-3  # of probabilities that are to sum to 1, in half precision at worst
@@ -45,6 +48,7 @@ class Said:
 
     asked: HeadKind | None = None  # by the caller
     loss: str = ""  # Keras's name of the loss on logits that the model was trained with
+    step: float = 0.0  # to which the scores are rounded, where they are
 
 
 NOTHING = Said()
@@ -72,14 +76,16 @@ def find(
     asked = said.asked
     _check_numbers(scores, names)
     told = _told_by_graph(model, output, scores)
-    if told is None or _wrong(told.kind, scores).any():  # as of a softmax along another axis
+    if (
+        told is None or _wrong(told.kind, scores, said.step).any()
+    ):  # as of a softmax along another axis
         told = _told_by_scores(scores, asked)
     if asked and told and asked != told.kind:
         raise ExportError(f"--scores {asked}, but {told.because}: expected {told.kind}")
     head = told or _told_by_caller(asked) or _told_by_loss(said.loss, scores)
     if head is None:
         raise ExportError(_untold(scores))
-    _check(head, scores, names)
+    _check(head, scores, names, said.step)
     return head
 
 
@@ -195,7 +201,7 @@ def _check_numbers(scores: Scores, names: Sequence[str]) -> None:
         raise ExportError(f"a score of {names[int(wrong.argmax())]} is no number")
 
 
-def _check(head: Head, scores: Scores, names: Sequence[str]) -> None:
+def _check(head: Head, scores: Scores, names: Sequence[str], step: float) -> None:
     """Hold what the scores are said to be against those seen."""
     classes = scores.shape[1]
     if (classes == 1) != (head.kind in BINARY):
@@ -204,7 +210,7 @@ def _check(head: Head, scores: Scores, names: Sequence[str]) -> None:
             f"--scores {head.kind}, but it gives {classes} score{'s' * (classes > 1)} for a "
             f"picture: expected one of {', '.join(fitting)}"
         )
-    wrong = _wrong(head.kind, scores)
+    wrong = _wrong(head.kind, scores, step)
     if wrong.any():
         place = int(wrong.argmax())
         row = scores[place]
@@ -214,13 +220,14 @@ def _check(head: Head, scores: Scores, names: Sequence[str]) -> None:
         )
 
 
-def _wrong(kind: HeadKind, scores: Scores) -> NDArray[np.bool_]:
-    """On which pictures scores are not what they are said to be, [count]."""
+def _wrong(kind: HeadKind, scores: Scores, step: float = 0.0) -> NDArray[np.bool_]:
+    """On which pictures scores are not what they are said to be, [count]; each may be rounded."""
     if kind.endswith("logits"):
         return np.zeros(len(scores), np.bool_)
     inside: NDArray[np.bool_] = (scores >= -RANGE_TOLERANCE) & (scores <= 1 + RANGE_TOLERANCE)
     outside = np.logical_not(inside.all(axis=1))
     if kind != "softmax":
         return outside
-    unlike: NDArray[np.bool_] = outside | (np.abs(scores.sum(axis=1) - 1) > SUM_TOLERANCE)
+    off = SUM_TOLERANCE + scores.shape[1] * step / 2
+    unlike: NDArray[np.bool_] = outside | (np.abs(scores.sum(axis=1) - 1) > off)
     return unlike

@@ -16,13 +16,24 @@ def read(path: Path) -> tuple[str, ...]:
         ExportError: there is no such file, it is no UTF-8, or it holds no label.
     """
     try:
-        labels = split(_text(path.read_bytes()))
+        data = path.read_bytes()
     except OSError as error:
         raise ExportError(f"{path} cannot be read: {error.strerror}") from error
+    return parse(data, path)
+
+
+def parse(data: bytes, where: object) -> tuple[str, ...]:
+    """The labels in what a file holds.
+
+    Raises:
+        ExportError: as in `read`; `where` names the file.
+    """
+    try:
+        labels = split(_text(data))
     except ValueError as error:
-        raise ExportError(f"{path} is no UTF-8 text: {error}") from error
+        raise ExportError(f"{where} is no UTF-8 text: {error}") from error
     if not labels:
-        raise ExportError(f"{path} holds no label; expected one a line")
+        raise ExportError(f"{where} holds no label; expected one a line")
     return labels
 
 

@@ -9,8 +9,10 @@ from crossrun_export.errors import ExportError
 
 InputDtype = Literal["uint8", "float32"]
 Resize = Literal["stretch", "crop"]
+AnyResize = Literal["stretch", "crop", "letterbox"]
 Precision = Literal["fp32", "int8", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Computes = Literal["float32", "float16", "int8"]  # what an original computes in
 # What scores are: probabilities that sum to 1, one for each class, one for the second of two
 # classes; or what a softmax, or a sigmoid, makes these of.
 HeadKind = Literal["softmax", "sigmoid", "binary", "logits", "sigmoid-logits", "binary-logits"]

@@ -17,8 +17,8 @@ from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
 from crossrun_export.folder_classes import Shown
 from crossrun_export.folders import Listed, listed
+from crossrun_export.original import Classifier
 from crossrun_export.runtime import BATCH
-from crossrun_export.sources import Source
 
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -55,7 +55,7 @@ class Pictures:
             yield from (self.cropped, self.stretched[:, :, ::-1], self.cropped[:, :, ::-1])
 
 
-def drawn(source: Source, seed: int, count: int) -> Pictures:
+def drawn(source: Classifier, seed: int, count: int) -> Pictures:
     """Draw scenes."""
     size = max(source.size)
     drawings, classes = scenes.batch(seed, 0, count, size)
@@ -67,7 +67,7 @@ def drawn(source: Source, seed: int, count: int) -> Pictures:
     return _sized(images, source, names, (), known)
 
 
-def load(source: Source, folder: Path, files: Sequence[Path]) -> Pictures:
+def load(source: Classifier, folder: Path, files: Sequence[Path]) -> Pictures:
     """Read pictures of a folder; their own folders' names say what they show.
 
     Raises:
@@ -78,7 +78,7 @@ def load(source: Source, folder: Path, files: Sequence[Path]) -> Pictures:
 
 
 def for_measuring(
-    source: Source, folder: Path | None, count: int, *, skip_unknown: bool = False
+    source: Classifier, folder: Path | None, count: int, *, skip_unknown: bool = False
 ) -> Pictures:
     """All pictures of a folder, or so many drawn ones.
 
@@ -98,7 +98,7 @@ def for_measuring(
 
 
 def for_both(
-    source: Source,
+    source: Classifier,
     calibration: Path | None,
     measuring: Path | None,
     *,
@@ -124,7 +124,7 @@ def for_both(
     wanted = _listed(source, measuring, skip_unknown)
     found = wanted if measuring == calibration else listed(calibration)
     folder_classes.shown(measuring, wanted.files, source)  # of all, also of those calibrated on
-    chosen, held_out = _apart(calibration, found.files, measuring, wanted.files)
+    chosen, held_out = apart(calibration, found.files, measuring, wanted.files)
     unasked = Shown(None, "they are calibrated on")
     return (
         replace(_read_all(source, calibration, chosen, unasked), notes=found.notes),
@@ -132,10 +132,14 @@ def for_both(
     )
 
 
-def _apart(
+def apart(
     calibration: Path, candidates: Sequence[Path], measuring: Path, measured: Sequence[Path]
 ) -> tuple[list[Path], list[Path]]:
-    """Those to calibrate on, and those to measure on that none of them is a copy of."""
+    """Choose the files to calibrate on, and those to measure on that none of them is a copy of.
+
+    Raises:
+        ExportError: too few are left for one of both.
+    """
     hashes = {file: _hash(file) for file in (*candidates, *measured)}
     shared = {hashes[file] for file in candidates} & {hashes[file] for file in measured}
     chosen = _chosen(calibration, candidates, [hashes[file] in shared for file in candidates])
@@ -146,7 +150,7 @@ def _apart(
     return chosen, held_out
 
 
-def _listed(source: Source, folder: Path, skip_unknown: bool) -> Listed:
+def _listed(source: Classifier, folder: Path, skip_unknown: bool) -> Listed:
     found = listed(folder)
     return folder_classes.without_unknown(folder, found, source) if skip_unknown else found
 
@@ -167,7 +171,7 @@ def _chosen(folder: Path, files: Sequence[Path], shared: list[bool]) -> list[Pat
 
 def _sized(
     images: Iterable[Image.Image],
-    source: Source,
+    source: Classifier,
     names: tuple[str, ...],
     hashes: tuple[str, ...],
     known: Shown,
@@ -176,11 +180,11 @@ def _sized(
     stretched, cropped = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     for place, image in enumerate(images):
         stretched[place] = _resized(image, source.size, None)
-        cropped[place] = _resized(image, source.size, _middle(image, source.size))
+        cropped[place] = _resized(image, source.size, middle(image, source.size))
     return Pictures(stretched, cropped, names, hashes, known.classes, known.unknown)
 
 
-def _read_all(source: Source, folder: Path, files: Sequence[Path], known: Shown) -> Pictures:
+def _read_all(source: Classifier, folder: Path, files: Sequence[Path], known: Shown) -> Pictures:
     names = tuple(file.relative_to(folder).as_posix() for file in files)
     hashes = tuple(_hash(file) for file in files)
     return _sized((read(file) for file in files), source, names, hashes, known)
@@ -209,7 +213,7 @@ def _resized(image: Image.Image, size: tuple[int, int], box: Box | None) -> Pixe
     return np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR, box=box))
 
 
-def _middle(image: Image.Image, size: tuple[int, int]) -> Box:
+def middle(image: Image.Image, size: tuple[int, int]) -> Box:
     """What the server cuts out: the middle with the shape of `size`, CROP of the largest such."""
     height, width = size
     scale = CROP * min(image.width / width, image.height / height)

@@ -1,6 +1,6 @@
 """Keras models to export: where their weights come from and how they take pixels.
 
-Knows Keras; knows nothing of ONNX or of what becomes of the model.
+Knows Keras; knows nothing of what becomes of the model.
 """
 
 import hashlib
@@ -11,13 +11,17 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import onnx
+from numpy.typing import NDArray
 
-from crossrun_export import label_file, loading, train
+from crossrun_export import convert, dtypes, label_file, loading, provenance, train
 from crossrun_export.backend import keras
 from crossrun_export.errors import ExportError
-from crossrun_export.options import Loading
+from crossrun_export.options import Computes, InputDtype, Loading
 from crossrun_export.preprocessing import assume
-from crossrun_export.scaling import CHOICES, Preprocessing
+from crossrun_export.provenance import Provenance
+from crossrun_export.runtime import BATCH, Scores
+from crossrun_export.scaling import CHOICES, Preprocessing, Scaling
 from crossrun_export.scenes import CLASSES
 
 # The weights that Keras publishes: https://keras.io/api/applications/mobilenet/
@@ -43,6 +47,12 @@ class Source:
     preprocessing: Preprocessing
     wordnet_ids: tuple[str, ...] = ()  # of ImageNet's classes
     loss: str = ""  # on logits, which it was trained with; empty where that is not known
+    runtime = "Keras"
+
+    @property
+    def name(self) -> str:
+        """Keras's of the model."""
+        return str(self.model.name)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -54,6 +64,29 @@ class Source:
     def classes(self) -> int:
         """How many scores the model has."""
         return int(self.model.output_shape[-1])
+
+    @property
+    def computes(self) -> Computes:
+        """The coarsest that its layers compute in."""
+        return dtypes.of(self.model)
+
+    @property
+    def answers_in(self) -> Computes:
+        """The coarsest that its answers' precision comes from."""
+        return dtypes.coarsest(self.model)
+
+    def answer(self, pixels: NDArray[np.uint8], scaling: Scaling) -> Scores:
+        """Ask Keras about pixels [count, height, width, 3]; returns [count, classes]."""
+        scores: Scores = self.model.predict(scaling.apply(pixels), batch_size=BATCH, verbose=0)
+        return scores
+
+    def to_onnx(self, input_dtype: InputDtype) -> onnx.ModelProto:
+        """Convert it, as `convert.to_onnx` does."""
+        return convert.to_onnx(self, input_dtype)
+
+    def made_from(self) -> Provenance:
+        """What is kept of it."""
+        return provenance.of_keras(self)
 
 
 def mobilenet(

@@ -16,12 +16,13 @@ ALIKE = ", which says little: it answers all of them the same"
 def told(exported: Exported) -> str:
     """How equal a model is, or what it costs."""
     made = exported.made
+    runtime = exported.runtime
     cost, calibration, head = made.cost, made.calibration, _head(made.head)
     if not isinstance(cost, Price):
-        return _parity(cost, made.allowed) + head + _boxes(made)
+        return _parity(cost, made.allowed, runtime) + head + _boxes(made)
     size = (exported.version / MODEL).stat().st_size / 1e6
     how = f"; calibrated by {calibration['method']}" if calibration else ""
-    return f"{size:.2f} MB, {_price(cost)}{how}{head}"
+    return f"{size:.2f} MB, {_price(cost, runtime)}{how}{head}"
 
 
 def _head(head: Head) -> str:
@@ -40,20 +41,20 @@ def _boxes(made: Made) -> str:
     )
 
 
-def _parity(parity: Parity, allowed: Allowed) -> str:
+def _parity(parity: Parity, allowed: Allowed, runtime: str) -> str:
     why = ""
     if allowed.because:
         why = f", {allowed.because}: tolerance {allowed.max_diff:.1e}"
     five = parity.top5_agreement
     return (
-        f"equal to Keras on {parity.images} pictures "
+        f"equal to {runtime} on {parity.images} pictures "
         f"(largest difference {parity.max_abs_diff:.1e}{why}, "
         f"top-1 {parity.top1_agreement:.2%}{'' if five is None else f', top-5 {five:.2%}'})"
         f"{ALIKE if parity.alike else ''}"
     )
 
 
-def _price(price: Price) -> str:
+def _price(price: Price, runtime: str) -> str:
     unmeasured = f"top-1 is not measured ({price.unlabelled}), " if price.top1 is None else ""
     right = unmeasured + "".join(
         f"{name} {share:.2%} ({100 * change:+.2f} points), "
@@ -64,7 +65,7 @@ def _price(price: Price) -> str:
         if share is not None and change is not None
     )
     return (
-        f"{right}agrees with Keras on {price.top1_agreement:.2%} "
+        f"{right}agrees with {runtime} on {price.top1_agreement:.2%} "
         f"of {price.images} pictures in {price.views} views "
         f"(largest difference {price.max_abs_diff:.2g}, {price.worst})"
     )

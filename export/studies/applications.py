@@ -111,7 +111,7 @@ def _equality(source: Source) -> str:
         model = convert.to_onnx(source, "uint8")
     except ExportError as error:
         return f"refused: {' '.join(str(error).split())}"
-    expected = inference.keras_scores(source, pixels)
+    expected = inference.original_scores(source, pixels)
     parity, _ = verify.compare(expected, inference.onnx_scores(source, model, pixels))
     if parity.max_abs_diff <= LARGEST and parity.top1_agreement == 1:
         return f"equal, {parity.max_abs_diff:.0e}"
@@ -128,7 +128,7 @@ def _moved_by_rounding(
     most = 0.0
     for _ in range(DRAWS):
         source.model.set_weights([_neighbours(it, draws) for it in weights])
-        found = inference.keras_scores(source, pixels)
+        found = inference.original_scores(source, pixels)
         most = max(most, float(np.abs(found - expected).max()))
     return most
 

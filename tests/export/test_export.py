@@ -145,7 +145,7 @@ def test_a_step_of_tf2onnx_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatc
     source = sources.Source(strongest(), (), "random", "0" * 64, pixels("0..1"))
     pictures = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
     got = inference.onnx_scores(source, convert.to_onnx(source, "uint8"), pictures)
-    np.testing.assert_allclose(got, inference.keras_scores(source, pictures), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got, inference.original_scores(source, pictures), rtol=0, atol=1e-6)
 
 
 def test_equality_on_answers_that_are_all_the_same_is_told_for_what_it_is(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_what_convnext_is_made_of_is_converted() -> None:
     source = sources.Source(model, (), "random", "0" * 64, pixels("-1..1"))
     pictures = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
     got = inference.onnx_scores(source, convert.to_onnx(source, "uint8"), pictures)
-    np.testing.assert_allclose(got, inference.keras_scores(source, pictures), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got, inference.original_scores(source, pictures), rtol=0, atol=1e-6)
 
 
 def test_versions_count_up_and_leave_a_tuned_config_alone(

@@ -200,6 +200,25 @@ def test_sigmoids_that_happen_to_sum_to_1_are_taken_for_what_is_said(
     assert found == heads.Head("sigmoid", "--scores says so")
 
 
+def test_probabilities_in_eight_bits_may_miss_the_sum() -> None:
+    """Each of many is rounded by half a step: that is believed of a softmax in the graph alone."""
+    value = onnx.helper.make_tensor_value_info
+    taken = value("image", onnx.TensorProto.FLOAT, ["batch", 100])
+    given = value("scores", onnx.TensorProto.FLOAT, ["batch", 100])
+    rounded = np.full((2, 100), 0.85 / 100, np.float32)
+    rounded[0, 0] += 0.1
+
+    def find(kind: str, step: float) -> heads.Head:
+        node = onnx.helper.make_node(kind, ["image"], ["scores"])
+        model = onnx.helper.make_model(onnx.helper.make_graph([node], "head", [taken], [given]))
+        return heads.find(model, "scores", rounded, ["a", "b"], Said(step=step))
+
+    assert find("Softmax", 1 / 256).kind == "softmax"
+    for kind, step in (("Softmax", 0.0), ("Identity", 1 / 256)):
+        with pytest.raises(ExportError, match="what its scores mean cannot be told"):
+            find(kind, step)
+
+
 def test_a_refused_head_writes_nothing(tmp_path: Path) -> None:
     """The command ends with one line, and goes through once the option says what it asks for."""
     headed(layers.Dense(3)).save(tmp_path / "linear.keras")
@@ -296,9 +315,9 @@ def test_one_logit_is_judged_by_its_sign_wherever_labels_are_held_against_it() -
     model = headed(layers.Dense(1))
     source = source_of(model)
     some = pictures.drawn(source, 5, 40)
-    logits = inference.keras_scores(source, some.stretched)
+    logits = inference.original_scores(source, some.stretched)
     model.layers[-1].bias.assign(0.25 - np.median(logits, axis=0))  # many lie from 0 to 0.5
-    labels = (inference.keras_scores(source, some.stretched)[:, 0] > 0).astype(np.int64)
+    labels = (inference.original_scores(source, some.stretched)[:, 0] > 0).astype(np.int64)
     found = replace(some, labels=labels, hashes=some.names)  # as of files: drawn ones are redrawn
     seen = alternatives.compare(source, found, "binary-logits")
     assert seen is not None
@@ -312,7 +331,7 @@ def test_without_labels_the_confidence_of_logits_is_told() -> None:
     some = pictures.drawn(source, 5, 20)
     seen = alternatives.compare(source, some, "logits")
     assert seen is not None
-    expected = softmax(inference.keras_scores(source, some.stretched)).max(axis=1).mean()
+    expected = softmax(inference.original_scores(source, some.stretched)).max(axis=1).mean()
     assert seen.shares["0..1"] == pytest.approx(expected, abs=1e-6)
 
 

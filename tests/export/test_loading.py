@@ -50,7 +50,7 @@ def answers(one: Exported, model: Any) -> tuple[Any, Any]:
     """What the exported file says of some pixels, and what the Keras model says."""
     source = sources.Source(model, (), "", "", pixels("0..1"))
     got = inference.onnx_scores(source, one.made.model, PIXELS)
-    return got, inference.keras_scores(source, PIXELS)
+    return got, inference.original_scores(source, PIXELS)
 
 
 # --- Several outputs -------------------------------------------------------------------------

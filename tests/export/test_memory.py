@@ -112,7 +112,7 @@ model = keras.Sequential([
 ])
 source = sources.Source(model, (), "random", "", assume(model, "0..1"))
 pictures = np.zeros((4, 8, 8, 3), np.uint8)
-inference.keras_scores(source, pictures)
+inference.original_scores(source, pictures)
 (own / "clear_refs").write_text("5")  # begins anew
 before = peak()
 inference.onnx_scores(source, convert.to_onnx(source, "uint8"), pictures)

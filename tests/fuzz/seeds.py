@@ -123,7 +123,10 @@ MESSAGES: dict[str, list[Message]] = {
         vision_pb2.ClassifyRequest(model="colours", images=PICTURES, top_k=2, min_score=0.1)
     ],
     "/crossrun.v1.Vision/Detect": [
-        vision_pb2.DetectRequest(model="finder", images=PICTURES, min_score=0.5, labels=["red"])
+        vision_pb2.DetectRequest(model="finder", images=PICTURES, min_score=0.5, labels=["red"]),
+        vision_pb2.DetectRequest(
+            model="finder", images=PICTURES, tiles=vision_pb2.Tiles(columns=2, rows=3, overlap=0.1)
+        ),
     ],
     "/grpc.health.v1.Health/Check": [health_pb2.HealthCheckRequest(service="simple")],
     "/grpc.health.v1.Health/Watch": [health_pb2.HealthCheckRequest(service="simple")],

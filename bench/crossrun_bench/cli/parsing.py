@@ -65,3 +65,13 @@ def sizes(text: str, option: str = "--batch", such: str = "1,8,32") -> Sequence[
     if not found or not all(word.isdecimal() and int(word) > 0 for word in found):
         raise BenchError(f"{option} '{text}': expected whole numbers from 1, such as {such}")
     return tuple(dict.fromkeys(int(word) for word in found))
+
+
+def tiles(text: str) -> tuple[int, int] | None:
+    """COLUMNSxROWS; nothing for no tiles."""
+    columns, _, rows = text.partition("x")
+    if not text:
+        return None
+    if not all(word.isdecimal() and int(word) > 0 for word in (columns, rows)):
+        raise BenchError(f"--tiles '{text}': expected columns and rows, such as 2x2")
+    return int(columns), int(rows)

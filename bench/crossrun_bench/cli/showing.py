@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from crossrun_bench import store
+from crossrun_bench.cli import parsing
 from crossrun_bench.cli.app import app, check, command
 from crossrun_bench.cli.options import Address, AsJson, OnlyModel
 from crossrun_bench.cli.output import print_json, print_line
@@ -161,8 +162,13 @@ def classify(
 @app.command()
 def detect(
     files: Annotated[
-        list[Path], typer.Argument(help="JPEG or PNG files, videos, or folders of them.")
-    ],
+        list[Path] | None,
+        typer.Argument(help="JPEG or PNG files, videos, or folders of them.", show_default=False),
+    ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(help="Number or device of a camera to watch until Ctrl-C, instead of files."),
+    ] = None,
     target: Address = "127.0.0.1:8001",
     name: OnlyModel = "",
     min_score: Annotated[
@@ -181,24 +187,37 @@ def detect(
     label: Annotated[
         list[str] | None, typer.Option(help="Label to look for, all by default; may be repeated.")
     ] = None,
+    tiles: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMNSxROWS", help="Look at tiles of each picture, too, for small objects."
+        ),
+    ] = "",
     save: Annotated[
         Path | None, typer.Option(help="Folder for the pictures with boxes drawn on them.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a running server which objects pictures and videos show, and where."""
+    """Ask a running server which objects pictures, videos or a camera show, and where."""
     from dataclasses import asdict
 
     from crossrun_bench.client.asking import Question
     from crossrun_bench.client.detect import detect as detect_
-    from crossrun_bench.report import terminal
-    from crossrun_bench.report.detections import of_pictures, of_videos
+    from crossrun_bench.client.detect import record
+    from crossrun_bench.report import detections, terminal
 
-    question = Question(name, min_score, max_detections, iou_threshold, tuple(label or ()))
-    found = detect_(files, target, question, save)
+    if bool(files) == (camera is not None):
+        raise typer.BadParameter("expected files, or --camera without files")
+    question = Question(
+        name, min_score, max_detections, iou_threshold, tuple(label or ()), parsing.tiles(tiles)
+    )
+    if camera is None:
+        found = detect_(files or (), target, question, save)
+    else:
+        found = [record(camera, target, question, save)]
     if as_json:
         print_json([asdict(one) for one in found])
     else:
-        terminal.show_tables([*of_pictures(found), *of_videos(found)])
+        terminal.show_tables(detections.tables(found))
         if save:
             print_line(f"pictures: {save}")

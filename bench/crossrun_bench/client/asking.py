@@ -16,6 +16,7 @@ class Question:
     max_detections: int | None = None
     iou_threshold: float | None = None
     labels: tuple[str, ...] = ()  # empty for all
+    tiles: tuple[int, int] | None = None  # columns and rows that each picture is cut into
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,14 @@ def ask(stub: Any, question: Question, image: bytes) -> Seen:
         max_detections=question.max_detections,
         iou_threshold=question.iou_threshold,
         labels=question.labels,
+        tiles=_tiles(question.tiles),
     )
     (found,) = answered(stub.Detect, request).results
     return Seen(found.width, found.height, tuple(map(_thing, found.detections)))
+
+
+def _tiles(asked: tuple[int, int] | None) -> vision.Tiles | None:
+    return vision.Tiles(columns=asked[0], rows=asked[1]) if asked else None
 
 
 def _thing(found: vision.Detection) -> Thing:

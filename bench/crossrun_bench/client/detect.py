@@ -1,11 +1,13 @@
-"""`crossrun-bench detect`: asks a running server about pictures and videos, frame by frame."""
+"""`crossrun-bench detect`: asks a running server about pictures, videos and a camera's frames."""
 
-import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
+from time import strftime
 
 from PIL import Image
 
@@ -14,16 +16,14 @@ from crossrun_bench.client import video
 from crossrun_bench.client.asking import Question, Seen, ask
 from crossrun_bench.client.classify import connected
 from crossrun_bench.client.drawing import Mark, draw
+from crossrun_bench.client.frames import QUALITY, Ask, Keep, Times, interruption, watch
+from crossrun_bench.client.video import Write
 from crossrun_bench.errors import BenchError
 from crossrun_bench.files import whole
 from crossrun_bench.pictures.decoding import loaded, upright
 from crossrun_bench.pictures.folders import found
 from crossrun_bench.pictures.prepare import ENCODED
 from crossrun_bench.progress import Step, bar, say
-
-Ask = Callable[[bytes], Seen]
-
-_QUALITY = 95  # of the JPEGs that are sent or kept
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,12 @@ class File:
 
 @dataclass(frozen=True)
 class Found:
-    """What was seen in one file: in a picture, or in all frames of a video."""
+    """What was seen in one file: in a picture, or in all frames of a video or a camera."""
 
     name: str
     is_video: bool
     frames: tuple[Seen, ...]
+    times: Times | None = None  # of a video
 
 
 def detect(
@@ -96,55 +97,82 @@ def _check_kept(files: Sequence[File]) -> None:
                 )
 
 
+def record(device: str, address: str, question: Question, save: Path | None = None) -> Found:
+    """Ask about the frames of a camera until Ctrl-C or its end; with `save`, keep a video there.
+
+    Args:
+        device: see `video.camera`.
+        address: of the server.
+        question: what is asked about each frame.
+        save: a folder.
+
+    Raises:
+        BenchError: there is no such camera, or the server cannot be asked; nothing is kept.
+    """
+    name = f"camera {device}"
+    kept = save / f"camera-{Path(device).stem}-{strftime('%Y%m%d-%H%M%S')}.mp4" if save else None
+    with connected(address) as channel, bar(None) as step, interruption() as pressed:
+        asked = _named(partial(ask, VisionStub(channel), question), name, address)
+        frames = takewhile(lambda _: not pressed.is_set(), video.camera(device))
+        with _keeping(kept, video.live_writer) as keep:
+            watched = watch(frames, asked, keep, lambda seen: step(f"{name}: {_summary(seen)}"))
+    return Found(name, True, watched.frames, watched.times)
+
+
 def found_in(file: File, asked: Ask, address: str, step: Step) -> Found:
     """What one file shows; the server's errors name the file."""
     see = _video if file.is_video else _picture
-    return Found(file.name, file.is_video, tuple(see(file, _named(asked, file, address), step)))
+    return see(file, _named(asked, str(file.path), address), step)
 
 
-def _named(asked: Ask, file: File, address: str) -> Ask:
+def _named(asked: Ask, name: str, address: str) -> Ask:
     def ask_of(image: bytes) -> Seen:
         try:
             return asked(image)
         except BenchError as error:
-            raise BenchError(f"{file.path}: {address}: {error}") from error
+            raise BenchError(f"{name}: {address}: {error}") from error
 
     return ask_of
 
 
-def _picture(file: File, asked: Ask, step: Step) -> Iterator[Seen]:
+def _picture(file: File, asked: Ask, step: Step) -> Found:
     """Send the file as it is."""
     seen = asked(file.path.read_bytes())
     if file.kept:
         drawn = marked(upright(loaded(file.path)), seen)
         with whole(file.kept) as aside:
-            drawn.save(aside, quality=_QUALITY)
+            drawn.save(aside, quality=QUALITY)
     step(file.name)
-    yield seen
+    return Found(file.name, False, (seen,))
 
 
-def _video(file: File, asked: Ask, step: Step) -> Iterator[Seen]:
+def _video(file: File, asked: Ask, step: Step) -> Found:
     """Send each frame as a JPEG; a copy of a video has no sound."""
-    count = 0
-    with _keeping(file) as keep:
-        for frame in video.frames(file.path):
-            seen = asked(_jpeg(frame))
-            keep(frame, seen)
-            count += 1
-            step(file.name)
-            yield seen
+    rate = video.rate(file.path)
+    with _keeping(file.kept, partial(video.writer, frames_a_second=rate)) as keep:
+        watched = watch(video.frames(file.path), asked, keep, lambda _: step(file.name))
+    count = len(watched.frames)
     if count < (told := video.length(file.path)):
         say(f"{file.path} should have {told:,} frames, {count:,} could be read")
+    return Found(file.name, True, watched.frames, watched.times)
 
 
 @contextmanager
-def _keeping(file: File) -> Iterator[Callable[[Image.Image, Seen], None]]:
+def _keeping(
+    kept: Path | None, writer: Callable[[Path], AbstractContextManager[Write]]
+) -> Iterator[Keep]:
     """A function that keeps a frame with what it shows; the video is whole on leaving."""
-    if file.kept is None:
+    if kept is None:
         yield lambda *_: None
         return
-    with whole(file.kept) as aside, video.writer(aside, video.rate(file.path)) as write:
+    with whole(kept) as aside, writer(aside) as write:
         yield lambda frame, seen: write(marked(frame, seen))
+
+
+def _summary(seen: Seen) -> str:
+    """Such as 2 person, 1 dog."""
+    counts = Counter(thing.label for thing in seen.detections)
+    return ", ".join(f"{count} {label}" for label, count in counts.most_common()) or "nothing"
 
 
 def marked(picture: Image.Image, seen: Seen) -> Image.Image:
@@ -155,9 +183,3 @@ def marked(picture: Image.Image, seen: Seen) -> Image.Image:
         for ymin, xmin, ymax, xmax in [thing.box]
     ]
     return draw(picture, marks)
-
-
-def _jpeg(frame: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    frame.save(buffer, "JPEG", quality=_QUALITY)
-    return buffer.getvalue()

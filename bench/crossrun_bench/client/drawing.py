@@ -4,19 +4,19 @@ A box is a bright line between two dark ones. A label is dark or light on a plat
 colour. Knows nothing of models and servers.
 """
 
-import colorsys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 from PIL import Image, ImageDraw, ImageFont
 
-Colour = tuple[int, int, int]
+from crossrun_bench.client.colours import BLACK, Colour, colour, ink
+
 Edges = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-_GOLDEN = 0.618034  # of the colour wheel: it keeps neighbouring classes far apart
 _LEAST_FONT = 11  # pixels; smaller text cannot be read
+_CROWD = 10  # labels; more are written smaller
 _ELLIPSIS = "…"
 
 
@@ -42,16 +42,16 @@ class Plate:
 def draw(picture: Image.Image, marks: Sequence[Mark]) -> Image.Image:
     """A copy of a picture, RGB, with the marks on it; where marks overlap, the first is on top.
 
-    Lines and letters grow with the picture.
+    Lines and letters grow with the picture. Small boxes have thin lines, so that what is in them is
+    seen; many marks have small letters.
     """
     drawn = picture.convert("RGB")
     if drawn is picture:
         drawn = picture.copy()
     canvas = ImageDraw.Draw(drawn)
-    line = max(2, round(max(drawn.size) / 300))
     for mark in reversed(marks):
-        _outline(canvas, mark, line)
-    font = _font(drawn.size)
+        _outline(canvas, mark, _line(drawn.size, mark.box))
+    font = _font(drawn.size, len(marks))
     for plate in reversed(plates(drawn.size, marks)):
         canvas.rectangle(_inclusive(plate.edges), plate.fill, BLACK)
         middle = (plate.edges[0] + plate.edges[2]) / 2, (plate.edges[1] + plate.edges[3]) / 2
@@ -60,47 +60,22 @@ def draw(picture: Image.Image, marks: Sequence[Mark]) -> Image.Image:
 
 
 def plates(size: tuple[int, int], marks: Sequence[Mark]) -> list[Plate]:
-    """Where labels go in a picture of `size`, width and height. There is none without room.
+    """Where labels go in a picture of `size`, width and height.
 
-    All are inside the picture. Each takes the first place at its box, from above to inside, that
-    no label before it covers, or the place that they cover least.
+    All are inside the picture, and none covers another. Each takes the place at its box that covers
+    the least of other boxes. There is none without room.
     """
-    font, placed = _font(size), list[Plate]()
+    font, placed = _font(size, len(marks)), list[Plate]()
     for mark in marks:
         text = _shortened(mark.text, font, size[0])
         plate = _plate_size(text, font)
-        if text and plate[1] <= size[1]:
-            found = [_inside(corner, plate, size) for corner in _corners(mark.box, plate)]
-            edges = min(found, key=lambda place: sum(_shared(place, p.edges) for p in placed))
+        found = [_inside(corner, plate, size) for corner in _corners(mark.box, plate)]
+        free = [at for at in found if not any(_shared(at, other.edges) for other in placed)]
+        if text and plate[1] <= size[1] and free:
+            edges = min(free, key=lambda at: sum(_shared(at, other.box) for other in marks))
             fill = colour(mark.number)
             placed.append(Plate(edges, text, fill, ink(fill)))
     return placed
-
-
-def colour(number: int) -> Colour:
-    """The colour of a class, the same in every picture, and bright beside black."""
-    red, green, blue = colorsys.hls_to_rgb(number * _GOLDEN % 1, 0.7, 0.9)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
-def ink(fill: Colour) -> Colour:
-    """Black or white, whichever is easier to read on a colour."""
-    return max((BLACK, WHITE), key=lambda letters: contrast(letters, fill))
-
-
-def contrast(one: Colour, other: Colour) -> float:
-    """The contrast of WCAG 2, from 1 to 21; text should have 4.5, lines 3."""
-    dark, light = sorted((_luminance(one), _luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(of: Colour) -> float:
-    """Relative luminance of an sRGB colour, 0 to 1: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
-    shares = (value / 255 for value in of)
-    red, green, blue = (
-        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _outline(canvas: ImageDraw.ImageDraw, mark: Mark, line: int) -> None:
@@ -119,11 +94,12 @@ def _inclusive(edges: Edges) -> tuple[int, int, int, int]:
 
 
 def _corners(box: Edges, plate: tuple[int, int]) -> Iterator[tuple[float, float]]:
-    """Upper left corners for a plate: above a box, below, then inside, at its left or right."""
+    """Upper left corners for a plate: above a box, below, beside, then inside it."""
     left, top, right, bottom = box
-    for y in (top - plate[1], bottom, top, bottom - plate[1]):
-        for x in (left, right - plate[0]):
-            yield x, y
+    above, inside_right = top - plate[1], right - plate[0]
+    yield from product((left, inside_right), (above, bottom))
+    yield from product((right, left - plate[0]), (top, bottom - plate[1]))
+    yield from product((left, inside_right), (top, bottom - plate[1]))
 
 
 def _inside(corner: tuple[float, float], plate: tuple[int, int], size: tuple[int, int]) -> Edges:
@@ -160,6 +136,14 @@ def _sized(pixels: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def _font(size: tuple[int, int]) -> ImageFont.FreeTypeFont:
-    """Pillow's own font, a fortieth of the picture's longer side."""
-    return _sized(max(_LEAST_FONT, round(max(size) / 40)))
+def _font(size: tuple[int, int], labels: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font, a fortieth of the picture's longer side, or half of that in a crowd."""
+    share = 80 if labels > _CROWD else 40
+    return _sized(max(_LEAST_FONT, round(max(size) / share)))
+
+
+def _line(size: tuple[int, int], box: Edges) -> int:
+    """How wide a line is: a three hundredth of the picture, or less if the box is small."""
+    left, top, right, bottom = box
+    shorter = min(right - left, bottom - top)
+    return max(1, min(max(2, round(max(size) / 300)), round(shorter / 16)))

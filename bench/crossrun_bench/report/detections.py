@@ -4,12 +4,23 @@ from collections.abc import Iterator, Sequence
 
 from crossrun_bench.client.asking import Thing
 from crossrun_bench.client.detect import Found
+from crossrun_bench.client.frames import Times
 from crossrun_bench.view import figures
 from crossrun_bench.view.table import Row, Table
 
 PICTURES = ("Picture", "Label", "Score", "ymin", "xmin", "ymax", "xmax")
 VIDEOS = ("Video", "Label", "Frames", "Most at once", "Best score")
+SPEED = ("Video", "Frames", "Frames/s", "Decode, ms", "Detect, ms", "Draw, ms")
+SPEED_NOTE = (
+    "Frames one after the other; milliseconds of each. Detect has the JPEG's making, draw the "
+    "video's writing."
+)
 NOTHING = "nothing found"
+
+
+def tables(found: Sequence[Found]) -> list[Table]:
+    """What pictures show, what videos show, and how fast that was found out."""
+    return [*of_pictures(found), *of_videos(found), *of_speed(found)]
 
 
 def of_pictures(found: Sequence[Found]) -> Iterator[Table]:
@@ -25,6 +36,15 @@ def of_videos(found: Sequence[Found]) -> Iterator[Table]:
     groups = [_videos(one) for one in found if one.is_video]
     if groups:
         yield _grouped(VIDEOS, groups, ())
+
+
+def of_speed(found: Sequence[Found]) -> Iterator[Table]:
+    """A row for each video; nothing without a video."""
+    rows = tuple(
+        _speed(one.name, len(one.frames), one.times) for one in found if one.times and one.frames
+    )
+    if rows:
+        yield Table("", SPEED, rows, (SPEED_NOTE,))
 
 
 def _grouped(columns: Row, groups: Sequence[list[Row]], notes: tuple[str, ...]) -> Table:
@@ -57,6 +77,12 @@ def _videos(one: Found) -> list[Row]:
         for label, frames in sorted(seen.items(), key=lambda pair: -len(pair[1]))
     ]
     return rows or [(one.name, NOTHING, f"0 of {len(one.frames):,}", *[figures.NONE] * 2)]
+
+
+def _speed(name: str, count: int, times: Times) -> Row:
+    parts = (times.decode, times.detect, times.draw)
+    each = (figures.milliseconds(part / count * 1e9) for part in parts)
+    return (name, f"{count:,}", figures.rate(count / times.wall), *each)
 
 
 def _of(label: str, one: Found) -> list[list[Thing]]:

@@ -5,7 +5,7 @@ of them alike.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +13,19 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from crossrun_export.foreign.said import Said
+from crossrun_export.options import Computes
 from crossrun_export.runtime import Outputs
+from crossrun_export.scaling import Preprocessing
 
 Runtime = Literal["tensorflow", "litert", "onnxruntime"]
 Axes = Literal["NHWC", "NCHW"]
+# As a person knows them.
+CALLED: dict[Runtime, str] = {
+    "tensorflow": "TensorFlow",
+    "litert": "LiteRT",
+    "onnxruntime": "onnxruntime",
+}
 
 
 @dataclass(frozen=True)
@@ -52,3 +61,8 @@ class ForeignSource:
     labels: tuple[str, ...]  # empty where none are known
     sha256: str
     save: Callable[[Path], None]  # puts the source, as it is, into a folder
+    file: str  # what `save` makes in it: a file or a folder
+    signature: str | None = None  # which function of several, where a file has such
+    pixels: Preprocessing | None = None  # what the model itself says of those it takes
+    said: Said = field(default_factory=Said)  # what the model itself says of its outputs
+    computes: Computes = "float32"  # int8: its layers are quantized already

@@ -23,15 +23,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _pool.AddSerializedFile(b'\n\x18\x63rossrun/v1/vision.proto\x12\x0b\x63rossrun.v1\"\x88\x01\n\x0f\x43lassifyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06images\x18\x03 \x03(\x0c\x12\r\n\x05top_k\x18\x04 \x01(\r\x12\x11\n\tmin_score\x18\x05 \x01(\x02\x12#\n\x06resize\x18\x06 \x01(\x0e\x32\x13.crossrun.v1.Resize\"\x87\x01\n\x10\x43lassifyResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12,\n\x07results\x18\x03 \x03(\x0b\x32\x1b.crossrun.v1.Classification\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.crossrun.v1.Timings\"5\n\x0e\x43lassification\x12#\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\x12.crossrun.v1.Class\"4\n\x05\x43lass\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\"\xf8\x01\n\rDetectRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06images\x18\x03 \x03(\x0c\x12\x16\n\tmin_score\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x1b\n\x0emax_detections\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x1a\n\riou_threshold\x18\x06 \x01(\x02H\x02\x88\x01\x01\x12\x0e\n\x06labels\x18\x07 \x03(\t\x12#\n\x06resize\x18\x08 \x01(\x0e\x32\x13.crossrun.v1.ResizeB\x0c\n\n_min_scoreB\x11\n\x0f_max_detectionsB\x10\n\x0e_iou_threshold\"\x81\x01\n\x0e\x44\x65tectResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12(\n\x07results\x18\x03 \x03(\x0b\x32\x17.crossrun.v1.Detections\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.crossrun.v1.Timings\"W\n\nDetections\x12*\n\ndetections\x18\x01 \x03(\x0b\x32\x16.crossrun.v1.Detection\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\"W\n\tDetection\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x1d\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x10.crossrun.v1.Box\"=\n\x03\x42ox\x12\x0c\n\x04ymin\x18\x01 \x01(\x02\x12\x0c\n\x04xmin\x18\x02 \x01(\x02\x12\x0c\n\x04ymax\x18\x03 \x01(\x02\x12\x0c\n\x04xmax\x18\x04 \x01(\x02\"B\n\x07Timings\x12\x11\n\tdecode_us\x18\x01 \x01(\x04\x12\x10\n\x08queue_us\x18\x02 \x01(\x04\x12\x12\n\ncompute_us\x18\x03 \x01(\x04*[\n\x06Resize\x12\x16\n\x12RESIZE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRESIZE_STRETCH\x10\x01\x12\x0f\n\x0bRESIZE_CROP\x10\x02\x12\x14\n\x10RESIZE_LETTERBOX\x10\x03\x32\x94\x01\n\x06Vision\x12G\n\x08\x43lassify\x12\x1c.crossrun.v1.ClassifyRequest\x1a\x1d.crossrun.v1.ClassifyResponse\x12\x41\n\x06\x44\x65tect\x12\x1a.crossrun.v1.DetectRequest\x1a\x1b.crossrun.v1.DetectResponseb\x06proto3')
+DESCRIPTOR = _pool.AddSerializedFile(b'\n\x18\x63rossrun/v1/vision.proto\x12\x0b\x63rossrun.v1\"\x88\x01\n\x0f\x43lassifyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06images\x18\x03 \x03(\x0c\x12\r\n\x05top_k\x18\x04 \x01(\r\x12\x11\n\tmin_score\x18\x05 \x01(\x02\x12#\n\x06resize\x18\x06 \x01(\x0e\x32\x13.crossrun.v1.Resize\"\x87\x01\n\x10\x43lassifyResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12,\n\x07results\x18\x03 \x03(\x0b\x32\x1b.crossrun.v1.Classification\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.crossrun.v1.Timings\"5\n\x0e\x43lassification\x12#\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\x12.crossrun.v1.Class\"4\n\x05\x43lass\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\"\x9b\x02\n\rDetectRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06images\x18\x03 \x03(\x0c\x12\x16\n\tmin_score\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x1b\n\x0emax_detections\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x1a\n\riou_threshold\x18\x06 \x01(\x02H\x02\x88\x01\x01\x12\x0e\n\x06labels\x18\x07 \x03(\t\x12#\n\x06resize\x18\x08 \x01(\x0e\x32\x13.crossrun.v1.Resize\x12!\n\x05tiles\x18\t \x01(\x0b\x32\x12.crossrun.v1.TilesB\x0c\n\n_min_scoreB\x11\n\x0f_max_detectionsB\x10\n\x0e_iou_threshold\"H\n\x05Tiles\x12\x0f\n\x07\x63olumns\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x14\n\x07overlap\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\n\n\x08_overlap\"\x81\x01\n\x0e\x44\x65tectResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12(\n\x07results\x18\x03 \x03(\x0b\x32\x17.crossrun.v1.Detections\x12%\n\x07timings\x18\x04 \x01(\x0b\x32\x14.crossrun.v1.Timings\"W\n\nDetections\x12*\n\ndetections\x18\x01 \x03(\x0b\x32\x16.crossrun.v1.Detection\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\"W\n\tDetection\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x1d\n\x03\x62ox\x18\x04 \x01(\x0b\x32\x10.crossrun.v1.Box\"=\n\x03\x42ox\x12\x0c\n\x04ymin\x18\x01 \x01(\x02\x12\x0c\n\x04xmin\x18\x02 \x01(\x02\x12\x0c\n\x04ymax\x18\x03 \x01(\x02\x12\x0c\n\x04xmax\x18\x04 \x01(\x02\"B\n\x07Timings\x12\x11\n\tdecode_us\x18\x01 \x01(\x04\x12\x10\n\x08queue_us\x18\x02 \x01(\x04\x12\x12\n\ncompute_us\x18\x03 \x01(\x04*[\n\x06Resize\x12\x16\n\x12RESIZE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRESIZE_STRETCH\x10\x01\x12\x0f\n\x0bRESIZE_CROP\x10\x02\x12\x14\n\x10RESIZE_LETTERBOX\x10\x03\x32\x94\x01\n\x06Vision\x12G\n\x08\x43lassify\x12\x1c.crossrun.v1.ClassifyRequest\x1a\x1d.crossrun.v1.ClassifyResponse\x12\x41\n\x06\x44\x65tect\x12\x1a.crossrun.v1.DetectRequest\x1a\x1b.crossrun.v1.DetectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'crossrun.v1.vision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESIZE']._serialized_start=1119
-  _globals['_RESIZE']._serialized_end=1210
+  _globals['_RESIZE']._serialized_start=1228
+  _globals['_RESIZE']._serialized_end=1319
   _globals['_CLASSIFYREQUEST']._serialized_start=42
   _globals['_CLASSIFYREQUEST']._serialized_end=178
   _globals['_CLASSIFYRESPONSE']._serialized_start=181
@@ -41,17 +41,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLASS']._serialized_start=373
   _globals['_CLASS']._serialized_end=425
   _globals['_DETECTREQUEST']._serialized_start=428
-  _globals['_DETECTREQUEST']._serialized_end=676
-  _globals['_DETECTRESPONSE']._serialized_start=679
-  _globals['_DETECTRESPONSE']._serialized_end=808
-  _globals['_DETECTIONS']._serialized_start=810
-  _globals['_DETECTIONS']._serialized_end=897
-  _globals['_DETECTION']._serialized_start=899
-  _globals['_DETECTION']._serialized_end=986
-  _globals['_BOX']._serialized_start=988
-  _globals['_BOX']._serialized_end=1049
-  _globals['_TIMINGS']._serialized_start=1051
-  _globals['_TIMINGS']._serialized_end=1117
-  _globals['_VISION']._serialized_start=1213
-  _globals['_VISION']._serialized_end=1361
+  _globals['_DETECTREQUEST']._serialized_end=711
+  _globals['_TILES']._serialized_start=713
+  _globals['_TILES']._serialized_end=785
+  _globals['_DETECTRESPONSE']._serialized_start=788
+  _globals['_DETECTRESPONSE']._serialized_end=917
+  _globals['_DETECTIONS']._serialized_start=919
+  _globals['_DETECTIONS']._serialized_end=1006
+  _globals['_DETECTION']._serialized_start=1008
+  _globals['_DETECTION']._serialized_end=1095
+  _globals['_BOX']._serialized_start=1097
+  _globals['_BOX']._serialized_end=1158
+  _globals['_TIMINGS']._serialized_start=1160
+  _globals['_TIMINGS']._serialized_end=1226
+  _globals['_VISION']._serialized_start=1322
+  _globals['_VISION']._serialized_end=1470
 # @@protoc_insertion_point(module_scope)

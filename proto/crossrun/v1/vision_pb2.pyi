@@ -63,7 +63,7 @@ class Class(_message.Message):
     def __init__(self, index: _Optional[int] = ..., label: _Optional[str] = ..., score: _Optional[float] = ...) -> None: ...
 
 class DetectRequest(_message.Message):
-    __slots__ = ("model", "version", "images", "min_score", "max_detections", "iou_threshold", "labels", "resize")
+    __slots__ = ("model", "version", "images", "min_score", "max_detections", "iou_threshold", "labels", "resize", "tiles")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class DetectRequest(_message.Message):
     IOU_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     RESIZE_FIELD_NUMBER: _ClassVar[int]
+    TILES_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     images: _containers.RepeatedScalarFieldContainer[bytes]
@@ -80,7 +81,18 @@ class DetectRequest(_message.Message):
     iou_threshold: float
     labels: _containers.RepeatedScalarFieldContainer[str]
     resize: Resize
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., min_score: _Optional[float] = ..., max_detections: _Optional[int] = ..., iou_threshold: _Optional[float] = ..., labels: _Optional[_Iterable[str]] = ..., resize: _Optional[_Union[Resize, str]] = ...) -> None: ...
+    tiles: Tiles
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., images: _Optional[_Iterable[bytes]] = ..., min_score: _Optional[float] = ..., max_detections: _Optional[int] = ..., iou_threshold: _Optional[float] = ..., labels: _Optional[_Iterable[str]] = ..., resize: _Optional[_Union[Resize, str]] = ..., tiles: _Optional[_Union[Tiles, _Mapping]] = ...) -> None: ...
+
+class Tiles(_message.Message):
+    __slots__ = ("columns", "rows", "overlap")
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    columns: int
+    rows: int
+    overlap: float
+    def __init__(self, columns: _Optional[int] = ..., rows: _Optional[int] = ..., overlap: _Optional[float] = ...) -> None: ...
 
 class DetectResponse(_message.Message):
     __slots__ = ("model", "version", "results", "timings")

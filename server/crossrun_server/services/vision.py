@@ -5,6 +5,7 @@ Converts messages; the pictures themselves are the business of `vision`.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from crossrun_server.vision.detector import Detection, DetectOptions, Detector
 from crossrun_server.vision.image_input import ImageInput
 from crossrun_server.vision.picture_limits import PictureLimits
 from crossrun_server.vision.pipeline import Pictures, Prediction, Timings
+from crossrun_server.vision.tiles import MOST_OVERLAP, OVERLAP, WHOLE, Tiles
 
 Request = pb.ClassifyRequest | pb.DetectRequest
 Response = pb.ClassifyResponse | pb.DetectResponse
@@ -63,7 +65,7 @@ class VisionService(VisionServicer):
     async def _answer(
         self, read: Callable[[Model, Any], AskedPictures], request: Request, context: Context
     ) -> Response:
-        await self._check(request.images)
+        await self._check(request)
         with find(self._repository, request) as model:
             asked = read(model, request)
             origin = Origin(traceparent=traceparent(context))
@@ -75,8 +77,9 @@ class VisionService(VisionServicer):
         context.set_trailing_metadata((("server-timing", timing_text(timings)),))
         return response
 
-    async def _check(self, images: Sequence[bytes]) -> None:
-        self._limits.check_count(len(images))
+    async def _check(self, request: Request) -> None:
+        images = request.images
+        self._limits.check_count(len(images), tiles_of(request).looks)
         if len(images) > self._limits.unseen:
             await asyncio.to_thread(self._limits.check_pixels, images)
 
@@ -88,6 +91,24 @@ def find(repository: Repository, request: Request) -> Model:
         UnknownModel, ModelUnavailable: see Repository.get.
     """
     return repository.get(request.model or repository.only(), request.version)
+
+
+def tiles_of(request: Request) -> Tiles:
+    """Return the tiles into which a request has its pictures cut.
+
+    Raises:
+        InvalidRequest: there are no such tiles.
+    """
+    if isinstance(request, pb.ClassifyRequest) or not request.HasField("tiles"):
+        return WHOLE
+    asked = request.tiles
+    if not asked.columns or not asked.rows:
+        told = f"{asked.columns} columns and {asked.rows} rows"
+        raise InvalidRequest(f"tiles has {told}, expected at least one of each")
+    overlap = asked.overlap if asked.HasField("overlap") else OVERLAP
+    if not 0 <= overlap <= MOST_OVERLAP:
+        raise InvalidRequest(f"tiles.overlap is {overlap:g}, expected 0 to {MOST_OVERLAP:g}")
+    return Tiles(asked.columns, asked.rows, overlap)
 
 
 def read_classify(model: Model, request: pb.ClassifyRequest) -> AskedPictures:
@@ -120,7 +141,9 @@ def read_detect(model: Model, request: pb.DetectRequest) -> AskedPictures:
     options = _options(request, how)
 
     def respond(predictions: Sequence[Prediction], timings: Timings) -> pb.DetectResponse:
-        found = ((how.detections(p, options), p.view.picture) for p in predictions)
+        each = options.tiles.looks
+        looks = (predictions[i : i + each] for i in range(0, len(predictions), each))
+        found = ((how.detections(one, options), one[0].view.picture) for one in looks)
         return pb.DetectResponse(
             model=model.name,
             version=model.version,
@@ -129,7 +152,7 @@ def read_detect(model: Model, request: pb.DetectRequest) -> AskedPictures:
         )
 
     pictures = _pictures(how.input, request, how.outputs.names, how.thresholds(options))
-    return AskedPictures(pictures, respond)
+    return AskedPictures(replace(pictures, tiles=options.tiles), respond)
 
 
 # Path → what makes a request of its bytes, and what reads it.
@@ -155,11 +178,13 @@ def _pictures(
 def _options(request: pb.DetectRequest, how: Detector) -> DetectOptions:
     if request.HasField("max_detections") and request.max_detections == 0:
         raise InvalidRequest("max_detections is 0, expected 1 or more")
+    least = _share(request, "min_score")
     return DetectOptions(
-        min_score=_share(request, "min_score"),
+        min_score=how.outputs.min_score if least is None else least,
         iou_threshold=_share(request, "iou_threshold"),
         max_detections=request.max_detections if request.HasField("max_detections") else None,
         classes=how.indices(request.labels),
+        tiles=tiles_of(request),
     )
 
 

@@ -9,6 +9,7 @@ bits, while Keras cuts it off at 255, which makes everything white but black.
 import io
 import warnings
 from collections.abc import Callable
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.vision import boxes
+from crossrun_server.vision import tiles
 from crossrun_server.vision.boxes import Resize, Size, View
+from crossrun_server.vision.tiles import WHOLE, Fit, Tiles
 
 Pixels = NDArray[np.uint8]
 
@@ -41,7 +43,7 @@ UPRIGHT = {
 TURNING = (5, 6, 7, 8)  # orientations that swap height and width
 
 SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
-Fit = Callable[[Size], Size]  # size of a picture, upright → size of the input for it
+Room = Callable[[Size], float]  # size of a picture, upright → pixels that a side of it keeps
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at its own limit; ours refuses
 # Damaged metadata is not our fault, and a line of log for each picture helps nobody.
@@ -66,21 +68,31 @@ class Stored(NamedTuple):
 
 
 def load(data: bytes, input_: Size | Fit, resize: Resize) -> Picture:
-    """Decode a JPEG or PNG to RGB and bring it to size; an animated PNG is its still picture.
+    """Decode a JPEG or PNG to RGB and bring it to size; see `looks`."""
+    (picture,) = looks(data, input_, resize, WHOLE)
+    return picture
 
-    Metadata that cannot be read is ignored.
+
+def looks(data: bytes, input_: Size | Fit, resize: Resize, cut: Tiles) -> list[Picture]:
+    """Decode a JPEG or PNG to RGB, and bring it and its tiles to size.
+
+    An animated PNG is its still picture. Metadata that cannot be read is ignored.
 
     Args:
         data: the file.
         input_: the input's size, or a function that returns it for a picture of some size.
         resize: how the picture is brought to that size.
+        cut: into which tiles.
+
+    Returns:
+        The whole picture, then the tiles; see `tiles.views`.
 
     Raises:
         InvalidRequest: the data is not a whole JPEG or PNG, or unfolds to too many pixels.
     """
     fit = input_ if callable(input_) else lambda _: input_
-    stored = _decoded(data, fit)
-    return _fitted(stored, boxes.view(stored.upright, fit(stored.upright), resize))
+    stored = _decoded(data, lambda upright: ROOM * max(fit(upright)) * cut.closer)
+    return [_fitted(stored, view) for view in tiles.views(stored.upright, fit, resize, cut)]
 
 
 def pixels(data: bytes) -> int:
@@ -92,11 +104,11 @@ def pixels(data: bytes) -> int:
         return 0
 
 
-def _decoded(data: bytes, fit: Fit) -> Stored:
+def _decoded(data: bytes, room: Room) -> Stored:
     try:
         with Image.open(io.BytesIO(data), formats=tuple(SIGNATURES)) as image:
             _check_size(image)
-            return _stored(image, fit)
+            return _stored(image, room)
     except UnidentifiedImageError:
         raise InvalidRequest(_unidentified(data)) from None
     except (InvalidRequest, MemoryError):
@@ -123,13 +135,13 @@ def _check_size(image: Image.Image) -> None:
         )
 
 
-def _stored(image: Image.Image, fit: Fit) -> Stored:
+def _stored(image: Image.Image, room: Room) -> Stored:
     size = Size(image.height, image.width)
     if image.format == "PNG":  # its metadata may follow its pixels
         image.load()
     orientation = _orientation(image)
     upright = Size(size.width, size.height) if orientation in TURNING else size
-    drafted = image.draft(None, (ROOM * max(fit(upright)),) * 2)
+    drafted = image.draft(None, (ceil(room(upright)),) * 2)
     image.load()
     times = size.width / drafted[1][2] if drafted else 1
     return Stored(_rgb(image), times, orientation, upright)

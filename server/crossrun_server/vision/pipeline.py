@@ -22,14 +22,15 @@ from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.tensors.tensor_spec import Array
 from crossrun_server.vision.boxes import Resize, Size, View
 from crossrun_server.vision.image_input import ImageInput, fixing
-from crossrun_server.vision.images import Picture, load
+from crossrun_server.vision.images import Picture, looks
+from crossrun_server.vision.tiles import WHOLE, Tiles
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one picture."""
+    """What a model says of one look at a picture."""
 
     view: View  # of the picture
     outputs: Tensors  # of the run that it was in
@@ -62,6 +63,7 @@ class Pictures:
     resize: Resize | None  # how they are brought to the input's size; None leaves it to the model
     outputs: Sequence[str]  # of the model, by name
     options: Mapping[str, float]
+    tiles: Tiles = WHOLE  # into which each picture is cut
 
     def tensors(self, batch: Sequence[Picture]) -> Tensors:
         """Return the model's inputs for decoded pictures, all of the same size."""
@@ -107,7 +109,7 @@ async def predict(
         origin: what the call says; the request of the first batch tells of the decoding.
 
     Returns:
-        A prediction for each picture, in their order, and where the time went.
+        A prediction for each look at each picture, in their order, and where the time went.
 
     Raises:
         InvalidRequest: a picture cannot be decoded, or the model does not run on one of its
@@ -122,7 +124,8 @@ async def predict(
     replies: list[Reply] = []
     for batch in _batches(pictures, asked.input):
         decoded = None if replies else (started, ended)
-        with blaming_size(asked.input, len(predictions), batch[0].view.input):
+        position = len(predictions) // asked.tiles.looks
+        with blaming_size(asked.input, position, batch[0].view.input):
             reply = await asked.input.model.infer(
                 asked.tensors(batch),
                 asked.outputs,
@@ -143,7 +146,7 @@ async def _decode(asked: Pictures, decoding: Turns, connection: Hashable) -> lis
     """
     room = asyncio.Semaphore(decoding.most)
 
-    async def one(position: int) -> Picture:
+    async def one(position: int) -> list[Picture]:
         async with room:
             return await decoding.result(partial(decoded, asked, position), connection)
 
@@ -152,18 +155,18 @@ async def _decode(asked: Pictures, decoding: Turns, connection: Hashable) -> lis
             tasks = [group.create_task(one(i)) for i in range(len(asked.images))]
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]
+    return [picture for task in tasks for picture in task.result()]
 
 
-def decoded(asked: Pictures, position: int) -> Picture:
-    """Decode one of the pictures on this thread.
+def decoded(asked: Pictures, position: int) -> list[Picture]:
+    """Decode one of the pictures on this thread: what each look at it sees.
 
     Raises:
         InvalidRequest: it cannot be decoded; the error names its position.
     """
     resize = asked.resize or asked.input.resize
     try:
-        return load(asked.images[position], asked.input.size, resize)
+        return looks(asked.images[position], asked.input.size, resize, asked.tiles)
     except InvalidRequest as error:
         raise InvalidRequest(f"images[{position}]: {error}") from error
 

@@ -1,6 +1,10 @@
 """`crossrun-bench detect` with a real server: pictures, folders and videos, and what goes wrong."""
 
 import json
+import re
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ from crossrun_bench.client import detect, video
 from crossrun_bench.client.asking import Seen, Thing
 from crossrun_bench.errors import BenchError
 from tests.support import detectors
-from tests.support.running import Command, Server, serving
+from tests.support.running import BIN, Command, Server, serving
 
 RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (90, 90, 90)
 ORIENTATION = 0x0112  # EXIF tag
@@ -120,6 +124,21 @@ def test_thresholds_and_labels_reach_the_server(
     assert labels("--min-score", 0.9, "--iou-threshold", 0.5) == ["red"]
 
 
+def test_tiles_reach_the_server(finder: Server, tmp_path: Path, run: Command) -> None:
+    """With them an object is found that is too small in the whole picture."""
+    image = Image.new("RGB", (640, 480), GREY)
+    image.paste(RED, (100, 100, 104, 104))
+    image.save(tmp_path / "small.png")
+    start = ("crossrun-bench", "detect", str(tmp_path / "small.png"), "--target", finder.address)
+    for options, count in ((), 0), (("--tiles", "4x4"), 1):
+        (one,) = found(run(*start, "--json", *options)).values()
+        assert len(one["frames"][0]["detections"]) == count
+    for wrong in ("4", "0x2", "2x", "axb"):
+        done = run(*start, "--tiles", wrong)
+        assert done.returncode == 1
+        assert f"--tiles '{wrong}': expected columns and rows, such as 2x2" in done.stderr
+
+
 def test_a_video_is_asked_about_frame_by_frame(
     finder: Server, moving: Path, tmp_path: Path, run: Command
 ) -> None:
@@ -145,6 +164,74 @@ def test_a_video_is_summed_up_by_label(finder: Server, moving: Path, run: Comman
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     assert any(row[:6] == ["moving.mp4", "red", "12", "of", "12", "1"] for row in rows)
+    (speed,) = (row for row in rows if row[:2] == ["moving.mp4", "12"])
+    rate, decode, ask, draw = map(float, speed[2:])
+    assert rate > 0 < ask
+    assert decode > draw == 0
+
+
+def test_the_parts_of_a_videos_time_are_less_than_all_of_it(
+    finder: Server, moving: Path, tmp_path: Path, run: Command
+) -> None:
+    """Reading, asking, and drawing if a copy is kept."""
+    options = ["--target", finder.address, "--save", tmp_path / "out", "--json"]
+    times = found(run("crossrun-bench", "detect", moving, *options))["moving.mp4"]["times"]
+    parts = [times[part] for part in ("decode", "detect", "draw")]
+    assert min(parts) > 0
+    assert sum(parts) < times["wall"]
+
+
+def test_a_camera_is_watched_until_its_end(
+    finder: Server, moving: Path, tmp_path: Path, run: Command
+) -> None:
+    """By its device, here a file; the table names it, and the video that is kept is whole."""
+    options = ["--camera", moving, "--target", finder.address, "--save", tmp_path / "out"]
+    done = run("crossrun-bench", "detect", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"camera {moving}" in done.stdout.replace("\n", "")
+    (kept,) = (tmp_path / "out").iterdir()
+    assert re.fullmatch(r"camera-moving-\d{8}-\d{6}\.mp4", kept.name)
+    assert next(video.frames(kept)).size == (128, 96)
+
+
+def test_ctrl_c_ends_a_camera_with_a_whole_video(finder: Server, tmp_path: Path) -> None:
+    """What was seen until then is told."""
+    endless, out = tmp_path / "endless.avi", tmp_path / "out"
+    with video.writer(endless, 10) as write:
+        for _ in range(3000):
+            write(rectangle((20, 10, 60, 50), RED))
+    command = [BIN / "crossrun-bench", "detect", "--camera", endless, "--save", out, "--json"]
+    with subprocess.Popen(
+        [*map(str, command), "--target", finder.address], stdout=subprocess.PIPE, text=True
+    ) as process:
+        while not (out.exists() and any(out.iterdir())):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        answer, _ = process.communicate(timeout=60)
+    (camera,) = json.loads(answer)
+    assert process.returncode == 0
+    assert 0 < len(camera["frames"]) < 3000
+    assert {thing["label"] for frame in camera["frames"] for thing in frame["detections"]} == {
+        "red"
+    }
+    (kept,) = out.iterdir()
+    assert kept.suffix == ".mp4"
+    assert len(list(video.frames(kept))) > 0
+
+
+def test_a_camera_that_is_not_there_is_told(finder: Server, tmp_path: Path, run: Command) -> None:
+    """In one line, and nothing is kept; files and a camera together are no question."""
+    start = ("crossrun-bench", "detect", "--target", finder.address)
+    for device in ("77", "/dev/video77"):
+        done = run(*start, "--camera", device, "--save", tmp_path / "out")
+        assert done.returncode == 1
+        assert done.stderr == f"crossrun-bench: camera {device}: not there, or in use\n"
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+    for both in ((), ("--camera", "0", tmp_path)):
+        done = run(*start, *both)
+        assert done.returncode == 2
+        assert "expected files, or --camera without files" in done.stderr
 
 
 def test_a_video_that_ends_early_is_told(

@@ -6,17 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossrun_bench.client.drawing import (
-    BLACK,
-    Edges,
-    Mark,
-    Plate,
-    colour,
-    contrast,
-    draw,
-    ink,
-    plates,
-)
+from crossrun_bench.client.colours import BLACK, colour, contrast, difference, ink
+from crossrun_bench.client.drawing import Edges, Mark, Plate, draw, plates
 
 
 def marks(size: tuple[int, int], count: int) -> list[Mark]:
@@ -47,26 +38,51 @@ def test_letters_and_lines_stand_out() -> None:
     fills = [colour(number) for number in range(100)]
     assert min(contrast(ink(fill), fill) for fill in fills) >= 4.5
     assert min(contrast(BLACK, fill) for fill in fills) >= 3
-    assert len(set(fills[:80])) == 80
     assert contrast((255, 255, 255), BLACK) == pytest.approx(21)
+
+
+def test_eighty_classes_have_colours_that_differ() -> None:
+    """All of them by eight times of what the eye sees, and the first ten far more."""
+    fills = [colour(number) for number in range(80)]
+    assert min(difference(*pair) for pair in combinations(fills, 2)) > 8 * 2.3
+    assert min(difference(*pair) for pair in combinations(fills[:10], 2)) > 50
+    assert difference((255, 255, 255), BLACK) == pytest.approx(100, abs=0.1)
 
 
 @pytest.mark.parametrize("size", [(160, 160), (640, 480), (3000, 500), (120, 900)])
 def test_labels_stay_inside_the_picture(size: tuple[int, int]) -> None:
-    """Of boxes at its edges and beyond them, too."""
+    """Of boxes at its edges and beyond them, too; none covers another."""
     found = plates(size, marks(size, 12))
-    assert len(found) == 12
+    assert len(found) > 6
     for left, top, right, bottom in (plate.edges for plate in found):
         assert 0 <= left < right <= size[0]
         assert 0 <= top < bottom <= size[1]
+    assert not any(overlap(a.edges, b.edges) for a, b in combinations(found, 2))
 
 
 def test_labels_make_way_for_each_other() -> None:
-    """Six objects in one place have six labels, none of them on another."""
-    same = [Mark((200, 200, 400, 300), f"star 0.{n}", n) for n in range(6)]
-    found = plates((640, 480), same)
-    assert len(found) == 6
-    assert not any(overlap(a.edges, b.edges) for a, b in combinations(found, 2))
+    """Six objects in one place have six labels; of a crowd the best have them."""
+    same = [Mark((200, 200, 400, 300), f"star 0.{n:02}", n) for n in range(40)]
+    assert len(plates((640, 480), same[:6])) == 6
+    crowd = [plate.text for plate in plates((640, 480), same)]
+    assert crowd == [mark.text for mark in same if mark.text in crowd]
+    assert crowd[0] == same[0].text
+    assert 6 <= len(crowd) < 40
+
+
+def test_a_label_covers_no_other_object_if_it_need_not() -> None:
+    """Where one stands above a box, its label goes below or beside."""
+    low, high = Mark((200, 200, 260, 260), "star", 0), Mark((190, 120, 330, 198), "disc", 1)
+    labels = {plate.text: plate.edges for plate in plates((640, 480), [low, high])}
+    assert not overlap(labels["star"], high.box)
+    assert not overlap(labels["disc"], low.box)
+
+
+def test_what_is_in_a_small_box_is_seen() -> None:
+    """Of a box of 12 x 30 pixels in a large picture more than half stays as it is."""
+    picture = Image.new("RGB", (1352, 900), (128, 128, 128))
+    drawn = np.asarray(draw(picture, [Mark((700, 400, 712, 430), "person 0.40", 0)]))
+    assert (drawn[400:430, 700:712] == 128).all(axis=2).mean() > 0.5
 
 
 def test_a_label_without_room_is_shortened_or_left_out() -> None:

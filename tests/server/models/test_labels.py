@@ -269,7 +269,7 @@ def read(how: Detector, outputs: dict[str, Array]) -> list[int]:
     """The classes that are found in a picture."""
     size = boxes.Size(48, 64)
     prediction = Prediction(boxes.view(size, size, "stretch"), outputs, 0)
-    return [found.index for found in how.detections(prediction, DetectOptions(min_score=0.1))]
+    return [found.index for found in how.detections([prediction], DetectOptions(min_score=0.1))]
 
 
 @pytest.mark.parametrize("part", ["detection_scores", "detection_boxes"])

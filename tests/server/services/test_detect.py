@@ -20,7 +20,7 @@ from crossrun_server.tensors.tensor_spec import TensorSpec
 from tests.support import detectors, models
 from tests.support.pictures import RED, boxes, encoded, scene
 from tests.support.requests import refusal
-from tests.support.running import ON_CPU, Server, run_client
+from tests.support.running import ON_CPU, Server, run_client, serving
 from tests.support.vision import HOW, corners, detect, labels
 
 
@@ -98,6 +98,26 @@ def test_the_graph_gets_the_thresholds_that_it_takes(stub: VisionStub) -> None:
     ):
         (found,) = detect(stub, picture, model="echo", **given).results
         assert [one.score for one in found.detections] == pytest.approx(expected), given
+
+
+def test_the_configuration_says_from_which_score_on_a_detection_counts(tmp_path: Path) -> None:
+    """If a request does not, whether the graph takes thresholds or not."""
+    least = 'parameters { key: "detection.min_score" value { string_value: "0.7" } }'
+    foreign = detectors.FOREIGN + detectors.FROM_1
+    graphs = (
+        ("finder", detectors.finder(), detectors.FINDER + detectors.OPTIONS),
+        ("foreign", detectors.foreign(), foreign),
+    )
+    for name, graph, config in graphs:
+        models.write(tmp_path / "models", name, graph, config + least, labels=detectors.LABELS)
+    with (
+        serving(tmp_path / "models", tmp_path / "log") as running,
+        grpc.insecure_channel(running.address) as channel,
+    ):
+        for name, *_ in graphs:
+            for given, count in (({}, 2), ({"min_score": 0}, 3), ({"min_score": 0.9}, 1)):
+                reply = detect(VisionStub(channel), encoded(scene()), model=name, **given)
+                assert len(labels(reply)) == count, (name, given)
 
 
 def test_a_detector_without_labels_counts_them(stub: VisionStub) -> None:
@@ -199,6 +219,7 @@ def test_what_makes_no_sense_is_refused(
         ('"pixels"', '"metres"', "'detection.box_unit' is 'metres', expected normalised or pixels"),
         ('value: "1"', 'value: "2"', "'detection.first_class' is '2', expected 0 or 1"),
         ("detection.count", "detection.number", "'detection.number' is unknown, expected one of"),
+        ("detection.count", "detection.min_score", "'detection.min_score' is 'many', expected a s"),
     ],
 )
 def test_a_description_that_cannot_be_stops_the_load(

@@ -18,7 +18,7 @@ from crossrun_server.services.direct.call import (
     deadline_of,
     unwrapped,
 )
-from crossrun_server.services.vision import METHODS, AskedPictures, find, timing_text
+from crossrun_server.services.vision import METHODS, AskedPictures, find, tiles_of, timing_text
 from crossrun_server.telemetry.failures import Failures
 from crossrun_server.telemetry.request_record import Origin
 from crossrun_server.vision import pipeline
@@ -56,16 +56,17 @@ class DirectVision:
     def __call__(self, call: DirectCall, client: Client) -> bool:
         """Answer a call; see `Direct`.
 
-        Several pictures are decoded side by side by the event loop's threads, which has the cache
-        of responses, too.
+        Several pictures, or tiles of them, are the event loop's business, which has the cache of
+        responses, too.
         """
         parse, read = METHODS[self._method]
         try:
             request = parse(call.data)
             client.require_model(request.model)
-            self._limits.check(request.images)
+            looks = tiles_of(request).looks
+            self._limits.check(request.images, looks)
             model = find(self._repository, request)
-            if len(request.images) != 1 or model.cache is not None:
+            if len(request.images) * looks != 1 or model.cache is not None:
                 return False
             self._wait(call, model, read(model, request))
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
@@ -93,7 +94,7 @@ class DirectVision:
 
     def _post(self, call: DirectCall, asked: AskedPictures) -> None:
         started, pictures = perf_counter_ns(), asked.pictures
-        picture = pipeline.decoded(pictures, 0)
+        (picture,) = pipeline.decoded(pictures, 0)
         ended = perf_counter_ns()
         reply = partial(_reply, call, asked, picture, ended - started)
         pictures.input.model.post(
