@@ -71,6 +71,11 @@ class Graph:
         return takers[0] if len(takers) == 1 else None
 
 
+def opset(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators in a model."""
+    return next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+
+
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     """A whole number among a node's attributes."""
     return next((int(a.i) for a in node.attribute if a.name == name), default)

@@ -11,9 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
-from crossrun_export.convert import OPSET
 from crossrun_export.detector.network import BOXES, SCORES
 from crossrun_export.detector.settings import Thresholds
+from crossrun_export.graph import opset
 
 CLASSES = "detection_classes"
 OUTPUTS = ("detection_boxes", "detection_scores", CLASSES, "num_detections")
@@ -28,7 +28,8 @@ suppression (float[batch, cells, 4] boxes, float[batch, cells, classes] scores,
 => (float[batch, {limit}, 4] detection_boxes, float[batch, {limit}] detection_scores,
     int64[batch, {limit}] detection_classes, int32[batch] num_detections)
 <int64[1] nms_none = {{0}}, int64[1] nms_one = {{1}}, int64[1] nms_limit = {{{limit}}},
-    float nms_zero = {{0.0}}, float nms_whole = {{1.0}}, bool nms_always = {{1}}>
+    int64[3] nms_apart = {{1, 1, 1}}, float nms_zero = {{0.0}}, float nms_whole = {{1.0}},
+    bool nms_always = {{1}}>
 {{
     nms_batch = Shape <start: int = 0, end: int = 1> (boxes)
     nms_rows = Concat <axis: int = 0> (nms_batch, nms_one)
@@ -58,7 +59,8 @@ suppression (float[batch, cells, 4] boxes, float[batch, cells, classes] scores,
             nms_count = Min (nms_found, nms_row_most)
             nms_best_scores, nms_order = TopK (nms_kept_scores, nms_count)
             nms_best = Gather (nms_kept, nms_order)
-            nms_nowhere, nms_best_class, nms_best_cell = Split <axis: int = 1> (nms_best)
+            nms_nowhere, nms_best_class, nms_best_cell = Split <axis: int = 1>
+                (nms_best, nms_apart)
             nms_best_classes = Squeeze (nms_best_class, nms_one)
             nms_best_cells = Squeeze (nms_best_cell, nms_one)
             nms_row_of_boxes = Squeeze (nms_b, nms_none)
@@ -90,19 +92,27 @@ def append(network: onnx.ModelProto, thresholds: Thresholds) -> onnx.ModelProto:
         outside of 0 … 1 counts as the nearest, a number of detections likewise.
     """
     text = GRAPH.format(
-        ir=network.ir_version, opset=OPSET, limit=thresholds.most, score=SCORE, iou=IOU, most=MOST
+        ir=network.ir_version,
+        opset=opset(network),
+        limit=thresholds.most,
+        score=SCORE,
+        iou=IOU,
+        most=MOST,
     )
     suppression = parser.parse_model(text)
     model = onnx.compose.merge_models(
         network, suppression, io_map=[(BOXES, BOXES), (SCORES, SCORES)]
     )
-    defaults: dict[str, NDArray[Any]] = {
+    model.graph.initializer.extend(defaults(thresholds).values())
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def defaults(thresholds: Thresholds) -> dict[str, onnx.TensorProto]:
+    """The values of the optional inputs for requests that leave them out, by name."""
+    values: dict[str, NDArray[Any]] = {
         SCORE: np.array([[thresholds.score]], np.float32),
         IOU: np.array([[thresholds.iou]], np.float32),
         MOST: np.array([[thresholds.most]], np.int64),
     }
-    model.graph.initializer.extend(
-        numpy_helper.from_array(value, name) for name, value in defaults.items()
-    )
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return {name: numpy_helper.from_array(value, name) for name, value in values.items()}

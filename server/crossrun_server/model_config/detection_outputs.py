@@ -1,68 +1,90 @@
-"""Which outputs of a model are detections, and how to read them.
+"""How the outputs of a detector are to be read, as `parameters` in config.pbtxt say it.
 
-By default these are the four of the TensorFlow Object Detection API; `parameters` in config.pbtxt
-may name others. Knows no arrays and no requests.
-
-Source of the names and their meaning: object_detection/g3doc/running_on_mobile_tf2.md and
-exporter_lib_v2.py of https://github.com/tensorflow/models.
+Without any, a model with the four outputs of TensorFlow's API is a detector. Whatever a layout does
+not define, and no shape tells, has to be said: a wrong guess would be a wrong answer. Knows no
+arrays and no requests.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crossrun.oip import model_config_pb2 as pb
 from crossrun_server.errors import LoadError
-from crossrun_server.tensors.tensor_spec import DTYPES, TensorSpec
+from crossrun_server.model_config import detection_parts
+from crossrun_server.model_config.detection_parts import LAYOUTS, PARTS
+from crossrun_server.tensors.tensor_spec import TensorSpec
 
 PREFIX = "detection."
-OUTPUTS = {  # by part; the output of `count` may be missing
-    "boxes": "detection_boxes",
-    "scores": "detection_scores",
-    "classes": "detection_classes",
-    "count": "num_detections",
-}
-ROWS = ("boxes", "scores", "classes")  # parts with a row for each detection
-SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
-    "boxes": ((-1, -1, 4),),
-    "scores": ((-1, -1),),
-    "classes": ((-1, -1),),
-    "count": ((-1,), (-1, 1), ()),
-}
-VALUES = {  # the default first
-    "box_order": ("yxyx", "xyxy"),
+LONGEST_SIDE, MIN_SCORE, BACKGROUND = "longest_side", "min_score", "background"
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "layout": tuple(LAYOUTS),
+    "box_order": ("yxyx", "xyxy", "cxcywh"),
     "box_unit": ("normalised", "pixels"),
     "first_class": ("0", "1"),
+    "head": ("softmax", "sigmoid", "logits", "sigmoid-logits"),
+    BACKGROUND: ("none", "first", "last"),
 }
-LONGEST_SIDE, MIN_SCORE = "longest_side", "min_score"
+NUMBERED = ("tensorflow", "apart", "rows")  # a detection has the number of its class
+# What a layout defines, by key; any other value has to be said.
+DEFINED: Mapping[str, Mapping[str, str]] = {
+    "tensorflow": {"box_order": "yxyx", "box_unit": "normalised", "first_class": "0"},
+    "apart": {"first_class": "0"},
+    "rows": {"box_order": "xyxy", "first_class": "0"},
+    "yolo": {"box_order": "cxcywh", "head": "sigmoid", BACKGROUND: "none"},
+    "yolo-objectness": {"box_order": "cxcywh", "head": "sigmoid", BACKGROUND: "none"},
+    "detr": {"box_order": "cxcywh", "box_unit": "normalised"},
+    "ssd": {},
+}
+# Of layouts in which every box has some score: what the export takes as well.
+DEFAULT_MIN_SCORE = 0.3
 # Pixels of a side that the model leaves free. For 4 megapixels a small network needs hundreds of
 # megabytes; for a camera's 50 it would need gigabytes for each request.
 DEFAULT_LONGEST = 2048
-NUMBERS = DTYPES.keys() - {"BOOL", "BYTES", "BF16"}
 
 
 @dataclass(frozen=True)
 class DetectionOutputs:
-    """The outputs of a detector, by name, and how to read them."""
+    """The outputs of a detector, by part, and how to read them."""
 
-    boxes: str
-    scores: str
-    classes: str
-    count: str | None  # None: all rows with a score above 0 are detections
-    box_order: str = "yxyx"
-    box_unit: str = "normalised"
-    first_class: int = 0  # the number of the first label
-    longest_side: int = DEFAULT_LONGEST  # pixels of a side of the input, if it is free
-    min_score: float | None = None  # that a detection has if nobody asks for others
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """The outputs that have a row for each detection."""
-        return (self.boxes, self.scores, self.classes)
+    layout: str  # one of LAYOUTS
+    parts: Mapping[str, str]  # part → output; without `count` all rows with a score are detections
+    batched: bool  # whether they have a dimension for the batch
+    box_order: str
+    box_unit: str
+    first_class: int  # the number of the first label
+    head: str | None  # what the scores of each class are; None if a detection has one class
+    background: str  # which of them is of no object: "none", "first" or "last"
+    longest_side: int  # pixels of a side of the input, if it is free
+    min_score: float | None  # that a detection has if nobody asks for others
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of these outputs."""
-        return (*self.rows, *([self.count] if self.count else []))
+        return tuple(self.parts.values())
+
+    @property
+    def labelled(self) -> str:
+        """The output whose labels name the classes."""
+        return _labelled(self.parts)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether several boxes may show one object, so that they have to be suppressed."""
+        return self.layout in ("yolo", "yolo-objectness", "ssd")
+
+    @property
+    def before_classes(self) -> int:
+        """How many numbers of a row come before the scores of its classes."""
+        return {"yolo": 4, "yolo-objectness": 5}.get(self.layout, 0)
+
+    def label_counts(self, shape: Sequence[int]) -> frozenset[int] | None:
+        """How many labels `labelled` may have if it has this shape; None if that tells nothing."""
+        if self.head is None or not shape:
+            return None
+        sides = shape[-2:] if self.before_classes else shape[-1:]
+        taken = self.before_classes + (self.background != "none")
+        counts = frozenset(side - taken for side in sides if side > taken)
+        return counts if -1 not in sides else None
 
 
 def understands(key: str) -> bool:
@@ -74,38 +96,59 @@ def read(proto: pb.ModelConfig, outputs: Sequence[TensorSpec]) -> DetectionOutpu
     """Find a model's detections; None if it has none and the configuration names none.
 
     Raises:
-        LoadError: what the configuration says about detections does not fit the model.
+        LoadError: what the configuration says about detections does not fit the model, or does not
+            say all that has to be said.
     """
     given = _given(proto)
-    specs = {spec.name: spec for spec in outputs}
-    names = {part: _default(name, specs) for part, name in OUTPUTS.items()}
-    names |= {key: value for key, value in given.items() if key in OUTPUTS}
-    if "count" not in given and names["count"] not in specs:
-        del names["count"]
-    wrong = [text for part, name in names.items() if (text := _wrong(part, specs.get(name), name))]
-    wrong = wrong or _unlike([specs[names[part]] for part in ROWS])
-    if wrong and not given:
+    layout = given.get("layout", "tensorflow")
+    named = {key: value for key, value in given.items() if key in PARTS}
+    _check_keys(layout, given)
+    try:
+        parts = detection_parts.find(layout, named, outputs)
+    except LoadError:
+        if given:
+            raise
         return None
-    if wrong:
-        raise LoadError(f"{'; '.join(wrong)}; the outputs are {', '.join(specs)}")
-    how = {key: given.get(key, values[0]) for key, values in VALUES.items()}
+    _check_labels(layout, parts, proto)
+    main = parts.get("rows") or parts["boxes"]
+    numbered = layout in NUMBERED
     return DetectionOutputs(
-        boxes=names["boxes"],
-        scores=names["scores"],
-        classes=names["classes"],
-        count=names.get("count"),
-        box_order=how["box_order"],
-        box_unit=how["box_unit"],
-        first_class=int(how["first_class"]),
+        layout=layout,
+        parts=parts,
+        batched=next(len(spec.shape) for spec in outputs if spec.name == main) == 3,
+        box_order=_said("box_order", layout, given),
+        box_unit=_said("box_unit", layout, given),
+        first_class=int(_said("first_class", layout, given)) if numbered else 0,
+        head=None if numbered else _said("head", layout, given),
+        background="none" if numbered else _background(layout, given),
         longest_side=int(given.get(LONGEST_SIDE, DEFAULT_LONGEST)),
-        min_score=float(given[MIN_SCORE]) if MIN_SCORE in given else None,
+        min_score=_min_score(layout, given),
     )
 
 
-def _default(name: str, specs: Container[str]) -> str:
-    """Return an output's name, or the one that tf2onnx gives it if the model was a frozen graph."""
-    frozen = f"{name}:0"
-    return frozen if name not in specs and frozen in specs else name
+def _labelled(parts: Mapping[str, str]) -> str:
+    return parts.get("classes") or parts.get("rows") or parts["scores"]
+
+
+def _said(key: str, layout: str, given: Mapping[str, str]) -> str:
+    value = given.get(key) or DEFINED[layout].get(key)
+    if value is None:
+        raise LoadError(
+            f"parameters {PREFIX + key!r} is missing, and {layout!r} does not tell it; expected "
+            f"{' or '.join(VALUES[key])}"
+        )
+    return value
+
+
+def _background(layout: str, given: Mapping[str, str]) -> str:
+    """Probabilities of one choice among all classes need a class for nothing."""
+    one_of_all = _said("head", layout, given) in ("softmax", "logits")
+    return _said(BACKGROUND, layout, {BACKGROUND: "none"} | given if not one_of_all else given)
+
+
+def _min_score(layout: str, given: Mapping[str, str]) -> float | None:
+    default = None if layout in NUMBERED else DEFAULT_MIN_SCORE
+    return float(given[MIN_SCORE]) if MIN_SCORE in given else default
 
 
 def _given(proto: pb.ModelConfig) -> dict[str, str]:
@@ -115,7 +158,7 @@ def _given(proto: pb.ModelConfig) -> dict[str, str]:
         for key, value in proto.parameters.items()
         if understands(key)
     }
-    known = (*OUTPUTS, *VALUES, LONGEST_SIDE, MIN_SCORE)
+    known = (*PARTS, *VALUES, LONGEST_SIDE, MIN_SCORE)
     for key, value in given.items():
         if key not in known:
             names = ", ".join(PREFIX + name for name in known)
@@ -130,35 +173,29 @@ def _given(proto: pb.ModelConfig) -> dict[str, str]:
     return given
 
 
+def _check_keys(layout: str, given: Mapping[str, str]) -> None:
+    """Refuse what says nothing about a layout: it may be meant for another."""
+    of_classes = ("first_class",) if layout in NUMBERED else ("head", BACKGROUND)
+    fitting = {"layout", "box_order", "box_unit", LONGEST_SIDE, MIN_SCORE, *of_classes}
+    for key in given:
+        if key not in fitting and key not in LAYOUTS[layout]:
+            told = "" if "layout" in given else f", which it is without {PREFIX + 'layout'!r}"
+            raise LoadError(f"parameters {PREFIX + key!r} says nothing about {layout!r}{told}")
+
+
+def _check_labels(layout: str, parts: Mapping[str, str], proto: pb.ModelConfig) -> None:
+    """Rows may lie along either side of a matrix: the number of labels tells it."""
+    output = _labelled(parts)
+    files = {entry.name: entry.label_filename for entry in proto.output}
+    if layout.startswith("yolo") and not files.get(output):
+        raise LoadError(
+            f"parameters 'detection.layout' is {layout!r}, and the labels say how many classes "
+            f"there are; expected a label_filename for output {output!r}"
+        )
+
+
 def _is_share(text: str) -> bool:
     try:
         return 0 <= float(text) <= 1
     except ValueError:
         return False
-
-
-def _wrong(part: str, spec: TensorSpec | None, name: str) -> str:
-    """Say what is wrong with an output as a part of detections; empty if nothing is."""
-    if spec is None:
-        return f"{PREFIX}{part}: the model has no output {name!r}"
-    if spec.datatype in NUMBERS and any(_fits(spec.shape, shape) for shape in SHAPES[part]):
-        return ""
-    expected = " or ".join(str(list(shape)) for shape in SHAPES[part])
-    return (
-        f"{PREFIX}{part}: output {name!r} is {spec.datatype} {list(spec.shape)}, "
-        f"expected numbers of {expected}"
-    )
-
-
-def _unlike(specs: Sequence[TensorSpec]) -> list[str]:
-    """Say that outputs have different numbers of rows, if they do."""
-    if len({spec.shape[1] for spec in specs} - {-1}) < 2:
-        return []
-    rows = ", ".join(f"{spec.name!r} {spec.shape[1]}" for spec in specs)
-    return [f"the outputs of detections have different numbers of rows: {rows}"]
-
-
-def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    return len(shape) == len(expected) and all(
-        -1 in (have, want) or have == want for have, want in zip(shape, expected, strict=True)
-    )

@@ -53,11 +53,16 @@ def probabilities(scores: Array, head: str | None) -> Probabilities:
         _check_telling(given)
     elif (given.shape[1] == 1) != (head in BINARY):
         raise InvalidRequest(f"{given.shape[1]} scores for a picture are not {head!r}")
-    found = _MADE.get(head or "softmax", _as_they_are)(given)
+    found = activated(given, head)
     _check_range(found, head)
     if head == "softmax":
         _check_sums(found)
     return found.astype(np.float32)
+
+
+def activated(scores: Array, head: str | None) -> Array:
+    """Apply what comes after scores [rows, classes] before a softmax or a sigmoid."""
+    return _MADE.get(head or "softmax", _as_they_are)(scores)
 
 
 def in_range(row: NDArray[np.float64]) -> NDArray[np.bool_]:

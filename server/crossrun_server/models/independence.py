@@ -154,8 +154,14 @@ def _probe_spec(served: CompletedConfig, folder: Path, session: Session) -> Prob
         ranges=_ranges(session.metadata, served.required),
         given=tuple(warmup.requests(served, folder)),
         tolerance=HALF_TOLERANCE if _may_be_reduced(session) else TOLERANCE,
-        numbers=frozenset([served.detection_outputs.classes] if served.detection_outputs else []),
+        numbers=_numbers(served),
     )
+
+
+def _numbers(served: CompletedConfig) -> frozenset[str]:
+    """The outputs whose values are numbers of classes."""
+    found = served.detection_outputs
+    return frozenset([found.parts["classes"]] if found and "classes" in found.parts else [])
 
 
 def _may_be_reduced(session: Session) -> bool:

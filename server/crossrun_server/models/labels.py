@@ -35,7 +35,8 @@ def read(folder: Path, served: CompletedConfig) -> dict[str, tuple[str, ...]]:
     found = {output: _lines(folder, name) for output, name in files.items()}
     for spec in served.outputs:
         if spec.name in found:
-            _check(spec.name, files[spec.name], found[spec.name], _counts(spec, served))
+            counts = _counts(spec, served, spec.shape)
+            _check(spec.name, files[spec.name], found[spec.name], counts)
     return found
 
 
@@ -69,9 +70,9 @@ def check_answers(labels: Labels, served: CompletedConfig, answers: Tensors) -> 
         return
     files = {o.name: o.label_filename for o in served.proto.output}
     for spec in served.outputs:
-        if spec.name in labels and spec.name in answers and _counts(spec, served) is None:
-            sizes = answers[spec.name].shape[batched:]
-            counts = None if _tells_no_count(spec, served, sizes) else fitting(sizes)
+        unknown = spec.name in labels and _counts(spec, served, spec.shape) is None
+        if unknown and spec.name in answers:
+            counts = _counts(spec, served, answers[spec.name].shape)
             _check(spec.name, files[spec.name], labels[spec.name], counts)
 
 
@@ -86,22 +87,19 @@ def fitting(sizes: Sequence[int]) -> frozenset[int]:
     return frozenset({scores} | rows | ({2} if scores == 1 else set()))
 
 
-def _counts(spec: TensorSpec, served: CompletedConfig) -> frozenset[int] | None:
-    """Return how many labels may belong to an output; None if its shape does not tell."""
-    sizes = spec.shape[served.max_batch_size > 0 :]
-    if _tells_no_count(spec, served, sizes):
-        return None
+def _counts(
+    spec: TensorSpec, served: CompletedConfig, shape: Sequence[int]
+) -> frozenset[int] | None:
+    """Return how many labels may belong to an output of a shape; None if that does not tell."""
+    found = served.detection_outputs
+    if found is not None and spec.name in found.names:
+        return found.label_counts(shape) if spec.name == found.labelled else None
+    sizes = shape[served.max_batch_size > 0 :]
+    if not spec.datatype.startswith(("FP", "BF")) and -1 not in sizes and math.prod(sizes) == 1:
+        return None  # a single whole number: the class itself
     if -1 not in sizes:
         return fitting(sizes)
     return frozenset({sizes[-1]}) if sizes[-1] > 1 else None
-
-
-def _tells_no_count(spec: TensorSpec, served: CompletedConfig, sizes: Sequence[int]) -> bool:
-    """Whether the values are classes themselves: a detector's, or a single whole number."""
-    found = served.detection_outputs
-    is_detection = found is not None and spec.name in found.names
-    is_whole = not spec.datatype.startswith(("FP", "BF"))
-    return is_detection or (is_whole and -1 not in sizes and math.prod(sizes) == 1)
 
 
 def _check(output: str, file: str, labels: Sequence[str], counts: frozenset[int] | None) -> None:

@@ -99,13 +99,16 @@ def normalised(boxes: NDArray[Any], order: str, unit: str, input_: Size) -> Boxe
 
     Args:
         boxes: as the model returns them.
-        order: "yxyx" or "xyxy".
+        order: "yxyx", "xyxy", or "cxcywh", the centre and the size.
         unit: "normalised" or "pixels" of the input.
         input_: its size.
     """
     found = boxes.astype(np.float64)
     if order == "xyxy":
         found = found[:, [1, 0, 3, 2]]
+    elif order == "cxcywh":
+        centre, reach = found[:, [1, 0]], found[:, [3, 2]] / 2
+        found = np.concatenate([centre - reach, centre + reach], axis=1)
     return found / (input_ * 2) if unit == "pixels" else found
 
 

@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crossrun_server.errors import InvalidRequest, NoNumber
+from crossrun_server.errors import InvalidRequest
 from crossrun_server.model_config.detection_outputs import DetectionOutputs
-from crossrun_server.model_config.probabilities import in_range
 from crossrun_server.models.model import Model
-from crossrun_server.vision import boxes, image_input, tiles
+from crossrun_server.tensors.tensor_spec import Array
+from crossrun_server.vision import boxes, detection_rows, image_input, tiles
 from crossrun_server.vision.boxes import Box, Boxes, View
+from crossrun_server.vision.detection_rows import DetectionRows
 from crossrun_server.vision.image_input import ImageInput
 from crossrun_server.vision.pipeline import Prediction
 from crossrun_server.vision.suppression import suppress
@@ -24,7 +25,10 @@ from crossrun_server.vision.tiles import WHOLE, Tiles
 
 # Optional inputs of a graph, with which its callers choose: a value for each picture.
 SCORE, IOU, MOST = "score_threshold", "iou_threshold", "max_detections"
-MERGING_IOU = 0.5  # above which boxes of several looks are one object, if nobody says it
+# Above which boxes are one object, if nobody says it: of several looks, or of one network that
+# returns many for each object. And how many such a network finds at most. As the export has it.
+MERGING_IOU = SUPPRESSING_IOU = 0.5
+DEFAULT_MOST = 100
 LISTED = 20  # labels in a message
 
 
@@ -80,7 +84,7 @@ class Detector:
         Raises:
             InvalidRequest: the model has no such label.
         """
-        known = self.model.labels.get(self.outputs.classes, ())
+        known = self.model.labels.get(self.outputs.labelled, ())
         found = {label: _positions(label, known) for label in labels}
         if unknown := [label for label, positions in found.items() if not positions]:
             raise InvalidRequest(
@@ -98,7 +102,9 @@ class Detector:
         # detection is too many.
         most = None if options.classes or options.is_tiled else self._most(options)
         values = {SCORE: options.min_score, IOU: options.iou_threshold, MOST: most}
-        chosen = options.iou_threshold is not None and not options.is_tiled
+        chosen = options.iou_threshold is not None and not (
+            options.is_tiled or self.outputs.overlaps
+        )
         if chosen and IOU not in self.model.inputs:
             raise InvalidRequest(
                 f"iou_threshold cannot be chosen: {self.model.name!r} has no input {IOU!r}, "
@@ -129,56 +135,44 @@ class Detector:
 
     def _found(self, look: Prediction, whole: View, options: DetectOptions) -> Rows:
         """What a look has found of what is asked for, but for what its tile cuts."""
-        scores = look[self.outputs.scores].astype(np.float64)
-        counted = self._counted(look, scores)
-        self._check_numbers(look, counted)
-        self._check_range(scores[counted])
-        indices = look[self.outputs.classes].astype(np.int64) - self.outputs.first_class
-        placed = self._placed(look)
-        keep = counted & (indices >= 0) & tiles.uncut(placed, look.view, whole)
-        keep &= (placed[:, 2:] > placed[:, :2]).all(axis=1)  # all but those beside the picture
+        rows = detection_rows.reader(self.model, self.outputs).read(look, options.min_score or 0)
+        keep = rows.counted & (rows.indices >= 0)
         if options.min_score is not None:
-            keep &= scores >= options.min_score
+            keep &= rows.scores >= options.min_score
         if options.classes is not None:
-            keep &= np.isin(indices, list(options.classes))
-        return Rows(scores[keep], indices[keep], placed[keep])
+            keep &= np.isin(rows.indices, list(options.classes))
+        shares = self._shares(rows.boxes, look.view)
+        if self.outputs.overlaps:
+            keep = self._best(shares, rows, keep, options)
+        placed = look.view.to_picture(shares)
+        keep &= tiles.uncut(placed, look.view, whole)
+        keep &= (placed[:, 2:] > placed[:, :2]).all(axis=1)  # all but those beside the picture
+        return Rows(rows.scores[keep], rows.indices[keep], placed[keep])
+
+    def _best(
+        self, shares: Boxes, rows: DetectionRows, keep: NDArray[np.bool_], options: DetectOptions
+    ) -> NDArray[np.bool_]:
+        """Which rows stay if of boxes that show one object the best does."""
+        iou = SUPPRESSING_IOU if options.iou_threshold is None else options.iou_threshold
+        places = np.flatnonzero(keep)
+        parts = (shares[places], rows.scores[places], rows.indices[places])
+        best = np.zeros_like(keep)
+        best[places[suppress(*parts, iou, options.max_detections or DEFAULT_MOST)]] = True
+        return best
 
     def _most(self, options: DetectOptions) -> int | None:
         """How many detections to ask the graph for: no more than its outputs have room for."""
-        most, room = options.max_detections, self.model.outputs[self.outputs.scores].shape[1]
+        most, spec = options.max_detections, self.model.outputs[self.outputs.labelled]
+        room = spec.shape[1] if self.outputs.batched and self.outputs.head is None else -1
         return min(most, room) if most and room > 0 else most
 
-    def _counted(self, prediction: Prediction, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which rows of a picture's outputs are detections."""
-        if self.outputs.count is None:
-            return (scores > 0) | np.isnan(scores)
-        # The output of a single picture may have no dimension.
-        count = prediction.outputs[self.outputs.count].reshape(-1)[prediction.row]
-        if np.isnan(count):
-            raise NoNumber(f"{self.model.name!r} returns NaN as the number of detections")
-        rows: NDArray[np.bool_] = np.arange(len(scores)) < count
-        return rows
-
-    def _check_numbers(self, prediction: Prediction, counted: NDArray[np.bool_]) -> None:
-        if any(np.isnan(prediction[name][counted]).any() for name in self.outputs.rows):
-            raise NoNumber(f"{self.model.name!r} returns detections that are not numbers")
-
-    def _check_range(self, scores: NDArray[np.float64]) -> None:
-        if not in_range(scores).all():
-            raise InvalidRequest(
-                f"{self.model.name!r} returns detections with scores from {scores.min():.4g} to "
-                f"{scores.max():.4g}, expected probabilities from 0 to 1; use ModelInfer"
-            )
-
-    def _placed(self, prediction: Prediction) -> Boxes:
-        """The boxes in pixels of the picture."""
-        said, view = self.outputs, prediction.view
-        raw = boxes.normalised(prediction[said.boxes], said.box_order, said.box_unit, view.input)
-        return view.to_picture(raw)
+    def _shares(self, found: Array, view: View) -> Boxes:
+        """Boxes in shares of the input."""
+        return boxes.normalised(found, self.outputs.box_order, self.outputs.box_unit, view.input)
 
     def _detection(self, rows: Rows, row: int) -> Detection:
         index, box = int(rows.indices[row]), tuple(rows.boxes[row])
-        label = self.model.label(self.outputs.classes, index)
+        label = self.model.label(self.outputs.labelled, index)
         return Detection(index, label, float(rows.scores[row]), box)
 
 
@@ -194,7 +188,8 @@ def describe(model: Model) -> Detector:
         raise InvalidRequest(
             f"{model.name!r} returns no detections: expected the outputs detection_boxes "
             "[batch, max, 4], detection_scores and detection_classes [batch, max], or parameters "
-            f"in config.pbtxt that name them (detection.boxes …); it returns {', '.join(given)}"
+            "in config.pbtxt that say how its outputs are read (detection.layout …); it returns "
+            f"{', '.join(given)}"
         )
     return Detector(image_input.describe(model, found.longest_side), found)
 
