@@ -157,7 +157,9 @@ class Detector:
         places = np.flatnonzero(keep)
         parts = (shares[places], rows.scores[places], rows.indices[places])
         best = np.zeros_like(keep)
-        best[places[suppress(*parts, iou, options.max_detections or DEFAULT_MOST)]] = True
+        # Of a tile, those that are cut are left out only after this.
+        most = None if options.is_tiled else options.max_detections
+        best[places[suppress(*parts, iou, most or DEFAULT_MOST)]] = True
         return best
 
     def _most(self, options: DetectOptions) -> int | None:
