@@ -47,6 +47,16 @@ def test_tiles_cover_what_the_model_sees(cut: Tiles, resize: Resize) -> None:
                 assert abs(end - following - cut.overlap * (end - start)) <= 2
 
 
+@pytest.mark.parametrize(
+    ("resize", "alike"), [("letterbox", True), ("crop", True), ("stretch", False)]
+)
+def test_a_tile_keeps_its_proportions_unless_it_is_stretched(resize: Resize, alike: bool) -> None:
+    """Its pixels are as high as wide, as those of the whole picture are."""
+    for view in views(Size(900, 1352), resize, Tiles(4, 1))[1:]:
+        high, wide = view.pixel
+        assert (high == pytest.approx(wide, rel=0.05)) == alike
+
+
 def test_one_tile_is_the_whole_picture() -> None:
     """It is looked at once."""
     assert Tiles(1, 1).looks == 1
