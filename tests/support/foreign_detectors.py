@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import onnx
 from onnx import compose, parser
 
-from tests.support import detectors
+from tests.support import detectors, models
 
 CLASSES = len(detectors.LABELS)
 
@@ -29,7 +30,7 @@ SHARED = """
     number = Unsqueeze (float_classes, at_last)
     chosen = OneHot <axis: int = -1> (classes, three, off_on)
     each = Mul (chosen, score)
-    moved = Add (centred, by_a_pixel)
+    moved = Add (centred, by_a_little)
     moved_shares = Div (moved, size_x_first)
     less = Mul (each, nearly)
     dense = Concat <axis: int = 1> (centred, moved, centred)
@@ -50,7 +51,7 @@ CONSTANTS = """
     int64[1] at_2 = {2}, int64[1] at_4 = {4}, int64[1] at_last = {-1}, int64[1] three = {3},
     float[2] off_on = {0.0, 1.0}, float half = {0.5}, float one = {1.0}, float nearly = {0.9},
     float least = {0.000001}, float most = {0.999999}, float[4] size = {48.0, 64.0, 48.0, 64.0},
-    float[4] size_x_first = {64.0, 48.0, 64.0, 48.0}, float[4] by_a_pixel = {1.0, 0.0, 0.0, 0.0}>
+    float[4] size_x_first = {64.0, 48.0, 64.0, 48.0}, float[4] by_a_little = {0.25, 0.0, 0.0, 0.0}>
 """
 
 
@@ -60,7 +61,8 @@ class Foreign:
 
     outputs: Mapping[str, Sequence[int]]  # name → shape for each picture; -1 is any size
     text: str  # makes them of SHARED
-    config: Mapping[str, str] = field(default_factory=dict)  # what config.pbtxt has to say
+    config: Mapping[str, str]  # what config.pbtxt has to say
+    labelled: str  # the output that has the labels
     types: Mapping[str, str] = field(default_factory=dict)  # of outputs that are not float32
 
 
@@ -75,6 +77,7 @@ KINDS = {
         num_detections = Cast <to: int = 1> (count)
         """,
         {"first_class": "1"},
+        "detection_classes",
     ),
     "eight outputs": Foreign(
         FOUR
@@ -93,6 +96,7 @@ KINDS = {
         detection_anchor_indices = Identity (float_classes)
         """,
         {"first_class": "1"},
+        "detection_classes",
     ),
     "apart": Foreign(
         {"what": [3], "how": [3], "where": [3, 4]},
@@ -109,12 +113,14 @@ KINDS = {
             "box_order": "xyxy",
             "box_unit": "pixels",
         },
+        "what",
         {"what": "int64"},
     ),
     "rows": Foreign(
         {"found": [3, 6]},
         "found = Concat <axis: int = -1> (x_first, score, number)",
         {"layout": "rows", "box_unit": "pixels"},
+        "found",
     ),
     "yolo": Foreign(
         {"output0": [7, 9]},
@@ -123,11 +129,13 @@ KINDS = {
         output0 = Transpose <perm: ints = [0, 2, 1]> (across)
         """,
         {"layout": "yolo", "box_unit": "pixels"},
+        "output0",
     ),
     "yolo across": Foreign(
         {"output0": [9, 7]},
         "output0 = Concat <axis: int = -1> (dense_shares, dense_each)",
         {"layout": "yolo", "box_unit": "normalised"},
+        "output0",
     ),
     "yolo-objectness": Foreign(
         {"output": [9, 8]},
@@ -137,6 +145,7 @@ KINDS = {
         output = Concat <axis: int = -1> (dense, objects, whole)
         """,
         {"layout": "yolo-objectness", "box_unit": "pixels"},
+        "output",
     ),
     "detr": Foreign(
         {"pred_logits": [3, 4], "pred_boxes": [3, 4]},
@@ -144,7 +153,8 @@ KINDS = {
         pred_boxes = Identity (centred_shares)
         pred_logits = Concat <axis: int = -1> (log_each, log_empty)
         """,
-        {"layout": "detr", "head": "logits", "background": "last"},
+        {"layout": "detr", "head": "logits", "background": "last", "boxes": "pred_boxes"},
+        "pred_logits",
     ),
     "detr of sigmoids": Foreign(
         {"logits": [3, 3], "pred_boxes": [3, 4]},
@@ -153,6 +163,7 @@ KINDS = {
         logits = Identity (odds)
         """,
         {"layout": "detr", "head": "sigmoid-logits", "boxes": "pred_boxes", "scores": "logits"},
+        "logits",
     ),
     "ssd": Foreign(
         {"scores": [9, 4], "boxes": [9, 4]},
@@ -164,15 +175,44 @@ KINDS = {
         """,
         {
             "layout": "ssd",
+            "boxes": "boxes",
             "head": "softmax",
             "background": "first",
             "box_order": "xyxy",
             "box_unit": "pixels",
         },
+        "scores",
     ),
 }
 # Outputs whose names the text of a kind cannot use, since the finder's are called so.
 RENAMED = {"ssd": {"given": "scores", "shown": "boxes"}}
+
+
+def write_all(root: Path) -> None:
+    """Write each kind into a repository, with batches, and with one picture and no batch."""
+    for kind in KINDS:
+        name = kind.replace(" ", "_")
+        models.write(root, name, model(kind), config(kind), labels=detectors.LABELS)
+        single = model(kind, batch=1, batched=False)
+        models.write(root, f"{name}_alone", single, config(kind, most=0), labels=detectors.LABELS)
+
+
+def config(kind: str, most: int = 4, **changed: str | None) -> str:
+    """config.pbtxt of a kind, with some `detection.` keys changed, or left out if None."""
+    foreign = KINDS[kind]
+    datatype = {"int64": "TYPE_INT64"}.get(foreign.types.get(foreign.labelled, ""), "TYPE_FP32")
+    said = {key: value for key, value in {**foreign.config, **changed}.items() if value}
+    lines = [
+        f"max_batch_size: {most}",
+        'parameters { key: "plan" value { string_value: "1x1" } }',  # nothing is measured
+        f'output [{{ name: "{foreign.labelled}" data_type: {datatype} '
+        f'dims: {list(foreign.outputs[foreign.labelled])} label_filename: "labels.txt" }}]',
+        *(
+            f'parameters {{ key: "detection.{key}" value {{ string_value: "{value}" }} }}'
+            for key, value in said.items()
+        ),
+    ]
+    return "\n".join(lines)
 
 
 def model(kind: str, *, batch: str | int = "batch", batched: bool = True) -> onnx.ModelProto:

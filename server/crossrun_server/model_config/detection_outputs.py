@@ -30,8 +30,8 @@ DEFINED: Mapping[str, Mapping[str, str]] = {
     "tensorflow": {"box_order": "yxyx", "box_unit": "normalised", "first_class": "0"},
     "apart": {"first_class": "0"},
     "rows": {"box_order": "xyxy", "first_class": "0"},
-    "yolo": {"box_order": "cxcywh", "head": "sigmoid", BACKGROUND: "none"},
-    "yolo-objectness": {"box_order": "cxcywh", "head": "sigmoid", BACKGROUND: "none"},
+    "yolo": {"box_order": "cxcywh", "head": "sigmoid"},
+    "yolo-objectness": {"box_order": "cxcywh", "head": "sigmoid"},
     "detr": {"box_order": "cxcywh", "box_unit": "normalised"},
     "ssd": {},
 }
@@ -142,8 +142,9 @@ def _said(key: str, layout: str, given: Mapping[str, str]) -> str:
 
 def _background(layout: str, given: Mapping[str, str]) -> str:
     """Probabilities of one choice among all classes need a class for nothing."""
-    one_of_all = _said("head", layout, given) in ("softmax", "logits")
-    return _said(BACKGROUND, layout, {BACKGROUND: "none"} | given if not one_of_all else given)
+    if _said("head", layout, given) in ("softmax", "logits"):
+        return _said(BACKGROUND, layout, given)
+    return given.get(BACKGROUND, "none")
 
 
 def _min_score(layout: str, given: Mapping[str, str]) -> float | None:

@@ -91,7 +91,7 @@ def _only(
         for spec in outputs
         if spec.name not in named.values()
         and any(fits(spec.shape, shape) for shape in shapes)
-        and _is_of(part, spec)
+        and _is_of(part, spec, named)
     ]
     if len(found) == 1:
         return found[0]
@@ -104,10 +104,10 @@ def _only(
     )
 
 
-def _is_of(part: str, spec: TensorSpec) -> bool:
-    """Whether a type may be that of a part, if there is no name: classes are whole numbers."""
-    if part == "scores" and spec.shape[-1:] == (4,):
-        return False
+def _is_of(part: str, spec: TensorSpec, named: Mapping[str, str]) -> bool:
+    """Whether an output may be a part that is not named: classes are whole numbers."""
+    if part == "scores" and "boxes" not in named and spec.shape[-1:] == (4,):
+        return False  # it may be the boxes
     is_float = spec.datatype in FLOATS
     return not is_float if part == "classes" else is_float or part == "count"
 

@@ -37,9 +37,10 @@ def suppress(  # noqa: PLR0913, PLR0917 - what is suppressed, and by what
         Rows of the arguments, best first. Past the CANDIDATES best nothing is looked at.
     """
     left: Rows = np.argsort(-scores, kind="stable")[:CANDIDATES]
-    corners, kept = boxes.astype(np.float64), []
+    corners = boxes.astype(np.float64)
+    kept: list[int] = []
     while len(left) and (most is None or len(kept) < most):
-        best, left = left[0], left[1:]
+        best, left = int(left[0]), left[1:]
         kept.append(best)
         rivals = classes[left] == classes[best]
         if looks is not None:
@@ -54,4 +55,7 @@ def _overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[
     shared = sides.clip(min=0).prod(axis=1)
     areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
     union = (box[2:] - box[:2]).prod() + areas - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    shares: NDArray[np.float64] = np.divide(
+        shared, union, out=np.zeros_like(shared), where=shared > 0
+    )
+    return shares

@@ -39,7 +39,7 @@ def test_what_stays_is_what_stays_in_a_graph(
     draw = np.random.default_rng(5)
     low, side = draw.uniform(0, 0.7, (BOXES, 2)), draw.uniform(0.1, 0.3, (BOXES, 2))
     boxes = np.concatenate([low, low + side], axis=1).astype(np.float32)
-    scores = draw.permutation(BOXES).astype(np.float32) / BOXES
+    scores = draw.permutation(BOXES).astype(np.float32) / np.float32(BOXES)
     classes = draw.integers(0, CLASSES, BOXES)
     expected = in_graph(session, boxes, scores, classes, iou)[:most]
     assert suppress(boxes, scores, classes, iou, most).tolist() == expected

@@ -4,8 +4,8 @@
 `read` does the same in numpy, with TensorFlow's suppression: what the graph is held against.
 """
 
-from crossrun_export.foreign.layouts.decode import append
 from crossrun_export.foreign.layouts.find import find
+from crossrun_export.foreign.layouts.graph import append
 from crossrun_export.foreign.layouts.layout import Layout
 from crossrun_export.foreign.layouts.read import read
 from crossrun_export.foreign.said import LAYOUTS, Said

@@ -1,28 +1,21 @@
-"""Decodes a detector's outputs inside the graph, and keeps the best of what they say.
+"""Decodes a detector's outputs inside the graph: from a source's own to boxes, scores and classes.
 
 The text is ONNX's own (https://onnx.ai/onnx/repo-docs/Syntax.html). Its operators mean the same in
-every opset from 15 on.
+every opset from OLDEST on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper, parser, version_converter
+from onnx import numpy_helper, parser
 
-from crossrun_export.convert import OPSET
-from crossrun_export.detector import suppress
-from crossrun_export.detector.settings import Thresholds
-from crossrun_export.errors import ExportError
 from crossrun_export.foreign.layouts.layout import Layout
 from crossrun_export.graph import opset
 
-SOURCE = "source/"  # before all names of the source's graph, which may be those of ours
-OLDEST, IR = 15, 8  # of the opset and of the format
-
+OLDEST = 15
 DECODING = """
 <ir_version: {ir}, opset_import: ["": {opset}]>
 decoding ({inputs}) => (float[batch, cells, 4] boxes, {outputs})
@@ -30,7 +23,7 @@ decoding ({inputs}) => (float[batch, cells, 4] boxes, {outputs})
     {lines}
 }}
 """
-CONSTANTS: Mapping[str, NDArray[Any]] = {
+CONSTANTS: dict[str, NDArray[Any]] = {
     "lay_none": np.array([0]),
     "lay_one": np.array([1]),
     "lay_two": np.array([2]),
@@ -132,127 +125,24 @@ ONE_SCORE = [
     "scores = Squeeze (lay_known_score, lay_last)",
     "boxes = Identity (lay_shares)",
 ]
-BEST = """
-<ir_version: {ir}, opset_import: ["": {opset}]>
-best (float[batch, cells, 4] boxes, float[batch, cells] scores, int64[batch, cells] lines,
-    float[rows, 1] {score}, int64[rows, 1] {most})
-=> (float[batch, {limit}, 4] detection_boxes, float[batch, {limit}] detection_scores,
-    int64[batch, {limit}] detection_classes, int32[batch] num_detections)
-<int64[1] best_limit = {{{limit}}}, int64[4] best_pads = {{0, 0, 0, {limit}}},
-    int64[6] best_box_pads = {{0, 0, 0, 0, {limit}, 0}}, int64[1] best_one = {{1}},
-    int64[1] best_two = {{2}}, int64 best_nothing = {{0}}, int64 best_by = {{1}},
-    int64 best_end = {{{limit}}}, float best_zero = {{0.0}}, float best_top = {{3.4e38}}>
-{{
-    best_least = Max ({score}, best_zero)
-    best_unsure = LessOrEqual (scores, best_least)
-    best_none = Less (lines, best_nothing)
-    best_left_out = Or (best_unsure, best_none)
-    best_lost = IsNaN (scores)
-    best_known = Where (best_lost, best_top, scores)
-    best_wanted = Where (best_left_out, best_zero, best_known)
-    best_key = Pad (best_wanted, best_pads)
-    best_all_scores = Pad (scores, best_pads)
-    best_all_lines = Pad (lines, best_pads)
-    best_all_boxes = Pad (boxes, best_box_pads)
-    best_keys, best_order = TopK <axis: int = 1> (best_key, best_limit)
-    best_cells = Unsqueeze (best_order, best_two)
-    best_scores = GatherElements <axis: int = 1> (best_all_scores, best_order)
-    best_lines = GatherElements <axis: int = 1> (best_all_lines, best_order)
-    best_boxes = GatherND <batch_dims: int = 1> (best_all_boxes, best_cells)
-    best_rank = Range (best_nothing, best_end, best_by)
-    best_asked = Less (best_rank, {most})
-    best_is_some = Greater (best_keys, best_zero)
-    best_found = And (best_is_some, best_asked)
-    best_found_boxes = Unsqueeze (best_found, best_two)
-    detection_boxes = Where (best_found_boxes, best_boxes, best_zero)
-    detection_scores = Where (best_found, best_scores, best_zero)
-    detection_classes = Where (best_found, best_lines, best_nothing)
-    best_ones = Cast <to: int = 7> (best_found)
-    best_count = ReduceSum <keepdims: int = 0> (best_ones, best_one)
-    num_detections = Cast <to: int = 6> (best_count)
-}}
-"""
 
 
-def append(graph: onnx.ModelProto, layout: Layout, thresholds: Thresholds) -> onnx.ModelProto:
-    """Put what a detector finds in the place of its outputs.
+def decoding(model: onnx.ModelProto, layout: Layout) -> onnx.ModelProto:
+    """Return the graph that decodes the outputs of a source.
 
     Args:
-        graph: to the source's outputs, all of which are replaced.
+        model: with an output for each part of the layout, in their order.
         layout: of these outputs.
-        thresholds: of requests that name none.
 
     Returns:
-        A model with the outputs and optional inputs of `suppress.append`. Where nothing overlaps
-        (`Layout.overlaps`) there is no `iou_threshold`. A detection whose class has no label gets
-        the line after the last. NaN in a detection stays NaN.
-
-    Raises:
-        ExportError: the graph's opset is too old to be brought to a newer one, or its outputs have
-            no dimension for a batch that its input has.
+        A graph from the parts to `boxes` [batch, n, 4], ymin xmin ymax xmax in shares of the input.
+        If boxes overlap, `scores` [batch, n, labels] are 0 but for the best class of a box. If not,
+        there are `scores` [batch, n] and `lines` INT64 [batch, n] of labels.txt.
     """
-    model = _source(graph, layout)
-    io_map = [(f"{SOURCE}{name}", part) for part, name in layout.outputs.items()]
-    decoded = onnx.compose.merge_models(model, _decoding(model, layout), io_map=io_map)
-    return suppress.append(decoded, thresholds) if layout.overlaps else _best(decoded, thresholds)
-
-
-def _source(graph: onnx.ModelProto, layout: Layout) -> onnx.ModelProto:
-    """The source's graph with names that are not ours, and the outputs of the layout."""
-    rows = graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    if not layout.batched and rows != 1:
-        raise ExportError(
-            "the outputs have no dimension for the batch, and the input takes any number of "
-            "pictures; expected one picture at a time"
-        )
-    model = _renewed(graph)
-    model.ir_version = max(model.ir_version, IR)
-    _rename(model.graph, frozenset(value.name for value in model.graph.input))
-    wanted = {f"{SOURCE}{name}" for name in layout.outputs.values()}
-    outputs = [value for value in model.graph.output if value.name in wanted]
-    del model.graph.output[:]
-    model.graph.output.extend(outputs)
-    return model
-
-
-def _rename(graph: onnx.GraphProto, kept: frozenset[str]) -> None:
-    """Put SOURCE before all names but some, in what the nodes hold as well.
-
-    onnx.compose.add_prefix forgets constants that a loop takes from around it.
-    """
-
-    def renamed(names: Iterable[str]) -> list[str]:
-        return [name if name in kept or not name else f"{SOURCE}{name}" for name in names]
-
-    for node in graph.node:
-        node.input[:], node.output[:] = renamed(node.input), renamed(node.output)
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                _rename(inner, kept)
-    values = (graph.input, graph.output, graph.value_info, graph.initializer)
-    sparse = (one.values for one in graph.sparse_initializer)
-    for named in chain(*values, sparse):
-        (named.name,) = renamed([named.name])
-
-
-def _renewed(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph in an opset whose operators mean what this module's text means by them."""
-    if opset(graph) >= OLDEST:
-        return graph
-    try:
-        return version_converter.convert_version(graph, OPSET)
-    except Exception as error:
-        raise ExportError(
-            f"the graph has opset {opset(graph)}, and bringing it to {OPSET} failed: {error}"
-        ) from error
-
-
-def _decoding(model: onnx.ModelProto, layout: Layout) -> onnx.ModelProto:
-    """The graph from the outputs of a source to boxes and scores of our own kind."""
-    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.output}
+    types = (value.type.tensor_type.elem_type for value in model.graph.output)
     inputs = ", ".join(
-        f"{onnx.TensorProto.DataType.Name(types[f'{SOURCE}{name}']).lower()}[] {part}"
-        for part, name in layout.outputs.items()
+        f"{onnx.TensorProto.DataType.Name(kind).lower()}[] {part}"
+        for part, kind in zip(layout.outputs, types, strict=True)
     )
     scores = "float[batch, cells, classes] scores"
     if not layout.overlaps:
@@ -308,23 +198,3 @@ def _constants(layout: Layout) -> dict[str, NDArray[Any]]:
         "lay_first_place": np.array(0),
         "lay_last_place": np.array(len(lines) + 1),
     }
-
-
-def _best(decoded: onnx.ModelProto, thresholds: Thresholds) -> onnx.ModelProto:
-    """Keep the best detections of each row, in their order."""
-    text = BEST.format(
-        ir=decoded.ir_version,
-        opset=opset(decoded),
-        limit=thresholds.most,
-        score=suppress.SCORE,
-        most=suppress.MOST,
-    )
-    names = ("boxes", "scores", "lines")
-    model = onnx.compose.merge_models(
-        decoded, parser.parse_model(text), io_map=[(name, name) for name in names]
-    )
-    defaults = suppress.defaults(thresholds)
-    given = (defaults[suppress.SCORE], defaults[suppress.MOST])
-    model.graph.initializer.extend(given)
-    onnx.checker.check_model(model, full_check=True)
-    return model

@@ -73,19 +73,18 @@ def _check_scores(layout: Layout, rows: Raw) -> None:
 
 def _check_boxes(layout: Layout, rows: Raw) -> None:
     found = rows.boxes[_found(rows)]
+    sides = found[:, 2:] if layout.box_order == "cxcywh" else found[:, 2:] - found[:, :2]
+    odd = np.count_nonzero((sides < 0).any(axis=1))
+    if odd > ODD * len(found):
+        raise ExportError(
+            f"{layout.layout}: {odd} of {len(found)} boxes have a side below 0, so they are "
+            f"not {layout.box_order}; --box-order says what they are"
+        )
     told = unit(rows)
     if told and told != layout.box_unit:
-        largest = np.abs(found).max()
         raise ExportError(
-            f"{layout.layout}: boxes of up to {largest:.4g} are said to be {layout.box_unit} and "
-            f"look like {told}; --box-unit says which"
-        )
-    sides = found[:, 2:] if layout.box_order == "cxcywh" else found[:, 2:] - found[:, :2]
-    odd = (sides < 0).any(axis=1)
-    if len(odd) and odd.mean() > ODD:
-        raise ExportError(
-            f"{layout.layout}: {odd.sum()} of {len(odd)} boxes have a side below 0, so they are "
-            f"not {layout.box_order}; --box-order says what they are"
+            f"{layout.layout}: boxes of up to {np.abs(found).max():.4g} are said to be "
+            f"{layout.box_unit} and look like {told}; --box-unit says which"
         )
 
 

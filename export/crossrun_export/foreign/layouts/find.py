@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from crossrun_export.errors import ExportError
-from crossrun_export.foreign.layouts import evidence, parts
+from crossrun_export.foreign.layouts import evidence, fits, parts
+from crossrun_export.foreign.layouts.fits import Clues
 from crossrun_export.foreign.layouts.layout import Layout
-from crossrun_export.foreign.layouts.parts import Detector, Found
+from crossrun_export.foreign.layouts.parts import Found
 from crossrun_export.foreign.layouts.raw import Raw, raw
 from crossrun_export.foreign.said import (
     NUMBERED,
@@ -56,19 +57,19 @@ def find(
             contradicts the layout, that is refused.
 
     Returns:
-        The layout; None if these are no outputs of a detector, and nothing says that they are.
+        The layout; None if these are no outputs of a clues, and nothing says that they are.
 
     Raises:
         ExportError: something is not told, or does not fit; the message names the option.
     """
-    detector = Detector([_as_seen(output, seen) for output in outputs], said, labels, seen)
-    found = parts.find(detector)
+    clues = Clues([_as_seen(output, seen) for output in outputs], said, labels, seen)
+    found = parts.find(clues)
     if found is None:
         return None
-    draft = _draft(found, size, detector)
+    draft = _draft(found, size, clues)
     rows = None if seen is None else raw(seen, draft)
-    layout = _settled(draft, found, detector, rows)
-    _check_api(layout, detector)
+    layout = _settled(draft, found, clues, rows)
+    _check_api(layout, clues)
     if rows is not None:
         evidence.check(layout, rows)
     return layout
@@ -81,9 +82,9 @@ def _as_seen(output: Output, seen: Outputs | None) -> Output:
     return replace(output, shape=(*output.shape[:1], *seen[output.name].shape[1:]))
 
 
-def _draft(found: Found, size: tuple[int, int], detector: Detector) -> Layout:
+def _draft(found: Found, size: tuple[int, int], clues: Clues) -> Layout:
     """All that shapes tell; the rest as it is most often."""
-    kind, said = found.layout, detector.said
+    kind, said = found.layout, clues.said
     order = said.box_order or ORDERS.get(kind)
     if order is None:
         raise ExportError(
@@ -95,22 +96,22 @@ def _draft(found: Found, size: tuple[int, int], detector: Detector) -> Layout:
         layout=kind,
         outputs={part: output.name for part, output in found.parts.items()},
         batched=len(main.shape) == 3,
-        columns_first=_columns_first(kind, main, detector),
+        columns_first=_columns_first(kind, main, clues),
         box_order=order,
         box_unit="normalised",
         size=size,
-        numbers=tuple(range(detector.labels)),
+        numbers=tuple(range(clues.labels)),
         background=said.background or "none",
         head=None if kind in NUMBERED else "sigmoid",
     )
 
 
-def _columns_first(kind: LayoutName, rows: Output, detector: Detector) -> bool:
+def _columns_first(kind: LayoutName, rows: Output, clues: Clues) -> bool:
     """Whether what belongs to a box is a column and not a row."""
     before = {"yolo": 4, "yolo-objectness": 5}.get(kind)
     if before is None:
         return False
-    widths = parts.widths_of_rows(before, detector)
+    widths = fits.widths_of_rows(before, clues)
     high, wide = (side in widths for side in rows.shape[-2:])
     if high and wide:
         raise ExportError(
@@ -120,8 +121,8 @@ def _columns_first(kind: LayoutName, rows: Output, detector: Detector) -> bool:
     return high
 
 
-def _settled(draft: Layout, found: Found, detector: Detector, rows: Raw | None) -> Layout:
-    said = detector.said
+def _settled(draft: Layout, found: Found, clues: Clues, rows: Raw | None) -> Layout:
+    said = clues.said
     unit = said.box_unit or UNITS.get(draft.layout) or evidence.unit(rows)
     if unit is None:
         raise ExportError(
@@ -134,22 +135,20 @@ def _settled(draft: Layout, found: Found, detector: Detector, rows: Raw | None) 
             f"{list(draft.size)}; expected a fixed size"
         )
     if draft.is_numbered:
-        numbers = said.numbers or _numbers(draft, detector, rows)
+        numbers = said.numbers or _numbers(draft, clues, rows)
         return replace(draft, box_unit=unit, numbers=numbers)
-    columns = _columns(found, detector)
-    head = said.head or HEADS.get(draft.layout) or _head(draft.layout, columns, detector, rows)
-    numbers = said.numbers or _places(draft.layout, columns, head, detector)
+    columns = _columns(found, clues)
+    head = said.head or HEADS.get(draft.layout) or _head(draft.layout, columns, clues, rows)
+    numbers = said.numbers or _places(draft.layout, columns, head, clues)
     return replace(draft, box_unit=unit, numbers=numbers, head=head)
 
 
-def _numbers(draft: Layout, detector: Detector, rows: Raw | None) -> tuple[int, ...]:
+def _numbers(draft: Layout, clues: Clues, rows: Raw | None) -> tuple[int, ...]:
     """The numbers of classes without gaps."""
-    said, labels = detector.said, detector.labels
-    if said.first_class is not None:
-        first = said.first_class
-    elif said.background == "first" or _is_of_the_api(draft, detector):
+    said, labels, first = clues.said, clues.labels, clues.said.first_class
+    if first is None and (said.background == "first" or _is_of_the_api(draft, clues)):
         first = 1
-    else:
+    if first is None:
         first = evidence.first_class(draft, rows)
     if first is None:
         raise ExportError(
@@ -158,18 +157,18 @@ def _numbers(draft: Layout, detector: Detector, rows: Raw | None) -> tuple[int, 
     return tuple(range(first, first + labels))
 
 
-def _is_of_the_api(draft: Layout, detector: Detector) -> bool:
-    return draft.layout == "tensorflow" and bool(_of_the_api(detector))
+def _is_of_the_api(draft: Layout, clues: Clues) -> bool:
+    return draft.layout == "tensorflow" and bool(_of_the_api(clues))
 
 
-def _of_the_api(detector: Detector) -> list[Output]:
-    return [one for one in detector.outputs if one.name.removesuffix(":0") in OF_THE_API]
+def _of_the_api(clues: Clues) -> list[Output]:
+    return [one for one in clues.outputs if one.name.removesuffix(":0") in OF_THE_API]
 
 
-def _check_api(layout: Layout, detector: Detector) -> None:
+def _check_api(layout: Layout, clues: Clues) -> None:
     """Hold the labels against outputs that have a score for each class, after the background's."""
     classes = max(layout.numbers)
-    for output in _of_the_api(detector):
+    for output in _of_the_api(clues):
         if layout.is_numbered and output.shape[-1] not in (-1, classes + 1):
             raise ExportError(
                 f"output {output.name!r} has scores of the background and of "
@@ -178,18 +177,18 @@ def _check_api(layout: Layout, detector: Detector) -> None:
             )
 
 
-def _columns(found: Found, detector: Detector) -> int:
+def _columns(found: Found, clues: Clues) -> int:
     """How many scores of classes there are for a box."""
     if "scores" in found.parts:
         return found.parts["scores"].shape[-1]
     before = 4 if found.layout == "yolo" else 5
-    shape, widths = found.parts["rows"].shape, parts.widths_of_rows(before, detector)
+    shape, widths = found.parts["rows"].shape, fits.widths_of_rows(before, clues)
     return next(side for side in shape[-2:] if side in widths) - before
 
 
-def _head(kind: LayoutName, columns: int, detector: Detector, rows: Raw | None) -> DetectionHead:
+def _head(kind: LayoutName, columns: int, clues: Clues, rows: Raw | None) -> DetectionHead:
     seen = evidence.head(rows)
-    if seen == "logits" and kind == "detr" and columns == detector.labels:
+    if seen == "logits" and kind == "detr" and columns == clues.labels:
         return "sigmoid-logits"  # a softmax would need a class for nothing
     if seen is None or seen == "logits":
         raise ExportError(
@@ -199,11 +198,9 @@ def _head(kind: LayoutName, columns: int, detector: Detector, rows: Raw | None) 
     return seen
 
 
-def _places(
-    kind: LayoutName, columns: int, head: DetectionHead, detector: Detector
-) -> tuple[int, ...]:
+def _places(kind: LayoutName, columns: int, head: DetectionHead, clues: Clues) -> tuple[int, ...]:
     """The place of each label among the scores of classes."""
-    said, labels = detector.said, detector.labels
+    said, labels = clues.said, clues.labels
     background = said.background
     if background is None and columns == labels:
         background = "none"
