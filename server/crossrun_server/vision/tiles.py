@@ -37,6 +37,12 @@ class Tiles:
         return 1 + count if count > 1 else 1
 
     @property
+    def area(self) -> float:
+        """How many times the area of a picture a model looks at, in the whole and in tiles."""
+        part = _times(self.columns, self.overlap) * _times(self.rows, self.overlap)
+        return 1 + (self.looks - 1) / part
+
+    @property
     def closer(self) -> float:
         """How many times a side of the picture is as long as that of a tile, at most."""
         return max(_times(self.columns, self.overlap), _times(self.rows, self.overlap))

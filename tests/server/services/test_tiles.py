@@ -34,7 +34,7 @@ def stub(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visio
     models.write(root, "free", detectors.any_size(), "max_batch_size: 4")
     models.write(root, "strided", detectors.strided(), "max_batch_size: 4")
     log = tmp_path_factory.mktemp("log") / "log"
-    options = ("--front", front, "--max-request-pictures", "34")
+    options = ("--front", front, "--max-request-pictures", "34", "--max-request-megapixels", "2")
     with serving(root, log, *options) as running, grpc.insecure_channel(running.address) as channel:
         yield VisionStub(channel)
 
@@ -160,6 +160,17 @@ def test_tiles_that_cannot_be_are_refused(stub: VisionStub, cut: pb.Tiles, told:
     code, details = refusal(lambda: detect(stub, picture(), tiles=cut))
     assert code == StatusCode.INVALID_ARGUMENT
     assert told in details
+
+
+def test_the_pixels_of_tiles_count(stub: VisionStub) -> None:
+    """With those of the whole picture: two tiles that overlap by half are a third larger."""
+    large = encoded(Image.new("RGB", (1000, 1000), GREY))
+    assert labels(detect(stub, large)) == []
+    code, details = refusal(
+        lambda: detect(stub, large, tiles=pb.Tiles(columns=2, rows=1, overlap=0.5))
+    )
+    assert code == StatusCode.INVALID_ARGUMENT
+    assert "images has 2333333 pixels in all with all tiles, expected 2000000" in details
 
 
 def test_as_many_looks_as_pictures_are_answered(stub: VisionStub) -> None:
