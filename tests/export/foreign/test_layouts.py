@@ -180,6 +180,26 @@ def test_scores_and_classes_of_one_type_are_told_apart(pixels: NDArray[np.uint8]
     assert layout.outputs["classes"] == by_number["detection_classes"]
 
 
+def test_the_suppression_of_litert_is_known_by_its_names() -> None:
+    """Its second output has the classes and its third the scores."""
+    shapes = {"": (1, 10, 4), ":1": (1, 10), ":2": (1, 10), ":3": (1,)}
+    name = "TFLite_Detection_PostProcess"
+    outputs = [Output(name + n, np.dtype(np.float32), shape) for n, shape in shapes.items()]
+    layout = find(outputs, SIZE, LABELS, Said(first_class=0), None)
+    assert layout is not None
+    assert (layout.layout, layout.box_order, layout.box_unit) == (
+        "tensorflow", "yxyx", "normalised",
+    )  # fmt: skip
+    assert (layout.outputs["classes"], layout.outputs["scores"]) == (f"{name}:1", f"{name}:2")
+
+
+def test_pixels_need_an_input_of_a_known_size(pixels: NDArray[np.uint8]) -> None:
+    """A box in pixels of any size is no share of it."""
+    source = foreign_detectors.model("rows")
+    with pytest.raises(ExportError, match=r"whose size is free, \[-1, 64\]; --size fixes it"):
+        find(outputs_of(source), (-1, 64), LABELS, Said(), run(source, pixels))
+
+
 def test_two_classes_make_rows_and_yolo_alike() -> None:
     """Six numbers a row may be either: a class that is a whole number tells them apart."""
     rows = np.array([[[8, 8, 24, 24, 0.9, 1], [8, 8, 24, 30, 0.7, 0]]], np.float32)

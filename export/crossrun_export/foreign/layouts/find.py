@@ -132,7 +132,7 @@ def _settled(draft: Layout, found: Found, clues: Clues, rows: Raw | None) -> Lay
     if unit == "pixels" and min(draft.size) < 1:
         raise ExportError(
             f"{draft.layout}: boxes are in pixels of the input, whose size is free, "
-            f"{list(draft.size)}; expected a fixed size"
+            f"{list(draft.size)}; --size fixes it"
         )
     if draft.is_numbered:
         numbers = said.numbers or _numbers(draft, clues, rows)
