@@ -132,6 +132,7 @@ def test_shapes_alone_make_no_detector(kind: str, tmp_path: Path) -> None:
         ),
         ("rows", {"layout": "columns"}, "is 'columns', expected tensorflow or apart or rows or"),
         ("rows", {"head": "softmax"}, "'detection.head' says nothing about 'rows'"),
+        ("yolo-objectness", {"head": "logits"}, "has the 'detection.head' sigmoid or sigmoid-log"),
         ("yolo", {"first_class": "1"}, "'detection.first_class' says nothing about 'yolo'"),
         ("rows", {"rows": "lost"}, "detection.rows: the model has no output 'lost'"),
         ("tensorflow", {"head": "sigmoid"}, "says nothing about 'tensorflow', which it is without"),
