@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from crossrun_export import distribution, scaling
-from crossrun_export.cli_options import Model, exporting
+from crossrun_export.cli_options import Model, exporting, of_keras
 from crossrun_export.console import console, say
 from crossrun_export.detector import cli as detector
 from crossrun_export.errors import ExportError
+from crossrun_export.foreign import cli as foreign
 from crossrun_export.options import HeadKind, Loading, Options
 
 # TensorFlow takes seconds to import: what needs it is imported where it is used.
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from crossrun_export.sources import Source
 
 app = typer.Typer(
-    help="Export a Keras image classifier to ONNX, proven equal, into a model repository.",
+    help="Export image classifiers and detectors to ONNX, proven equal, into a model repository.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -49,7 +50,7 @@ def _export(load: "Callable[[], Source]", options: Options) -> None:
 
 
 @app.command()
-@exporting(_export)
+@exporting(_export, of_keras)
 def mobilenet(
     weights: Annotated[
         str,
@@ -62,7 +63,7 @@ def mobilenet(
     size: Annotated[int | None, typer.Option(help="Input height and width; 224.")] = None,
     labels: Labels = None,
     pixels: Pixels = None,
-) -> Model:
+) -> "Model[Source]":
     """Export keras.applications.MobileNet."""
     _check(pixels)
 
@@ -81,7 +82,7 @@ def mobilenet(
 
 
 @app.command(name="keras")
-@exporting(_export)
+@exporting(_export, of_keras)
 def keras_file(
     file: Annotated[Path, typer.Argument(help="A model saved as .keras.")],
     pixels: Pixels = None,
@@ -103,7 +104,7 @@ def keras_file(
     trust_lambda: Annotated[
         bool, typer.Option("--trust-lambda", help="Run the code that its Lambda layers are.")
     ] = False,
-) -> Model:
+) -> "Model[Source]":
     """Export any Keras image classifier."""
     _check(pixels)
 
@@ -147,6 +148,7 @@ def train(
     console.print(f"[bold]{output}[/]: top-1 {top1:.2%} on held-out pictures", highlight=False)
 
 
+app.command(name="saved-model")(foreign.saved_model)
 app.command()(detector.detector)
 app.command()(detector.train_detector)
 

@@ -1,4 +1,4 @@
-"""The options that the exports of all classifiers have, each spelt once.
+"""The options that the exports of all Keras classifiers have, each spelt once.
 
 Light, as the command line reads it before TensorFlow is there.
 """
@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import typer
 
@@ -24,33 +24,38 @@ from crossrun_export.options import (
     precisions,
 )
 
-if TYPE_CHECKING:
-    from crossrun_export.sources import Source
-
 BUNDLED = "bundled"  # of pictures: drawn ones
+Loaded = TypeVar("Loaded")
+Asked = TypeVar("Asked")
 
 
-class Model(NamedTuple):
+class Model(NamedTuple, Generic[Loaded]):
     """What a command exports."""
 
-    load: "Callable[[], Source]"
+    load: Callable[[], Loaded]
     name: str  # in the repository, if no other is given
     scores: HeadKind | None = None  # what they are, if the caller says so
 
 
 def exporting(
-    export: Callable[["Callable[[], Source]", Options], None],
-) -> Callable[[Callable[..., Model]], Callable[..., None]]:
-    """Make a command of a function that returns a model: add the options, and export."""
+    export: Callable[[Callable[[], Loaded], Asked], None], options: Callable[..., Asked]
+) -> Callable[[Callable[..., Model[Loaded]]], Callable[..., None]]:
+    """Make a command of a function that returns a model: add options, and export.
 
-    def make(command: Callable[..., Model]) -> Callable[..., None]:
+    Args:
+        export: exports what is loaded, as the options say.
+        options: makes them of a model and of what its further parameters, which the command gets
+            as well, are given.
+    """
+
+    def make(command: Callable[..., Model[Loaded]]) -> Callable[..., None]:
         own = dict(inspect.signature(command).parameters)
-        _, *names = shared = dict(inspect.signature(_options).parameters)
+        _, *names = shared = dict(inspect.signature(options).parameters)
 
         @functools.wraps(command)
         def run(**given: object) -> None:
             model = command(**{name: given[name] for name in own})
-            export(model.load, _options(model, **{name: given[name] for name in names}))  # type: ignore[arg-type]
+            export(model.load, options(model, **{name: given[name] for name in names}))
 
         every = [shared["output"], *own.values(), *(shared[name] for name in names[1:])]
         keywords = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in every]
@@ -61,8 +66,8 @@ def exporting(
     return make
 
 
-def _options(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
-    model: Model,
+def of_keras(  # noqa: PLR0913, PLR0917 - the options of a command are its arguments
+    model: Model[Any],
     output: Annotated[Path, typer.Option(help="Model repository to write to.")],
     name: Annotated[
         str | None,
@@ -127,6 +132,7 @@ def _options(  # noqa: PLR0913, PLR0917 - the options of a command are its argum
         bool, typer.Option(help="Look twice: better boxes, three times the work.")
     ] = Localize.zoom,
 ) -> Options:
+    """What is asked of the export of a Keras classifier."""
     wanted = precisions(precision)
     return Options(
         output=output,
@@ -136,7 +142,7 @@ def _options(  # noqa: PLR0913, PLR0917 - the options of a command are its argum
         precisions=wanted,
         images=images,
         tolerance=Tolerance(max_diff, min_agreement),
-        calibration=_folder(calibration, precision),
+        calibration=calibration_folder(calibration, precision),
         limits=limits(max_top1_drop, min_reduced_agreement, reduced=set(wanted) != {"fp32"}),
         localize=Localize(top_k, box_threshold, zoom) if localize else None,
         skip_unknown=skip_unknown_folders,
@@ -144,7 +150,12 @@ def _options(  # noqa: PLR0913, PLR0917 - the options of a command are its argum
     )
 
 
-def _folder(calibration: str, precision: str) -> Path | None:
+def calibration_folder(calibration: str, precision: str) -> Path | None:
+    """The folder that --calibration names; None draws pictures.
+
+    Raises:
+        ExportError: nothing is calibrated.
+    """
     if calibration == BUNDLED:
         return None
     if "int8" not in precisions(precision):

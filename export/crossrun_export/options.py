@@ -9,6 +9,7 @@ from crossrun_export.errors import ExportError
 
 InputDtype = Literal["uint8", "float32"]
 Resize = Literal["stretch", "crop"]
+AnyResize = Literal["stretch", "crop", "letterbox"]
 Precision = Literal["fp32", "int8", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # What scores are: probabilities that sum to 1, one for each class, one for the second of two

@@ -124,7 +124,7 @@ def for_both(
     wanted = _listed(source, measuring, skip_unknown)
     found = wanted if measuring == calibration else listed(calibration)
     folder_classes.shown(measuring, wanted.files, source)  # of all, also of those calibrated on
-    chosen, held_out = _apart(calibration, found.files, measuring, wanted.files)
+    chosen, held_out = apart(calibration, found.files, measuring, wanted.files)
     unasked = Shown(None, "they are calibrated on")
     return (
         replace(_read_all(source, calibration, chosen, unasked), notes=found.notes),
@@ -132,10 +132,14 @@ def for_both(
     )
 
 
-def _apart(
+def apart(
     calibration: Path, candidates: Sequence[Path], measuring: Path, measured: Sequence[Path]
 ) -> tuple[list[Path], list[Path]]:
-    """Those to calibrate on, and those to measure on that none of them is a copy of."""
+    """Choose the files to calibrate on, and those to measure on that none of them is a copy of.
+
+    Raises:
+        ExportError: too few are left for one of both.
+    """
     hashes = {file: _hash(file) for file in (*candidates, *measured)}
     shared = {hashes[file] for file in candidates} & {hashes[file] for file in measured}
     chosen = _chosen(calibration, candidates, [hashes[file] in shared for file in candidates])
@@ -176,7 +180,7 @@ def _sized(
     stretched, cropped = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
     for place, image in enumerate(images):
         stretched[place] = _resized(image, source.size, None)
-        cropped[place] = _resized(image, source.size, _middle(image, source.size))
+        cropped[place] = _resized(image, source.size, middle(image, source.size))
     return Pictures(stretched, cropped, names, hashes, known.classes, known.unknown)
 
 
@@ -209,7 +213,7 @@ def _resized(image: Image.Image, size: tuple[int, int], box: Box | None) -> Pixe
     return np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR, box=box))
 
 
-def _middle(image: Image.Image, size: tuple[int, int]) -> Box:
+def middle(image: Image.Image, size: tuple[int, int]) -> Box:
     """What the server cuts out: the middle with the shape of `size`, CROP of the largest such."""
     height, width = size
     scale = CROP * min(image.width / width, image.height / height)

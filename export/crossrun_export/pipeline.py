@@ -19,6 +19,7 @@ from crossrun_export import (
     inference,
     localize,
     pictures,
+    provenance,
     publish,
     release,
     runtime,
@@ -116,7 +117,7 @@ def export(
         tell("asking Keras about the pictures scaled in other ways")
         seen = alternatives.compare(source, subject.measured, made[0].head.kind)
         versions = [_version(one, subject) for one in made]
-        written = release.write(versions, source, options, folder)
+        written = release.write(versions, provenance.of_keras(source), options, folder)
     return [Exported(version, one, seen) for version, one in zip(written, made, strict=True)]
 
 

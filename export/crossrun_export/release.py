@@ -17,13 +17,13 @@ from crossrun_export import describe, half, proof, publish
 from crossrun_export.options import Precision, Target
 from crossrun_export.pictures import Pixels
 from crossrun_export.proof import Origin, Proof
+from crossrun_export.provenance import Provenance
 from crossrun_export.publish import Draft
 from crossrun_export.quantize import quantize
 from crossrun_export.quantize.search import Merit
 from crossrun_export.runtime import Inputs
-from crossrun_export.sources import Source
 
-KERAS = "model.keras"
+ORIGINAL = "original"  # a folder for it, while the versions are made
 
 Tell = Callable[[str], None]
 
@@ -72,12 +72,14 @@ def reduce(
     }
 
 
-def write(versions: Sequence[Version], source: Source, target: Target, folder: Path) -> list[Path]:
+def write(
+    versions: Sequence[Version], made_from: Provenance, target: Target, folder: Path
+) -> list[Path]:
     """Write all versions, or none.
 
     Args:
         versions: one for each precision.
-        source: the original, which lies beside each of them.
+        made_from: the original, which lies beside each of them.
         target: whose name is that of the model in fp32; another precision is NAME-PRECISION.
         folder: of `publish.staging`, inside the model repository.
 
@@ -87,34 +89,34 @@ def write(versions: Sequence[Version], source: Source, target: Target, folder: P
     Raises:
         ExportError: a model is not what was verified, or its name is another model's.
     """
-    source.model.save(folder / KERAS)
-    drafts = [_draft(version, source, target, folder) for version in versions]
+    (folder / ORIGINAL).mkdir()
+    made_from.save(folder / ORIGINAL)
+    drafts = [_draft(version, made_from, target, folder) for version in versions]
     return publish.publish(drafts, target.output)
 
 
-def _draft(version: Version, source: Source, target: Target, folder: Path) -> Draft:
+def _draft(version: Version, made_from: Provenance, target: Target, folder: Path) -> Draft:
     model, precision = version.model, version.precision
     own = {"precision": precision, **version.metadata}
-    onnx.helper.set_model_props(model, describe.metadata(source, target.resize, own))
+    onnx.helper.set_model_props(model, describe.metadata(made_from, target.resize, own))
     name = target.name if precision == "fp32" else f"{target.name}-{precision}"
-    files = folder / name
-    files.mkdir()
+    files = folder / "versions" / name
+    shutil.copytree(folder / ORIGINAL, files, copy_function=_link)
     file = files / publish.MODEL
     onnx.save(model, file)
-    _link(folder / KERAS, files / KERAS)
     about = {
         "precision": precision,
         "origin": version.origin,
-        "source_sha256": source.sha256,
+        "source_sha256": made_from.source["sha256"],
         "sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest()},
     }
     proof.write(files, version.pixels, version.prove, about)
-    config = describe.config(model, name, version.labelled if source.labels else ())
-    return Draft(name, files, config, source.labels)
+    config = describe.config(model, name, version.labelled if made_from.labels else ())
+    return Draft(name, files, config, made_from.labels)
 
 
-def _link(file: Path, other: Path) -> None:
-    """The source model lies beside each precision; where the disk can, it is there once."""
+def _link(file: str, other: str) -> None:
+    """The original lies beside each precision; where the disk can, it is there once."""
     try:
         os.link(file, other)
     except OSError:

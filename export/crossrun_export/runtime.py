@@ -1,6 +1,6 @@
 """Runs ONNX models on the CPU, in batches. Knows no Keras and no picture."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -26,13 +26,26 @@ def batches(
 ) -> Iterator[list[Scores]]:
     """Run a model of one input on `inputs`, whose first axis is the batch's, a few at a time.
 
-    Each run returns the outputs named, which may lie inside the graph, or all that the model has.
-    Each run also takes `also`, by name: inputs that have default values.
+    A model that takes one row at once is run row by row. Each run returns the outputs named, which
+    may lie inside the graph, or all that the model has. Each run also takes `also`, by name: inputs
+    that have default values.
     """
     session = _session(model if outputs is None else part(model, outputs))
     (node,) = session.get_inputs()
-    for start in range(0, len(inputs), BATCH):
-        yield session.run(outputs, {node.name: inputs[start : start + BATCH], **also})
+    for start in range(0, len(inputs), rows := at_once(model)):
+        yield session.run(outputs, {node.name: inputs[start : start + rows], **also})
+
+
+def at_once(model: onnx.ModelProto) -> int:
+    """How many rows of inputs a run gets: BATCH, or as many as the model's first axis fixes."""
+    return model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or BATCH
+
+
+def asking(model: onnx.ModelProto) -> Callable[[Inputs], Outputs]:
+    """What runs a model of one input at once on all that it is given; says nothing of failures."""
+    session = _session(model, log_severity=4)
+    (node,), names = session.get_inputs(), [value.name for value in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(None, {node.name: inputs}), strict=True))
 
 
 def onward(
@@ -65,9 +78,9 @@ def outputs(
     return {name: np.concatenate(part) for name, part in zip(names, parts, strict=True)}
 
 
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+def _session(model: onnx.ModelProto, log_severity: int = 3) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = log_severity
     # Without it int8 saturates on x86 processors that lack VNNI, and answers are wrong. On others
     # it costs half the speed, which does not matter here.
     options.add_session_config_entry("session.x64quantprecision", "1")

@@ -135,7 +135,7 @@ def test_a_box_stays_on_its_object(width: int, height: int, resize: Any) -> None
     """White at one half of a black picture is white inside the moved box, and only there."""
     image = Image.new("RGB", (width, height))
     image.paste((255, 255, 255), (0, 0, max(1, width // 2), height))
-    pixels, (scale, offset) = data.fit(image, 96, resize)
+    pixels, (scale, offset) = data.fit(image, (96, 96), resize)
     ymin, xmin = 96 * offset
     ymax, xmax = 96 * (np.array([1, max(1, width // 2) / width]) * scale + offset)
     rows, columns = np.nonzero(pixels[..., 0] > 180)
@@ -146,6 +146,21 @@ def test_a_box_stays_on_its_object(width: int, height: int, resize: Any) -> None
     grey = (pixels == data.GREY).all(axis=2).sum()
     whole = np.prod(np.round(96 * scale))
     assert grey == (96 * 96 - whole if resize == "letterbox" else 0)
+
+
+@pytest.mark.parametrize("size", [(40, 80), (64, 64), (90, 30)])
+def test_a_box_of_a_cropped_picture_is_where_its_object_is(size: tuple[int, int]) -> None:
+    """The middle is cut out, with the input's aspect; what lies outside of it lies past 0 or 1."""
+    image = Image.new("RGB", (200, 100))
+    image.paste((255, 255, 255), (90, 40, 110, 60))
+    pixels, (scale, offset) = data.fit(image, size, "crop")
+    box = (np.array([[0.4, 0.45], [0.6, 0.55]]) * scale + offset) * size
+    rows, columns = np.nonzero(pixels[..., 0] > 127)
+    painted = [[rows.min(), columns.min()], [rows.max() + 1, columns.max() + 1]]
+    assert np.abs(painted - box).max() <= 1
+    corners = np.array([[0, 0], [1, 1]]) * scale + offset
+    assert (corners[0] < 0).all()
+    assert (corners[1] > 1).all()
 
 
 def test_boxes_follow_their_objects_through_augmentation() -> None:

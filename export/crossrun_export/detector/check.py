@@ -1,5 +1,6 @@
 """Does an exported detector find the same, and what does a reduced precision cost?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,15 @@ from crossrun_export.errors import ExportError
 from crossrun_export.runtime import Inputs
 
 Scores = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+OVERLAP = 0.5  # of two boxes, from which on they may be of one object
+ALIEN = np.inf  # how far a detection is off that the other side does not have
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far detections are from those of Keras with TensorFlow's suppression."""
+    """How far detections are from the original's; of Keras, with TensorFlow's suppression."""
 
     images: int
     detections: int
@@ -37,35 +42,55 @@ class Price:
 
 
 def found(model: onnx.ModelProto, inputs: Inputs, thresholds: Thresholds | None) -> Detections:
-    """What a graph finds with thresholds of a request; None leaves them to the graph."""
+    """What a graph finds with thresholds of a request, of which it gets those that it takes.
+
+    None leaves them to the graph.
+    """
     asked: dict[str, Inputs] = {}
     if thresholds is not None:
         asked[suppress.SCORE] = np.array([[thresholds.score]], np.float32)
         asked[suppress.IOU] = np.array([[thresholds.iou]], np.float32)
         asked[suppress.MOST] = np.array([[thresholds.most]], np.int64)
-    outputs = runtime.outputs(model, inputs, asked)
+    taken = {value.name for value in model.graph.input}
+    also = {name: value for name, value in asked.items() if name in taken}
+    outputs = runtime.outputs(model, inputs, also)
     return Detections(*(outputs[name] for name in suppress.OUTPUTS))
 
 
-def verify(expected: Detections, got: Detections, thresholds: Thresholds, allowed: float) -> Parity:
+def verify(
+    expected: Detections,
+    got: Detections,
+    thresholds: Thresholds,
+    allowed: float,
+    names: Sequence[str],
+) -> Parity:
     """Compare detections of the original and of the exported model, picture by picture.
 
-    Each that one of them is sure of has to be found by the other. What lies within `allowed` of a
-    threshold may be on either side of it.
+    Each that one of them is sure of needs a like on the other side: of the same class, with a box
+    that overlaps its own by OVERLAP, with score and corners within `allowed`. What lies within
+    `allowed` of a threshold may be on either side of it.
+
+    Args:
+        expected: of the original.
+        got: of the exported model.
+        thresholds: of both.
+        allowed: the largest difference of a score, and of a corner in shares of the picture.
+        names: of the pictures.
 
     Raises:
-        ExportError: one is further off than `allowed`; the message names the picture.
+        ExportError: a detection has no like; the message names the worst picture.
     """
-    pictures = range(len(expected.found))
-    differences = np.array([_difference(expected, got, p, thresholds, allowed) for p in pictures])
+    every = range(len(names))
+    differences = np.array([_difference(expected, got, p, thresholds, allowed) for p in every])
     worst = int(differences.argmax())
     if not differences[worst] <= allowed:  # so that NaN fails too
+        far = f"up to {differences[worst]:.2g} in score or place, allowed is {allowed:.2g}"
+        what = far if differences[worst] < ALIEN else "objects that only one of both finds"
         raise ExportError(
-            f"the exported model's detections differ by up to {differences[worst]:.2g} in score "
-            f"or place, allowed is {allowed:.2g}; the worst is picture {worst}, where it finds "
-            f"{got.found[worst]} objects and Keras {expected.found[worst]}"
+            f"the exported model's detections differ by {what}; the worst is {names[worst]}, where "
+            f"it finds {got.found[worst]} objects and the original {expected.found[worst]}"
         )
-    return Parity(len(pictures), int(expected.found.sum()), float(differences[worst]))
+    return Parity(len(names), int(expected.found.sum()), float(differences[worst]))
 
 
 def verify_scores(expected: Scores, got: Scores, allowed: float) -> None:
@@ -106,7 +131,7 @@ def check(price: Price, allowed: float, precision: str) -> None:
     """
     if price.map == price.map_change == 0:
         raise ExportError(
-            f"the price of {precision} cannot be measured: Keras finds nothing right in "
+            f"the price of {precision} cannot be measured: the original finds nothing right in "
             f"{price.images} pictures; give --data with pictures of what it was trained for"
         )
     drop = -100 * float(np.min([price.map_change, price.map_at_half_change]))  # NaN, if one is
@@ -117,22 +142,42 @@ def check(price: Price, allowed: float, precision: str) -> None:
         )
 
 
+def overlap(one: Floats, other: Floats) -> Floats:
+    """Intersection over union of boxes ymin xmin ymax xmax, [..., 4]."""
+    low, high = np.maximum(one[..., :2], other[..., :2]), np.minimum(one[..., 2:], other[..., 2:])
+    common = np.prod(np.maximum(high - low, 0), axis=-1)
+    areas = [np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1) for boxes in (one, other)]
+    share: Floats = common / np.maximum(areas[0] + areas[1] - common, np.finfo(np.float64).tiny)
+    return share
+
+
 def _difference(
     one: Detections, other: Detections, picture: int, thresholds: Thresholds, allowed: float
 ) -> float:
-    """How far the detection is off that is off the furthest; infinitely, if it has no like."""
+    """How far the detection is off that is off the furthest; ALIEN, if it has no like."""
     mine, mine_sure = _of(one, picture, thresholds, allowed)
     its, its_sure = _of(other, picture, thresholds, allowed)
-    away = np.abs(mine[:, None] - its[None]).max(axis=2)
-    nearest_to_mine = away.min(axis=1, initial=np.inf)[mine_sure]
-    nearest_to_its = away.min(axis=0, initial=np.inf)[its_sure]
+    away = _away(mine, its, allowed)
+    nearest_to_mine = away.min(axis=1, initial=ALIEN)[mine_sure]
+    nearest_to_its = away.min(axis=0, initial=ALIEN)[its_sure]
     return float(np.concatenate([nearest_to_mine, nearest_to_its]).max(initial=0.0))
+
+
+def _away(mine: Floats, its: Floats, allowed: float) -> Floats:
+    """How far each is from each, [mine, its]; what is within `allowed` needs no area to overlap."""
+    away = np.abs(mine[:, None, 1:] - its[None, :, 1:]).max(axis=2)
+    apart = overlap(mine[:, None, 2:], its[None, :, 2:]) < OVERLAP
+    unlike = (mine[:, None, 0] != its[None, :, 0]) | (apart & (away > allowed))
+    return np.where(unlike, ALIEN, away)
 
 
 def _of(
     detections: Detections, picture: int, thresholds: Thresholds, allowed: float
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Class, score and box of each detection, [found, 6], and whether it is sure to be one."""
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Class, score and box of each detection of a picture, [found, 6], and which are sure.
+
+    Those are over the threshold, or the lowest score of a full row, by more than `allowed`.
+    """
     count = int(detections.found[picture])
     scores = detections.scores[picture, :count]
     values = np.column_stack(

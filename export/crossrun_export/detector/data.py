@@ -14,8 +14,10 @@ from PIL import Image
 
 from crossrun_export import scenes
 from crossrun_export.detector import coco
-from crossrun_export.detector.settings import BUNDLED, Data, Resize, Training
+from crossrun_export.detector.settings import BUNDLED, Data, Training
 from crossrun_export.errors import ExportError
+from crossrun_export.options import AnyResize
+from crossrun_export.pictures import middle
 from crossrun_export.train import HELD_OUT_SEED
 
 Pixels = NDArray[np.uint8]
@@ -110,31 +112,50 @@ def read(size: int, data: Path, pictures: Path | None, held_out: Path | None) ->
         training = [place for place in every if (place + 1) % HELD_OUT_SHARE]
         return DataSet(
             own.classes,
-            fitted(own, size, training),
-            fitted(own, size, every[HELD_OUT_SHARE - 1 :: HELD_OUT_SHARE]),
+            fitted(own, (size, size), training),
+            fitted(own, (size, size), every[HELD_OUT_SHARE - 1 :: HELD_OUT_SHARE]),
         )
     other = coco.read(held_out, None)
     if other.classes != own.classes:
         raise ExportError(f"{held_out} has other categories than {data}")
-    both = (fitted(one, size, range(len(one.pictures))) for one in (own, other))
+    both = (fitted(one, (size, size), range(len(one.pictures))) for one in (own, other))
     return DataSet(own.classes, *both)
 
 
-def fit(image: Image.Image, size: int, resize: Resize) -> tuple[Pixels, NDArray[np.float32]]:
-    """Bring a picture to a square: stretched, or letterboxed with grey around it.
+def fit(
+    image: Image.Image, size: tuple[int, int], resize: AnyResize
+) -> tuple[Pixels, NDArray[np.float32]]:
+    """Bring a picture to a size: stretched, cropped, or letterboxed with grey around it.
+
+    Args:
+        image: the picture.
+        size: height and width.
+        resize: which of these, as the server does it.
 
     Returns:
-        uint8 RGB [size, size, 3], and what (y, x) in shares of the picture become in shares of
-        the square: scale and offset, float32 [2, 2].
+        uint8 RGB [height, width, 3], and what (y, x) in shares of the picture become in shares of
+        `size`: scale and offset, float32 [2, 2].
     """
-    width = height = size
-    if resize == "letterbox":
-        width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
-    left, top = (size - width) // 2, (size - height) // 2
-    pixels = np.full((size, size, 3), GREY, np.uint8)
-    fitted = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    box = middle(image, size) if resize == "crop" else None
+    height, width = _inner(image, size) if resize == "letterbox" else size
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    pixels = np.full((*size, 3), GREY, np.uint8)
+    fitted = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR, box=box)
     pixels[top : top + height, left : left + width] = np.asarray(fitted)
-    return pixels, np.array([(height, width), (top, left)], np.float32) / np.float32(size)
+    if box:
+        x, y, right, bottom = box
+        scale = image.height / (bottom - y), image.width / (right - x)
+        offset = -y / (bottom - y), -x / (right - x)
+        cut = np.array([scale, offset], np.float32)
+        return pixels, cut
+    placed = np.array([(height, width), (top, left)], np.float32)
+    return pixels, placed / np.array(size, np.float32)
+
+
+def _inner(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the whole picture, with its own aspect, inside a size."""
+    scale = min(size[0] / image.height, size[1] / image.width)
+    return max(1, round(image.height * scale)), max(1, round(image.width * scale))
 
 
 def drawing(group: scenes.Group) -> Example:
@@ -145,7 +166,10 @@ def drawing(group: scenes.Group) -> Example:
 
 
 def fitted(
-    data: coco.Coco, size: int, places: Sequence[int], resize: Resize = "letterbox"
+    data: coco.Coco,
+    size: tuple[int, int],
+    places: Sequence[int],
+    resize: AnyResize = "letterbox",
 ) -> Examples:
     """Pictures of a data set at the size of the network, read when they are looked at."""
 
@@ -156,7 +180,8 @@ def fitted(
                 pixels, (scale, offset) = fit(image, size, resize)
         except Exception as error:  # Pillow raises of all kinds where data is damaged
             raise ExportError(f"{picture.file} cannot be read: {error}") from error
-        boxes = picture.boxes * np.tile(scale, 2) + np.tile(offset, 2)
-        return Example(pixels, Objects(boxes, picture.labels))
+        boxes = (picture.boxes * np.tile(scale, 2) + np.tile(offset, 2)).clip(0, 1)
+        seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # of a cropped picture, not all
+        return Example(pixels, Objects(boxes[seen], picture.labels[seen]))
 
     return Examples(make, places)

@@ -7,35 +7,42 @@ import onnx
 from numpy.typing import NDArray
 
 from crossrun_export import proof
-from crossrun_export.detector import check, measure, suppress
+from crossrun_export.detector import check, suppress
 from crossrun_export.detector.data import Example, Pixels
 from crossrun_export.detector.measure import Detections
-from crossrun_export.detector.settings import Options, Thresholds
+from crossrun_export.detector.settings import Thresholds
 from crossrun_export.errors import ExportError
-from crossrun_export.inference import inputs_of
 from crossrun_export.options import Precision
 from crossrun_export.proof import Bounds, Proof
-from crossrun_export.sources import Source
+from crossrun_export.runtime import Inputs
 
 DETECTIONS = "detections"  # a name for all four outputs, which are held together
-OVERLAP = 0.5  # of two boxes, from which on they may be of one object
 
 Floats = NDArray[np.float64]
 
 
 def prover(
-    source: Source, model: onnx.ModelProto, precision: Precision, options: Options
+    ask: Callable[[Pixels], tuple[Inputs, Detections]],
+    model: onnx.ModelProto,
+    precision: Precision,
+    thresholds: Thresholds,
+    slack: float,
 ) -> Callable[[Pixels], Proof]:
     """What makes the proof of a detector on some pictures.
+
+    Args:
+        ask: returns what the graph takes for pictures, and what the original finds in them.
+        model: the graph, with suppression.
+        precision: of the graph.
+        thresholds: as exported.
+        slack: the largest difference of a score or a corner in full precision.
 
     Returns:
         A function that raises ExportError where the model is not what was verified.
     """
-    thresholds, slack = options.thresholds, options.tolerance.max_diff
 
     def make(pixels: Pixels) -> Proof:
-        inputs = inputs_of(source, pixels, options.input_dtype)
-        expected = measure.suppressed(*measure.raw(source.model, pixels), thresholds)
+        inputs, expected = ask(pixels)
         got = check.found(model, inputs, None)
         max_diff, least = _bounds(expected, got, precision, thresholds, slack)
         return Proof(
@@ -79,7 +86,8 @@ def compare(
     """Hold detections against the original's, picture by picture.
 
     A detection is sure if its score is over the least, the threshold or the lowest of a full row,
-    by more than `tie`. Its like on the other side has the same class and overlaps it by OVERLAP.
+    by more than `tie`. Its like on the other side has the same class and overlaps it by
+    check.OVERLAP.
 
     Returns:
         The largest difference between likes, of a score or a corner, and the share of sure
@@ -113,14 +121,7 @@ def _of(
 def _away(mine: Floats, its: Floats) -> Floats:
     """How far each is from each, [mine, its]; infinitely, if they cannot be of one object."""
     away = np.abs(mine[:, None] - its[None])
-    unlike = (away[..., 0] > 0) | (_overlap(mine[:, None, 2:], its[None, :, 2:]) < OVERLAP)
+    unlike = (away[..., 0] > 0) | (
+        check.overlap(mine[:, None, 2:], its[None, :, 2:]) < check.OVERLAP
+    )
     return np.where(unlike, np.inf, away[..., 1:].max(axis=2))
-
-
-def _overlap(one: Floats, other: Floats) -> Floats:
-    """Intersection over union of boxes ymin xmin ymax xmax."""
-    low, high = np.maximum(one[..., :2], other[..., :2]), np.minimum(one[..., 2:], other[..., 2:])
-    common = np.prod(np.maximum(high - low, 0), axis=-1)
-    areas = [np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1) for boxes in (one, other)]
-    share: Floats = common / np.maximum(areas[0] + areas[1] - common, np.finfo(np.float64).tiny)
-    return share

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from crossrun_export.pictures import CALIBRATION_SEED, FEW, LEAST, MEASURING_SEE
 from crossrun_export.sources import Source
 
 MANY = 500  # pictures to measure a price on
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def for_export(source: Source, options: Options) -> Pictures:
     kept = [place for place in every if place % SHARE or not calibration]
     return Pictures(
         *(
-            data.fitted(found, source.size[0], _spread(places, most), options.resize)
+            data.fitted(found, source.size, spread(places, most), options.resize)
             for places, most in ((kept, measured), (every[::SHARE], calibration))
         )
     )
@@ -66,6 +68,7 @@ def _drawn(source: Source, seed: int, count: int) -> list[Example]:
     return [data.drawing(group) for group in groups]
 
 
-def _spread(places: Sequence[int], most: int) -> list[int]:
+def spread(places: Sequence[T], most: int) -> list[T]:
+    """At most so many of all places, evenly spread over them."""
     chosen = np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(int)
     return [places[place] for place in chosen]

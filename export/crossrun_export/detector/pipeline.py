@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from crossrun_export import convert, publish, release, runtime
+from crossrun_export import convert, provenance, publish, release, runtime
 from crossrun_export.detector import check, detector_proof, measure, suppress
 from crossrun_export.detector.check import Parity, Price
-from crossrun_export.detector.data import Example
+from crossrun_export.detector.data import Example, Pixels
 from crossrun_export.detector.measure import ALL, AveragePrecision, Detections
 from crossrun_export.detector.network import BOXES, SCORES
 from crossrun_export.detector.pictures import Pictures, for_export
@@ -72,7 +72,7 @@ def export(
         tell("converting and verifying the detector")
         made = _made(subject, tell)
         versions = [_version(one, subject) for one in made]
-        written = release.write(versions, source, options, folder)
+        written = release.write(versions, provenance.of_keras(source), options, folder)
     return list(zip(written, made, strict=True))
 
 
@@ -109,10 +109,11 @@ def _verified(model: onnx.ModelProto, subject: Subject) -> Parity:
     """Hold a graph against Keras, with the exported thresholds and with those of a whole curve."""
     allowed, own = subject.options.tolerance.max_diff, subject.options.thresholds
     every = _whole_curve(own)
+    names = [f"picture {place}" for place in range(len(subject.pictures.measured))]
     expected = measure.suppressed(*subject.raw, own)
-    check.verify(expected, check.found(model, subject.inputs, None), own, allowed)
+    check.verify(expected, check.found(model, subject.inputs, None), own, allowed, names)
     expected = measure.suppressed(*subject.raw, every)
-    return check.verify(expected, check.found(model, subject.inputs, every), every, allowed)
+    return check.verify(expected, check.found(model, subject.inputs, every), every, allowed, names)
 
 
 def _reduced(precision: Precision, network: onnx.ModelProto, subject: Subject, tell: Tell) -> Made:
@@ -164,7 +165,14 @@ def _version(made: Made, subject: Subject) -> Version:
     if made.calibration:
         about["calibration"] = made.calibration
     pixels = detector_proof.pixels_of(subject.pictures.measured)
-    prove = detector_proof.prover(source, made.model, made.precision, options)
+
+    def ask(pixels: Pixels) -> tuple[Inputs, Detections]:
+        found = measure.suppressed(*measure.raw(source.model, pixels), options.thresholds)
+        return inputs_of(source, pixels, options.input_dtype), found
+
+    prove = detector_proof.prover(
+        ask, made.model, made.precision, options.thresholds, options.tolerance.max_diff
+    )
     origin: Origin = "photographs" if options.data else "drawn"
     return Version(made.precision, made.model, about, [suppress.CLASSES], pixels, prove, origin)
 
@@ -180,8 +188,13 @@ def told(made: Made) -> str:
             f"(largest difference {cost.max_abs_diff:.1e})"
         )
     how = f"; calibrated by {made.calibration['method']}" if made.calibration else ""
+    return f"{priced(cost)}{how}"
+
+
+def priced(cost: Price) -> str:
+    """What a person is told of a price in mean average precision."""
     return (
         f"mAP@[.5:.95] {cost.map:.4f} ({100 * cost.map_change:+.2f} points), "
         f"mAP@0.5 {cost.map_at_half:.4f} ({100 * cost.map_at_half_change:+.2f} points) "
-        f"on {cost.images} pictures{how}"
+        f"on {cost.images} pictures"
     )

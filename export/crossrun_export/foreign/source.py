@@ -14,9 +14,11 @@ import onnx
 from numpy.typing import NDArray
 
 from crossrun_export.runtime import Outputs
+from crossrun_export.scaling import Preprocessing
 
 Runtime = Literal["tensorflow", "litert", "onnxruntime"]
 Axes = Literal["NHWC", "NCHW"]
+Computes = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,7 @@ class ForeignSource:
     labels: tuple[str, ...]  # empty where none are known
     sha256: str
     save: Callable[[Path], None]  # puts the source, as it is, into a folder
+    file: str  # what `save` makes in it: a file or a folder
+    signature: str | None = None  # which function of several, where a file has such
+    pixels: Preprocessing | None = None  # what the model itself says of those it takes
+    computes: Computes = "float32"  # int8: its layers are quantized already

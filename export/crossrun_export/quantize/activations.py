@@ -16,7 +16,8 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 
-from crossrun_export.runtime import BATCH, Inputs
+from crossrun_export import runtime
+from crossrun_export.runtime import Inputs
 
 # The percentile of values that counts; None counts every value.
 METHODS: dict[str, float | None] = {
@@ -31,10 +32,10 @@ Ranges = dict[str, tuple[np.float32, np.float32]]  # lowest and highest value, b
 class Reader(CalibrationDataReader):  # type: ignore[misc]
     """Batches of inputs, as onnxruntime's calibration reads them."""
 
-    def __init__(self, name: str, inputs: Inputs) -> None:
-        starts = range(0, len(inputs), BATCH)
+    def __init__(self, name: str, inputs: Inputs, rows: int) -> None:
+        starts = range(0, len(inputs), rows)
         self._feeds: Iterator[dict[str, Inputs]] = iter(
-            [{name: inputs[start : start + BATCH]} for start in starts]
+            [{name: inputs[start : start + rows]} for start in starts]
         )
 
     def get_next(self) -> dict[str, Inputs] | None:
@@ -66,9 +67,9 @@ def _collected(model: onnx.ModelProto, inputs: Inputs, folder: Path) -> Any:
         extra_options={"symmetric": False},
     )
     # Batch by batch: the calibrator keeps every tensor of what it is given at once.
-    for start in range(0, len(inputs), BATCH):
-        batch = inputs[start : start + BATCH]
-        calibrator.collect_data(Reader(model.graph.input[0].name, batch))
+    for start in range(0, len(inputs), rows := runtime.at_once(model)):
+        batch = inputs[start : start + rows]
+        calibrator.collect_data(Reader(model.graph.input[0].name, batch, rows))
     return calibrator.collector
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from crossrun_export import runtime
 from crossrun_export.graph import Graph
-from crossrun_export.runtime import BATCH, Inputs, Outputs
+from crossrun_export.runtime import Inputs, Outputs
 
 Means = NDArray[np.float64]
 
@@ -28,8 +28,9 @@ def correct(quantized: onnx.ModelProto, wanted: Mapping[str, Means], inputs: Inp
     """
     graph, (image,) = Graph(quantized), quantized.graph.input
     layers = [node for node in graph.nodes if node.name in wanted and node.input[2] in graph.makers]
-    starts = range(0, len(inputs), BATCH)
-    known: list[Outputs] = [{image.name: inputs[start : start + BATCH]} for start in starts]
+    rows = runtime.at_once(quantized)
+    starts = range(0, len(inputs), rows)
+    known: list[Outputs] = [{image.name: inputs[start : start + rows]} for start in starts]
     for place, node in enumerate(layers):
         kept = _kept(graph, known[0].keys(), node, layers[place + 1 :])
         found = _advance(quantized, node.output[0], kept, known) / len(inputs)

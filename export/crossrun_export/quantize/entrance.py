@@ -50,7 +50,7 @@ def _affine(model: onnx.ModelProto, tensor: str) -> tuple[float, float] | None:
     _, *size = model.graph.input[0].type.tensor_type.shape.dim
     shape = tuple(dim.dim_value for dim in size)
     greys = np.stack([np.full(shape, value, np.uint8) for value in (0, 1, 255)])
-    ((answers,),) = runtime.batches(model, greys, [tensor])
+    answers = np.concatenate([found for (found,) in runtime.batches(model, greys, [tensor])])
     low, one, high = answers.reshape(3, -1).astype(np.float64)
     scale, offset = float((high - low).mean()) / 255, float(low.mean())
     off = np.stack([low - offset, one - offset - scale, high - offset - 255 * scale])

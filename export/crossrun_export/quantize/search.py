@@ -101,7 +101,7 @@ def quantized(
         quantize_static(
             before,
             after,
-            Reader(model.graph.input[0].name, some),
+            Reader(model.graph.input[0].name, some, runtime.at_once(model)),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
