@@ -36,6 +36,7 @@ class Calibration:
     merit: Merit
     measure: str  # what the first value of `merit` is
     notes: Mapping[str, Any]  # what else is said of the pictures
+    float_ends: bool = False  # whether the last layers stay float
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ def reduce(
     """
     if calibration is None:
         return half.to_fp16(model), None
-    quantized = quantize(model, calibration.inputs, tell, calibration.merit)
+    quantized = quantize(
+        model, calibration.inputs, tell, calibration.merit, float_ends=calibration.float_ends
+    )
     return quantized.model, {
         "method": quantized.method,
         calibration.measure: dict(quantized.merits),

@@ -141,7 +141,7 @@ def _calibration(subject: Subject) -> Calibration:
         return reached.mean, reached.at_half
 
     inputs = inputs_of(subject.source, pixels, subject.options.input_dtype)
-    return Calibration(inputs, merit, "map", {"pictures": len(examples)})
+    return Calibration(inputs, merit, "map", {"pictures": len(examples)}, float_ends=True)
 
 
 def _precision(detections: Detections, examples: Sequence[Example]) -> AveragePrecision:

@@ -168,7 +168,7 @@ def _calibration(subject: Subject) -> Calibration:
         return same, -difference
 
     notes = {"pictures": len(used.names), "sha256": list(used.hashes)}
-    return Calibration(subject.given(used.pixels), merit, "agreement", notes)
+    return Calibration(subject.given(used.pixels), merit, "agreement", notes, float_ends=True)
 
 
 def _version(made: Made, subject: Subject) -> Version:

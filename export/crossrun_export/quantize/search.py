@@ -36,7 +36,12 @@ Merit = Callable[[Outputs, Outputs], tuple[float, float]]
 
 
 def quantize(
-    model: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None], merit: Merit
+    model: onnx.ModelProto,
+    inputs: Inputs,
+    tell: Callable[[str], None],
+    merit: Merit,
+    *,
+    float_ends: bool = False,
 ) -> Quantized:
     """Quantize a float model.
 
@@ -45,6 +50,7 @@ def quantize(
         inputs: to calibrate on, what the model takes, the first axis being the batch's.
         tell: is told what is under way.
         merit: holds the model's outputs against the original's.
+        float_ends: whether the last layers stay float, as boxes want it for their resolution.
 
     Raises:
         ExportError: it has no layer with weights, or onnxruntime cannot quantize it.
@@ -53,7 +59,7 @@ def quantize(
     if not Graph(prepared).weighted:
         raise ExportError("int8: the model has no convolution and no dense layer to quantize")
     try:
-        candidates = _candidates(prepared, inputs, tell)
+        candidates = _candidates(prepared, inputs, tell, float_ends)
     except Exception as error:  # the quantizer raises many kinds
         why = " ".join(str(error).split())
         raise ExportError(f"int8: onnxruntime cannot quantize the model: {why}") from error
@@ -66,7 +72,7 @@ def quantize(
 
 
 def _candidates(
-    prepared: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None]
+    prepared: onnx.ModelProto, inputs: Inputs, tell: Callable[[str], None], float_ends: bool
 ) -> dict[str, onnx.ModelProto]:
     """The quantized model by each method of calibration."""
     tell("int8: calibrating")
@@ -74,7 +80,7 @@ def _candidates(
     found = {}
     for method, known in ranges(prepared, inputs).items():
         tell(f"int8: quantizing by {method}")
-        found[method] = quantized(prepared, inputs[:1], known, scales)
+        found[method] = quantized(prepared, inputs[:1], known, scales, float_ends)
         bias.correct(found[method], wanted, inputs)
         compact(found[method])
         onnx.checker.check_model(found[method], full_check=True)
@@ -82,7 +88,11 @@ def _candidates(
 
 
 def quantized(
-    model: onnx.ModelProto, some: Inputs, known: Ranges, scales: weights.Overrides
+    model: onnx.ModelProto,
+    some: Inputs,
+    known: Ranges,
+    scales: weights.Overrides,
+    float_ends: bool = False,
 ) -> onnx.ModelProto:
     """onnxruntime's quantization of a prepared model with our scales, before any correction.
 
@@ -94,6 +104,7 @@ def quantized(
         some: inputs of it, which onnxruntime runs although it is told every range.
         known: the ranges of the activations.
         scales: those of the weights.
+        float_ends: as of `quantize`.
     """
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
@@ -105,7 +116,7 @@ def quantized(
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=_float(model),
+            nodes_to_exclude=_float(model, float_ends),
             extra_options={
                 "TensorQuantOverrides": _overrides(known) | scales,
                 "OpTypesToExcludeOutputQuantization": ["Gemm"],
@@ -122,16 +133,15 @@ def _overrides(known: Ranges) -> weights.Overrides:
     }
 
 
-def _float(model: onnx.ModelProto) -> list[str]:
+def _float(model: onnx.ModelProto, float_ends: bool) -> list[str]:
     """The nodes before the first layer and after the last ones that are to be int8.
 
-    What no layer follows, softmax above all, is cheap, and exact so; of several outputs, as a
-    detector has, the last layers themselves as well.
+    What no layer follows, softmax above all, is cheap, and exact so.
     """
     graph = Graph(model)
     nodes, layers = graph.nodes, graph.weighted
     first = nodes.index(layers[FLOAT_LAYERS]) if len(layers) > FEW_LAYERS else 0
     before = graph.before(layers)
-    kept = [] if len(model.graph.output) > 1 else layers
+    kept = [] if float_ends else layers
     last = [node for node in nodes if node.name not in before and node not in kept]
     return [node.name for node in (*nodes[:first], *last)]
