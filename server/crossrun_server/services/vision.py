@@ -78,10 +78,10 @@ class VisionService(VisionServicer):
         return response
 
     async def _check(self, request: Request) -> None:
-        images = request.images
-        self._limits.check_count(len(images), tiles_of(request).looks)
-        if len(images) > self._limits.unseen:
-            await asyncio.to_thread(self._limits.check_pixels, images)
+        images, cut = request.images, tiles_of(request)
+        self._limits.check_count(len(images), cut)
+        if self._limits.may_be_too_large(len(images), cut):
+            await asyncio.to_thread(self._limits.check_pixels, images, cut)
 
 
 def find(repository: Repository, request: Request) -> Model:

@@ -37,6 +37,12 @@ class Tiles:
         return 1 + count if count > 1 else 1
 
     @property
+    def area(self) -> float:
+        """How many times the area of a picture a model looks at, in the whole and in tiles."""
+        part = _times(self.columns, self.overlap) * _times(self.rows, self.overlap)
+        return 1 + (self.looks - 1) / part
+
+    @property
     def closer(self) -> float:
         """How many times a side of the picture is as long as that of a tile, at most."""
         return max(_times(self.columns, self.overlap), _times(self.rows, self.overlap))
@@ -92,6 +98,20 @@ def uncut(found: Boxes, view: View, whole: View) -> NDArray[np.bool_]:
     before = (found[:, 2:] < end - margin) | (end >= last)
     inside: NDArray[np.bool_] = (after & before).all(axis=1)
     return inside
+
+
+def widened(found: Boxes, whole: View) -> Boxes:
+    """Widen boxes by a pixel of the whole picture's input, on each side.
+
+    No box is more exact than a pixel of the input that it was found in. Of an object of few pixels
+    two looks have boxes that overlap by less than a half.
+
+    Args:
+        found: [n, 4], in pixels of the picture.
+        whole: the view of the whole picture.
+    """
+    wider: Boxes = found + np.concatenate([-whole.pixel, whole.pixel])
+    return wider
 
 
 def _times(count: int, overlap: float) -> float:

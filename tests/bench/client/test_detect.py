@@ -220,6 +220,15 @@ def test_ctrl_c_ends_a_camera_with_a_whole_video(finder: Server, tmp_path: Path)
     assert len(list(video.frames(kept))) > 0
 
 
+def test_a_recording_lasts_as_long_as_it_was_recorded(tmp_path: Path) -> None:
+    """A frame that comes late fills the time since the one before, at 25 frames a second."""
+    with video.live_writer(tmp_path / "slow.mp4") as write:
+        write(rectangle(None, RED))
+        time.sleep(0.25)
+        write(rectangle(None, RED))
+    assert len(list(video.frames(tmp_path / "slow.mp4"))) >= 1 + 0.25 * 25 - 1
+
+
 def test_a_camera_that_is_not_there_is_told(finder: Server, tmp_path: Path, run: Command) -> None:
     """In one line, and nothing is kept; files and a camera together are no question."""
     start = ("crossrun-bench", "detect", "--target", finder.address)

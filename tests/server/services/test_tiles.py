@@ -15,9 +15,10 @@ from tests.support.requests import refusal
 from tests.support.running import serving
 from tests.support.vision import HOW, corners, detect, labels
 
+Place = tuple[int, int, int, int]  # left, top, right, bottom
 GREY = (90, 90, 90)
 FOUR = pb.Tiles(columns=4, rows=4)
-SMALL, LARGE, LINE = (100, 100, 104, 104), (200, 150, 440, 330), (520, 0, 522, 480)
+SMALL, LARGE, LINE = (100, 100, 104, 104), (200, 150, 440, 330), (520, 0, 524, 480)
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +32,14 @@ def stub(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visio
         root, "localizer", detectors.localizer(), detectors.LOCALIZER, labels=detectors.LABELS
     )
     models.write(root, "free", detectors.any_size(), "max_batch_size: 4")
+    models.write(root, "strided", detectors.strided(), "max_batch_size: 4")
     log = tmp_path_factory.mktemp("log") / "log"
-    options = ("--front", front, "--max-request-pictures", "34")
+    options = ("--front", front, "--max-request-pictures", "34", "--max-request-megapixels", "2")
     with serving(root, log, *options) as running, grpc.insecure_channel(running.address) as channel:
         yield VisionStub(channel)
 
 
-def picture(*things: tuple[tuple[int, int, int], tuple[int, ...]], kind: str = "PNG") -> bytes:
+def picture(*things: tuple[tuple[int, int, int], Place], kind: str = "PNG") -> bytes:
     """640 x 480 pixels with coloured boxes; a pixel of the model's input is ten of them."""
     image = Image.new("RGB", (640, 480), GREY)
     for colour, box in things:
@@ -82,7 +84,7 @@ def test_objects_of_one_class_are_found_in_their_tiles(stub: VisionStub) -> None
         assert corners(one) == pytest.approx(box, abs=6)
 
 
-def key(box: tuple[int, ...]) -> tuple[int, int]:
+def key(box: Place) -> tuple[int, int]:
     return round(box[1] / 100), box[0]
 
 
@@ -130,6 +132,15 @@ def test_a_detector_of_any_size_gets_each_tile_at_its_own(stub: VisionStub) -> N
     assert corners(one) == pytest.approx(LARGE, abs=1)
 
 
+def test_a_tile_that_the_model_cannot_take_names_its_picture(stub: VisionStub) -> None:
+    """By its position in the request, however many looks came before."""
+    good, bad = (encoded(Image.new("RGB", size, GREY)) for size in ((64, 64), (64, 60)))
+    cut = pb.Tiles(columns=2, rows=1, overlap=0)
+    code, details = refusal(lambda: detect(stub, good, bad, model="strided", tiles=cut))
+    assert code == StatusCode.INVALID_ARGUMENT
+    assert details.startswith("images[1]: 'strided' leaves the size of its pictures free and fails")
+
+
 @pytest.mark.parametrize(
     ("cut", "told"),
     [
@@ -149,6 +160,17 @@ def test_tiles_that_cannot_be_are_refused(stub: VisionStub, cut: pb.Tiles, told:
     code, details = refusal(lambda: detect(stub, picture(), tiles=cut))
     assert code == StatusCode.INVALID_ARGUMENT
     assert told in details
+
+
+def test_the_pixels_of_tiles_count(stub: VisionStub) -> None:
+    """With those of the whole picture: two tiles that overlap by half are a third larger."""
+    large = encoded(Image.new("RGB", (1000, 1000), GREY))
+    assert labels(detect(stub, large)) == []
+    code, details = refusal(
+        lambda: detect(stub, large, tiles=pb.Tiles(columns=2, rows=1, overlap=0.5))
+    )
+    assert code == StatusCode.INVALID_ARGUMENT
+    assert "images has 2333333 pixels in all with all tiles, expected 2000000" in details
 
 
 def test_as_many_looks_as_pictures_are_answered(stub: VisionStub) -> None:

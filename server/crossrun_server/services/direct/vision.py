@@ -63,10 +63,10 @@ class DirectVision:
         try:
             request = parse(call.data)
             client.require_model(request.model)
-            looks = tiles_of(request).looks
-            self._limits.check(request.images, looks)
+            cut = tiles_of(request)
+            self._limits.check(request.images, cut)
             model = find(self._repository, request)
-            if len(request.images) * looks != 1 or model.cache is not None:
+            if len(request.images) * cut.looks != 1 or model.cache is not None:
                 return False
             self._wait(call, model, read(model, request))
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call only
