@@ -1,14 +1,16 @@
 """The table of targets: names, labels, and where each runner is. Imports no runner."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
+from crossrun_bench.models.model import Model
+from crossrun_bench.models.original import CALLED, KERAS, LITERT, ONNXRUNTIME, TENSORFLOW
 from crossrun_bench.providers import Provider
 from crossrun_bench.targets.task import Runner, Task
 
@@ -26,7 +28,9 @@ class Target:
     served: bool = False  # through a crossrun-serve child
     server_options: tuple[str, ...] = ()  # what that child needs
     remote: bool = False  # through a running server, by its address
-    conversion: str = ""  # module:function that converts the source Keras model for it
+    # Originals that it runs, by their runtime: module:function that converts each, "" if none has
+    # to. Empty for a target that runs model.onnx, whatever that was made from.
+    originals: Mapping[str, str] = field(default_factory=dict)
     detector: str = ""  # module:class of its runner for detectors, if it has one
     slow_start: bool = False  # takes seconds to start; such targets start together
     concurrent: bool = False  # in process, can be called by several threads at once
@@ -49,6 +53,7 @@ _ALL = (
         "Keras predict",
         "tensorflow_:KerasPredict",
         "export",
+        originals={KERAS: ""},
         detector="tensorflow_:KerasDetector",
         slow_start=True,
     ),
@@ -57,6 +62,7 @@ _ALL = (
         "tf.function",
         "tensorflow_:TensorFlowFunction",
         "export",
+        originals={KERAS: ""},
         detector="tensorflow_:DetectorFunction",
         slow_start=True,
         concurrent=True,
@@ -64,13 +70,34 @@ _ALL = (
     Target(
         "saved-model",
         "SavedModel",
-        "tensorflow_:SavedModel",
+        "saved_model_:SavedModel",
         "export",
-        conversion="tensorflow_:saved_model",
+        originals={KERAS: "tensorflow_:saved_model", TENSORFLOW: ""},
+        detector="saved_model_:SavedModel",
         slow_start=True,
         concurrent=True,
     ),
-    Target("litert", "LiteRT", "litert_:LiteRt", "litert", conversion="tensorflow_:tflite"),
+    Target(
+        "litert",
+        "LiteRT",
+        "litert_:LiteRt",
+        "litert",
+        originals={
+            KERAS: "tensorflow_:tflite",
+            TENSORFLOW: "saved_model_:tflite",
+            LITERT: "",
+        },
+        detector="litert_:LiteRt",
+    ),
+    Target(
+        "onnx-original",
+        "ONNX file as it was",
+        "onnxruntime_:Original",
+        "cpu",
+        originals={ONNXRUNTIME: ""},
+        detector="onnxruntime_:Original",
+        concurrent=True,
+    ),
     Target(
         "onnxruntime",
         "ONNX Runtime",
@@ -79,7 +106,13 @@ _ALL = (
         detector="onnxruntime_:Detector",
         concurrent=True,
     ),
-    Target("openvino", "OpenVINO", "openvino_:OpenVino", "openvino-runtime"),
+    Target(
+        "openvino",
+        "OpenVINO",
+        "openvino_:OpenVino",
+        "openvino-runtime",
+        detector="openvino_:Detector",
+    ),
     Target(
         "grpc-raw",
         "gRPC server, raw tensor",
@@ -110,10 +143,15 @@ _ALL = (
 )
 TARGETS = {target.name: target for target in _ALL}
 IN_PROCESS = tuple(target.name for target in _ALL if target.in_process)
-REFERENCE = "keras-predict"  # accuracy compares everything with the source model
-# Defaults: what accuracy compares with the source model, and what latency times.
+# The target that runs an original as it is, by its runtime: others are compared with it.
+REFERENCES = {
+    KERAS: "keras-predict",
+    TENSORFLOW: "saved-model",
+    LITERT: "litert",
+    ONNXRUNTIME: "onnx-original",
+}
+# What accuracy compares with the original, and what latency times beside it.
 COMPARED = "onnxruntime,grpc-raw,grpc-jpeg"
-TIMED = f"{REFERENCE},tf-function,{COMPARED}"
 ON_PROVIDERS = "onnxruntime,grpc-raw"  # the same where providers are compared
 
 
@@ -150,15 +188,38 @@ def _check_address(server: str | None, remote: Sequence[str]) -> None:
         raise BenchError(f"--server '{server}': expected HOST:PORT")
 
 
-def check_detects(name: str) -> None:
-    """Refuse a target that cannot run a detector.
+def reference(model: Model) -> str:
+    """The target that runs the model's original as it is."""
+    return REFERENCES[model.original.runtime]
+
+
+def timed(model: Model) -> str:
+    """What latency times if nothing else is asked for."""
+    function = ",tf-function" if model.original.runtime == KERAS else ""
+    return f"{reference(model)}{function},{COMPARED}"
+
+
+def check_runs(name: str, model: Model) -> None:
+    """Refuse a target that cannot run a model.
 
     Raises:
-        BenchError: it cannot.
+        BenchError: it cannot; the error names those that can.
     """
-    if not TARGETS[name].detector:
+    target = TARGETS[name]
+    if model.detector and not target.detector:
         some = ", ".join(target.name for target in _ALL if target.detector)
         raise BenchError(f"{name} runs no detector: expected some of {some}")
+    if not _runs(target, model):
+        what = f"{name} runs {' or '.join(CALLED[runtime] for runtime in target.originals)}"
+        some = ", ".join(other.name for other in _ALL if _runs(other, model))
+        own = f"{model.name} was made from {CALLED[model.original.runtime]}"
+        raise BenchError(f"{what}, and {own}: expected some of {some}")
+
+
+def _runs(target: Target, model: Model) -> bool:
+    return (not target.originals or model.original.runtime in target.originals) and (
+        not model.detector or bool(target.detector)
+    )
 
 
 def runner_for(task: Task) -> Runner:
@@ -174,14 +235,19 @@ def runner_for(task: Task) -> Runner:
     return runner
 
 
+def conversion(task: Task) -> str:
+    """What converts the original for the task's target; empty if nothing has to."""
+    return TARGETS[task.target].originals.get(task.model.original.runtime, "")
+
+
 def convert(task: Task) -> None:
-    """Convert the source Keras model into `task.converted`.
+    """Convert the original into `task.converted`.
 
     Raises:
         BenchError: a package is missing; the error names the extra.
     """
     with _needed("export"):
-        _imported(TARGETS[task.target].conversion)(task.model, task.converted)
+        _imported(conversion(task))(task.model, task.converted)
 
 
 def _imported(place: str) -> Any:

@@ -35,7 +35,7 @@ from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.processes.serving import running
 from crossrun_bench.progress import bar, say
 from crossrun_bench.targets.convert import converted
-from crossrun_bench.targets.targets import label
+from crossrun_bench.targets.targets import check_runs, label
 from crossrun_bench.targets.task import Task
 
 Take = Callable[[Load, Time, int], LoadTurn]
@@ -107,6 +107,8 @@ def _runtimes(
     plan: LoadPlan, model: Model, pictures: Pictures, folder: Path, stack: ExitStack
 ) -> list[tuple[str, Piped]]:
     """A process for each target in process, once all have loaded; they start together."""
+    for target in plan.runtimes:
+        check_runs(target, model)
     tasks = converted([Task(target, model, pictures) for target in plan.runtimes], folder)
     told = [_told("runtime", str(task), task) for task in tasks]
     children = [stack.enter_context(child) for child in told]

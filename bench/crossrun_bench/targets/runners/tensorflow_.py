@@ -22,11 +22,11 @@ def source(model: Model) -> Any:
         BenchError: the model needs code that its file does not hold.
     """
     try:
-        return keras.models.load_model(model.keras, compile=False)
+        return keras.models.load_model(model.original.file, compile=False)
     except (TypeError, ValueError) as error:  # about a custom layer or a Lambda
         raise BenchError(
-            f"{model.keras} needs code of its own, a Lambda or a custom layer, which is not run "
-            "here: leave out the targets of TensorFlow"
+            f"{model.original.file} needs code of its own, a Lambda or a custom layer, which is "
+            "not run here: leave out the targets of TensorFlow"
         ) from error
 
 
@@ -117,23 +117,6 @@ class TensorFlowFunction:
     def run(self, batch: Batch) -> Probabilities:
         """Call the graph, and return its answer as a numpy array."""
         answer: Probabilities = self._call(batch.pixels).numpy()
-        return answer
-
-
-class SavedModel:
-    """The exported SavedModel, called by its serving signature on scaled float32."""
-
-    def __init__(self, task: Task) -> None:
-        self._model = task.model
-        self._loaded = tf.saved_model.load(task.converted)  # keep it, it holds the weights
-        self._call = self._loaded.signatures["serving_default"]
-        (self._input,) = self._call.structured_input_signature[1]
-        (self._output,) = self._call.structured_outputs
-
-    def run(self, batch: Batch) -> Probabilities:
-        """Scale in numpy, call the graph, and return its answer as a numpy array."""
-        image = tf.constant(scaled(self._model, batch.pixels))
-        answer: Probabilities = self._call(**{self._input: image})[self._output].numpy()
         return answer
 
 
