@@ -26,15 +26,8 @@ from crossrun_bench.cli.options import (
 from crossrun_bench.cli.output import finish
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.load.plan import FORMS
-from crossrun_bench.targets.targets import (
-    COMPARED,
-    IN_PROCESS,
-    ON_PROVIDERS,
-    TARGETS,
-    chosen,
-    reference,
-    timed,
-)
+from crossrun_bench.targets.choice import chosen, reference, timed
+from crossrun_bench.targets.targets import COMPARED, IN_PROCESS, ON_PROVIDERS, TARGETS
 
 # ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
 

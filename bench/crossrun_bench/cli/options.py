@@ -11,8 +11,8 @@ from crossrun_bench.targets.targets import TARGETS
 Models = Annotated[Path, typer.Argument(help="Model repository that holds the model.")]
 Name = Annotated[str, typer.Option("--model", help="Name of the model in the repository.")]
 Images = typer.Option(
-    help="Folder of class folders of JPEG or PNG, or 'bundled' to draw some; for a detector, COCO's "
-    "JSON, a folder that has it, or photographs alone."
+    help="Folder of class folders of JPEG or PNG, or 'bundled' to draw some; for a detector, "
+    "COCO's JSON, a folder that has it, or photographs alone."
 )
 SkipUnknown = Annotated[
     bool,

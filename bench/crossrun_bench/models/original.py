@@ -41,7 +41,7 @@ class Original:
 
     runtime: str = KERAS  # a key of CALLED
     file: str = "model.keras"  # or a folder, by its path
-    signature: str | None = None  # None: the only one, or none is needed
+    signature: str | None = None  # None or empty: what is served by default
     input: str | None = None  # None: the only one
     dtype: str = "float32"  # of the input, as numpy spells it
     axes: str = "NHWC"  # or NCHW

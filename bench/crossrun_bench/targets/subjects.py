@@ -8,9 +8,10 @@ from pathlib import Path
 from crossrun_bench.models.model import Model
 from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.processes.serving import Server, serving
+from crossrun_bench.targets.choice import check_runs
 from crossrun_bench.targets.convert import converted
 from crossrun_bench.targets.environments import Backend
-from crossrun_bench.targets.targets import TARGETS, check_runs, label
+from crossrun_bench.targets.targets import TARGETS, label
 from crossrun_bench.targets.task import Task
 
 

@@ -1,20 +1,17 @@
 """The table of targets: names, labels, and where each runner is. Imports no runner."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
-from crossrun_bench.models.model import Model
-from crossrun_bench.models.original import CALLED, KERAS, LITERT, ONNXRUNTIME, TENSORFLOW
+from crossrun_bench.models.original import KERAS, LITERT, ONNXRUNTIME, TENSORFLOW
 from crossrun_bench.providers import Provider
 from crossrun_bench.targets.task import Runner, Task
-
-_ADDRESS = re.compile(r"\S+:\d+")
 
 
 @dataclass(frozen=True)
@@ -161,74 +158,15 @@ def label(name: str, provider: Provider | None = None) -> str:
     return f"{text}, {provider.label}" if provider else text
 
 
-def chosen(names: Iterable[str], server: str | None = None) -> tuple[str, ...]:
-    """The named targets, each once, in the order given.
-
-    Raises:
-        BenchError: a name is unknown, or `server`, the address of a running server, is missing or
-            not needed.
-    """
-    wanted = tuple(dict.fromkeys(names))
-    for name in wanted:
-        if name not in TARGETS:
-            raise BenchError(f"unknown target '{name}': expected some of {', '.join(TARGETS)}")
-    if not wanted:
-        raise BenchError(f"no targets: expected some of {', '.join(TARGETS)}")
-    _check_address(server, [name for name in wanted if TARGETS[name].remote])
-    return wanted
-
-
-def _check_address(server: str | None, remote: Sequence[str]) -> None:
-    if server is None and remote:
-        raise BenchError(f"{remote[0]} is a running server: expected --server HOST:PORT")
-    if server is not None and not remote:
-        some = ", ".join(target.name for target in _ALL if target.remote)
-        raise BenchError(f"--server '{server}': needs one of the targets {some}")
-    if server is not None and not _ADDRESS.fullmatch(server):
-        raise BenchError(f"--server '{server}': expected HOST:PORT")
-
-
-def reference(model: Model) -> str:
-    """The target that runs the model's original as it is."""
-    return REFERENCES[model.original.runtime]
-
-
-def timed(model: Model) -> str:
-    """What latency times if nothing else is asked for."""
-    function = ",tf-function" if model.original.runtime == KERAS else ""
-    return f"{reference(model)}{function},{COMPARED}"
-
-
-def check_runs(name: str, model: Model) -> None:
-    """Refuse a target that cannot run a model.
-
-    Raises:
-        BenchError: it cannot; the error names those that can.
-    """
-    target = TARGETS[name]
-    if model.detector and not target.detector:
-        some = ", ".join(target.name for target in _ALL if target.detector)
-        raise BenchError(f"{name} runs no detector: expected some of {some}")
-    if not _runs(target, model):
-        what = f"{name} runs {' or '.join(CALLED[runtime] for runtime in target.originals)}"
-        some = ", ".join(other.name for other in _ALL if _runs(other, model))
-        own = f"{model.name} was made from {CALLED[model.original.runtime]}"
-        raise BenchError(f"{what}, and {own}: expected some of {some}")
-
-
-def _runs(target: Target, model: Model) -> bool:
-    return (not target.originals or model.original.runtime in target.originals) and (
-        not model.detector or bool(target.detector)
-    )
-
-
 def runner_for(task: Task) -> Runner:
     """The loaded runner of a task.
 
     Raises:
-        BenchError: its package is missing; the error names the extra.
+        BenchError: its package is missing, and the error names the extra; or the original is.
     """
     target = TARGETS[task.target]
+    if target.originals:
+        _check_there(task.file)
     place = target.detector if task.model.detector else target.runner
     with _needed(target.extra):
         runner: Runner = _imported(place)(task)
@@ -244,10 +182,17 @@ def convert(task: Task) -> None:
     """Convert the original into `task.converted`.
 
     Raises:
-        BenchError: a package is missing; the error names the extra.
+        BenchError: a package is missing, and the error names the extra; or the original is.
     """
+    _check_there(task.model.original.file)
     with _needed("export"):
         _imported(conversion(task))(task.model, task.converted)
+
+
+def _check_there(file: str) -> None:
+    if not Path(file).exists():
+        some = ", ".join(target.name for target in _ALL if not target.originals)
+        raise BenchError(f"{file} is not there, the original: expected targets of {some}")
 
 
 def _imported(place: str) -> Any:

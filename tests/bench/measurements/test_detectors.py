@@ -128,13 +128,13 @@ def test_an_interrupted_run_keeps_what_was_found(tmp_path: Path) -> None:
     assert again.chunks == [tuple(chunk)]
 
 
-@pytest.mark.parametrize("target", ["litert", "grpc-typed"])
+@pytest.mark.parametrize("target", ["grpc-shm", "grpc-typed"])
 def test_a_target_that_runs_no_detector_is_told(
     target: str, repository: Path, tmp_path: Path
 ) -> None:
     """With those that do."""
     asked = Asked(repository, "finder", ("onnxruntime", target))
-    text = f"{target} runs no detector: expected some of keras-predict, tf-function, onnxruntime, "
+    text = f"{target} runs no detector: expected some of keras-predict, tf-function, saved-model, "
     with pytest.raises(BenchError, match=text):
         measure(AccuracyPlan(asked, str(data_set(tmp_path / "set")), None), "cmd")
 
@@ -203,7 +203,7 @@ def detector(resize: str) -> Model:
     return Model(**kept | {"detector": own})
 
 
-@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+@pytest.mark.parametrize("resize", ["stretch", "crop", "letterbox"])
 @pytest.mark.parametrize("size", [(640, 480), (1, 1), (20000, 10), (37, 501), (64, 48)])
 def test_boxes_come_back_to_where_they_were(resize: str, size: tuple[int, int]) -> None:
     """From the picture into the input and back, to a hundredth of a pixel; none leaves it."""
@@ -217,7 +217,7 @@ def test_boxes_come_back_to_where_they_were(resize: str, size: tuple[int, int]) 
     shares = (inside / np.tile([48, 64], 2)).astype(np.float32)
     limit = max(1.0, max(size) / 64) * 0.01
     assert np.abs(in_picture(shares, size, model) - boxes).max() < limit
-    beyond = in_picture(np.array([[-1, -1, 2, 2]], np.float32), size, model)
+    beyond = in_picture(np.array([[-1e4, -1e4, 1e4, 1e4]], np.float32), size, model)
     assert beyond.tolist() == [[0, 0, size[1], size[0]]]
 
 
@@ -228,6 +228,15 @@ def test_a_letterboxed_picture_has_grey_around_it() -> None:
     assert (pixels[17:30] == 255).all()
     assert (pixels[:17] == 114).all()
     assert (pixels[30:] == 114).all()
+
+
+def test_a_cropped_picture_is_its_middle() -> None:
+    """Seven eighths of the longest part with the input's aspect, as the server crops it."""
+    image = Image.new("RGB", (200, 96), (255, 0, 0))
+    image.paste((0, 0, 255), (44, 6, 156, 90))  # 112 by 84 in the middle
+    pixels = np.asarray(fitted(image, detector("crop"))).astype(int)
+    assert pixels.shape == (48, 64, 3)
+    assert np.abs(pixels - (0, 0, 255)).max() == 0
 
 
 # The report.

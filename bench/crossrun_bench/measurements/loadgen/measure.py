@@ -22,9 +22,9 @@ from crossrun_bench.models.repository import read_labels, read_model
 from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import decoded, drawn
 from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.choice import reference
 from crossrun_bench.targets.examples import Examples, examples, folder_of
 from crossrun_bench.targets.subjects import Asked, subjects_of
-from crossrun_bench.targets.targets import reference
 from crossrun_bench.targets.task import Task
 
 SYSTEMS = ("onnxruntime", "grpc-raw")  # targets that LoadGen drives

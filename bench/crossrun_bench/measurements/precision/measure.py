@@ -21,9 +21,9 @@ from crossrun_bench.models.repository import exported, read_labels, read_model
 from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.choice import reference
 from crossrun_bench.targets.environments import Backend
 from crossrun_bench.targets.examples import Examples, examples, folder_of
-from crossrun_bench.targets.targets import reference
 from crossrun_bench.targets.task import Task
 
 Group = Sequence[Model]  # the precisions of one source, fp32 first
