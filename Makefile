@@ -78,26 +78,50 @@ build/peers/%/ready: bench/peers/%.txt | $(filter .uv/bin/uv,$(UV))
 
 # Pictures to classify and to measure accuracy on; IMAGES=DIR takes photographs, DIR/WNID/*.JPEG.
 IMAGES ?= build/pictures
-# The series of pictures that the detector was not trained on.
+# The series of pictures that the drawn detector was not trained on.
 HELD_OUT := 1000003
+
+# DETECTOR=DIR takes a detector of real objects instead of the drawn one: a SavedModel, or a folder
+# that holds one, with labels.txt in it or beside it; PIXELS are those that it takes. PHOTOS=DIR, or
+# IMAGES, are photographs to find objects in, with boxes in COCO's JSON or without.
+DETECTOR ?=
+PIXELS ?= 0..255
+ifeq ($(DETECTOR),)
+PHOTOS := build/scenes
+SHOWN := $$(ls build/scenes/pictures/* | awk "NR % 20 == 1")
+define detector
+	$(BIN)/crossrun-export detector --output build/models
+	$(BIN)/crossrun-export pictures build/scenes --objects several --count 100 \
+		--seed $(HELD_OUT) --size 320
+endef
+else
+PHOTOS ?= $(if $(filter file,$(origin IMAGES)),$(error DETECTOR=$(DETECTOR) needs PHOTOS=DIR, \
+	photographs to find objects in),$(IMAGES))
+SHOWN = $(PHOTOS)
+GRAPH = $(or $(firstword $(wildcard $(addsuffix saved_model.pb,$(DETECTOR)/ $(DETECTOR)/*/))), \
+	$(error $(DETECTOR): no saved_model.pb in it or in a folder of it))
+LABELS = $(or $(firstword $(wildcard $(dir $(GRAPH))labels.txt $(dir $(GRAPH))../labels.txt)), \
+	$(error no labels.txt in $(dir $(GRAPH)) or beside it))
+define detector
+	$(BIN)/crossrun-export saved-model $(dir $(GRAPH)) --labels $(LABELS) --pixels $(PIXELS) \
+		--images $(PHOTOS) --name detector --output build/models
+endef
+endif
 
 demo: setup
 	rm -rf build && mkdir build
 	$(BIN)/crossrun-export mobilenet --weights imagenet,bundled --output build/models
-	$(BIN)/crossrun-export detector --output build/models
+	$(detector)
 	$(BIN)/crossrun-export pictures build/pictures --count 100
-	$(BIN)/crossrun-export pictures build/scenes --objects several --count 100 \
-		--seed $(HELD_OUT) --size 320
 	$(BIN)/crossrun-serve build/models & trap "kill $$!; wait $$!" EXIT; \
 		$(BIN)/crossrun-bench classify --model mobilenet --top-k 3 \
 		$$(ls $(IMAGES)/*/* | awk "NR % 20 == 1") && \
-		$(BIN)/crossrun-bench detect --model detector --save build/detected \
-		$$(ls build/scenes/pictures/* | awk "NR % 20 == 1")
+		$(BIN)/crossrun-bench detect --model detector --save build/detected $(SHOWN)
 	$(BIN)/crossrun-bench latency build/models --model mobilenet --batch 1,8 \
 		--output build/latency.json
 	$(BIN)/crossrun-bench accuracy build/models --model mobilenet --images $(IMAGES) \
 		--output build/accuracy.json
-	$(BIN)/crossrun-bench accuracy build/models --model detector --images build/scenes \
+	$(BIN)/crossrun-bench accuracy build/models --model detector --images $(PHOTOS) \
 		--output build/detection.json
 	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json build/detection.json \
 		--pictures build/detected --output build/report.html

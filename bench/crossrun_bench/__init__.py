@@ -1,4 +1,4 @@
-"""Measures a served model, in speed and in answers, against the Keras model it came from."""
+"""Measures a served model, in speed and in answers, against the model it came from."""
 
 import os
 

@@ -10,7 +10,7 @@ import typer
 from crossrun_bench.errors import BenchError
 
 app = typer.Typer(
-    help="Measure a served model against the Keras model it came from.",
+    help="Measure a served model against the model it came from.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

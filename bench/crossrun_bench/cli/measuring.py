@@ -10,6 +10,7 @@ from crossrun_bench.cli import parsing
 from crossrun_bench.cli.app import app
 from crossrun_bench.cli.options import (
     AsJson,
+    Batches,
     Environments,
     Images,
     Models,
@@ -25,15 +26,8 @@ from crossrun_bench.cli.options import (
 from crossrun_bench.cli.output import finish
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.load.plan import FORMS
-from crossrun_bench.targets.targets import (
-    COMPARED,
-    IN_PROCESS,
-    ON_PROVIDERS,
-    REFERENCE,
-    TARGETS,
-    TIMED,
-    chosen,
-)
+from crossrun_bench.targets.choice import chosen, reference, timed
+from crossrun_bench.targets.targets import COMPARED, IN_PROCESS, ON_PROVIDERS, TARGETS
 
 # ruff: noqa: PLC0415 - the heavy half of a command is imported when that command runs
 
@@ -42,13 +36,13 @@ from crossrun_bench.targets.targets import (
 def latency(
     models: Models,
     name: Name,
-    batch: Annotated[str, typer.Option(help="Pictures in a request, comma-separated.")] = "1,8,32",
+    batch: Batches = "",
     rounds: Rounds = None,
     targets: Annotated[
         str,
         typer.Option(
-            help=f"What to measure, of {', '.join(TARGETS)}: {TIMED}, "
-            f"or {ON_PROVIDERS} where providers are compared."
+            help=f"What to measure, of {', '.join(TARGETS)}: by default the original as it is, and "
+            f"{COMPARED}; {ON_PROVIDERS} where providers are compared."
         ),
     ] = "",
     compared: Annotated[
@@ -75,15 +69,17 @@ def latency(
     """Time each target on the same pictures, in interleaved rounds, each in its own process."""
     from crossrun_bench.measurements.latency.measure import LatencyPlan, measure
     from crossrun_bench.measurements.rounds import Pace
+    from crossrun_bench.models.repository import read_model
     from crossrun_bench.targets.subjects import Asked
 
     compare = [[word] for word in parsing.words(compared)] + list(
         map(parsing.shell_words, variant or [])
     )
     backends = parsing.backends(compare, environment)
-    wanted = parsing.words(targets or (ON_PROVIDERS if backends else TIMED))
+    model = read_model(models, name)
+    wanted = parsing.words(targets or (ON_PROVIDERS if backends else timed(model)))
     asked = Asked(models, name, chosen(wanted, server), server, backends, proof_tolerance)
-    plan = LatencyPlan(asked, parsing.sizes(batch), Pace.of(rounds))
+    plan = LatencyPlan(asked, parsing.batches(batch, "1,8,32", model), Pace.of(rounds))
     finish(partial(measure, plan), output, as_json, require_quiet)
 
 
@@ -98,18 +94,20 @@ def accuracy(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the answers with the labels and with the source Keras model, on the same pixels.
+    """Compare the answers with the labels and with the original's, on the same pixels.
 
     After an interruption, the same command continues from OUTPUT.partial.
     """
     from crossrun_bench.measurements.accuracy.measure import measure
     from crossrun_bench.measurements.answers import partial as unfinished
     from crossrun_bench.measurements.answers.run import AccuracyPlan
+    from crossrun_bench.models.repository import read_model
     from crossrun_bench.targets.subjects import Asked
 
-    wanted = chosen([REFERENCE, *chosen(parsing.words(targets), server)], server)
-    if wanted == (REFERENCE,):
-        raise BenchError(f"--targets '{targets}': expected some to compare with {REFERENCE}")
+    original = reference(read_model(models, name))
+    wanted = chosen([original, *chosen(parsing.words(targets), server)], server)
+    if wanted == (original,):
+        raise BenchError(f"--targets '{targets}': expected some to compare with {original}")
     plan = AccuracyPlan(Asked(models, name, wanted, server), images, output, skip_unknown_folders)
     finish(partial(measure, plan), output, as_json)
     if output:
@@ -231,9 +229,7 @@ def throughput(
     providers: Annotated[
         str, typer.Option(help="Execution providers, one after the other.")
     ] = "cuda,tensorrt,cpu",
-    batch: Annotated[str, typer.Option(help="Rows of a request, comma-separated.")] = (
-        "1,2,4,8,16,32,64,128,256"
-    ),
+    batch: Batches = "",
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds; `compare` needs 5.")] = 2,
     seconds: Annotated[
         float, typer.Option(min=0.01, help="Seconds of a turn that are counted.")
@@ -246,11 +242,11 @@ def throughput(
 ) -> None:
     """Count rows a second by batch size on each provider, in process and through our server."""
     from crossrun_bench.measurements.throughput.measure import ThroughputPlan, measure
+    from crossrun_bench.models.repository import read_model
 
     wanted, folders = tuple(dict.fromkeys(parsing.words(providers))), parsing.folders(environment)
-    plan = ThroughputPlan(
-        models, name, wanted, parsing.sizes(batch), rounds, seconds, folders, proof_tolerance
-    )
+    rows = parsing.batches(batch, "1,2,4,8,16,32,64,128,256", read_model(models, name))
+    plan = ThroughputPlan(models, name, wanted, rows, rounds, seconds, folders, proof_tolerance)
     finish(partial(measure, plan), output, as_json, require_quiet)
 
 

@@ -10,11 +10,21 @@ from crossrun_bench.targets.targets import TARGETS
 
 Models = Annotated[Path, typer.Argument(help="Model repository that holds the model.")]
 Name = Annotated[str, typer.Option("--model", help="Name of the model in the repository.")]
-Images = typer.Option(help="Folder of class folders of JPEG or PNG, or 'bundled' to draw some.")
+Images = typer.Option(
+    help="Folder of class folders of JPEG or PNG, or 'bundled' to draw some; for a detector, "
+    "COCO's JSON, a folder that has it, or photographs alone."
+)
 SkipUnknown = Annotated[
     bool,
     typer.Option(
         "--skip-unknown-folders", help="Skip pictures whose folder is not a class of the model."
+    ),
+]
+Batches = Annotated[
+    str,
+    typer.Option(
+        help="Pictures in a request, comma-separated.",
+        show_default="some from 1 on; 1 where the model takes no more",
     ),
 ]
 Rounds = Annotated[

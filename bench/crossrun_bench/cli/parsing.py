@@ -6,6 +6,7 @@ from pathlib import Path
 
 from crossrun_bench import providers
 from crossrun_bench.errors import BenchError
+from crossrun_bench.models.model import Model
 from crossrun_bench.targets import environments
 from crossrun_bench.targets.environments import Backend
 
@@ -57,6 +58,15 @@ def server(text: str) -> tuple[str, str]:
 def clients(text: str, *, default: bool) -> Sequence[int]:
     """Numbers of clients; some where none are given and `default` says so."""
     return sizes(text or "1,4,16", "--clients", "1,4,16") if text or default else ()
+
+
+def batches(text: str, default: str, model: Model) -> Sequence[int]:
+    """Numbers of pictures in a request; 1 alone for a model that takes one at a time."""
+    if not model.single:
+        return sizes(text or default)
+    if text and sizes(text) != (1,):
+        raise BenchError(f"--batch '{text}': {model.name} takes one picture at a time")
+    return (1,)
 
 
 def sizes(text: str, option: str = "--batch", such: str = "1,8,32") -> Sequence[int]:

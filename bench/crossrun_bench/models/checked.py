@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossrun_bench.errors import BenchError
+from crossrun_bench.models.boxes import OVERLAP, overlaps
 from crossrun_bench.models.proof import FILE, Array, Proof
 
 NOTHING, CPU = "nothing", "cpu"  # what answers may be compared with, beside those of a proof
-OVERLAP = 0.5  # intersection over union from which on two boxes may show the same object
 # What answers may differ by from the CPU provider's: so much, and so much of the largest number.
 # In fp32 providers differ by a hundredth of it.
 ABSOLUTE, RELATIVE = 1e-4, 1e-3
@@ -121,15 +121,5 @@ def _sure(side: Array, proof: Proof) -> NDArray[np.bool_]:
 def _away(mine: Array, its: Array) -> Array:
     """How far each object is from each other one, [mine, its]; infinite if they do not match."""
     away = np.abs(mine[:, None].astype(np.float64) - its[None])
-    unlike = (away[..., 5] > 0) | (_overlap(mine[:, None], its[None]) < OVERLAP)
+    unlike = (away[..., 5] > 0) | (overlaps(mine[:, None], its[None]) < OVERLAP)
     return np.where(unlike, np.inf, away[..., :5].max(axis=2))
-
-
-def _overlap(one: Array, other: Array) -> Array:
-    """The intersection over union of boxes ymin, xmin, ymax, xmax."""
-    low = np.maximum(one[..., :2], other[..., :2])
-    high = np.minimum(one[..., 2:4], other[..., 2:4])
-    common = np.prod(np.maximum(high - low, 0), axis=-1)
-    areas = [np.prod(boxes[..., 2:4] - boxes[..., :2], axis=-1) for boxes in (one, other)]
-    share: Array = common / np.maximum(areas[0] + areas[1] - common, np.finfo(np.float64).tiny)
-    return share

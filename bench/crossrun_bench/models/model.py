@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossrun_bench.models.original import Original
+
 PRECISIONS = ("fp32", "int8", "fp16")  # in the order in which they are shown
 # A detector's outputs, and its optional input, with the TensorFlow Object Detection API's names.
 DETECTIONS = {"detection_boxes", "detection_scores", "detection_classes", "num_detections"}
@@ -23,7 +25,7 @@ Objects = NDArray[np.float32]  # see `packed`
 class Detector:
     """What only a model that finds objects has."""
 
-    resize: str  # stretch or letterbox
+    resize: str  # stretch, crop or letterbox
     score_threshold: float  # as exported
     iou_threshold: float
     max_detections: int
@@ -38,12 +40,12 @@ class Detector:
 
 @dataclass(frozen=True)
 class Model:
-    """A served model, its Keras source, and how uint8 pixels become the source's input."""
+    """A served model, its original, and how uint8 pixels become the original's input."""
 
     name: str
     version: str
     onnx: str
-    keras: str
+    original: Original
     sha256: str  # of model.onnx
     source: dict[str, str]
     height: int
@@ -59,6 +61,7 @@ class Model:
     detector: Detector | None = None  # None for a classifier
     color: str = "RGB"  # or BGR
     head: str = "softmax"  # what a classifier's scores are; see `heads`
+    single: bool = False  # whether model.onnx takes one picture at a time
 
 
 def as_input(model: Model, pixels: NDArray[np.uint8]) -> NDArray[Any]:
@@ -67,7 +70,7 @@ def as_input(model: Model, pixels: NDArray[np.uint8]) -> NDArray[Any]:
 
 
 def scaled(model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The input of the source Keras model."""
+    """The input of the original, as float32 [batch, H, W, 3]."""
     ordered = pixels[..., ::-1] if model.color == "BGR" else pixels
     scale, offset = (np.asarray(numbers, np.float32) for numbers in (model.scale, model.offset))
     result: NDArray[np.float32] = ordered * scale + offset

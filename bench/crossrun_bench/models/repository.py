@@ -4,47 +4,22 @@ Opens model.onnx with onnxruntime on a single thread, so that no thread pool is 
 """
 
 import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from crossrun_bench import distribution
-from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.models import labels
-from crossrun_bench.models.heads import BINARY, HEADS
-from crossrun_bench.models.model import DETECTIONS, PRECISIONS, SCORE_THRESHOLD, Detector, Model
+from crossrun_bench.models import labels, layouts, metadata
+from crossrun_bench.models.metadata import SOURCE, Metadata
+from crossrun_bench.models.model import DETECTIONS, SCORE_THRESHOLD, Detector, Model
+from crossrun_bench.models.original import KERAS, Layout, Original
 from crossrun_bench.providers import CPU
 
-_SOURCE, _SCORES = "crossrun.source", "crossrun.scores"
-_DETECTED = ("stretch", "letterbox")  # how pictures are resized for a detector
+_DETECTED = ("stretch", "crop", "letterbox")  # how pictures are resized for a detector
 _TYPES = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Preprocessing:
-    scale: tuple[float, ...]
-    offset: tuple[float, ...]
-    color: str = "RGB"
-    resize: str = "stretch"
-
-
-@dataclass(frozen=True)
-class _Thresholds:
-    score_threshold: float
-    iou_threshold: float
-
-
-@dataclass(frozen=True)
-class _Scores:
-    head: str = "softmax"
-
-
-@dataclass(frozen=True)
-class _Calibration:
-    sha256: tuple[str, ...] = ()
+# A Keras detector as other runtimes have it: Keras's export calls its two outputs so.
+_KERAS_DETECTOR = Layout(layouts.KERAS, {"boxes": "output_0", "scores": "output_1"})
 
 
 def read_labels(models: Path, name: str) -> tuple[str, ...]:
@@ -58,16 +33,16 @@ def _labels(models: Path, name: str) -> Path:
 
 
 def exported(models: Path) -> tuple[str, ...]:
-    """The names of all models that name the Keras model they come from.
+    """The names of all models that name the model they come from.
 
     Raises:
         BenchError: there is no such model.
     """
     named = [name for name in _names(models) if _versions(models, name)]
     sessions = {name: _session(_newest(models, name) / "model.onnx") for name in named}
-    found = tuple(name for name, session in sessions.items() if _SOURCE in _metadata(session))
+    found = tuple(name for name, session in sessions.items() if SOURCE in _said(session))
     if not found:
-        raise BenchError(f"{models}: no model with '{_SOURCE}' in its metadata_props")
+        raise BenchError(f"{models}: no model with '{SOURCE}' in its metadata_props")
     return found
 
 
@@ -85,17 +60,16 @@ def read_model(models: Path, name: str) -> Model:
         raise BenchError(f"{onnx}: expected one input [batch, H, W, 3] of UINT8 or FP32")
     if not all(isinstance(side, int) for side in image.shape[1:3]):
         raise BenchError(f"{onnx}: expected pictures of one size, and it leaves {image.shape} free")
-    metadata = _metadata(session)
-    scaling = _scaling(metadata, onnx)
-    calibration = _read(_Calibration, metadata, "crossrun.calibration", onnx, _Calibration())
+    said = _said(session)
+    scaling = metadata.scaling(said, onnx)
     detector = _detector(session, scaling.resize, onnx)
     return Model(
         name=name,
         version=folder.name,
         onnx=str(onnx),
-        keras=str(folder / "model.keras"),
+        original=_original(said, onnx, detects=detector is not None),
         sha256=hashlib.sha256(onnx.read_bytes()).hexdigest(),
-        source=_read(dict[str, str], metadata, _SOURCE, onnx),
+        source=metadata.made_from(said, onnx),
         height=image.shape[1],
         width=image.shape[2],
         classes=_classes(models, name, None if detector else answer.shape[-1]),
@@ -104,12 +78,23 @@ def read_model(models: Path, name: str) -> Model:
         output_name=answer.name,
         scale=scaling.scale,
         offset=scaling.offset,
-        precision=_precision(metadata, onnx),
-        calibrated_on=calibration.sha256,
+        precision=metadata.precision(said, onnx),
+        calibrated_on=metadata.calibrated_on(said, onnx),
         detector=detector,
         color=scaling.color,
-        head=_head(metadata, answer.shape[-1], onnx),
+        head=metadata.head(said, answer.shape[-1], onnx),
+        single=image.shape[0] == 1,
     )
+
+
+def _original(said: Metadata, onnx: Path, *, detects: bool) -> Original:
+    """The original, in the folder of the file."""
+    found = metadata.original(said, onnx)
+    if detects and found.runtime == KERAS:
+        found = replace(found, layout=_KERAS_DETECTOR)
+    if detects and not found.layout:
+        raise BenchError(f"{onnx}: '{SOURCE}' does not say how its original's outputs are read")
+    return replace(found, file=str(onnx.parent / found.file))
 
 
 def _classes(models: Path, name: str, scores: int | str | None) -> int:
@@ -122,31 +107,6 @@ def _classes(models: Path, name: str, scores: int | str | None) -> int:
     return scores
 
 
-def _head(metadata: dict[str, str], scores: int, onnx: Path) -> str:
-    """What the scores are; probabilities of all classes if the file does not say."""
-    head = _read(_Scores, metadata, _SCORES, onnx, _Scores()).head
-    if head not in HEADS:
-        raise BenchError(f"{onnx}: unknown head '{head}': expected one of {', '.join(HEADS)}")
-    if scores == 1 and head not in BINARY:
-        raise BenchError(f"{onnx}: one score, and '{_SCORES}' does not say what it means")
-    return head
-
-
-def _scaling(metadata: dict[str, str], onnx: Path) -> _Preprocessing:
-    """The scaling: one number for all channels, or a list of three."""
-    key = "crossrun.preprocessing"
-    try:
-        found = json.loads(metadata[key])
-        lists = {name: found[name] for name in ("scale", "offset")}
-        lists = {name: x if isinstance(x, list) else [x] for name, x in lists.items()}
-        scaling = decode(_Preprocessing, found | lists)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BenchError(f"{onnx}: no readable '{key}' in its metadata_props") from error
-    if {len(scaling.scale), len(scaling.offset)} - {1, 3} or scaling.color not in ("RGB", "BGR"):
-        raise BenchError(f"{onnx}: '{key}' does not fit the three channels RGB or BGR")
-    return scaling
-
-
 def _detector(session: Any, resize: str, onnx: Path) -> Detector | None:
     """A detector's settings, or None for a classifier; a localizer is a classifier, too."""
     outputs = {output.name: output for output in session.get_outputs()}
@@ -155,8 +115,10 @@ def _detector(session: Any, resize: str, onnx: Path) -> Detector | None:
     if missing := DETECTIONS - outputs.keys():
         raise BenchError(f"{onnx}: expected the outputs {', '.join(sorted(missing))} as well")
     if resize not in _DETECTED:
-        raise BenchError(f"{onnx}: unknown resize '{resize}': expected {' or '.join(_DETECTED)}")
-    thresholds = _read(_Thresholds, _metadata(session), "crossrun.detection", onnx)
+        raise BenchError(
+            f"{onnx}: unknown resize '{resize}': expected one of {', '.join(_DETECTED)}"
+        )
+    thresholds = metadata.thresholds(_said(session), onnx)
     return Detector(
         resize=resize,
         score_threshold=thresholds.score_threshold,
@@ -205,26 +167,6 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _metadata(session: Any) -> dict[str, str]:
+def _said(session: Any) -> Metadata:
     found: dict[str, str] = session.get_modelmeta().custom_metadata_map
     return found
-
-
-def _precision(metadata: dict[str, str], onnx: Path) -> str:
-    precision = _read(str, metadata, "crossrun.precision", onnx, "fp32")
-    if precision not in PRECISIONS:
-        expected = ", ".join(PRECISIONS)
-        raise BenchError(f"{onnx}: unknown precision '{precision}': expected one of {expected}")
-    return precision
-
-
-def _read(
-    kind: type[T], metadata: dict[str, str], key: str, onnx: Path, absent: T | None = None
-) -> T:
-    """The value of a key, which is JSON, or `absent` for a key that need not be there."""
-    if key not in metadata and absent is not None:
-        return absent
-    try:
-        return decode(kind, json.loads(metadata[key]))
-    except (KeyError, ValueError) as error:
-        raise BenchError(f"{onnx}: no readable '{key}' in its metadata_props") from error

@@ -1,4 +1,4 @@
-"""Converts the source Keras model into what some targets run, in a process of its own.
+"""Converts the original into what some targets run, in a process of its own.
 
     python -m crossrun_bench.targets.convert < {a Task}, then more of them    → {} for each
 
@@ -16,7 +16,7 @@ from typing import Any
 from crossrun_bench.codec import decode
 from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.processes.piped import piped
-from crossrun_bench.targets.targets import TARGETS, convert
+from crossrun_bench.targets.targets import conversion, convert
 from crossrun_bench.targets.task import Task
 
 
@@ -35,7 +35,7 @@ def converted(tasks: Sequence[Task], folder: Path) -> list[Task]:
 
 
 def _named(task: Task, folder: Path) -> Task:
-    needed = TARGETS[task.target].conversion
+    needed = conversion(task)
     return replace(task, converted=str(folder / task.target)) if needed else task
 
 

@@ -66,7 +66,8 @@ def examples(
         raise BenchError(
             f"{source}: the model was calibrated on every picture in it; expected other pictures"
         )
-    names = tuple(str(file.relative_to(source)) for file in files)
+    folder = source if source.is_dir() else source.parent
+    names = tuple(str(file.relative_to(folder)) for file in files)
     return Examples(files, names, *labelled(source, files, labels), len(found) - len(files))
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from crossrun_bench.models.model import Model
 from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.processes.serving import Server, serving
+from crossrun_bench.targets.choice import check_runs
 from crossrun_bench.targets.convert import converted
 from crossrun_bench.targets.environments import Backend
-from crossrun_bench.targets.targets import TARGETS, check_detects, label
+from crossrun_bench.targets.targets import TARGETS, label
 from crossrun_bench.targets.task import Task
 
 
@@ -55,9 +56,8 @@ def subjects_of(
     Raises:
         BenchError: something cannot be started or converted.
     """
-    if model.detector:
-        for target in asked.targets:
-            check_detects(target)
+    for target in asked.targets:
+        check_runs(target, model)
     pairs = [(backend, _server(asked, backend, stack)) for backend in asked.backends or (None,)]
     subjects = [
         _subject(Task(target, model, pictures), asked, backend, server)

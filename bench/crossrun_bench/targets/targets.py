@@ -1,18 +1,17 @@
 """The table of targets: names, labels, and where each runner is. Imports no runner."""
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from crossrun_bench import distribution
 from crossrun_bench.errors import BenchError
+from crossrun_bench.models.original import KERAS, LITERT, ONNXRUNTIME, TENSORFLOW
 from crossrun_bench.providers import Provider
 from crossrun_bench.targets.task import Runner, Task
-
-_ADDRESS = re.compile(r"\S+:\d+")
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,9 @@ class Target:
     served: bool = False  # through a crossrun-serve child
     server_options: tuple[str, ...] = ()  # what that child needs
     remote: bool = False  # through a running server, by its address
-    conversion: str = ""  # module:function that converts the source Keras model for it
+    # Originals that it runs, by their runtime: module:function that converts each, "" if none has
+    # to. Empty for a target that runs model.onnx, whatever that was made from.
+    originals: Mapping[str, str] = field(default_factory=dict)
     detector: str = ""  # module:class of its runner for detectors, if it has one
     slow_start: bool = False  # takes seconds to start; such targets start together
     concurrent: bool = False  # in process, can be called by several threads at once
@@ -49,6 +50,7 @@ _ALL = (
         "Keras predict",
         "tensorflow_:KerasPredict",
         "export",
+        originals={KERAS: ""},
         detector="tensorflow_:KerasDetector",
         slow_start=True,
     ),
@@ -57,6 +59,7 @@ _ALL = (
         "tf.function",
         "tensorflow_:TensorFlowFunction",
         "export",
+        originals={KERAS: ""},
         detector="tensorflow_:DetectorFunction",
         slow_start=True,
         concurrent=True,
@@ -64,13 +67,34 @@ _ALL = (
     Target(
         "saved-model",
         "SavedModel",
-        "tensorflow_:SavedModel",
+        "saved_model_:SavedModel",
         "export",
-        conversion="tensorflow_:saved_model",
+        originals={KERAS: "tensorflow_:saved_model", TENSORFLOW: ""},
+        detector="saved_model_:SavedModel",
         slow_start=True,
         concurrent=True,
     ),
-    Target("litert", "LiteRT", "litert_:LiteRt", "litert", conversion="tensorflow_:tflite"),
+    Target(
+        "litert",
+        "LiteRT",
+        "litert_:LiteRt",
+        "litert",
+        originals={
+            KERAS: "tensorflow_:tflite",
+            TENSORFLOW: "saved_model_:tflite",
+            LITERT: "",
+        },
+        detector="litert_:LiteRt",
+    ),
+    Target(
+        "onnx-original",
+        "ONNX file as it was",
+        "onnxruntime_:Original",
+        "cpu",
+        originals={ONNXRUNTIME: ""},
+        detector="onnxruntime_:Original",
+        concurrent=True,
+    ),
     Target(
         "onnxruntime",
         "ONNX Runtime",
@@ -79,7 +103,13 @@ _ALL = (
         detector="onnxruntime_:Detector",
         concurrent=True,
     ),
-    Target("openvino", "OpenVINO", "openvino_:OpenVino", "openvino-runtime"),
+    Target(
+        "openvino",
+        "OpenVINO",
+        "openvino_:OpenVino",
+        "openvino-runtime",
+        detector="openvino_:Detector",
+    ),
     Target(
         "grpc-raw",
         "gRPC server, raw tensor",
@@ -110,10 +140,15 @@ _ALL = (
 )
 TARGETS = {target.name: target for target in _ALL}
 IN_PROCESS = tuple(target.name for target in _ALL if target.in_process)
-REFERENCE = "keras-predict"  # accuracy compares everything with the source model
-# Defaults: what accuracy compares with the source model, and what latency times.
+# The target that runs an original as it is, by its runtime: others are compared with it.
+REFERENCES = {
+    KERAS: "keras-predict",
+    TENSORFLOW: "saved-model",
+    LITERT: "litert",
+    ONNXRUNTIME: "onnx-original",
+}
+# What accuracy compares with the original, and what latency times beside it.
 COMPARED = "onnxruntime,grpc-raw,grpc-jpeg"
-TIMED = f"{REFERENCE},tf-function,{COMPARED}"
 ON_PROVIDERS = "onnxruntime,grpc-raw"  # the same where providers are compared
 
 
@@ -123,65 +158,42 @@ def label(name: str, provider: Provider | None = None) -> str:
     return f"{text}, {provider.label}" if provider else text
 
 
-def chosen(names: Iterable[str], server: str | None = None) -> tuple[str, ...]:
-    """The named targets, each once, in the order given.
-
-    Raises:
-        BenchError: a name is unknown, or `server`, the address of a running server, is missing or
-            not needed.
-    """
-    wanted = tuple(dict.fromkeys(names))
-    for name in wanted:
-        if name not in TARGETS:
-            raise BenchError(f"unknown target '{name}': expected some of {', '.join(TARGETS)}")
-    if not wanted:
-        raise BenchError(f"no targets: expected some of {', '.join(TARGETS)}")
-    _check_address(server, [name for name in wanted if TARGETS[name].remote])
-    return wanted
-
-
-def _check_address(server: str | None, remote: Sequence[str]) -> None:
-    if server is None and remote:
-        raise BenchError(f"{remote[0]} is a running server: expected --server HOST:PORT")
-    if server is not None and not remote:
-        some = ", ".join(target.name for target in _ALL if target.remote)
-        raise BenchError(f"--server '{server}': needs one of the targets {some}")
-    if server is not None and not _ADDRESS.fullmatch(server):
-        raise BenchError(f"--server '{server}': expected HOST:PORT")
-
-
-def check_detects(name: str) -> None:
-    """Refuse a target that cannot run a detector.
-
-    Raises:
-        BenchError: it cannot.
-    """
-    if not TARGETS[name].detector:
-        some = ", ".join(target.name for target in _ALL if target.detector)
-        raise BenchError(f"{name} runs no detector: expected some of {some}")
-
-
 def runner_for(task: Task) -> Runner:
     """The loaded runner of a task.
 
     Raises:
-        BenchError: its package is missing; the error names the extra.
+        BenchError: its package is missing, and the error names the extra; or the original is.
     """
     target = TARGETS[task.target]
     place = target.detector if task.model.detector else target.runner
     with _needed(target.extra):
-        runner: Runner = _imported(place)(task)
+        make = _imported(place)
+        if target.originals:
+            _check_there(task.file)
+        runner: Runner = make(task)
     return runner
 
 
+def conversion(task: Task) -> str:
+    """What converts the original for the task's target; empty if nothing has to."""
+    return TARGETS[task.target].originals.get(task.model.original.runtime, "")
+
+
 def convert(task: Task) -> None:
-    """Convert the source Keras model into `task.converted`.
+    """Convert the original into `task.converted`.
 
     Raises:
-        BenchError: a package is missing; the error names the extra.
+        BenchError: a package is missing, and the error names the extra; or the original is.
     """
+    _check_there(task.model.original.file)
     with _needed("export"):
-        _imported(TARGETS[task.target].conversion)(task.model, task.converted)
+        _imported(conversion(task))(task.model, task.converted)
+
+
+def _check_there(file: str) -> None:
+    if not Path(file).exists():
+        some = ", ".join(target.name for target in _ALL if not target.originals)
+        raise BenchError(f"{file} is not there, the original: expected targets of {some}")
 
 
 def _imported(place: str) -> Any:

@@ -22,8 +22,13 @@ class Task:
     address: str | None = None  # host:port of the server, if the target needs one
     provider: Provider = CPU  # of onnxruntime, in process or in the server
     python: str = sys.executable
-    converted: str | None = None  # path of the converted source, if the target runs it
+    converted: str | None = None  # path of what was made of the original, if the target runs that
     every_class: bool = False  # answers hold all classes, even if the default is the best few
+
+    @property
+    def file(self) -> str:
+        """The path of what the target runs, if it does not run model.onnx."""
+        return self.converted or self.model.original.file
 
     def __str__(self) -> str:
         """The name in errors."""

@@ -1,5 +1,6 @@
 """Accuracy of a detector, end to end, and its report."""
 
+import io
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -33,9 +34,12 @@ from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import decoded, thumbnail
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.chapters import chapters
+from crossrun_bench.targets.convert import converted
 from crossrun_bench.targets.subjects import Asked
 from crossrun_bench.targets.targets import runner_for
 from crossrun_bench.targets.task import Task
+from crossrun_server.vision import images
+from crossrun_server.vision.boxes import Size
 from tests.support import detectors
 from tests.support.coco import BOX, OTHER, data_set
 from tests.support.results import INFO, MACHINE
@@ -92,6 +96,7 @@ def test_every_target_finds_the_same(with_source: Path, tmp_path: Path, run: Com
     assert isinstance(result, DetectionResult)
     assert tuple(target.target for target in result.targets) == TARGETS
     assert result.min_score == 0.01
+    assert result.truths
     found = [average_precision(result.truths, target.detections) for target in result.targets]
     assert found[0].at_half == pytest.approx(1)
     assert found[0].mean > 0.9
@@ -104,19 +109,19 @@ def test_every_target_finds_the_same(with_source: Path, tmp_path: Path, run: Com
     assert "Detection of 18 objects in 6 pictures" in done.stdout
 
 
-def test_the_source_finds_the_same_as_a_function(with_source: Path, tmp_path: Path) -> None:
-    """Non-maximum suppression inside the graph is that after `predict`."""
+def test_the_source_finds_the_same_in_every_form(with_source: Path, tmp_path: Path) -> None:
+    """TensorFlow's suppression after `predict` and inside a graph, ours after a SavedModel."""
     model = read_model(with_source, "finder")
     files = sorted((data_set(tmp_path / "set") / "pictures").iterdir())
     size = (model.height, model.width)
     pictures = decoded(files, tmp_path / "pixels.npy", size, fit=partial(fitted, model=model))
     batch = pictures.batch(0, len(files))
-    predicted, called = (
-        runner_for(Task(form, model, pictures)).run(batch)
-        for form in ("keras-predict", "tf-function")
-    )
+    forms = ("keras-predict", "tf-function", "saved-model")
+    tasks = [Task(form, model, pictures) for form in forms]
+    predicted, *others = (runner_for(task).run(batch) for task in converted(tasks, tmp_path))
     assert (predicted[..., 4] > 0).sum() == 18
-    np.testing.assert_allclose(called, predicted, atol=1e-5)
+    for other in others:
+        np.testing.assert_allclose(other, predicted, atol=1e-5)
 
 
 def test_an_interrupted_run_keeps_what_was_found(tmp_path: Path) -> None:
@@ -128,13 +133,13 @@ def test_an_interrupted_run_keeps_what_was_found(tmp_path: Path) -> None:
     assert again.chunks == [tuple(chunk)]
 
 
-@pytest.mark.parametrize("target", ["litert", "grpc-typed"])
+@pytest.mark.parametrize("target", ["grpc-shm", "grpc-typed"])
 def test_a_target_that_runs_no_detector_is_told(
     target: str, repository: Path, tmp_path: Path
 ) -> None:
     """With those that do."""
     asked = Asked(repository, "finder", ("onnxruntime", target))
-    text = f"{target} runs no detector: expected some of keras-predict, tf-function, onnxruntime, "
+    text = f"{target} runs no detector: expected some of keras-predict, tf-function, saved-model, "
     with pytest.raises(BenchError, match=text):
         measure(AccuracyPlan(asked, str(data_set(tmp_path / "set")), None), "cmd")
 
@@ -203,7 +208,7 @@ def detector(resize: str) -> Model:
     return Model(**kept | {"detector": own})
 
 
-@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+@pytest.mark.parametrize("resize", ["stretch", "crop", "letterbox"])
 @pytest.mark.parametrize("size", [(640, 480), (1, 1), (20000, 10), (37, 501), (64, 48)])
 def test_boxes_come_back_to_where_they_were(resize: str, size: tuple[int, int]) -> None:
     """From the picture into the input and back, to a hundredth of a pixel; none leaves it."""
@@ -217,7 +222,7 @@ def test_boxes_come_back_to_where_they_were(resize: str, size: tuple[int, int]) 
     shares = (inside / np.tile([48, 64], 2)).astype(np.float32)
     limit = max(1.0, max(size) / 64) * 0.01
     assert np.abs(in_picture(shares, size, model) - boxes).max() < limit
-    beyond = in_picture(np.array([[-1, -1, 2, 2]], np.float32), size, model)
+    beyond = in_picture(np.array([[-1e4, -1e4, 1e4, 1e4]], np.float32), size, model)
     assert beyond.tolist() == [[0, 0, size[1], size[0]]]
 
 
@@ -228,6 +233,15 @@ def test_a_letterboxed_picture_has_grey_around_it() -> None:
     assert (pixels[17:30] == 255).all()
     assert (pixels[:17] == 114).all()
     assert (pixels[30:] == 114).all()
+
+
+def test_a_cropped_picture_is_its_middle() -> None:
+    """Seven eighths of the largest part with the input's aspect, as the server crops it."""
+    rng, file = np.random.default_rng(2), io.BytesIO()
+    image = Image.fromarray(rng.integers(0, 256, (97, 200, 3), np.uint8))
+    image.save(file, "PNG")
+    served = images.load(file.getvalue(), Size(48, 64), "crop").pixels
+    assert np.array_equal(np.asarray(fitted(image, detector("crop"))), served)
 
 
 # The report.
@@ -295,15 +309,16 @@ def test_the_bundled_detector_is_served_as_well_as_it_was_trained(
 ) -> None:
     """On the held-out series mean average precision is Keras's within 0.002 on every way."""
     source, out = tmp_path / "scenes", tmp_path / "out.json"
-    options = ["--objects", "several", "--seed", 1000003, "--size", 160, "--count", 64]
+    options = ["--objects", "several", "--seed", 1000003, "--size", 160, "--count", 48]
     assert run("crossrun-export", "pictures", source, *options).returncode == 0
     done = run(
         "crossrun-bench", "accuracy", exported_detectors, "--model", "detector", "--images", source,
-        "--output", out,
+        "--output", out, "--targets", "litert,onnxruntime,grpc-raw,grpc-jpeg",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     kept = store.read(out)
     assert isinstance(kept, DetectionResult)
+    assert kept.truths
     source_model, *others = (average_precision(kept.truths, t.detections) for t in kept.targets)
     assert source_model.at_half > 0.85
     assert source_model.mean > 0.55

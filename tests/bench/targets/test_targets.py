@@ -26,8 +26,9 @@ from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.processes import shared_memory
 from crossrun_bench.processes.serving import serving
 from crossrun_bench.progress import bar
+from crossrun_bench.targets.choice import chosen
 from crossrun_bench.targets.subjects import Asked, subjects_of
-from crossrun_bench.targets.targets import TARGETS, chosen, runner_for
+from crossrun_bench.targets.targets import TARGETS, runner_for
 from crossrun_bench.targets.task import Task
 from tests.support import fakes
 from tests.support.fakes import Method

@@ -1,1 +1,1 @@
-"""Answers of all targets to the same pictures, against the Keras model's."""
+"""Answers of all targets to the same pictures, against the original's."""

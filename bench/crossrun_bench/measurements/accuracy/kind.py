@@ -5,6 +5,7 @@ from crossrun_bench.measurements.accuracy.result import AccuracyResult
 from crossrun_bench.measurements.accuracy.series import comparable
 from crossrun_bench.measurements.accuracy.summary import AccuracySummary, summarise
 from crossrun_bench.measurements.accuracy.tables import tables
+from crossrun_bench.measurements.answers.tables import original
 from crossrun_bench.measurements.interface import Kind
 from crossrun_bench.targets.targets import ENCODED, label
 from crossrun_bench.view import figures
@@ -18,7 +19,7 @@ def headlines(summary: AccuracySummary) -> list[Headline]:
     same_pixels = [row for row in rows if row.target != ENCODED] or rows
     least = min(same_pixels, key=lambda row: row.agreeing)
     figure, count = figures.percent(least.agreement), len(summary.result.pictures)
-    caption = "same first class as Keras"
+    caption = f"same first class as {original(summary.result.targets[0].target)}"
     detail = f"{least.agreeing:,} of {count:,} pictures, {label(least.target)}"
     return [Headline(figure, caption, detail, f"{label(least.target)}: {figure} {caption}")]
 

@@ -2,7 +2,7 @@
 
 from crossrun_bench.measurements.accuracy import differences_tables
 from crossrun_bench.measurements.accuracy.summary import AccuracySummary
-from crossrun_bench.measurements.answers.tables import SAME_PIXELS, SHARES, caveats, shares
+from crossrun_bench.measurements.answers.tables import SAME_PIXELS, caveats, columns, shares
 from crossrun_bench.targets.targets import ENCODED, label
 from crossrun_bench.view import figures
 from crossrun_bench.view.table import Table
@@ -30,7 +30,8 @@ def _targets(summary: AccuracySummary) -> Table:
         )
         for row in summary.rows
     )
-    columns = ("Target", *SHARES, "Largest difference", "Mean KL divergence, nats")
+    agrees = columns([result.targets[0].target])
+    heads = ("Target", *agrees, "Largest difference", "Mean KL divergence, nats")
     decodes = any(target.target == ENCODED for target in result.targets)
     notes = (*((SAME_PIXELS,) if decodes else ()), DIVERGENCE, *caveats(result))
-    return Table(f"Accuracy on {len(result.pictures):,} pictures", columns, rows, notes)
+    return Table(f"Accuracy on {len(result.pictures):,} pictures", heads, rows, notes)

@@ -59,7 +59,8 @@ def ask(
     pictures = decoded(files, pixels, (model.height, model.width), step, fit)
     for child, output in zip(children, outputs, strict=True):
         target = TARGETS[child.task.target]
-        batch = _SERVED_BATCH if target.served or target.remote else _BATCH
+        alone = target.served or target.remote or model.single
+        batch = _SERVED_BATCH if alone else _BATCH
         child.say(do="predict", pictures=asdict(pictures), batch=batch, output=str(output))
     for child in children:
         _finish(child, step)

@@ -1,21 +1,35 @@
 """How the tables of several measurements tell what classifiers answer."""
 
+from collections.abc import Iterable
+
 from crossrun_bench.measurements.answers.comparison import Comparison
 from crossrun_bench.measurements.answers.summary import AccuracyRow
+from crossrun_bench.models.original import KERAS
+from crossrun_bench.targets.targets import REFERENCES, label
 from crossrun_bench.view import figures
 from crossrun_bench.view.table import Row
 
-SHARES = ("Top-1", "Top-5", "Agrees with Keras")
 SAME_PIXELS = (
     "All but the server's JPEG see the same pixels, decoded and resized by Pillow; "
     "the server's JPEG decodes and resizes in the server."
 )
 
 
+def columns(references: Iterable[str]) -> Row:
+    """Of shares; the references are the targets that answers are compared with."""
+    names = {original(target) for target in references}
+    return "Top-1", "Top-5", f"Agrees with {names.pop() if len(names) == 1 else 'the original'}"
+
+
+def original(reference: str) -> str:
+    """The original as readers call it, by the target that runs it."""
+    return "Keras" if reference == REFERENCES[KERAS] else label(reference)
+
+
 def shares(row: AccuracyRow | None) -> Row:
-    """What SHARES names."""
+    """What `columns` names."""
     if row is None:
-        return (figures.NONE,) * len(SHARES)
+        return (figures.NONE,) * 3
     agreeing = f"{row.agreeing:,} of {row.pictures:,}"
     return figures.percent(row.top1), figures.percent(row.top5), agreeing
 

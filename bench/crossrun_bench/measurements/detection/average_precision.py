@@ -17,6 +17,9 @@ from pycocotools.cocoeval import COCOeval
 
 from crossrun_bench.measurements.detection.result import Detection, Truth
 
+Truths = tuple[tuple[Truth, ...], ...]  # of each picture
+Found = tuple[tuple[Detection, ...], ...]
+
 MOST = 100  # detections of a picture that count, the surest
 
 
@@ -30,9 +33,7 @@ class Precision:
 
 
 @lru_cache(maxsize=16)  # a report asks several times
-def average_precision(
-    truths: tuple[tuple[Truth, ...], ...], found: tuple[tuple[Detection, ...], ...]
-) -> Precision:
+def average_precision(truths: Truths, found: Found) -> Precision:
     """Compare what was found with what the pictures show, which is more than crowds."""
     classes = sorted({t.number for picture in truths for t in picture if not t.crowd})
     values = _precisions(truths, found, classes)
@@ -42,24 +43,27 @@ def average_precision(
     )
 
 
-def _precisions(
-    truths: tuple[tuple[Truth, ...], ...],
-    found: tuple[tuple[Detection, ...], ...],
-    classes: list[int],
-) -> NDArray[np.float64]:
-    """Precision by IoU threshold, recall and class, [10, 101, classes]."""
+def evaluated(truths: Truths, found: Found, classes: Sequence[int]) -> COCOeval:
+    """pycocotools' evaluation of some classes, at its ten IoU thresholds; the first is 0.5."""
     with contextlib.redirect_stdout(io.StringIO()):  # it tells of every step
         known, results = (_coco(pictures, classes) for pictures in (truths, found))
         evaluation = COCOeval(known, results, "bbox")
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.params.maxDets = [MOST]
         evaluation.evaluate()
+    return evaluation
+
+
+def _precisions(truths: Truths, found: Found, classes: Sequence[int]) -> NDArray[np.float64]:
+    """Precision by IoU threshold, recall and class, [10, 101, classes]."""
+    evaluation = evaluated(truths, found, classes)
+    with contextlib.redirect_stdout(io.StringIO()):
         evaluation.accumulate()
     values: NDArray[np.float64] = evaluation.eval["precision"][..., 0, 0]
     return values
 
 
-def _coco(pictures: Sequence[Sequence[Truth | Detection]], classes: list[int]) -> COCO:
+def _coco(pictures: Sequence[Sequence[Truth | Detection]], classes: Sequence[int]) -> COCO:
     """A data set of objects, as pycocotools holds it; the same form serves for what was found."""
     objects = [(i, one) for i, picture in enumerate(pictures) for one in picture]
     coco = COCO()

@@ -15,7 +15,8 @@ from crossrun_bench.measurements.detection.result import Truth
 from crossrun_bench.models.labels import by_name, normal
 from crossrun_bench.pictures.decoding import loaded, upright
 from crossrun_bench.pictures.folders import hidden
-from crossrun_bench.targets.examples import calibrated
+from crossrun_bench.pictures.prepare import ENCODED
+from crossrun_bench.targets.examples import calibrated, examples
 
 _ANNOTATIONS = "annotations"  # COCO's own folder of JSON files, beside those of pictures
 
@@ -26,7 +27,8 @@ class Scenes:
 
     files: tuple[Path, ...]
     names: tuple[str, ...]
-    truths: tuple[tuple[Truth, ...], ...]
+    truths: tuple[tuple[Truth, ...], ...] | None  # None if nobody knows
+    labelled: tuple[int, ...]  # classes that truths are known of
     left_out: int  # how many others a model was calibrated on
 
 
@@ -60,10 +62,10 @@ class _Document:
 
 
 def scenes(source: Path, labels: Sequence[str], calibrated_on: Collection[str] = ()) -> Scenes:
-    """The pictures of a data set but those calibrated on.
+    """The pictures of a data set, or of any folder, but those calibrated on.
 
     Args:
-        source: the JSON file, or a folder that has one.
+        source: the JSON file, or a folder that has one; without one nobody knows the truth.
         labels: of the model; each category that an object is of has the name of one.
         calibrated_on: see `Model`.
 
@@ -71,6 +73,15 @@ def scenes(source: Path, labels: Sequence[str], calibrated_on: Collection[str] =
         BenchError: the JSON is not in COCO's form or names what is not there; no picture is left.
     """
     file = _json(source)
+    return _labelled(file, labels, calibrated_on) if file else _bare(source, calibrated_on)
+
+
+def _bare(source: Path, calibrated_on: Collection[str]) -> Scenes:
+    found = examples(source, (), calibrated_on)
+    return Scenes(found.files, found.names, None, (), found.left_out)
+
+
+def _labelled(file: Path, labels: Sequence[str], calibrated_on: Collection[str]) -> Scenes:
     document = _read(file)
     truths = _truths(file, document, labels)
     pairs = [(image, _picture(file, image)) for image in document.images]
@@ -81,20 +92,28 @@ def scenes(source: Path, labels: Sequence[str], calibrated_on: Collection[str] =
         tuple(path for _, path in kept),
         tuple(image.file_name for image, _ in kept),
         tuple(tuple(truths[image.id]) for image, _ in kept),
+        _known(document, labels),
         len(pairs) - len(kept),
     )
 
 
-def _json(source: Path) -> Path:
-    """The data set's one JSON file."""
+def _known(document: _Document, labels: Sequence[str]) -> tuple[int, ...]:
+    """The classes that the data set lists, whether it shows one or not."""
+    known = by_name(labels)
+    found = (known.get(normal(category.name), ()) for category in document.categories)
+    return tuple(sorted({numbers[0] for numbers in found if len(numbers) == 1}))
+
+
+def _json(source: Path) -> Path | None:
+    """The data set's one JSON file, or None for pictures without one."""
     if not source.is_dir():
-        return source
+        return None if source.suffix.lower() in ENCODED else source
     every = [*source.glob("*.json"), *source.glob(f"{_ANNOTATIONS}/*.json")]
     found = sorted(file for file in every if not hidden(file.relative_to(source)))
-    if len(found) != 1:
-        names = ", ".join(str(file.relative_to(source)) for file in found) or "none"
+    if len(found) > 1:
+        names = ", ".join(str(file.relative_to(source)) for file in found)
         raise BenchError(f"{source}: expected one JSON file of boxes in COCO's form, got {names}")
-    return found[0]
+    return found[0] if found else None
 
 
 def _read(file: Path) -> _Document:

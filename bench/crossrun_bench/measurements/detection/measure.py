@@ -1,4 +1,4 @@
-"""Accuracy of a detector: what each target finds, beside the boxes of a data set."""
+"""Accuracy of a detector: what each target finds, beside the original and a data set's boxes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -64,6 +64,9 @@ def measure(
         class_names=labels,
         targets=tuple(map(TargetDetections, plan.asked.targets, said)),
         shown=tuple(_shown(found)),
+        sure=asked.detector.score_threshold,
+        most=asked.detector.max_detections,
+        labelled=None if found.truths is None else found.labelled,
     )
 
 

@@ -50,8 +50,12 @@ class DetectionResult(Result):
     model: ModelInfo
     min_score: float  # down to which all were asked
     pictures: tuple[str, ...]
-    truths: tuple[tuple[Truth, ...], ...]  # of each picture
+    truths: tuple[tuple[Truth, ...], ...] | None  # of each picture; null if nobody knows
     left_out: int  # how many other pictures there were, which the model was calibrated on
     class_names: tuple[str, ...]
     targets: tuple[TargetDetections, ...]
     shown: tuple[ShownPicture, ...]
+    sure: float = 0.5  # score from which on an object counts as found
+    most: int = 100  # objects in a picture that a target returns
+    # Classes that truths are known of; null for those that there is an object of.
+    labelled: tuple[int, ...] | None = None

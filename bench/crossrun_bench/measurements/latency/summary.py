@@ -8,9 +8,12 @@ from crossrun_bench.measurements.turns import ratio, requests
 from crossrun_bench.models.checked import Checked
 from crossrun_bench.providers import Provider
 from crossrun_bench.stats import Ratio, percentiles
+from crossrun_bench.targets.targets import REFERENCES
 
 OUTLIER = 3.0  # times the median
 BASELINES = ("tf-function", "keras-predict")
+# Of these the first that was measured, if none of the others was.
+_ORIGINALS = tuple(REFERENCES.values())
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,19 @@ def summarise(result: LatencyResult) -> LatencySummary:
 def latency_rows(result: LatencyResult) -> list[LatencyRow]:
     """A row for each batch size and target."""
     first = first_of_each(result)
-    baselines = [first[name] for name in BASELINES if name in first]
+    baselines = [first[name] for name in baselines_of(result)]
     return [
         _row(target, batch, baselines, first[target.target])
         for batch in _batches(result)
         for target in result.targets
     ]
+
+
+def baselines_of(result: LatencyResult) -> Sequence[str]:
+    """The targets that others are compared with: TensorFlow of a Keras model, else the original."""
+    measured = dict.fromkeys(target.target for target in result.targets)
+    found = [name for name in BASELINES if name in measured]
+    return found or [name for name in measured if name in _ORIGINALS][:1]
 
 
 def first_of_each(result: LatencyResult) -> dict[str, TargetLatency]:

@@ -1,10 +1,8 @@
 """The tables of a latency result."""
 
-from collections.abc import Sequence
-
 from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.latency.series import trips
-from crossrun_bench.measurements.latency.summary import BASELINES, LatencyRow, LatencySummary
+from crossrun_bench.measurements.latency.summary import LatencySummary, baselines_of
 from crossrun_bench.stats import Ratio
 from crossrun_bench.targets.targets import label
 from crossrun_bench.view import figures, off_by
@@ -28,7 +26,7 @@ def tables(summary: LatencySummary) -> list[Table]:
 def latency(summary: LatencySummary) -> Table:
     """Percentiles, throughput and ratios for each batch size and target."""
     result = summary.result
-    speeds = _speeds(summary.rows)
+    speeds = _speeds(summary)
     proven = any(row.proof and row.proof.difference is not None for row in summary.rows)
     rows = tuple(
         (
@@ -58,13 +56,12 @@ def latency(summary: LatencySummary) -> Table:
     return Table(heading, columns, rows, notes, groups, warnings=warnings)
 
 
-def _speeds(rows: Sequence[LatencyRow]) -> dict[str, list[Ratio | None]]:
+def _speeds(summary: LatencySummary) -> dict[str, list[Ratio | None]]:
     """By baseline: the ratio of each row, if it has one."""
-    measured = {row.target for row in rows}
+    rows = summary.rows
     speeds: dict[str, list[Ratio | None]] = {
         label(name): [row.faster_than.get(name) for row in rows]
-        for name in BASELINES
-        if name in measured
+        for name in baselines_of(summary.result)
     }
     first = next((row.provider for row in rows if row.provider), None)
     if first and any(row.faster_than_first for row in rows):

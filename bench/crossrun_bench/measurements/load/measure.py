@@ -21,7 +21,7 @@ from crossrun_bench.machine import machine
 from crossrun_bench.measurements.load import servers as load_servers
 from crossrun_bench.measurements.load import slo
 from crossrun_bench.measurements.load import turns as load_turns
-from crossrun_bench.measurements.load.plan import Load, LoadPlan, Time
+from crossrun_bench.measurements.load.plan import OF_DETECTORS, Load, LoadPlan, Time
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
 from crossrun_bench.measurements.load.servers import Served
 from crossrun_bench.measurements.load.turns import Running
@@ -34,6 +34,7 @@ from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.processes.piped import Piped, piped
 from crossrun_bench.processes.serving import running
 from crossrun_bench.progress import bar, say
+from crossrun_bench.targets.choice import check_runs
 from crossrun_bench.targets.convert import converted
 from crossrun_bench.targets.targets import label
 from crossrun_bench.targets.task import Task
@@ -62,6 +63,7 @@ def measure(plan: LoadPlan, command: str) -> LoadResult:
         BenchError: something cannot be read or started, or a server answers wrong.
     """
     model = read_model(plan.models, plan.name)
+    _check(plan, model)
     before = machine.describe()
     cores = max(1, math.floor(before.cores))
     servers = load_servers.servers(plan, model, cores)
@@ -82,6 +84,15 @@ def measure(plan: LoadPlan, command: str) -> LoadResult:
         objective=plan.objective,
         processes=plan.processes,
     )
+
+
+def _check(plan: LoadPlan, model: Model) -> None:
+    """Refuses runtimes and forms of requests that are not for this model."""
+    for target in plan.runtimes:
+        check_runs(target, model)
+    if model.detector and not set(plan.forms) <= set(OF_DETECTORS):
+        told = f"{model.name} is a detector: expected {' or '.join(OF_DETECTORS)}"
+        raise BenchError(f"--form '{','.join(plan.forms)}': {told}")
 
 
 @contextmanager

@@ -22,9 +22,9 @@ from crossrun_bench.models.repository import read_labels, read_model
 from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import decoded, drawn
 from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.choice import reference
 from crossrun_bench.targets.examples import Examples, examples, folder_of
 from crossrun_bench.targets.subjects import Asked, subjects_of
-from crossrun_bench.targets.targets import REFERENCE
 from crossrun_bench.targets.task import Task
 
 SYSTEMS = ("onnxruntime", "grpc-raw")  # targets that LoadGen drives
@@ -69,15 +69,17 @@ def measure(plan: LoadGenPlan, command: str) -> LoadGenResult:
     model = read_model(plan.models, plan.name)
     if model.detector:
         raise BenchError(f"{model.name} is a detector; LoadGen's task is of a classifier")
+    if model.single:
+        raise BenchError(f"{model.name} takes one picture at a time; LoadGen asks for several")
     before = machine.describe()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         shown = _examples(plan, model, folder)
-        keras = plan.accuracy and model.precision != "fp32"  # fp32 is not compared with itself
-        step = stack.enter_context(bar(_total(plan, len(shown.files) if shown and keras else 0)))
+        compared = plan.accuracy and model.precision != "fp32"  # fp32 is not compared with itself
+        step = stack.enter_context(bar(_total(plan, len(shown.files) if shown and compared else 0)))
         pictures = _pictures(shown, model, folder)
         runs = tuple(_runs(plan, model, pictures, folder, step))
-        reference = _reference(model, pictures, folder, step) if keras else None
+        reference = _reference(model, pictures, folder, step) if compared else None
     return LoadGenResult(
         command=command,
         machine=machine.finished(before),
@@ -109,11 +111,11 @@ def _pictures(shown: Examples | None, model: Model, folder: Path) -> Pictures:
     return decoded(shown.files, folder / "pixels.npy", (model.height, model.width))
 
 
-def _total(plan: LoadGenPlan, asked_of_keras: int) -> int:
-    """Runs, and pictures that Keras is asked about."""
+def _total(plan: LoadGenPlan, asked_of_original: int) -> int:
+    """Runs, and pictures that the original is asked about."""
     search = SERVER in plan.scenarios and plan.target_qps is None
     runs = len(plan.scenarios) * (1 + plan.accuracy) + (TRIES - 1) * search
-    return runs + asked_of_keras
+    return runs + asked_of_original
 
 
 def _runs(
@@ -130,8 +132,8 @@ def _runs(
 
 
 def _reference(model: Model, pictures: Pictures, folder: Path, step: Step) -> tuple[int, ...]:
-    """The class that the Keras source sees in each picture."""
+    """The class that the original sees in each picture."""
     with ExitStack() as stack:
-        children = ready([Task(REFERENCE, model, pictures)], stack)
+        children = ready([Task(reference(model), model, pictures)], stack)
         (answers,) = asked(children, list(map(Path, pictures.files)), folder, step)
     return tuple(answer.top5[0] for answer in answers)

@@ -30,6 +30,6 @@ class LoadGenResult(Result):
     target: str
     seconds: float  # that a run lasts at least
     labels: tuple[int, ...] | None  # what each picture shows; null without accuracy
-    reference: tuple[int, ...] | None  # what Keras says of each; null for a model in fp32
+    reference: tuple[int, ...] | None  # what the original says of each; null for a model in fp32
     left_out: int  # how many other pictures there were, which the model was calibrated on
     runs: tuple[ScenarioRun, ...]

@@ -21,9 +21,9 @@ from crossrun_bench.models.repository import exported, read_labels, read_model
 from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.progress import Step, bar
+from crossrun_bench.targets.choice import reference
 from crossrun_bench.targets.environments import Backend
 from crossrun_bench.targets.examples import Examples, examples, folder_of
-from crossrun_bench.targets.targets import REFERENCE
 from crossrun_bench.targets.task import Task
 
 Group = Sequence[Model]  # the precisions of one source, fp32 first
@@ -139,12 +139,12 @@ def _task(model: Model, pictures: Pictures, backend: Backend) -> Task:
 def _compared(
     group: Group, shown: Examples, backend: Backend, folder: Path, step: Step
 ) -> Comparison:
-    """What Keras and each model of a group say of the same pictures."""
-    first = group[0]
+    """What the original and each model of a group say of the same pictures."""
+    first, original = group[0], reference(group[0])
     pictures = drawn(folder, 1, first.height, first.width)
-    tasks = [Task(REFERENCE, first, pictures)]
+    tasks = [Task(original, first, pictures)]
     tasks += [_task(model, pictures, backend) for model in group]
-    names = (REFERENCE, *(model.name for model in group))
+    names = (original, *(model.name for model in group))
     with ExitStack() as stack:
         answers = asked(ready(tasks, stack), shown.files, folder, step)
     return Comparison(

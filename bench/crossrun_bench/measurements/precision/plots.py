@@ -19,7 +19,7 @@ class Point:
     precision: str
     model: str
     ms: float  # p50 of one picture
-    correct: float  # top-1, or agreement with Keras where nobody knows the labels; 0 to 1
+    correct: float  # top-1, or agreement with the original where nobody knows the labels; 0 to 1
 
 
 def points(summaries: Sequence[PrecisionSummary]) -> list[Point]:

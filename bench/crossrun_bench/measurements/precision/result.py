@@ -23,7 +23,9 @@ class Precisions:
     """All precisions of one source model, fp32 first, and what each said."""
 
     models: tuple[MeasuredModel, ...]
-    answers: Comparison | None  # Keras's, then each model's, by its name; null without pictures
+    answers: (
+        Comparison | None
+    )  # the original's, then each model's, by its name; null without pictures
 
 
 @dataclass(frozen=True)

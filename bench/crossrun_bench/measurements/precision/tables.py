@@ -1,22 +1,15 @@
 """The table of a precision result."""
 
-from crossrun_bench.measurements.answers.tables import SHARES, caveats, shares
-from crossrun_bench.measurements.precision.result import Precisions
+from crossrun_bench.measurements.answers.tables import caveats, columns, shares
+from crossrun_bench.measurements.precision.result import PrecisionResult, Precisions
 from crossrun_bench.measurements.precision.series import trips
 from crossrun_bench.measurements.precision.summary import PrecisionRow, PrecisionSummary
+from crossrun_bench.models.original import KERAS
+from crossrun_bench.targets.targets import REFERENCES
 from crossrun_bench.view import figures
 from crossrun_bench.view.doubts import doubts
 from crossrun_bench.view.table import INTERVALS, Row, Table
 
-COLUMNS = (
-    "Model",
-    "Precision",
-    "File MB",
-    "Size, fp32 = 100 %",
-    *SHARES,
-    "p50 ms",
-    "Speed, fp32 = 1",
-)
 DETECTORS = "Rows without answers are of detectors: `crossrun-bench accuracy` compares boxes."
 
 
@@ -27,7 +20,21 @@ def tables(summary: PrecisionSummary) -> list[Table]:
     result = summary.result
     heading = f"Precisions on {result.provider}"
     warnings = doubts("Precision", result.machine.noise, trips(result))
-    return [Table(heading, COLUMNS, rows, _notes(summary), groups, warnings=warnings)]
+    return [Table(heading, _columns(result), rows, _notes(summary), groups, warnings=warnings)]
+
+
+def _columns(result: PrecisionResult) -> Row:
+    references = [source.answers.targets[0].target for source in result.sources if source.answers]
+    agrees = columns(references or [REFERENCES[KERAS]])
+    return (
+        "Model",
+        "Precision",
+        "File MB",
+        "Size, fp32 = 100 %",
+        *agrees,
+        "p50 ms",
+        "Speed, fp32 = 1",
+    )
 
 
 def _notes(summary: PrecisionSummary) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 All runners take uint8 pixels and scale them within the timed work, as the served model does.
 """
 
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ import tensorflow as tf
 from crossrun_bench.errors import BenchError
 from crossrun_bench.models.model import Model, Objects, Probabilities, packed, scaled
 from crossrun_bench.pictures.pictures import Batch
+from crossrun_bench.targets.runners.saved_model_ import convert
 from crossrun_bench.targets.task import Task
 
 
@@ -22,11 +22,11 @@ def source(model: Model) -> Any:
         BenchError: the model needs code that its file does not hold.
     """
     try:
-        return keras.models.load_model(model.keras, compile=False)
+        return keras.models.load_model(model.original.file, compile=False)
     except (TypeError, ValueError) as error:  # about a custom layer or a Lambda
         raise BenchError(
-            f"{model.keras} needs code of its own, a Lambda or a custom layer, which is not run "
-            "here: leave out the targets of TensorFlow"
+            f"{model.original.file} needs code of its own, a Lambda or a custom layer, which is "
+            "not run here: leave out the targets of TensorFlow"
         ) from error
 
 
@@ -120,28 +120,11 @@ class TensorFlowFunction:
         return answer
 
 
-class SavedModel:
-    """The exported SavedModel, called by its serving signature on scaled float32."""
-
-    def __init__(self, task: Task) -> None:
-        self._model = task.model
-        self._loaded = tf.saved_model.load(task.converted)  # keep it, it holds the weights
-        self._call = self._loaded.signatures["serving_default"]
-        (self._input,) = self._call.structured_input_signature[1]
-        (self._output,) = self._call.structured_outputs
-
-    def run(self, batch: Batch) -> Probabilities:
-        """Scale in numpy, call the graph, and return its answer as a numpy array."""
-        image = tf.constant(scaled(self._model, batch.pixels))
-        answer: Probabilities = self._call(**{self._input: image})[self._output].numpy()
-        return answer
-
-
 def saved_model(model: Model, output: str) -> None:
     """Write a SavedModel into the folder `output` with `Model.export`; it takes float32."""
     source(model).export(output, verbose=False)
 
 
 def tflite(model: Model, output: str) -> None:
-    """Write a TFLite file `output`, float32, without optimizations that would change answers."""
-    Path(output).write_bytes(tf.lite.TFLiteConverter.from_keras_model(source(model)).convert())
+    """Write a TFLite file `output`; see `convert`."""
+    convert(tf.lite.TFLiteConverter.from_keras_model(source(model)), model, output)
