@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -19,8 +20,9 @@ from tests.support.running import (
     ROOT,
     Command,
     Server,
+    popen,
+    run_command,
     run_here,
-    run_server,
     serving,
 )
 from tests.support.workers import made_once, shared_root
@@ -52,6 +54,18 @@ def plans_apart(
     cache = shared_root(pytestconfig, tmp_path_factory) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bench_forks() -> Iterator[None]:
+    """What the bench measures starts without its imports, as `fork_server` says."""
+    forking = SimpleNamespace(
+        Popen=popen, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("piped", "serving"):
+            patch.setattr(f"crossrun_bench.processes.{name}.subprocess", forking)
         yield
 
 
@@ -196,24 +210,24 @@ def drawings(small: "Source", tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run() -> Command:
     """Run one of the project's commands to its end.
 
-    crossrun-bench runs in this process, for its start would be half of a test's time; whatever it
-    measures has processes of its own. A suite's steps write to the real stderr, so that it has one.
-    crossrun-serve is forked off a process that has imported it.
+    crossrun-bench runs in this process, and whatever it measures has processes of its own. A
+    suite's steps write to the real stderr, so that it has one. All else is forked off a process
+    that has imported it; only where a test says what the environment is, it starts afresh.
     """
 
-    def run_command(
+    def run_one(
         name: str, *arguments: object, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         words = [str(BIN / name), *map(str, arguments)]
-        if name == "crossrun-bench" and arguments[0] != "run" and env is None:
+        if env is not None:
+            return subprocess.run(
+                words, capture_output=True, text=True, check=False, env=os.environ | env
+            )
+        if name == "crossrun-bench" and arguments[0] != "run":
             return run_here(words)
-        if name == "crossrun-serve" and env is None:
-            return run_server(words)
-        return subprocess.run(
-            words, capture_output=True, text=True, check=False, env=os.environ | (env or {})
-        )
+        return run_command(words)
 
-    return run_command
+    return run_one
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from tests.support import models
 from tests.support.requests import AGES, code_of, outcome, refusal, simple, slow, until_running
-from tests.support.running import BIN, Server, run_server, serving
+from tests.support.running import BIN, Server, run_command, serving
 
 MEGABYTE = 1 << 20
 NARROW = [("grpc.http2.bdp_probe", 0)]  # a client takes no more than it reads, nearly
@@ -122,7 +122,7 @@ def test_requests_in_flight_have_a_budget(front: str, tmp_path: Path) -> None:
 def test_a_budget_that_holds_no_request_is_refused(tiny_models: Path) -> None:
     """The text says which options contradict each other."""
     command = str(BIN / "crossrun-serve")
-    ended = run_server([command, str(tiny_models), "--max-bytes-in-flight", str(MEGABYTE)])
+    ended = run_command([command, str(tiny_models), "--max-bytes-in-flight", str(MEGABYTE)])
     assert ended.returncode == 1
     assert "--max-request-size" in ended.stderr
 
