@@ -1,9 +1,8 @@
 """Forks the project's processes off ones that have imported what they need.
 
 A forked process has arguments, an environment, a working directory and standard streams of its
-own, as one that was started; who needs a fresh interpreter starts the command itself. Only in one
-thing they differ: a forked server keeps the plans that it measures on a busy machine, as tests side
-by side make it. Otherwise each server would measure each of its models again.
+own, as one that was started; who needs a fresh interpreter starts the command itself. Only in what
+HASTE says they differ.
 
 Servers are forked off a process without TensorFlow, which no server has; all else off one with it.
 """
@@ -47,6 +46,17 @@ OTHERS = (
         )
     ),
 )
+
+# What a server looks at less often, or measures longer, than tests have time for.
+HASTE = {
+    "plans.steady.DISTURBED": 1.0,  # keep a plan that was measured beside other tests
+    "plans.core_distance.nanoseconds": lambda: None,  # or while a host moved the cores
+    "plans.search.SECONDS": 0.03,
+    "plans.spinning.SECONDS": 0.1,
+    "plans.race.SECONDS": 0.2,
+    "fronts.certificates.INTERVAL": 0.1,
+    "access.tokens.LOOK": 0.1,
+}
 
 
 class Forked:
@@ -172,24 +182,25 @@ def _forked(
     group: bool = False,
 ) -> Forked:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    is_server = Path(words[0]).name == "crossrun-serve"
+    command = Path(words[0])
     with theirs:
         folder = os.getcwd()  # noqa: PTH109 - for JSON
         order = [list(words), dict(environment or os.environ), folder, group]
         descriptors = [*streams, theirs.fileno()]
-        forking = _forking("SERVER" if is_server else "OTHERS")
+        imported = "SERVER" if command.name == "crossrun-serve" else "OTHERS"
+        forking = _forking(command.with_name("python"), imported)
         socket.send_fds(forking, [json.dumps(order).encode()], descriptors)
     return Forked(int(ours.recv(16)), ours)
 
 
 @cache
-def _forking(imported: str) -> socket.socket:
+def _forking(python: Path, imported: str) -> socket.socket:
     """The socket that takes orders; it is closed when this process ends, and then that one ends."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     code = f"from {__name__} import main, {imported}; main({imported})"
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-c", code, str(theirs.fileno())],
+            [python, "-c", code, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -209,8 +220,8 @@ def main(imported: Sequence[str]) -> None:
     for name in imported:
         with suppress(ImportError):
             import_module(name)
-    if "crossrun_server.cli" in imported:
-        import_module("crossrun_server.plans.steady").DISTURBED = 1.0
+    if imported is SERVER:
+        _hasten()
     orders = socket.socket(fileno=int(sys.argv[1]))
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, LARGEST, 4)
@@ -230,6 +241,12 @@ def main(imported: Sequence[str]) -> None:
     if group:
         os.setpgid(0, 0)
     _run(words)
+
+
+def _hasten() -> None:
+    for path, value in HASTE.items():
+        module, _, name = path.rpartition(".")
+        setattr(import_module(f"crossrun_server.{module}"), name, value)
 
 
 def _run(words: list[str]) -> None:

@@ -110,9 +110,9 @@ def popen(
 def can_fork(words: list[str]) -> bool:
     """Whether a command line is of ours, and a fresh interpreter would run it no otherwise."""
     command, _, module = (*words, "", "")[:3]
-    beside, name = Path(command).parent == BIN, Path(command).name
-    ours = beside and (name.startswith("crossrun-") or module.startswith("crossrun_bench."))
-    return ours and interpreter_settings() == AT_IMPORT
+    beside = Path(command).parent == BIN or Path(command).is_relative_to(ROOT)
+    ours = Path(command).name.startswith("crossrun-") or module.startswith("crossrun_bench.")
+    return beside and ours and interpreter_settings() == AT_IMPORT
 
 
 def build(name: str) -> Path:
