@@ -16,10 +16,12 @@ from tests.conformance import options
 from tests.support import detectors, models
 from tests.support.running import (
     BIN,
+    FOR_SERVERS,
     MATERIAL,
     ROOT,
     Command,
     Server,
+    interpreter_settings,
     popen,
     run_command,
     run_here,
@@ -69,18 +71,26 @@ def bench_forks() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def on_intel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Child processes find OpenVINO's plugin as it is on an Intel processor, on any."""
-    site = tmp_path / "intel"
+@pytest.fixture(scope="session")
+def intel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of packages that has OpenVINO's plugin as it is on an Intel processor."""
+    site = tmp_path_factory.mktemp("intel")
     info = site / "onnxruntime_ep_openvino-9.9.dist-info"
-    info.mkdir(parents=True)
+    info.mkdir()
     (info / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: onnxruntime-ep-openvino\nVersion: 9.9\n"
     )
     source = ROOT / "tests" / "support" / "intel_plugin.py"
     (site / "onnxruntime_ep_openvino.py").write_bytes(source.read_bytes())
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    return site
+
+
+@pytest.fixture
+def on_intel(intel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Child processes find that plugin, on any processor."""
+    monkeypatch.setenv("PYTHONPATH", str(intel))
+    if interpreter_settings() not in FOR_SERVERS:
+        FOR_SERVERS.append(interpreter_settings())
 
 
 @pytest.fixture(scope="session")

@@ -188,14 +188,18 @@ def _forked(
         order = [list(words), dict(environment or os.environ), folder, group]
         descriptors = [*streams, theirs.fileno()]
         imported = "SERVER" if command.name == "crossrun-serve" else "OTHERS"
-        forking = _forking(command.with_name("python"), imported)
+        packages = os.environ.get("PYTHONPATH", "")
+        forking = _forking(command.with_name("python"), packages, imported)
         socket.send_fds(forking, [json.dumps(order).encode()], descriptors)
     return Forked(int(ours.recv(16)), ours)
 
 
 @cache
-def _forking(python: Path, imported: str) -> socket.socket:
-    """The socket that takes orders; it is closed when this process ends, and then that one ends."""
+def _forking(python: Path, packages: str, imported: str) -> socket.socket:
+    """The socket of an interpreter that takes orders, with these packages on its PYTHONPATH.
+
+    It is closed when this process ends, and then that one ends.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     code = f"from {__name__} import main, {imported}; main({imported})"
     with theirs:
@@ -205,6 +209,7 @@ def _forking(python: Path, imported: str) -> socket.socket:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONPATH": packages},
         )
 
     def end() -> None:

@@ -56,6 +56,7 @@ def interpreter_settings() -> dict[str, str]:
 
 
 AT_IMPORT = interpreter_settings()
+FOR_SERVERS = [AT_IMPORT]  # of interpreters that are worth keeping to fork servers off
 
 
 @contextmanager
@@ -110,8 +111,13 @@ def popen(
 def can_fork(words: list[str]) -> bool:
     """Whether a command line is of ours, and a fresh interpreter would run it no otherwise."""
     command, _, module = (*words, "", "")[:3]
-    beside = Path(command).parent == BIN or Path(command).is_relative_to(ROOT)
-    ours = Path(command).name.startswith("crossrun-") or module.startswith("crossrun_bench.")
+    beside, name = (
+        Path(command).parent == BIN or Path(command).is_relative_to(ROOT),
+        Path(command).name,
+    )
+    if beside and name == "crossrun-serve":
+        return interpreter_settings() in FOR_SERVERS
+    ours = name.startswith("crossrun-") or module.startswith("crossrun_bench.")
     return beside and ours and interpreter_settings() == AT_IMPORT
 
 
