@@ -295,7 +295,7 @@ def test_a_model_without_weights_is_not_quantized(tmp_path: Path) -> None:
 def test_real_weights_keep_their_answers(
     keras_home: str, photographs: Path, tmp_path: Path, run: Command
 ) -> None:
-    """MobileNet 1.0/224 with ImageNet weights: equal in fp32, within half a point in int8.
+    """MobileNet 1.0/224 with ImageNet weights: equal in fp32, within a point in int8.
 
     As few photographs as an export takes are enough for that: it wants 32 to calibrate on.
     """
@@ -305,7 +305,7 @@ def test_real_weights_keep_their_answers(
         (some / folder.name).symlink_to(folder)
     ended = run(
         "crossrun-export", "mobilenet", "--precision", "fp32,int8",
-        "--calibration", some, "--max-top1-drop", 0.5, "--min-reduced-agreement", 0.965,
+        "--calibration", some, "--max-top1-drop", 1, "--min-reduced-agreement", 0.965,
         "--output", tmp_path / "models", env={"KERAS_HOME": keras_home},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
