@@ -47,6 +47,12 @@ OTHERS = (
     ),
 )
 
+ROOT = Path(__file__).parents[2]
+# A worker is no fork, for the supervisor starts it.
+WORKER = (
+    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from {__name__} import hasten; hasten(); "
+    "from crossrun_server.workers.worker import main; main()"
+)
 # What a server looks at less often, or measures longer, than tests have time for.
 HASTE = {
     "plans.steady.DISTURBED": 1.0,  # keep a plan that was measured beside other tests
@@ -56,6 +62,7 @@ HASTE = {
     "plans.race.SECONDS": 0.2,
     "fronts.certificates.INTERVAL": 0.1,
     "access.tokens.LOOK": 0.1,
+    "workers.supervisor.COMMAND": (sys.executable, "-P", "-c", WORKER),
 }
 
 
@@ -208,7 +215,7 @@ def _forking(python: Path, packages: str, imported: str) -> socket.socket:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             env=os.environ | {"PYTHONPATH": packages},
         )
 
@@ -226,7 +233,7 @@ def main(imported: Sequence[str]) -> None:
         with suppress(ImportError):
             import_module(name)
     if imported is SERVER:
-        _hasten()
+        hasten()
     orders = socket.socket(fileno=int(sys.argv[1]))
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, LARGEST, 4)
@@ -248,7 +255,8 @@ def main(imported: Sequence[str]) -> None:
     _run(words)
 
 
-def _hasten() -> None:
+def hasten() -> None:
+    """Let the server of this process be as HASTE says."""
     for path, value in HASTE.items():
         module, _, name = path.rpartition(".")
         setattr(import_module(f"crossrun_server.{module}"), name, value)
