@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -15,12 +16,15 @@ from tests.conformance import options
 from tests.support import detectors, models
 from tests.support.running import (
     BIN,
+    FOR_SERVERS,
     MATERIAL,
     ROOT,
     Command,
     Server,
+    interpreter_settings,
+    popen,
+    run_command,
     run_here,
-    run_server,
     serving,
 )
 from tests.support.workers import made_once, shared_root
@@ -55,18 +59,38 @@ def plans_apart(
         yield
 
 
-@pytest.fixture
-def on_intel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Child processes find OpenVINO's plugin as it is on an Intel processor, on any."""
-    site = tmp_path / "intel"
+@pytest.fixture(scope="session", autouse=True)
+def bench_forks() -> Iterator[None]:
+    """What the bench measures starts without its imports, as `fork_server` says."""
+    forking = SimpleNamespace(
+        Popen=popen, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("piped", "serving"):
+            patch.setattr(f"crossrun_bench.processes.{name}.subprocess", forking)
+        yield
+
+
+@pytest.fixture(scope="session")
+def intel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of packages that has OpenVINO's plugin as it is on an Intel processor."""
+    site = tmp_path_factory.mktemp("intel")
     info = site / "onnxruntime_ep_openvino-9.9.dist-info"
-    info.mkdir(parents=True)
+    info.mkdir()
     (info / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: onnxruntime-ep-openvino\nVersion: 9.9\n"
     )
     source = ROOT / "tests" / "support" / "intel_plugin.py"
     (site / "onnxruntime_ep_openvino.py").write_bytes(source.read_bytes())
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    return site
+
+
+@pytest.fixture
+def on_intel(intel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Child processes find that plugin, on any processor."""
+    monkeypatch.setenv("PYTHONPATH", str(intel))
+    if interpreter_settings() not in FOR_SERVERS:
+        FOR_SERVERS.append(interpreter_settings())
 
 
 @pytest.fixture(scope="session")
@@ -196,24 +220,24 @@ def drawings(small: "Source", tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run() -> Command:
     """Run one of the project's commands to its end.
 
-    crossrun-bench runs in this process, for its start would be half of a test's time; whatever it
-    measures has processes of its own. A suite's steps write to the real stderr, so that it has one.
-    crossrun-serve is forked off a process that has imported it.
+    crossrun-bench runs in this process, and whatever it measures has processes of its own. A
+    suite's steps write to the real stderr, so that it has one. All else is forked off a process
+    that has imported it; only where a test says what the environment is, it starts afresh.
     """
 
-    def run_command(
+    def run_one(
         name: str, *arguments: object, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         words = [str(BIN / name), *map(str, arguments)]
-        if name == "crossrun-bench" and arguments[0] != "run" and env is None:
+        if env is not None:
+            return subprocess.run(
+                words, capture_output=True, text=True, check=False, env=os.environ | env
+            )
+        if name == "crossrun-bench" and arguments[0] != "run":
             return run_here(words)
-        if name == "crossrun-serve" and env is None:
-            return run_server(words)
-        return subprocess.run(
-            words, capture_output=True, text=True, check=False, env=os.environ | (env or {})
-        )
+        return run_command(words)
 
-    return run_command
+    return run_one
 
 
 @pytest.fixture(scope="session")

@@ -12,19 +12,15 @@ from crossrun.oip import model_config_pb2 as config_pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun.v1 import providers_pb2
 from crossrun.v1.providers_pb2_grpc import ProvidersStub
-from tests.support.running import BIN
+from tests.support.running import BIN, run_command
 
 CPU, CUDA, OPENVINO = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "OpenVINO"))
 
 
 def refused(repository: Path, *options: str, environment: Path = BIN) -> str:
     """Start a server that must not start; gives the last line it wrote."""
-    ended = subprocess.run(
-        [str(environment / "crossrun-serve"), str(repository), "--port", "0", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    ended = run_command(
+        [str(environment / "crossrun-serve"), str(repository), "--port", "0", *options]
     )
     assert ended.returncode == 1, ended.stdout
     assert ended.stdout == ""

@@ -11,8 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -57,6 +56,7 @@ def interpreter_settings() -> dict[str, str]:
 
 
 AT_IMPORT = interpreter_settings()
+FOR_SERVERS = [AT_IMPORT]  # of interpreters that are worth keeping to fork servers off
 
 
 @contextmanager
@@ -81,19 +81,44 @@ def serving(
 
 
 def start(command: list[str], stdout: IO[str], stderr: IO[str]) -> Process:
-    """Start a server; fork it if a fresh interpreter would be the same."""
-    if command[0] == str(BIN / "crossrun-serve") and interpreter_settings() == AT_IMPORT:
+    """Start a server."""
+    if can_fork(command):
         return fork_server.fork(command, stdout.fileno(), stderr.fileno())
     return subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True)
 
 
-def run_server(words: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run crossrun-serve to its end."""
-    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
-        status = start(words, out, err).wait()
-        out.seek(0)
-        err.seek(0)
-        return subprocess.CompletedProcess(words, status, out.read(), err.read())
+def run_command(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    if can_fork(command):
+        return fork_server.run(command)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def popen(
+    words: list[str],
+    *,
+    stderr: IO[str],
+    env: dict[str, str] | None = None,
+    process_group: int | None = None,
+    **pipes: Any,
+) -> Process:
+    """What the bench starts: forked if it is ours, else as `subprocess.Popen` starts it."""
+    if can_fork(words):
+        return fork_server.piped(words, stderr, environment=env, group=process_group == 0)
+    return subprocess.Popen(words, stderr=stderr, env=env, process_group=process_group, **pipes)
+
+
+def can_fork(words: list[str]) -> bool:
+    """Whether a command line is of ours, and a fresh interpreter would run it no otherwise."""
+    command, _, module = (*words, "", "")[:3]
+    beside, name = (
+        Path(command).parent == BIN or Path(command).is_relative_to(ROOT),
+        Path(command).name,
+    )
+    if beside and name == "crossrun-serve":
+        return interpreter_settings() in FOR_SERVERS
+    ours = name.startswith("crossrun-") or module.startswith("crossrun_bench.")
+    return beside and ours and interpreter_settings() == AT_IMPORT
 
 
 def build(name: str) -> Path:

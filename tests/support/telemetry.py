@@ -1,6 +1,7 @@
 """A server's statistics, metrics, traces and log settings, as a client reads and sets them."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def samples(server: Server, name: str, **labels: str) -> list[float]:
 def until_pending(server: Server, count: int) -> None:
     """Wait until so many requests wait to be run."""
     while sum(samples(server, "nv_inference_pending_request_count")) != count:
-        pass
+        time.sleep(0.02)
 
 
 def http(server: Server, path: str, method: str = "GET") -> tuple[int, str, str]:

@@ -55,13 +55,13 @@ def test_loadgen_drives_every_scenario(
     target: str, colours: Path, pictures: Path, tmp_path: Path, run: Command
 ) -> None:
     """In process and served, figures and answers are those of the logs, which are kept."""
-    options = ["--target", target, "--target-qps", 200, "--images", pictures, "--accuracy"]
+    options = ["--target", target, "--target-qps", 800, "--images", pictures, "--accuracy"]
     result = ran(run, colours, tmp_path, "--scenario", ",".join(SCENARIOS), *options)
     single, multi, server, offline = result.runs
     assert [each.scenario for each in result.runs] == list(SCENARIOS)
     assert single.valid
     assert multi.valid
-    assert server.target_qps == 200
+    assert server.target_qps == 800
     assert server.queries >= 459
     assert multi.pictures == 8 * multi.queries
     assert (offline.queries, offline.latency_ns) == (1, None)
@@ -69,7 +69,7 @@ def test_loadgen_drives_every_scenario(
     assert offline.pictures >= (0.1 * offline.per_second if offline.valid else 1)
 
     folders = {f"{name}-{mode}" for name in SCENARIOS for mode in ("performance", "accuracy")}
-    folders = folders - {"Server-performance"} | {"Server-performance-200.0qps"}
+    folders = folders - {"Server-performance"} | {"Server-performance-800.0qps"}
     assert {folder.name for folder in (tmp_path / "logs").iterdir()} == folders
     for folder in folders:
         kept = {file.name for file in (tmp_path / "logs" / folder).iterdir()}

@@ -23,7 +23,7 @@ from crossrun_server.access.tokens import MOST_VERIFIED, Tokens
 from crossrun_server.errors import Forbidden, ServingError, Unauthenticated
 from tests.support.access import FOREIGN, bearer, call, entry, write
 from tests.support.requests import gather
-from tests.support.running import BIN, Command, Server, serving
+from tests.support.running import BIN, Command, Server, run_command, serving
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 HASH = "0" * 64
@@ -117,9 +117,7 @@ def test_a_server_does_not_start_with_a_wrong_file(three: Path, file: Path, run:
 def test_the_command_makes_a_token(file: Path) -> None:
     """What it prints on stdout is what the file says, and the token itself is not in it."""
     words = ["token", "ci", "--scope", "infer", "--scope", "read", "--model", "mobile*"]
-    made = subprocess.run(
-        [BIN / "crossrun-serve", *words], capture_output=True, text=True, check=True
-    )
+    made = run_command([str(BIN / "crossrun-serve"), *words])
     found = re.fullmatch(r"the token, which is kept nowhere: (\S{43})\n", made.stderr)
     assert found
     assert found[1] not in made.stdout
@@ -134,7 +132,7 @@ def test_the_command_makes_a_token(file: Path) -> None:
 def test_the_command_refuses_what_the_file_could_not_say() -> None:
     """In one line, as the file would."""
     words = [str(BIN / "crossrun-serve"), "token", "ci", "--scope", "admin"]
-    made = subprocess.run(words, capture_output=True, text=True, check=False)
+    made = run_command(words)
     assert (made.returncode, made.stdout) == (1, "")
     assert made.stderr == (
         "crossrun-serve: cannot make a token: scopes has 'admin', expected infer, read, control\n"

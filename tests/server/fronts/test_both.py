@@ -23,7 +23,7 @@ from tests.conformance.conftest import EVERYTHING
 from tests.support import models
 from tests.support.pictures import plain
 from tests.support.requests import AGES, code_of, outcome, refusal, simple, slow, until_running
-from tests.support.running import ROOT, Server, serving
+from tests.support.running import BIN, ROOT, Server, run_command, serving
 from tests.support.telemetry import until_pending
 from tests.support.vision import classify
 
@@ -208,10 +208,7 @@ def test_a_port_in_use_is_told(
     """It is no share of somebody else's requests."""
     port = served.address.rpartition(":")[2]
     words = [str(tiny_models), "--port", port, "--no-metrics", "--front", front, *workers]
-    done = subprocess.run(
-        [Path(sys.executable).with_name("crossrun-serve"), *words],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    done = run_command([str(BIN / "crossrun-serve"), *words])
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         f"crossrun-serve: cannot listen on 127.0.0.1:{port}: is the port in use?"

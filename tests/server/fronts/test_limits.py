@@ -21,7 +21,7 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from tests.support import models
 from tests.support.requests import AGES, code_of, outcome, refusal, simple, slow, until_running
-from tests.support.running import BIN, Server, run_server, serving
+from tests.support.running import BIN, Server, run_command, serving
 
 MEGABYTE = 1 << 20
 NARROW = [("grpc.http2.bdp_probe", 0)]  # a client takes no more than it reads, nearly
@@ -93,10 +93,10 @@ def test_what_inflates_is_stopped_at_the_limit(served: Server) -> None:
     """Before it has cost the memory that it asks for."""
     with grpc.insecure_channel(served.address) as channel:
         before = memory(served, "VmHWM")
-        bomb = identity(256 * MEGABYTE)
+        bomb = identity(96 * MEGABYTE)
         code, _ = refusal(Stub(channel).ModelInfer, bomb, compression=grpc.Compression.Gzip)
         assert code == StatusCode.RESOURCE_EXHAUSTED
-        assert memory(served, "VmHWM") - before < 64 * MEGABYTE
+        assert memory(served, "VmHWM") - before < 48 * MEGABYTE
 
 
 def test_requests_in_flight_have_a_budget(front: str, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_requests_in_flight_have_a_budget(front: str, tmp_path: Path) -> None:
 def test_a_budget_that_holds_no_request_is_refused(tiny_models: Path) -> None:
     """The text says which options contradict each other."""
     command = str(BIN / "crossrun-serve")
-    ended = run_server([command, str(tiny_models), "--max-bytes-in-flight", str(MEGABYTE)])
+    ended = run_command([command, str(tiny_models), "--max-bytes-in-flight", str(MEGABYTE)])
     assert ended.returncode == 1
     assert "--max-request-size" in ended.stderr
 
@@ -213,7 +213,7 @@ def test_a_stop_has_a_deadline(front: str, tmp_path: Path) -> None:
     models.write(tmp_path / "m", "slow", models.slow(), models.SLOW_CONFIG)
     models.write(tmp_path / "m", "identity_uint8", models.identity(2, ["batch", "width"]))
     with (
-        limited(front, tmp_path / "m", "--exit-timeout-secs", "3") as server,
+        limited(front, tmp_path / "m", "--exit-timeout-secs", "1") as server,
         grpc.insecure_channel(server.address, NARROW) as channel,
     ):
         stream: Any = Stub(channel).ModelStreamInfer(iter([identity(3 * MEGABYTE)] * 10))

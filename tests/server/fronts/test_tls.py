@@ -26,7 +26,7 @@ from tests.support import certificates, fronts
 from tests.support.certificates import LONG_AGO, Pair, channel, issued
 from tests.support.pictures import plain
 from tests.support.requests import refusal, simple
-from tests.support.running import BIN, Server, run_server, serving
+from tests.support.running import BIN, Server, run_command, serving
 from tests.support.vision import classify
 
 MEGABYTE = 1 << 20
@@ -280,7 +280,7 @@ def test_options_that_do_not_fit_together_are_told(options: TlsOptions, told: st
 def test_a_server_does_not_start_without_its_certificates(tiny_models: Path) -> None:
     """It says which option is missing, before it loads a model."""
     words = [str(BIN / "crossrun-serve"), str(tiny_models), "--no-metrics", "--grpc-use-ssl"]
-    ended = run_server(words)
+    ended = run_command(words)
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1] == (
         "crossrun-serve: --grpc-use-ssl needs --grpc-server-cert and --grpc-server-key"

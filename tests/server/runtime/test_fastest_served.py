@@ -1,6 +1,5 @@
 """Real servers that measure their providers: in three builds of onnxruntime, and as plugins."""
 
-import subprocess
 from pathlib import Path
 
 import grpc
@@ -13,7 +12,7 @@ from crossrun_server.runtime import providers
 from crossrun_server.runtime.session import Session
 from tests.support import control, models, proofs
 from tests.support.placed import CPU, OPENVINO, config_of, infer, placements, refused, running
-from tests.support.running import BIN, Command, Server, build, serving
+from tests.support.running import BIN, Command, Server, build, run_command, serving
 from tests.support.telemetry import samples
 
 X = np.linspace(-1, 1, 3 * 8 * 8, dtype=np.float32).reshape(1, 3, 8, 8)
@@ -128,11 +127,14 @@ def test_a_client_that_loads_a_model_may_ask_for_the_fastest(conv: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("on_intel")
-def test_the_command_shows_all_providers(conv: Path, tmp_path: Path) -> None:
+def test_the_command_shows_all_providers(
+    conv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Provider, plan, speed and difference, the chosen one first."""
+    monkeypatch.chdir(tmp_path)
     words = [str(BIN / "crossrun-serve"), "tune", str(conv), "--model", "conv"]
     words += ["--provider", "fastest"]
-    shown = subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path)
+    shown = run_command(words)
     title, header, first, second, found = shown.stdout.splitlines()
     assert title.startswith("conv on ")
     assert header.split()[:3] == ["provider", "plan", "one"]
