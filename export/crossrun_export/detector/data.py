@@ -148,8 +148,9 @@ def fit(
         offset = -y / (bottom - y), -x / (right - x)
         cut = np.array([scale, offset], np.float32)
         return pixels, cut
-    placed = np.array([(height, width), (top, left)], np.float32)
-    return pixels, placed / np.array(size, np.float32)
+    placed: NDArray[np.float32] = np.array([(height, width), (top, left)], np.float32)
+    placed /= np.array(size, np.float32)
+    return pixels, placed
 
 
 def _inner(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
