@@ -61,6 +61,8 @@ def test_a_data_set_is_read(tmp_path: Path) -> None:
     found = scenes(source, list(COLOURS))
     assert found == scenes(source / "boxes.json", list(COLOURS))
     assert found.names == tuple(f"{i}.png" for i in range(6))
+    assert found.labelled == (0, 1, 2)
+    assert found.truths
     assert found.truths[1] == (
         Truth(0, (8, 4, 28, 24)),
         Truth(1, (16, 36, 36, 56)),
@@ -115,13 +117,20 @@ def test_a_bad_data_set_is_refused(case: str, tmp_path: Path) -> None:
         scenes(source, list(COLOURS))
 
 
-def test_a_folder_without_its_one_json_is_refused(tmp_path: Path) -> None:
-    """None, two, or one that is no JSON."""
+def test_a_folder_with_several_files_of_json_is_refused(tmp_path: Path) -> None:
+    """Two, or one that is no JSON."""
     source = data_set(tmp_path / "set")
     (source / "more.json").write_text("{")
     with pytest.raises(BenchError, match=r"expected one JSON .* got boxes.json, more.json"):
         scenes(source, list(COLOURS))
     with pytest.raises(BenchError, match=r"more.json: not in COCO's form: "):
         scenes(source / "more.json", list(COLOURS))
-    with pytest.raises(BenchError, match=r"expected one JSON file .* got none"):
-        scenes(source / "pictures", list(COLOURS))
+
+
+def test_pictures_without_boxes_are_taken_as_they_are(tmp_path: Path) -> None:
+    """A folder of them, or one; nobody knows the truth."""
+    source = data_set(tmp_path / "set") / "pictures"
+    found = scenes(source, list(COLOURS))
+    assert found.names == tuple(f"{i}.png" for i in range(6))
+    assert found.truths is None
+    assert scenes(source / "3.png", list(COLOURS)).names == ("3.png",)

@@ -33,6 +33,7 @@ from crossrun_bench.models.repository import read_model
 from crossrun_bench.pictures.prepare import decoded, thumbnail
 from crossrun_bench.report import html, markdown
 from crossrun_bench.report.chapters import chapters
+from crossrun_bench.targets.convert import converted
 from crossrun_bench.targets.subjects import Asked
 from crossrun_bench.targets.targets import runner_for
 from crossrun_bench.targets.task import Task
@@ -92,6 +93,7 @@ def test_every_target_finds_the_same(with_source: Path, tmp_path: Path, run: Com
     assert isinstance(result, DetectionResult)
     assert tuple(target.target for target in result.targets) == TARGETS
     assert result.min_score == 0.01
+    assert result.truths
     found = [average_precision(result.truths, target.detections) for target in result.targets]
     assert found[0].at_half == pytest.approx(1)
     assert found[0].mean > 0.9
@@ -104,19 +106,19 @@ def test_every_target_finds_the_same(with_source: Path, tmp_path: Path, run: Com
     assert "Detection of 18 objects in 6 pictures" in done.stdout
 
 
-def test_the_source_finds_the_same_as_a_function(with_source: Path, tmp_path: Path) -> None:
-    """Non-maximum suppression inside the graph is that after `predict`."""
+def test_the_source_finds_the_same_in_every_form(with_source: Path, tmp_path: Path) -> None:
+    """TensorFlow's suppression after `predict` and inside a graph, and ours after other runtimes."""
     model = read_model(with_source, "finder")
     files = sorted((data_set(tmp_path / "set") / "pictures").iterdir())
     size = (model.height, model.width)
     pictures = decoded(files, tmp_path / "pixels.npy", size, fit=partial(fitted, model=model))
     batch = pictures.batch(0, len(files))
-    predicted, called = (
-        runner_for(Task(form, model, pictures)).run(batch)
-        for form in ("keras-predict", "tf-function")
-    )
+    forms = ("keras-predict", "tf-function", "saved-model", "litert")
+    tasks = [Task(form, model, pictures) for form in forms]
+    predicted, *others = (runner_for(task).run(batch) for task in converted(tasks, tmp_path))
     assert (predicted[..., 4] > 0).sum() == 18
-    np.testing.assert_allclose(called, predicted, atol=1e-5)
+    for other in others:
+        np.testing.assert_allclose(other, predicted, atol=1e-5)
 
 
 def test_an_interrupted_run_keeps_what_was_found(tmp_path: Path) -> None:
@@ -313,6 +315,7 @@ def test_the_bundled_detector_is_served_as_well_as_it_was_trained(
     assert done.returncode == 0, done.stderr
     kept = store.read(out)
     assert isinstance(kept, DetectionResult)
+    assert kept.truths
     source_model, *others = (average_precision(kept.truths, t.detections) for t in kept.targets)
     assert source_model.at_half > 0.85
     assert source_model.mean > 0.55

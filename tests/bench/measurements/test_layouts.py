@@ -22,7 +22,8 @@ EACH = np.array([[0.9, 0.05, 0.05], [0.1, 0.3, 0.6]], np.float32)
 def model(**changes: Any) -> Model:
     detector = Detector("stretch", 0.3, 0.5, 4, optional=True)
     shape = {"height": HEIGHT, "width": WIDTH, "classes": 3, "detector": detector}
-    return Model(**dict.fromkeys(Model.__dataclass_fields__, "") | shape | changes)
+    kept: dict[str, Any] = dict.fromkeys(Model.__dataclass_fields__, "") | shape | changes
+    return Model(**kept)
 
 
 def pixels(boxes: np.ndarray) -> np.ndarray:

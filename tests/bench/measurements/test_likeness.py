@@ -80,7 +80,10 @@ def test_what_a_hair_would_hide_is_not_counted() -> None:
     reference = [CAT, Detection(1, 0.305, OTHER)]
     (found,) = likenesses(result(reference, [CAT], min_score=0.3), 1)
     assert (found.sure, found.alike) == (2, 2)
-    (found,) = likenesses(result([CAT, BIRD], [CAT], most=2), 1)
+    full = [CAT, Detection(0, 0.8, moved(BOX, 200))]
+    (found,) = likenesses(result([CAT, BIRD], full), 1)
+    assert (found.sure, found.alike) == (4, 2)
+    (found,) = likenesses(result([CAT, BIRD], full, most=2), 1)
     assert (found.sure, found.alike) == (2, 2)
 
 

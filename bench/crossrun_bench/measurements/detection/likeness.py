@@ -4,14 +4,14 @@ Two detections are likes if they have the same class and their boxes overlap by 
 like at most. Knows nothing of how it is shown.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from crossrun_bench.measurements.detection.result import Detection, DetectionResult
+from crossrun_bench.measurements.detection.result import Box, Detection, DetectionResult
 from crossrun_bench.models.boxes import OVERLAP, overlaps
 
 _NEAR = 0.01  # to the lowest score there is, a detection may be missed for a hair's breadth
@@ -51,26 +51,41 @@ def likenesses(result: DetectionResult, target: int) -> list[Likeness]:
 def _likeness(
     reference: Sequence[Detection], own: Sequence[Detection], result: DetectionResult
 ) -> Likeness:
-    sides = reference, own
-    sure = [_sure(side, result) for side in sides]
-    pairs = [pair for pair in _likes(*sides) if sure[0][pair[0]] or sure[1][pair[1]]]
-    alike = [sum(sure[side][pair[side]] for pair in pairs) for side in (0, 1)]
+    pairs = list(_likes(reference, own))
+    ends = [set(side) for side in zip(*pairs, strict=True)] or [set(), set()]
+    sure = [
+        _sure(reference, own, ends[0], result),
+        _sure(own, reference, ends[1], result),
+    ]
     score, corner = 0.0, 0.0
     for i, j in pairs:
-        score = max(score, abs(reference[i].score - own[j].score))
-        edges = zip(reference[i].box, own[j].box, strict=True)
-        corner = max(corner, *(abs(a - b) for a, b in edges))
-    return Likeness(int(sum(map(sum, sure))), sum(alike), score, corner)
+        if i in sure[0] or j in sure[1]:
+            score = max(score, abs(reference[i].score - own[j].score))
+            corner = max(corner, _apart(reference[i].box, own[j].box))
+    alike = sum(len(some & having) for some, having in zip(sure, ends, strict=True))
+    return Likeness(sum(map(len, sure)), alike, score, corner)
 
 
-def _sure(side: Sequence[Detection], result: DetectionResult) -> list[bool]:
-    """Which count: those that the other side would not miss for a hair's breadth.
+def _sure(
+    side: Sequence[Detection],
+    other: Sequence[Detection],
+    having: Collection[int],
+    result: DetectionResult,
+) -> set[int]:
+    """Positions of those that count: the other side would not miss them by a hair's breadth.
 
-    The lowest score there is are the score that was asked for, and the last of a full row.
+    It may miss one without a like at the lowest score that was asked for, and at the end of a full
+    row.
     """
-    full = side[-1].score if len(side) >= result.most else 0.0
-    least = max(result.sure, result.min_score + _NEAR, full + _NEAR if full else 0.0)
-    return [one.score >= least for one in side]
+    least = max(result.sure, result.min_score + _NEAR)
+    full = other[-1].score + _NEAR if len(other) >= result.most else 0.0
+    alone = max(least, full)
+    return {i for i, one in enumerate(side) if one.score >= (least if i in having else alone)}
+
+
+def _apart(one: Box, other: Box) -> float:
+    """The largest difference of two edges."""
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def _likes(one: Sequence[Detection], other: Sequence[Detection]) -> Iterator[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """LiteRT, formerly TensorFlow Lite, in process: its CPU kernels (XNNPACK) on every core."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,9 @@ class LiteRt:
         original = task.model.original
         self._model = task.model
         self._interpreter = Interpreter(task.file, num_threads=max(1, round(cores())))
-        inputs = _by_name(self._interpreter, "input")
-        self._input = (
-            inputs[original.input] if original.input in inputs else next(iter(inputs.values()))
-        )
-        self._outputs = _by_name(self._interpreter, "output")
+        names = original.layout.outputs.values() if original.layout else ()
+        self._input, *_ = _named(self._interpreter, "input", [original.input]).values()
+        self._outputs = _named(self._interpreter, "output", names)
         self._single = self._input["shape_signature"][0] == 1
         self._batch = 0
 
@@ -49,13 +48,17 @@ class LiteRt:
         self._batch = shape[0]
 
 
-def _by_name(interpreter: Any, kind: str) -> dict[str, Any]:
-    """The inputs or outputs by their tensors' names, and by those that a signature has."""
-    own = {tensor["name"]: tensor for tensor in getattr(interpreter, f"get_{kind}_details")()}
-    if not interpreter.get_signature_list():
-        return own
-    runner = interpreter.get_signature_runner()
-    return own | getattr(runner, f"get_{kind}_details")()
+def _named(interpreter: Any, kind: str, names: Collection[str | None]) -> dict[str, Any]:
+    """The inputs or outputs, by the names that a signature has for them if these are asked for.
+
+    By default by those of the tensors. Other names than these two kinds are the caller's to miss.
+    """
+    if names and interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner()
+        signed: dict[str, Any] = getattr(runner, f"get_{kind}_details")()
+        if signed.keys() >= set(names):
+            return {name: signed[name] for name in names if name}
+    return {tensor["name"]: tensor for tensor in getattr(interpreter, f"get_{kind}_details")()}
 
 
 def _quantized(given: NDArray[Any], tensor: Any) -> NDArray[Any]:
@@ -64,8 +67,9 @@ def _quantized(given: NDArray[Any], tensor: Any) -> NDArray[Any]:
     if not scale:
         return given
     limits = np.iinfo(tensor["dtype"])
-    whole = np.round(given / np.float32(scale)) + zero
-    return whole.clip(limits.min, limits.max).astype(tensor["dtype"])
+    whole = (np.round(given / np.float32(scale)) + zero).clip(limits.min, limits.max)
+    held: NDArray[Any] = whole.astype(tensor["dtype"])
+    return held
 
 
 def _real(held: NDArray[Any], tensor: Any) -> NDArray[Any]:
