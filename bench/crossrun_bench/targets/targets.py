@@ -165,11 +165,12 @@ def runner_for(task: Task) -> Runner:
         BenchError: its package is missing, and the error names the extra; or the original is.
     """
     target = TARGETS[task.target]
-    if target.originals:
-        _check_there(task.file)
     place = target.detector if task.model.detector else target.runner
     with _needed(target.extra):
-        runner: Runner = _imported(place)(task)
+        make = _imported(place)
+        if target.originals:
+            _check_there(task.file)
+        runner: Runner = make(task)
     return runner
 
 

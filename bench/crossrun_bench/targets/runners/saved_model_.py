@@ -46,16 +46,19 @@ def _signature(loaded: Any, folder: str, name: str) -> Any:
 
 
 def tflite(model: Model, output: str) -> None:
-    """Convert the original into a TFLite file `output`, without optimizations.
+    """Write the original as a TFLite file `output`; see `convert`."""
+    keys = [model.original.signature or _SERVING]
+    convert(tf.lite.TFLiteConverter.from_saved_model(model.original.file, keys), model, output)
+
+
+def convert(converter: Any, model: Model, output: str) -> None:
+    """Write a TFLite file, float32, without optimizations that would change answers.
 
     Raises:
         BenchError: LiteRT has no such operations.
     """
-    original = model.original
-    keys = [original.signature or _SERVING]
-    converter = tf.lite.TFLiteConverter.from_saved_model(original.file, signature_keys=keys)
     try:
         converted = converter.convert()
     except Exception as error:  # TensorFlow has a class of its own for it, which is not public
-        raise BenchError(f"{original.file} cannot be converted to LiteRT: {error}") from error
+        raise BenchError(f"{model.original.file} is not to be had in LiteRT: {error}") from error
     Path(output).write_bytes(converted)

@@ -3,7 +3,6 @@
 All runners take uint8 pixels and scale them within the timed work, as the served model does.
 """
 
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ import tensorflow as tf
 from crossrun_bench.errors import BenchError
 from crossrun_bench.models.model import Model, Objects, Probabilities, packed, scaled
 from crossrun_bench.pictures.pictures import Batch
+from crossrun_bench.targets.runners.saved_model_ import convert
 from crossrun_bench.targets.task import Task
 
 
@@ -126,5 +126,5 @@ def saved_model(model: Model, output: str) -> None:
 
 
 def tflite(model: Model, output: str) -> None:
-    """Write a TFLite file `output`, float32, without optimizations that would change answers."""
-    Path(output).write_bytes(tf.lite.TFLiteConverter.from_keras_model(source(model)).convert())
+    """Write a TFLite file `output`; see `convert`."""
+    convert(tf.lite.TFLiteConverter.from_keras_model(source(model)), model, output)
