@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -17,10 +18,11 @@ from crossrun_bench.measurements.detection.result import DetectionResult
 from crossrun_bench.measurements.latency.result import LatencyResult
 from crossrun_bench.measurements.latency.summary import summarise
 from crossrun_bench.models.repository import read_model
+from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.pictures.prepare import drawn
 from crossrun_bench.targets.targets import runner_for
 from crossrun_bench.targets.task import Task
-from tests.support import originals
+from tests.support import detectors, originals, proofs
 from tests.support.coco import COLOURS, data_set
 from tests.support.running import Command
 from tests.support.workers import made_once
@@ -195,6 +197,33 @@ def test_an_original_that_is_not_there_is_missed(
     )
 
 
+def test_a_saved_model_is_told_how_far_it_is_off_its_proof(
+    finders: Path, tmp_path: Path, run: Command
+) -> None:
+    """And timed, for it is the original; what is made of it is held to the proof."""
+    copy, out = shutil.copytree(finders, tmp_path / "models"), tmp_path / "l.json"
+    version = copy / "of-saved-model" / "1"
+    session = onnxruntime.InferenceSession(version / "model.onnx")
+    names = [output.name for output in session.get_outputs()]
+    pictures = _rectangles(tmp_path, detectors.HEIGHT, detectors.WIDTH).batch(0, 2).pixels
+    found = dict(zip(names, session.run(names, {"image": pictures}), strict=True))
+    found["detection_scores"] = np.maximum(found["detection_scores"] - np.float32(0.05), 0)
+    arrays = {"input/image": pictures} | {f"output/{name}": a for name, a in found.items()}
+    told = {"max_diff": {"detections": 1e-4}, "detections": {"score_threshold": 0.3}}
+    proofs.write(version, arrays, **told)
+    words = ["latency", copy, "--model", "of-saved-model", "--batch", 1, "--rounds", 1]
+    done = run("crossrun-bench", *words, "--targets", "saved-model", "--output", out)
+    assert done.returncode == 0, done.stderr
+    result = store.read(out)
+    assert isinstance(result, LatencyResult)
+    (target,) = result.targets
+    assert target.proof
+    assert target.proof.difference == pytest.approx(0.05, abs=1e-4)
+    done = run("crossrun-bench", *words, "--targets", "onnxruntime")
+    assert done.returncode == 1
+    assert "ONNX Runtime is off by 0.05 from the original on 2 pictures" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
@@ -236,7 +265,7 @@ def test_a_classifier_is_compared_with_its_file(
     assert f"Agrees with {called}" in _markdown(out, tmp_path, run)
 
 
-def _rectangles(folder: Path, height: int, width: int):  # type: ignore[no-untyped-def]
+def _rectangles(folder: Path, height: int, width: int) -> Pictures:
     pictures = drawn(folder, 2, height, width)
     pixels = np.full((2, height, width, 3), 90, np.uint8)
     pixels[:, 10:30, 5:25] = (255, 0, 0)
