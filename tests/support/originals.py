@@ -21,7 +21,7 @@ DETECTION = {"score_threshold": 0.3, "iou_threshold": 0.5, "max_detections": 3}
 ROWS = {
     "layout": "rows",
     "outputs": {"rows": "detections"},
-    "unbatched": [],
+    "batched": True,
     "columns_first": False,
     "box_order": "xyxy",
     "box_unit": "pixels",

@@ -39,8 +39,8 @@ def objects(outputs: Outputs, layout: Layout, model: Model) -> Objects:
     """The objects of each picture, as `packed` has them: those over the least score, best first.
 
     Raises:
-        BenchError: the layout is unknown, the original has not the outputs that it names, or a
-            class has no label.
+        BenchError: the layout is unknown, the original has not the outputs that it names, a score
+            is no number, or a class has no label.
     """
     assert model.detector
     parts = _parts(outputs, layout)
@@ -61,7 +61,7 @@ def _parts(outputs: Outputs, layout: Layout) -> dict[str, Array]:
         told = f"{', '.join(sorted(missing))}, but {', '.join(outputs)}"
         raise BenchError(f"the original has no output {told}")
     parts = {part: outputs[name] for part, name in layout.outputs.items()}
-    return {p: array[None] if p in layout.unbatched else array for p, array in parts.items()}
+    return parts if layout.batched else {part: array[None] for part, array in parts.items()}
 
 
 def _rows(parts: Outputs, layout: Layout, model: Model) -> Array:
@@ -69,6 +69,8 @@ def _rows(parts: Outputs, layout: Layout, model: Model) -> Array:
     assert model.detector
     numbered = layout.layout in _NUMBERED
     found = _numbered(parts, layout) if numbered else _by_class(parts, layout)
+    if np.isnan(found.scores).any():
+        raise BenchError("the original returns scores that are no numbers")
     sure = np.flatnonzero((found.scores > model.detector.least) & (found.lines != _NOTHING))
     order = sure[np.argsort(-found.scores[sure], kind="stable")]
     boxes = _shares(found.boxes, layout, model)
@@ -107,17 +109,18 @@ def _by_class(parts: Outputs, layout: Layout) -> _Found:
         many, classes = scores.shape
         lines = np.tile(np.arange(classes), many)
         return _Found(np.repeat(boxes, classes, axis=0), scores.ravel(), lines)
-    own = _probabilities(scores.astype(np.float32), layout)[:, list(layout.numbers)]
+    every = _probabilities(scores.astype(np.float32), layout)
+    if layout.layout == "yolo-objectness":  # first, that there is an object at all
+        every = every[:, :1] * every[:, 1:]
+    own = every[:, list(layout.numbers)]
     return _Found(boxes, own.max(axis=1), own.argmax(axis=1))
 
 
 def _boxes_and_scores(parts: Outputs, layout: Layout) -> tuple[Array, Array]:
-    """Boxes [n, 4] and scores [n, classes]."""
+    """Boxes [n, 4], and scores [n, classes] or [n, 1 + classes]."""
     if "rows" not in parts:
         return parts["boxes"], parts["scores"]
     rows = parts["rows"].T if layout.columns_first else parts["rows"]
-    if layout.layout == "yolo-objectness":
-        return rows[:, :4], rows[:, 4:5] * rows[:, 5:]
     return rows[:, :4], rows[:, 4:]
 
 

@@ -24,7 +24,7 @@ class Layout:
     # The original's number of each line of labels.txt; if there is a score for each class, its
     # place.
     numbers: tuple[int, ...] = ()
-    unbatched: tuple[str, ...] = ()  # those without a dimension for the batch
+    batched: bool = True  # whether outputs have a dimension for the batch
     columns_first: bool = False  # whether rows are columns
     box_order: str = "yxyx"  # or xyxy or cxcywh
     box_unit: str = "normalised"  # or pixels of the input

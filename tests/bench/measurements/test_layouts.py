@@ -51,7 +51,8 @@ PAIR = {"boxes": "b", "scores": "s"}
 THREE = (0, 1, 2)
 ROWS = np.column_stack([x_first(pixels(BOXES)), SCORES, CLASSES])[[1, 0]]
 YOLO = doubled(np.column_stack([centred(pixels(BOXES)), EACH]))
-SURE = np.column_stack([YOLO[:, :4], np.full(3, 0.5), 2 * YOLO[:, 4:]])
+HALF = np.column_stack([np.full(3, 0.95), YOLO[:, 4:] / 0.95])  # of an object, and of each class
+SURE = np.column_stack([YOLO[:, :4], np.log(HALF / (1 - HALF))])
 LOGITS = np.log(np.column_stack([EACH, [1e-9, 1e-9]]))
 WITH_NOTHING = np.insert(EACH, 0, 0.5, axis=1)
 CASES: dict[str, tuple[Layout, dict[str, Any]]] = {
@@ -65,7 +66,7 @@ CASES: dict[str, tuple[Layout, dict[str, Any]]] = {
         },
     ),
     "apart, without a batch, from class 5 with gaps": (
-        Layout("apart", NAMES, (5, 7, 11), tuple(NAMES), box_order="xyxy"),
+        Layout("apart", NAMES, (5, 7, 11), batched=False, box_order="xyxy"),
         {
             "b": x_first(BOXES)[[0, 1, 1]],
             "s": np.array([0.9, 0.6, 0.99]),
@@ -78,15 +79,24 @@ CASES: dict[str, tuple[Layout, dict[str, Any]]] = {
         {"r": ROWS[None]},
     ),
     "rows without a batch, the last class nothing": (
-        Layout("rows", {"rows": "r"}, THREE, ("rows",), False, "xyxy", "pixels", "last"),
+        Layout("rows", {"rows": "r"}, THREE, False, False, "xyxy", "pixels", "last"),
         {"r": np.concatenate([ROWS, [[0, 0, 9, 9, 0.99, 3]]])},
     ),
     "yolo, as columns": (
-        Layout("yolo", {"rows": "r"}, THREE, (), True, "cxcywh", "pixels", "none", "sigmoid"),
+        Layout("yolo", {"rows": "r"}, THREE, True, True, "cxcywh", "pixels", "none", "sigmoid"),
         {"r": YOLO.T[None]},
     ),
     "yolo with objectness": (
-        Layout("yolo-objectness", {"rows": "r"}, THREE, (), False, "cxcywh", "pixels"),
+        Layout(
+            "yolo-objectness",
+            {"rows": "r"},
+            THREE,
+            True,
+            False,
+            "cxcywh",
+            "pixels",
+            head="sigmoid-logits",
+        ),
         {"r": SURE[None]},
     ),
     "detr": (
@@ -152,3 +162,11 @@ def test_what_cannot_be_read_is_refused(layout: Layout, said: str) -> None:
     """An unknown layout, an output that is not there, a class without a label."""
     with pytest.raises(BenchError, match=said):
         objects({"r": ROWS[None]}, layout, model())
+
+
+def test_a_score_that_is_no_number_is_refused() -> None:
+    layout, outputs = CASES["rows"]
+    broken = outputs["r"].copy()
+    broken[0, 1, 4] = np.nan
+    with pytest.raises(BenchError, match="scores that are no numbers"):
+        objects({"r": broken}, layout, model())

@@ -100,8 +100,8 @@ def test_the_report_says_how_like_without_labels() -> None:
     shown = chapters([result([CAT, BIRD], [CAT])])
     page, text = html.render(shown), markdown.render(shown, "p")
     assert "gRPC server, JPEG: 66.7 % of objects like SavedModel&#39;s" in page
-    assert "| gRPC server, JPEG | 1 | 2 of 3 | 0 | 0 |" in text
-    assert "| a.png | 2 of 3 | 0 | 0 |" in text
+    assert "| gRPC server, JPEG | 1 | 2 of 3 | 0 | 0.000 |" in text
+    assert "| a.png | 2 of 3 | 0 | 0.000 |" in text
     assert "No mAP: no JSON of boxes" in text
     assert "F1" not in text
 

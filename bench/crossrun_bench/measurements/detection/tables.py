@@ -111,7 +111,7 @@ def _likenesses(summary: DetectionSummary) -> list[Table]:
 
 def _cells(found: Likeness) -> Row:
     alike = f"{found.alike:,} of {found.sure:,}" if found.sure else figures.NONE
-    return alike, figures.difference(found.score), figures.difference(found.corner)
+    return alike, figures.difference(found.score), f"{found.corner:.3f}"
 
 
 def _by_picture(summary: DetectionSummary) -> Table:
