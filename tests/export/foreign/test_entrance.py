@@ -161,15 +161,28 @@ def test_rows_that_leave_each_other_alone_share_a_run() -> None:
             node("Cast", "count", "rows", to=Tp.FLOAT),
             node("Div", "pictures rows", "seen"),
         ],
+        [
+            node("ReduceMean", "pictures", "mean", axes=[0]),
+            node("Mul", "mean spot", "little"),
+            node("Add", "pictures little", "seen"),
+        ],
         [node("Slice", "pictures none one", "seen")],
         [node("Reshape", "pictures fixed", "seen")],
     ],
-    ids=["mean of the batch", "number of rows", "first row alone", "fixed shape inside"],
+    ids=[
+        "mean of the batch",
+        "number of rows",
+        "a single number of it",
+        "first row alone",
+        "fixed shape inside",
+    ],
 )
 def test_rows_that_do_not_are_run_one_by_one(nodes: list[onnx.NodeProto]) -> None:
     """Whatever the source says of its batch, the graph takes one picture."""
-    fixed = np.array([1, *SIZE, 3])
-    assert batch_of(nodes, none=np.array([0]), one=np.array([1]), fixed=fixed) == 1
+    fixed, spot = np.array([1, *SIZE, 3]), np.zeros((*SIZE, 3), np.float32)
+    spot[0, 0, 0] = 1
+    constants = {"none": np.array([0]), "one": np.array([1]), "fixed": fixed, "spot": spot}
+    assert batch_of(nodes, **constants) == 1
 
 
 def test_several_pictures_at_once_are_refused() -> None:

@@ -308,9 +308,7 @@ def test_a_detector_that_finds_nothing_is_held_by_what_it_returns(
     assert "finds nothing in 9 pictures, as TensorFlow; its outputs are equal" in said
     zero = saved_models.of_rows(tmp_path / "zero", scores=0.0, boxes=0.0)
     line = refused(export(zero, tmp_path / "z", *words), tmp_path / "z")
-    assert line.startswith(
-        "the detector answers 9 pictures with zeros, which proves nothing; give"
-    )
+    assert line.startswith("the detector answers 9 pictures with zeros, which proves nothing; give")
 
 
 def test_a_graph_that_finds_something_else_is_not_written(
