@@ -181,8 +181,8 @@ def test_rows_that_do_not_are_run_one_by_one(nodes: list[onnx.NodeProto]) -> Non
     """Whatever the source says of its batch, the graph takes one picture."""
     fixed, spot = np.array([1, *SIZE, 3]), np.zeros((*SIZE, 3), np.float32)
     spot[0, 0, 0] = 1
-    constants = {"none": np.array([0]), "one": np.array([1]), "fixed": fixed, "spot": spot}
-    assert batch_of(nodes, **constants) == 1
+    none, one = np.array([0]), np.array([1])
+    assert batch_of(nodes, none=none, one=one, fixed=fixed, spot=spot) == 1
 
 
 def test_several_pictures_at_once_are_refused() -> None:
