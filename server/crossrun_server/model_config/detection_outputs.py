@@ -178,6 +178,8 @@ def _check_keys(layout: str, given: Mapping[str, str]) -> None:
     """Refuse what says nothing about a layout: it may be meant for another."""
     of_classes = ("first_class",) if layout in NUMBERED else ("head", BACKGROUND)
     fitting = {"layout", "box_order", "box_unit", LONGEST_SIDE, MIN_SCORE, *of_classes}
+    if layout == "yolo-objectness" and given.get("head") in ("softmax", "logits"):
+        raise LoadError(f"{layout!r} has the 'detection.head' sigmoid or sigmoid-logits")
     for key in given:
         if key not in fitting and key not in LAYOUTS[layout]:
             told = "" if "layout" in given else f", which it is without {PREFIX + 'layout'!r}"

@@ -57,8 +57,8 @@ def find(layout: str, named: Mapping[str, str], outputs: Sequence[TensorSpec]) -
     else:
         names = dict(named) | {
             part: found
-            for part in shapes.keys() - named.keys()
-            if (found := _only(part, shapes[part], named, outputs))
+            for part in shapes
+            if part not in named and (found := _only(part, shapes[part], named, outputs))
         }
     specs = {spec.name: spec for spec in outputs}
     wrong = [text for part, name in names.items()

@@ -40,6 +40,13 @@ class View:
         top, left, bottom, right = self.target
         return Size(int(bottom - top), int(right - left))
 
+    @property
+    def pixel(self) -> NDArray[np.float64]:
+        """How many pixels of the picture a pixel of the input is high and wide, [2]."""
+        source, target = (np.array(box).reshape(2, 2) for box in (self.source, self.target))
+        size: NDArray[np.float64] = np.diff(source, axis=0)[0] / np.diff(target, axis=0)[0]
+        return size
+
     def to_picture(self, boxes: NDArray[Any]) -> Boxes:
         """Bring boxes from the input to the picture, and cut them off at its edges.
 
@@ -49,10 +56,8 @@ class View:
         Returns:
             [n, 4], pixels; a box beside the picture has no area.
         """
-        source, target = (np.array(box).reshape(2, 2) for box in (self.source, self.target))
-        scale = np.diff(source, axis=0) / np.diff(target, axis=0)
         corners = boxes.astype(np.float64).reshape(-1, 2, 2) * self.input
-        moved = (corners - target[0]) * scale + source[0]
+        moved = (corners - self.target[:2]) * self.pixel + self.source[:2]
         inside: Boxes = np.clip(moved, 0, self.picture).reshape(-1, 4)
         return inside
 

@@ -77,15 +77,17 @@ class RowReader:
         """Rows that have a score for each class."""
         if self.said.before_classes:
             rows = self._lying(self._part(look, "rows"))
-            boxes, scores = rows[:, :4], rows[:, self.said.before_classes :]
-            scores = scores * rows[:, 4:5] if self.said.before_classes == 5 else scores
+            boxes, scores = rows[:, :4], rows[:, 4:]
         else:
             boxes, scores = self._part(look, "boxes"), self._part(look, "scores")
-        each = self._labelled(activated(scores, self.said.head))
+        sure = activated(scores, self.said.head)
+        if self.said.layout == "yolo-objectness":
+            sure = sure[:, :1] * sure[:, 1:]
+        each = self._labelled(sure)
         self._check_numbers(each)
         best = each.argmax(axis=1) if each.size else np.zeros(len(each), np.int64)
-        sure = each.max(axis=1, initial=0).astype(np.float64)
-        return DetectionRows(boxes, sure, best, (sure >= least) & (sure > 0))
+        scores = each.max(axis=1, initial=0).astype(np.float64)
+        return DetectionRows(boxes, scores, best, (scores >= least) & (scores > 0))
 
     def _part(self, look: Prediction, part: str) -> Array:
         name = self.said.parts[part]

@@ -130,7 +130,7 @@ class Detector:
         """
         found = [self._found(look, looks[0].view, options) for look in looks]
         rows = Rows(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-        best = _merged(found, rows, options) if options.is_tiled else _sorted(rows)
+        best = _merged(found, rows, looks[0].view, options) if options.is_tiled else _sorted(rows)
         return [self._detection(rows, i) for i in best[: options.max_detections]]
 
     def _found(self, look: Prediction, whole: View, options: DetectOptions) -> Rows:
@@ -157,7 +157,9 @@ class Detector:
         places = np.flatnonzero(keep)
         parts = (shares[places], rows.scores[places], rows.indices[places])
         best = np.zeros_like(keep)
-        best[places[suppress(*parts, iou, options.max_detections or DEFAULT_MOST)]] = True
+        # Of a tile, those that are cut are left out only after this.
+        most = None if options.is_tiled else options.max_detections
+        best[places[suppress(*parts, iou, most or DEFAULT_MOST)]] = True
         return best
 
     def _most(self, options: DetectOptions) -> int | None:
@@ -199,14 +201,17 @@ def _sorted(rows: Rows) -> NDArray[np.int64]:
     return np.argsort(-rows.scores, kind="stable")
 
 
-def _merged(found: Sequence[Rows], rows: Rows, options: DetectOptions) -> NDArray[np.int64]:
+def _merged(
+    found: Sequence[Rows], rows: Rows, whole: View, options: DetectOptions
+) -> NDArray[np.int64]:
     """The rows of several looks that are different objects, best first.
 
     Those of one look leave each other alone: the model has suppressed among them as it is made to.
     """
     looks = np.repeat(np.arange(len(found)), [len(part.scores) for part in found])
     iou = MERGING_IOU if options.iou_threshold is None else options.iou_threshold
-    return suppress(rows.boxes, rows.scores, rows.indices, iou, options.max_detections, looks)
+    boxes = tiles.widened(rows.boxes, whole)
+    return suppress(boxes, rows.scores, rows.indices, iou, options.max_detections, looks)
 
 
 def _positions(label: str, known: Sequence[str]) -> list[int]:

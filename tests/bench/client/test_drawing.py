@@ -53,7 +53,7 @@ def test_eighty_classes_have_colours_that_differ() -> None:
 def test_labels_stay_inside_the_picture(size: tuple[int, int]) -> None:
     """Of boxes at its edges and beyond them, too; none covers another."""
     found = plates(size, marks(size, 12))
-    assert len(found) > 6
+    assert len(found) >= 5
     for left, top, right, bottom in (plate.edges for plate in found):
         assert 0 <= left < right <= size[0]
         assert 0 <= top < bottom <= size[1]

@@ -1,5 +1,6 @@
 """What the decoding inside the graph does with thresholds, class numbers, NaN and old graphs."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,18 @@ def test_columns_that_are_no_label_count_for_nothing() -> None:
     assert (found.classes[0, 0], found.scores[0, 0]) == (2, pytest.approx(0.7))
 
 
+@pytest.mark.parametrize("name", ["yolo", "yolo-objectness"])
+def test_logits_become_probabilities_before_they_are_multiplied(name: LayoutName) -> None:
+    """That of an object, too."""
+    image = chance(name, 2)
+    expected = read({"found": image}, layout_of(name), THRESHOLDS)
+    image[..., 4:] = np.log(image[..., 4:] / (1 - image[..., 4:]))
+    layout = replace(layout_of(name), head="sigmoid-logits")
+    assert_like(expected, read({"found": image}, layout, THRESHOLDS))
+    model = append(source(WIDTHS[name]), layout, THRESHOLDS)
+    assert_like(expected, detections(run(model, image)))
+
+
 @pytest.mark.parametrize(
     ("name", "column"),
     [(name, column) for name in WIDTHS for column in (0, 4, 5)],
@@ -178,7 +191,7 @@ def test_what_a_loop_takes_from_around_it_keeps_its_name() -> None:
 
 def test_rows_without_a_batch_need_a_source_of_one_picture() -> None:
     """Rows of several pictures could not be told apart."""
-    layout = Layout(**{**vars(layout_of("rows")), "batched": False})
+    layout = replace(layout_of("rows"), batched=False)
     with pytest.raises(ExportError, match="no dimension for the batch"):
         append(source(6), layout, THRESHOLDS)
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from crossrun_export.detector.settings import Thresholds
 from crossrun_export.errors import ExportError
 from crossrun_export.foreign.layouts import Layout, Said, append, find, read
-from crossrun_export.foreign.said import BoxUnit
 from crossrun_export.foreign.source import Output
 from crossrun_export.runtime import Outputs
 from tests.support import detectors, foreign_detectors
@@ -180,6 +179,26 @@ def test_scores_and_classes_of_one_type_are_told_apart(pixels: NDArray[np.uint8]
     assert layout.outputs["classes"] == by_number["detection_classes"]
 
 
+def test_the_suppression_of_litert_is_known_by_its_names() -> None:
+    """Its second output has the classes and its third the scores."""
+    shapes = {"": (1, 10, 4), ":1": (1, 10), ":2": (1, 10), ":3": (1,)}
+    name = "TFLite_Detection_PostProcess"
+    outputs = [Output(name + n, np.dtype(np.float32), shape) for n, shape in shapes.items()]
+    layout = find(outputs, SIZE, LABELS, Said(first_class=0), None)
+    assert layout is not None
+    assert (layout.layout, layout.box_order, layout.box_unit) == (
+        "tensorflow", "yxyx", "normalised",
+    )  # fmt: skip
+    assert (layout.outputs["classes"], layout.outputs["scores"]) == (f"{name}:1", f"{name}:2")
+
+
+def test_pixels_need_an_input_of_a_known_size(pixels: NDArray[np.uint8]) -> None:
+    """A box in pixels of any size is no share of it."""
+    source = foreign_detectors.model("rows")
+    with pytest.raises(ExportError, match=r"whose size is free, \[-1, 64\]; --size fixes it"):
+        find(outputs_of(source), (-1, 64), LABELS, Said(), run(source, pixels))
+
+
 def test_two_classes_make_rows_and_yolo_alike() -> None:
     """Six numbers a row may be either: a class that is a whole number tells them apart."""
     rows = np.array([[[8, 8, 24, 24, 0.9, 1], [8, 8, 24, 30, 0.7, 0]]], np.float32)
@@ -220,6 +239,14 @@ def test_a_shape_that_fits_no_layout_is_refused_with_the_table(
     assert "\n" not in told
 
 
+def test_six_numbers_that_are_no_labels_are_a_row() -> None:
+    """Of one picture, without a batch: a classifier of 80 labels has 80 scores."""
+    output = Output("found", np.dtype(np.float32), (-1, 6))
+    layout = find([output], SIZE, 80, Said(box_unit="pixels", first_class=0), None)
+    assert layout is not None
+    assert (layout.layout, layout.batched) == ("rows", False)
+
+
 @pytest.mark.parametrize("shape", [(-1, 6), (1, 6), (-1, 4), (-1, 1000), (1, 7, 7, 512)])
 def test_a_classifier_is_no_detector(shape: tuple[int, ...]) -> None:
     """Six scores of a picture are no row, unless an option says it."""
@@ -247,9 +274,11 @@ def test_answers_that_contradict_a_layout_are_refused(
     seen = run(source, pixels)
     (rows,) = seen.values()
     rows[..., column] = value
-    unit: BoxUnit = "pixels" if kind == "rows" else "normalised"
+    said = Said(box_unit="normalised")
+    if kind == "rows":
+        said = Said(box_unit="pixels", first_class=0)
     with pytest.raises(ExportError, match=told):
-        found_in(source, seen, Said(box_unit=unit, first_class=0))
+        found_in(source, seen, said)
 
 
 @pytest.mark.parametrize(
@@ -263,6 +292,9 @@ def test_answers_that_contradict_a_layout_are_refused(
         ("yolo", Said(layout="rows"), "--layout rows: the outputs do not fit it"),
         ("rows", Said(outputs={"rows": "lost"}), "--part rows=lost: expected one of the outputs"),
         ("rows", Said("rows", {"boxes": "found"}), "--part boxes: expected one of rows"),
+        ("rows", Said(head="softmax"), "--head softmax: rows has no score for each class"),
+        ("yolo", Said(first_class=1), "--first-class 1: yolo has no numbers of classes"),
+        ("yolo-objectness", Said(head="logits"), "has sigmoid or sigmoid-logits"),
         ("detr", Said(head="logits", background="none"), "there are 4 scores and 3 labels"),
     ],
 )

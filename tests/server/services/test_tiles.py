@@ -17,7 +17,7 @@ from tests.support.vision import HOW, corners, detect, labels
 
 GREY = (90, 90, 90)
 FOUR = pb.Tiles(columns=4, rows=4)
-SMALL, LARGE, LINE = (100, 100, 104, 104), (200, 150, 440, 330), (520, 0, 522, 480)
+SMALL, LARGE, LINE = (100, 100, 104, 104), (200, 150, 440, 330), (520, 0, 524, 480)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,7 @@ def stub(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visio
         root, "localizer", detectors.localizer(), detectors.LOCALIZER, labels=detectors.LABELS
     )
     models.write(root, "free", detectors.any_size(), "max_batch_size: 4")
+    models.write(root, "strided", detectors.strided(), "max_batch_size: 4")
     log = tmp_path_factory.mktemp("log") / "log"
     options = ("--front", front, "--max-request-pictures", "34")
     with serving(root, log, *options) as running, grpc.insecure_channel(running.address) as channel:
@@ -128,6 +129,15 @@ def test_a_detector_of_any_size_gets_each_tile_at_its_own(stub: VisionStub) -> N
     """It finds what it found, once."""
     (one,) = found(detect(stub, picture((RED, LARGE)), model="free", tiles=FOUR))
     assert corners(one) == pytest.approx(LARGE, abs=1)
+
+
+def test_a_tile_that_the_model_cannot_take_names_its_picture(stub: VisionStub) -> None:
+    """By its position in the request, however many looks came before."""
+    good, bad = (encoded(Image.new("RGB", size, GREY)) for size in ((64, 64), (64, 60)))
+    cut = pb.Tiles(columns=2, rows=1, overlap=0)
+    code, details = refusal(lambda: detect(stub, good, bad, model="strided", tiles=cut))
+    assert code == StatusCode.INVALID_ARGUMENT
+    assert details.startswith("images[1]: 'strided' leaves the size of its pictures free and fails")
 
 
 @pytest.mark.parametrize(

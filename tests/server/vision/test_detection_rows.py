@@ -77,6 +77,13 @@ def test_the_background_is_no_class(background: str, scores: list[list[int]]) ->
     assert found.scores[0] == pytest.approx(np.exp(5) / np.exp([1, 2, 5, 9]).sum())
 
 
+def test_logits_become_probabilities_before_they_are_multiplied() -> None:
+    """That of an object, too."""
+    said = replace(YOLO, layout="yolo-objectness", head="sigmoid-logits")
+    found = read(said, 3, found=[[1, 1, 2, 2, 0, 1, 0, -9]])
+    assert found.scores.tolist() == pytest.approx([0.5 / (1 + np.exp(-1))])
+
+
 def test_a_box_counts_from_the_least_score_on() -> None:
     """Of thousands of boxes most are nothing."""
     rows = [[1, 1, 2, 2, score, 0, 0] for score in (0.2, 0.3, 0.4, 0.0)]

@@ -16,6 +16,8 @@ from tests.support.pictures import ORIENTATION, encoded
 
 INPUT = Size(48, 64)
 SIZES = [Size(1, 1), Size(3, 5000), Size(700, 40), Size(900, 1352), Size(333, 777)]
+SAME = np.array([0.5, 0.4, 0.3]), np.zeros(3), 0.5
+LOOKS = np.arange(3)
 CUTS = [Tiles(2, 2), Tiles(3, 1, 0.5), Tiles(1, 4, 0.0), Tiles(7, 5)]
 
 
@@ -43,6 +45,16 @@ def test_tiles_cover_what_the_model_sees(cut: Tiles, resize: Resize) -> None:
             assert found[-1][1] >= last > found[-1][1] - 1
             for (start, end), (following, _) in pairwise(found):
                 assert abs(end - following - cut.overlap * (end - start)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("resize", "alike"), [("letterbox", True), ("crop", True), ("stretch", False)]
+)
+def test_a_tile_keeps_its_proportions_unless_it_is_stretched(resize: Resize, alike: bool) -> None:
+    """Its pixels are as high as wide, as those of the whole picture are."""
+    for view in views(Size(900, 1352), resize, Tiles(4, 1))[1:]:
+        high, wide = view.pixel
+        assert (high == pytest.approx(wide, rel=0.05)) == alike
 
 
 def test_one_tile_is_the_whole_picture() -> None:
@@ -133,6 +145,19 @@ def test_what_a_tile_cuts_is_left_out() -> None:
     assert tiles.uncut(found, whole, whole).all()
     at_the_end = np.array([[500.0, 700, 600, 800], [*lower_right.source[:2], 600, 800]])
     assert tiles.uncut(at_the_end, lower_right, whole).tolist() == [True, False]
+
+
+def test_a_box_is_no_better_than_a_pixel_of_the_input() -> None:
+    """Of a thing of few pixels two looks have boxes that differ by more than a half of it."""
+    whole = boxes.view(Size(900, 1352), Size(512, 512), "stretch")
+    coarse, fine, other = (
+        [377.1, 757.7, 392, 773.1],
+        [379.5, 760.5, 390.4, 771],
+        [380, 775, 391, 785],
+    )
+    found = tiles.widened(np.array([coarse, fine, other]), whole)
+    assert suppress(np.array([coarse, fine, other]), *SAME, looks=LOOKS).tolist() == [0, 1, 2]
+    assert suppress(found, *SAME, looks=LOOKS).tolist() == [0, 2]
 
 
 def merged(*rows: tuple[float, int, int, tuple[int, ...]], iou: float = 0.5) -> list[int]:

@@ -49,11 +49,7 @@ OF_ROWS = {
         "lay_classes = Squeeze (lay_class, lay_last)",
     ],
     "yolo": ["lay_scores = Identity (lay_rest)"],
-    "yolo-objectness": [
-        "lay_object = Slice (lay_rest, lay_none, lay_one, lay_last)",
-        "lay_each = Slice (lay_rest, lay_one, lay_all, lay_last)",
-        "lay_scores = Mul (lay_object, lay_each)",
-    ],
+    "yolo-objectness": ["lay_scores = Identity (lay_rest)"],
 }
 CORNERS = {
     "yxyx": ["lay_corners = Identity (lay_boxes)"],
@@ -101,10 +97,14 @@ COUNTED = [
     "boxes = Identity (lay_shares)",
 ]
 UNCOUNTED = ["scores = Add (lay_scores, lay_step)", "boxes = Identity (lay_shares)"]
+OBJECTNESS = [
+    "lay_object = Slice (lay_heads, lay_none, lay_one, lay_last)",
+    "lay_if_object = Slice (lay_heads, lay_one, lay_all, lay_last)",
+    "lay_each = Mul (lay_object, lay_if_object)",
+]
 # The best class of each box. ArgMax says nothing of NaN, which therefore becomes a sure class.
 BEST_CLASS = [
-    "lay_heads = {head}",
-    "lay_labelled = Gather <axis: int = -1> (lay_heads, lay_columns)",
+    "lay_labelled = Gather <axis: int = -1> (lay_each, lay_columns)",
     "lay_total = ReduceSum <keepdims: int = 1> (lay_labelled, lay_last)",
     "lay_lost = IsNaN (lay_total)",
     "lay_sure = Where (lay_lost, lay_whole, lay_labelled)",
@@ -182,8 +182,10 @@ def _boxes(layout: Layout) -> Sequence[str]:
 def _scores(layout: Layout) -> list[str]:
     if layout.head is None:
         return [*NUMBERED, *(COUNTED if "count" in layout.outputs else UNCOUNTED)]
-    best = [line.format(head=HEADS[layout.head]) for line in BEST_CLASS]
-    return best + (EACH_SCORE if layout.overlaps else ONE_SCORE)
+    objectness = layout.layout == "yolo-objectness"
+    each = OBJECTNESS if objectness else ["lay_each = Identity (lay_heads)"]
+    chosen = EACH_SCORE if layout.overlaps else ONE_SCORE
+    return [f"lay_heads = {HEADS[layout.head]}", *each, *BEST_CLASS, *chosen]
 
 
 def _constants(layout: Layout) -> dict[str, NDArray[Any]]:

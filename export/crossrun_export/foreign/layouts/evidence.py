@@ -51,7 +51,7 @@ def check(layout: Layout, rows: Raw) -> None:
     Raises:
         ExportError: the values contradict it.
     """
-    if any(part is not None and np.isnan(part).any() for part in (rows.boxes, rows.scores)):
+    if any(np.isnan(part[rows.counted]).any() for part in (rows.boxes, rows.scores)):
         raise ExportError("the source returns numbers that are none (NaN) on the pictures")
     _check_scores(layout, rows)
     _check_boxes(layout, rows)

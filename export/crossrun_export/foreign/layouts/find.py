@@ -67,6 +67,7 @@ def find(
     if found is None:
         return None
     draft = _draft(found, size, clues)
+    _check_said(said, found.layout)
     rows = None if seen is None else raw(seen, draft)
     layout = _settled(draft, found, clues, rows)
     _check_api(layout, clues)
@@ -80,6 +81,16 @@ def _as_seen(output: Output, seen: Outputs | None) -> Output:
     if seen is None or output.name not in seen:
         return output
     return replace(output, shape=(*output.shape[:1], *seen[output.name].shape[1:]))
+
+
+def _check_said(said: Said, kind: LayoutName) -> None:
+    """Refuse what says nothing about a layout: it may be meant for another."""
+    if kind in NUMBERED and said.head is not None:
+        raise ExportError(f"--head {said.head}: {kind} has no score for each class")
+    if kind not in NUMBERED and said.first_class is not None and said.numbers is None:
+        raise ExportError(f"--first-class {said.first_class}: {kind} has no numbers of classes")
+    if kind == "yolo-objectness" and said.head in ("softmax", "logits"):
+        raise ExportError(f"--head {said.head}: {kind} has sigmoid or sigmoid-logits")
 
 
 def _draft(found: Found, size: tuple[int, int], clues: Clues) -> Layout:
@@ -132,7 +143,7 @@ def _settled(draft: Layout, found: Found, clues: Clues, rows: Raw | None) -> Lay
     if unit == "pixels" and min(draft.size) < 1:
         raise ExportError(
             f"{draft.layout}: boxes are in pixels of the input, whose size is free, "
-            f"{list(draft.size)}; expected a fixed size"
+            f"{list(draft.size)}; --size fixes it"
         )
     if draft.is_numbered:
         numbers = said.numbers or _numbers(draft, clues, rows)

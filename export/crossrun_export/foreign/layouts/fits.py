@@ -94,7 +94,14 @@ def _class_scores(clues: Clues) -> Parts | None:
 
 
 def _rows(clues: Clues) -> Parts | None:
-    found = _one(clues.among("rows"), lambda one: is_matrix(one, clues) and one.shape[-1] == 6)
+    # [batch, 6] may be a classifier, but not one of another number of labels.
+    other = abs(clues.labels - 6) > 1
+    found = _one(
+        clues.among("rows"),
+        lambda one: (
+            one.shape[-1:] == (6,) and (is_matrix(one, clues) or (other and len(one.shape) == 2))
+        ),
+    )
     return {"rows": found} if found else None
 
 

@@ -15,7 +15,9 @@ class Raw(NamedTuple):
     """Rows of a detector, as its source returns them."""
 
     boxes: Floats  # [pictures, n, 4]
-    scores: Floats  # [pictures, n], or [pictures, n, classes] if there is one for each class
+    # [pictures, n], or [pictures, n, classes] if there is one for each class; before those of
+    # `yolo-objectness` there is that of an object.
+    scores: Floats
     classes: Floats | None  # [pictures, n], numbers; None if there is a score for each class
     counted: NDArray[np.bool_]  # [pictures, n], which rows are detections
 
@@ -47,6 +49,4 @@ def _of_rows(rows: Floats, layout: Layout) -> Raw:
     boxes, rest, counted = rows[..., :4], rows[..., 4:], np.ones(rows.shape[:2], bool)
     if layout.layout == "rows":
         return Raw(boxes, rest[..., 0], rest[..., 1], counted)
-    if layout.layout == "yolo-objectness":
-        rest = rest[..., :1] * rest[..., 1:]
     return Raw(boxes, rest, None, counted)

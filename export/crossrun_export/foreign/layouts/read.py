@@ -33,11 +33,11 @@ def read(outputs: Outputs, layout: Layout, thresholds: Thresholds) -> Detections
         ExportError: a number of a detection is NaN.
     """
     rows = raw(outputs, layout)
-    boxes = corners(rows.boxes, layout)
+    boxes = _corners(rows.boxes, layout)
     if rows.classes is not None:
         sure, lines = rows.scores, _lines(rows.classes, layout)
     else:
-        each = probabilities(rows.scores, layout)[..., list(layout.numbers)]
+        each = _probabilities(rows.scores, layout)[..., list(layout.numbers)]
         sure, lines = each.max(axis=2), each.argmax(axis=2)
     _check_numbers(rows, boxes, sure, thresholds)
     if layout.overlaps:
@@ -47,7 +47,7 @@ def read(outputs: Outputs, layout: Layout, thresholds: Thresholds) -> Detections
     return _best(boxes, sure, lines, found, thresholds.most)
 
 
-def corners(boxes: Floats, layout: Layout) -> Floats:
+def _corners(boxes: Floats, layout: Layout) -> Floats:
     """Boxes of any order and unit as ymin, xmin, ymax, xmax in shares of the input."""
     a, b, c, d = np.moveaxis(boxes, -1, 0)
     if layout.box_order == "yxyx":
@@ -61,8 +61,13 @@ def corners(boxes: Floats, layout: Layout) -> Floats:
     return np.stack(sides, axis=-1).astype(np.float32)
 
 
-def probabilities(scores: Floats, layout: Layout) -> Floats:
-    """What the head of a layout makes of the scores of each class, [pictures, n, classes]."""
+def _probabilities(scores: Floats, layout: Layout) -> Floats:
+    """Probabilities of the classes of each box, [pictures, n, classes], background and all."""
+    sure = _activated(scores, layout)
+    return sure[..., :1] * sure[..., 1:] if layout.layout == "yolo-objectness" else sure
+
+
+def _activated(scores: Floats, layout: Layout) -> Floats:
     if layout.head == "logits":
         powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
