@@ -163,15 +163,28 @@ def test_rows_that_leave_each_other_alone_share_a_run() -> None:
             node("Cast", "count", "rows", to=Tp.FLOAT),
             node("Div", "pictures rows", "seen"),
         ],
+        [
+            node("ReduceMean", "pictures", "mean", axes=[0]),
+            node("Mul", "mean spot", "little"),
+            node("Add", "pictures little", "seen"),
+        ],
         [node("Slice", "pictures none one", "seen")],
         [node("Concat", "pictures fixed", "seen", axis=3)],
     ],
-    ids=["mean of the batch", "number of rows", "first row alone", "as many rows as a constant"],
+    ids=[
+        "mean of the batch",
+        "number of rows",
+        "a single number of it",
+        "first row alone",
+        "as many rows as a constant",
+    ],
 )
 def test_rows_that_do_not_are_run_one_by_one(nodes: list[onnx.NodeProto]) -> None:
     """Whatever the source says of its batch, the graph takes one picture."""
-    fixed = np.zeros((1, *SIZE, 3), np.float32)
-    assert batch_of(nodes, none=np.array([0]), one=np.array([1]), fixed=fixed) == 1
+    fixed, spot = np.zeros((1, *SIZE, 3), np.float32), np.zeros((*SIZE, 3), np.float32)
+    spot[0, 0, 0] = 1
+    none, one = np.array([0]), np.array([1])
+    assert batch_of(nodes, none=none, one=one, fixed=fixed, spot=spot) == 1
 
 
 @pytest.mark.parametrize("shape", [(1, *SIZE, 3), (1, -1, 3)])
