@@ -144,10 +144,9 @@ def fit(
     pixels[top : top + height, left : left + width] = np.asarray(fitted)
     if box:
         x, y, right, bottom = box
-        scale = image.height / (bottom - y), image.width / (right - x)
-        offset = -y / (bottom - y), -x / (right - x)
-        cut = np.array([scale, offset], np.float32)
-        return pixels, cut
+        high, wide = bottom - y, right - x
+        cut = np.array([(image.height, image.width), (-y, -x)], np.float32)
+        return pixels, cut / np.array([high, wide], np.float32)
     placed = np.array([(height, width), (top, left)], np.float32)
     return pixels, placed / np.array(size, np.float32)
 
