@@ -144,11 +144,10 @@ def fit(
     pixels[top : top + height, left : left + width] = np.asarray(fitted)
     if box:
         x, y, right, bottom = box
-        high, wide = bottom - y, right - x
-        cut = np.array([(image.height, image.width), (-y, -x)], np.float32)
-        return pixels, cut / np.array([high, wide], np.float32)
-    placed = np.array([(height, width), (top, left)], np.float32)
-    return pixels, placed / np.array(size, np.float32)
+        cut = [(image.height, image.width), (-y, -x)]
+        return pixels, np.divide(cut, (bottom - y, right - x)).astype(np.float32)
+    placed = [(height, width), (top, left)]
+    return pixels, np.divide(placed, size).astype(np.float32)
 
 
 def _inner(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
