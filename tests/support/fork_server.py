@@ -264,6 +264,9 @@ def hasten() -> None:
 
 def _run(words: list[str]) -> None:
     """Run what a command line would: a command, or a module."""
+    home, keras = os.environ.get("KERAS_HOME"), sys.modules.get("keras.src.backend.config")
+    if home and keras:
+        vars(keras)["_KERAS_DIR"] = home  # it reads the variable only when it is imported
     if words[1] == "-m":
         sys.argv = words[2:]
         sys.exit(import_module(words[2]).main())
