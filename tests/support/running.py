@@ -18,6 +18,7 @@ import pytest
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
 from tests.support import fork_server
+from tests.support.forked import Forked
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -26,7 +27,7 @@ ON_CPU = ServerContext(providers.parse("cpu"))
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-Process = subprocess.Popen[str] | fork_server.Forked
+Process = subprocess.Popen[str] | Forked
 
 
 @dataclass(frozen=True)
