@@ -222,20 +222,16 @@ def run() -> Command:
 
     crossrun-bench runs in this process, and whatever it measures has processes of its own. A
     suite's steps write to the real stderr, so that it has one. All else is forked off a process
-    that has imported it; only where a test says what the environment is, it starts afresh.
+    that has imported it.
     """
 
     def run_one(
         name: str, *arguments: object, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         words = [str(BIN / name), *map(str, arguments)]
-        if env is not None:
-            return subprocess.run(
-                words, capture_output=True, text=True, check=False, env=os.environ | env
-            )
-        if name == "crossrun-bench" and arguments[0] != "run":
+        if name == "crossrun-bench" and arguments[0] != "run" and env is None:
             return run_here(words)
-        return run_command(words)
+        return run_command(words, os.environ | (env or {}))
 
     return run_one
 

@@ -2,7 +2,7 @@
 
 A forked process has arguments, an environment, a working directory and standard streams of its
 own, as one that was started; who needs a fresh interpreter starts the command itself. Only in what
-HASTE says they differ.
+`haste` says they differ.
 
 Servers are forked off a process without TensorFlow, which no server has; all else off one with it.
 """
@@ -10,7 +10,6 @@ Servers are forked off a process without TensorFlow, which no server has; all el
 import atexit
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,8 +19,10 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
+
+from tests.support.forked import Forked
+from tests.support.haste import ROOT, hasten
 
 LARGEST = 1 << 20  # bytes of one order
 
@@ -46,79 +47,6 @@ OTHERS = (
         )
     ),
 )
-
-ROOT = Path(__file__).parents[2]
-# A worker is no fork, for the supervisor starts it.
-WORKER = (
-    f"import sys; sys.path.insert(0, {str(ROOT)!r}); from {__name__} import hasten; hasten(); "
-    "from crossrun_server.workers.worker import main; main()"
-)
-# What a server looks at less often, or measures longer, than tests have time for.
-HASTE = {
-    "plans.steady.DISTURBED": 1.0,  # keep a plan that was measured beside other tests
-    "plans.core_distance.nanoseconds": lambda: None,  # or while a host moved the cores
-    "plans.search.SECONDS": 0.03,
-    "plans.spinning.SECONDS": 0.1,
-    "plans.race.SECONDS": 0.2,
-    "fronts.certificates.INTERVAL": 0.1,
-    "access.tokens.LOOK": 0.1,
-    "workers.supervisor.COMMAND": (sys.executable, "-P", "-c", WORKER),
-}
-
-
-class Forked:
-    """A process that was forked: what is used of `subprocess.Popen`."""
-
-    def __init__(self, pid: int, end: socket.socket) -> None:
-        self.pid = pid
-        self.stdin: IO[str] | None = None
-        self.stdout: IO[str] | None = None
-        self._end = end
-        self._status: int | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for stream in (self.stdin, self.stdout):
-            if stream:
-                stream.close()
-        self.wait()
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end; returns the exit code, or the negative number of the signal.
-
-        Raises:
-            TimeoutExpired: it runs on after so many seconds.
-        """
-        if self._status is None:
-            self._end.settimeout(timeout)
-            try:
-                self._status = int(self._end.recv(16))
-            except (BlockingIOError, TimeoutError) as error:
-                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0) from error
-            self._end.close()
-        return os.waitstatus_to_exitcode(self._status)
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal, if it has not ended."""
-        try:
-            self.wait(0)
-        except subprocess.TimeoutExpired:
-            os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Send SIGKILL."""
-        self.send_signal(signal.SIGKILL)
 
 
 def fork(
@@ -255,15 +183,11 @@ def main(imported: Sequence[str]) -> None:
     _run(words)
 
 
-def hasten() -> None:
-    """Let the server of this process be as HASTE says."""
-    for path, value in HASTE.items():
-        module, _, name = path.rpartition(".")
-        setattr(import_module(f"crossrun_server.{module}"), name, value)
-
-
 def _run(words: list[str]) -> None:
     """Run what a command line would: a command, or a module."""
+    home, keras = os.environ.get("KERAS_HOME"), sys.modules.get("keras.src.backend.config")
+    if home and keras:
+        vars(keras)["_KERAS_DIR"] = home  # it reads the variable only when it is imported
     if words[1] == "-m":
         sys.argv = words[2:]
         sys.exit(import_module(words[2]).main())

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,6 +18,7 @@ import pytest
 from crossrun_server.models.version_loader import ServerContext
 from crossrun_server.runtime import providers
 from tests.support import fork_server
+from tests.support.forked import Forked
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -26,7 +27,7 @@ ON_CPU = ServerContext(providers.parse("cpu"))
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-Process = subprocess.Popen[str] | fork_server.Forked
+Process = subprocess.Popen[str] | Forked
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Server:
         return self.process.wait(60)
 
 
-def interpreter_settings() -> dict[str, str]:
+def interpreter_settings(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What the environment tells Python itself."""
-    return {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
+    return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
 
 
 AT_IMPORT = interpreter_settings()
@@ -87,11 +88,13 @@ def start(command: list[str], stdout: IO[str], stderr: IO[str]) -> Process:
     return subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True)
 
 
-def run_command(command: list[str]) -> subprocess.CompletedProcess[str]:
+def run_command(
+    command: list[str], environment: Mapping[str, str] = os.environ
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    if can_fork(command):
-        return fork_server.run(command)
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if can_fork(command, environment):
+        return fork_server.run(command, environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def popen(
@@ -108,7 +111,7 @@ def popen(
     return subprocess.Popen(words, stderr=stderr, env=env, process_group=process_group, **pipes)
 
 
-def can_fork(words: list[str]) -> bool:
+def can_fork(words: list[str], environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a command line is of ours, and a fresh interpreter would run it no otherwise."""
     command, _, module = (*words, "", "")[:3]
     beside, name = (
@@ -116,9 +119,9 @@ def can_fork(words: list[str]) -> bool:
         Path(command).name,
     )
     if beside and name == "crossrun-serve":
-        return interpreter_settings() in FOR_SERVERS
+        return interpreter_settings(environment) in FOR_SERVERS
     ours = name.startswith("crossrun-") or module.startswith("crossrun_bench.")
-    return beside and ours and interpreter_settings() == AT_IMPORT
+    return beside and ours and interpreter_settings(environment) == AT_IMPORT
 
 
 def build(name: str) -> Path:
