@@ -4,14 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from crossrun_export.backend import keras, tensorflow, tf2onnx
 from crossrun_export.foreign.source import ForeignSource
 from crossrun_export.scaling import Preprocessing
-
-if TYPE_CHECKING:
-    from crossrun_export.sources import Source
 
 KERAS = "model.keras"
 # What converts and asks models of other runtimes, where it is installed.
@@ -29,22 +26,23 @@ class Provenance:
     save: Callable[[Path], None]  # puts the original, as it is, into a folder
 
 
-def of_keras(source: "Source") -> Provenance:
-    """That of a Keras model."""
+def of_keras(
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    labels: tuple[str, ...],
+    about: Mapping[str, str],
+) -> Provenance:
+    """That of a Keras model; `about` has its weights and their sha256."""
     return Provenance(
-        preprocessing=source.preprocessing,
-        labels=source.labels,
-        source={
-            "model": source.model.name,
-            "weights": source.weights,
-            "sha256": source.sha256,
-        },
+        preprocessing=preprocessing,
+        labels=labels,
+        source={"model": model.name, **about},
         versions={
             "keras": keras.__version__,
             "tensorflow": tensorflow.__version__,
             "tf2onnx": tf2onnx.__version__,
         },
-        save=lambda folder: source.model.save(folder / KERAS),
+        save=lambda folder: model.save(folder / KERAS),
     )
 
 

@@ -86,7 +86,8 @@ class Source:
 
     def made_from(self) -> Provenance:
         """What is kept of it."""
-        return provenance.of_keras(self)
+        about = {"weights": self.weights, "sha256": self.sha256}
+        return provenance.of_keras(self.model, self.preprocessing, self.labels, about)
 
 
 def mobilenet(

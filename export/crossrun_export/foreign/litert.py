@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from crossrun_export import label_file
+from crossrun_export import distribution, label_file
 from crossrun_export.backend import muted, tf2onnx
 from crossrun_export.convert import MOST_WORDS, OPSET, check_operations
 from crossrun_export.errors import ExportError
@@ -96,10 +96,7 @@ def _kind() -> Any:
 
         found = getattr(tensorflow.lite, "Interpreter", None)
         if found is None:
-            raise ExportError(
-                "LiteRT is not installed, which has to run the original: "
-                "pip install 'crossrun-inference[litert]'"
-            ) from None
+            raise ExportError(distribution.missing("ai_edge_litert", "litert")) from None
         return found
     return Interpreter
 

@@ -16,7 +16,7 @@ from crossrun_export.errors import ExportError
 from crossrun_export.foreign.said import Said
 
 NAME = "TFL_TFLite_Detection_PostProcess"  # as tf2onnx calls it
-DOMAIN = "crossrun.litert"
+DOMAIN = "litert.crossrun"  # of the graph until it is inlined
 KEPT = [helper.make_opsetid(DOMAIN, 1)]  # what the converted graph imports beside ONNX
 
 FUNCTION = """
