@@ -86,7 +86,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """It is found when it is looked at."""
     write(tmp_path, valid())
     (tmp_path / "a.png").write_bytes(b"no picture")
-    pictures = data.fitted(coco.read(tmp_path, None), 32, [0])
+    pictures = data.fitted(coco.read(tmp_path, None), (32, 32), [0])
     with pytest.raises(ExportError, match=r"a\.png cannot be read"):
         pictures[0]
 

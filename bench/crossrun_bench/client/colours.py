@@ -43,7 +43,7 @@ def difference(one: Colour, other: Colour) -> float:
 @cache
 def _palette() -> list[Colour]:
     """Each colour is the one that differs most from those before it (farthest-first traversal)."""
-    left = [c for c in product(_LEVELS, repeat=3) if contrast(c, BLACK) >= _LEAST_CONTRAST]
+    left = [c for c in product(_LEVELS, _LEVELS, _LEVELS) if contrast(c, BLACK) >= _LEAST_CONTRAST]
     left = [c for c in left if len(set(c)) > 1]  # greys say nothing
     found = [_FIRST]
     apart = {c: difference(c, _FIRST) for c in left if c != _FIRST}

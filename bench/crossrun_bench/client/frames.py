@@ -16,7 +16,8 @@ from crossrun_bench.client.asking import Seen
 Ask = Callable[[bytes], Seen]
 Keep = Callable[[Image.Image, Seen], None]
 Tell = Callable[[Seen], None]
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 QUALITY = 95  # of the JPEGs that are sent or kept
 

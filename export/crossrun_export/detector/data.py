@@ -144,12 +144,10 @@ def fit(
     pixels[top : top + height, left : left + width] = np.asarray(fitted)
     if box:
         x, y, right, bottom = box
-        scale = image.height / (bottom - y), image.width / (right - x)
-        offset = -y / (bottom - y), -x / (right - x)
-        cut = np.array([scale, offset], np.float32)
-        return pixels, cut
-    placed = np.array([(height, width), (top, left)], np.float32)
-    return pixels, placed / np.array(size, np.float32)
+        cut = [(image.height, image.width), (-y, -x)]
+        return pixels, np.divide(cut, (bottom - y, right - x)).astype(np.float32)
+    placed = [(height, width), (top, left)]
+    return pixels, np.divide(placed, size).astype(np.float32)
 
 
 def _inner(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:

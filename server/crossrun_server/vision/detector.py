@@ -29,6 +29,7 @@ SCORE, IOU, MOST = "score_threshold", "iou_threshold", "max_detections"
 # returns many for each object. And how many such a network finds at most. As the export has it.
 MERGING_IOU = SUPPRESSING_IOU = 0.5
 DEFAULT_MOST = 100
+LARGEST_MOST = 1000  # in a look: each is compared with all others
 LISTED = 20  # labels in a message
 
 
@@ -158,8 +159,8 @@ class Detector:
         parts = (shares[places], rows.scores[places], rows.indices[places])
         best = np.zeros_like(keep)
         # Of a tile, those that are cut are left out only after this.
-        most = None if options.is_tiled else options.max_detections
-        best[places[suppress(*parts, iou, most or DEFAULT_MOST)]] = True
+        most = (None if options.is_tiled else options.max_detections) or DEFAULT_MOST
+        best[places[suppress(*parts, iou, min(most, LARGEST_MOST))]] = True
         return best
 
     def _most(self, options: DetectOptions) -> int | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
+Floats = NDArray[np.float64]
 # With thousands of boxes of each class, and no least score, nothing else would bound the work.
 CANDIDATES = 30_000
 
@@ -36,26 +37,30 @@ def suppress(  # noqa: PLR0913, PLR0917 - what is suppressed, and by what
     Returns:
         Rows of the arguments, best first. Past the CANDIDATES best nothing is looked at.
     """
-    left: Rows = np.argsort(-scores, kind="stable")[:CANDIDATES]
-    corners = boxes.astype(np.float64)
-    kept: list[int] = []
-    while len(left) and (most is None or len(kept) < most):
-        best, left = int(left[0]), left[1:]
-        kept.append(best)
-        rivals = classes[left] == classes[best]
-        if looks is not None:
-            rivals &= looks[left] != looks[best]
-        left = left[~(rivals & (_overlaps(corners[best], corners[left]) > iou))]
-    return np.array(kept, np.int64)
+    order: Rows = np.argsort(-scores, kind="stable")[:CANDIDATES]
+    corners, kinds = boxes[order].astype(np.float64), classes[order]
+    seen_in = None if looks is None else looks[order]
+    left, kept = np.ones(len(order), bool), list[int]()
+    for place in range(len(order)):
+        if not left[place]:
+            continue
+        kept.append(place)
+        if len(kept) == most:
+            break
+        rivals = place + 1 + np.flatnonzero(kinds[place + 1 :] == kinds[place])
+        rivals = rivals[left[rivals]]
+        if seen_in is not None:
+            rivals = rivals[seen_in[rivals] != seen_in[place]]
+        left[rivals[_overlaps(corners[place], corners[rivals]) > iou]] = False
+    return order[kept]
 
 
-def _overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+def _overlaps(box: Floats, others: Floats) -> Floats:
     """Intersection over union of a box [4] with others [n, 4]; 0 where there is no area."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    shared = sides.clip(min=0).prod(axis=1)
-    areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
-    union = (box[2:] - box[:2]).prod() + areas - shared
-    shares: NDArray[np.float64] = np.divide(
-        shared, union, out=np.zeros_like(shared), where=shared > 0
-    )
+    (top, left, bottom, right), (tops, lefts, bottoms, rights) = box, others.T
+    height = np.minimum(bottom, bottoms) - np.maximum(top, tops)
+    width = np.minimum(right, rights) - np.maximum(left, lefts)
+    shared = height.clip(min=0) * width.clip(min=0)
+    union = (bottom - top) * (right - left) + (bottoms - tops) * (rights - lefts) - shared
+    shares: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
     return shares

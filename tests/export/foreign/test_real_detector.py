@@ -30,6 +30,7 @@ SEEN = {  # the best detection of each photograph by TensorFlow
     "parrot": ("bird", 0.40),
 }
 LEAST = 0.3  # score
+Corners = tuple[float, float, float, float]  # xmin ymin xmax ymax
 
 pytestmark = [
     pytest.mark.long,
@@ -92,6 +93,40 @@ def test_detect_finds_what_tensorflow_finds(stub: VisionStub, original: Any, nam
     if name in SEEN:
         label, score, _ = found[0]
         assert (label, round(score, 2)) == SEEN[name]
+
+
+PEOPLE = [  # in `kite_and_cold`, by eye, and too small in the whole of it: xmin ymin xmax ymax
+    (694, 463, 702, 471),
+    (87, 534, 108, 566),
+    (36, 509, 54, 559),
+]
+
+
+def test_tiles_show_people_of_ten_pixels(stub: VisionStub) -> None:
+    """They find who is lost in the whole photograph, and count nobody twice who is not small."""
+    photograph = (PHOTOGRAPHS / "kite_and_cold.jpg").read_bytes()
+    whole, halves, thirds = (
+        people(stub, photograph, tiles=cut)
+        for cut in (None, pb.Tiles(columns=2, rows=2), pb.Tiles(columns=3, rows=3))
+    )
+    lost = [box for box in PEOPLE if not any(alike(box, found) for found in whole)]
+    assert lost == PEOPLE
+    assert all(any(alike(box, found) for found in halves + thirds) for box in PEOPLE)
+    for found in (whole, halves, thirds):
+        assert len([one for one in found if one[3] - one[1] > 100]) == 2
+
+
+def people(stub: VisionStub, photograph: bytes, **fields: object) -> list[Corners]:
+    reply = vision.detect(stub, photograph, model="centernet", labels=["person"], **fields)
+    return [vision.corners(one) for one in reply.results[0].detections]
+
+
+def alike(one: Corners, other: Corners) -> bool:
+    """Whether boxes overlap by half: intersection over union."""
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    shared = np.maximum(high - low, 0).prod()
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return bool(shared / (sum(areas) - shared) > 0.5)
 
 
 def on_the_grid(

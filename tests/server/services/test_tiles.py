@@ -15,6 +15,7 @@ from tests.support.requests import refusal
 from tests.support.running import serving
 from tests.support.vision import HOW, corners, detect, labels
 
+Place = tuple[int, int, int, int]  # left, top, right, bottom
 GREY = (90, 90, 90)
 FOUR = pb.Tiles(columns=4, rows=4)
 SMALL, LARGE, LINE = (100, 100, 104, 104), (200, 150, 440, 330), (520, 0, 524, 480)
@@ -38,7 +39,7 @@ def stub(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visio
         yield VisionStub(channel)
 
 
-def picture(*things: tuple[tuple[int, int, int], tuple[int, ...]], kind: str = "PNG") -> bytes:
+def picture(*things: tuple[tuple[int, int, int], Place], kind: str = "PNG") -> bytes:
     """640 x 480 pixels with coloured boxes; a pixel of the model's input is ten of them."""
     image = Image.new("RGB", (640, 480), GREY)
     for colour, box in things:
@@ -83,7 +84,7 @@ def test_objects_of_one_class_are_found_in_their_tiles(stub: VisionStub) -> None
         assert corners(one) == pytest.approx(box, abs=6)
 
 
-def key(box: tuple[int, ...]) -> tuple[int, int]:
+def key(box: Place) -> tuple[int, int]:
     return round(box[1] / 100), box[0]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc import StatusCode
 
@@ -13,6 +14,10 @@ from crossrun.v1.vision_pb2_grpc import VisionStub
 from crossrun_server.errors import LoadError
 from crossrun_server.models import loader
 from crossrun_server.models.loader import ModelSource
+from crossrun_server.vision import boxes, detector
+from crossrun_server.vision.boxes import Size
+from crossrun_server.vision.detector import DetectOptions
+from crossrun_server.vision.pipeline import Prediction
 from tests.support import detectors, foreign_detectors, models
 from tests.support.pictures import encoded, scene
 from tests.support.requests import refusal
@@ -91,6 +96,21 @@ def test_only_what_is_suppressed_here_takes_an_iou_threshold(stub: VisionStub, n
     code, details = refusal(ask)
     assert code == StatusCode.INVALID_ARGUMENT
     assert "iou_threshold cannot be chosen" in details
+
+
+def test_suppression_is_bounded_whatever_a_request_asks_for(tmp_path: Path) -> None:
+    """Each detection is compared with all others, so a picture has at most a thousand."""
+    config = foreign_detectors.config("yolo")
+    models.write(tmp_path, "it", foreign_detectors.model("yolo"), config, labels=detectors.LABELS)
+    (model,) = loader.load(ModelSource(tmp_path / "it"), ON_CPU).models.values()
+    rows = np.zeros((1, 7, 1100), np.float32)
+    rows[0, 0], rows[0, 1:4], rows[0, 4] = np.linspace(2, 60, 1100), 1, 0.9
+    view = boxes.view(Size(480, 640), Size(48, 64), "stretch")
+    look = Prediction(view, {"output0": rows}, 0)
+    finder = detector.describe(model)
+    for asked, count in ((None, 100), (200, 200), (5000, 1000)):
+        options = DetectOptions(iou_threshold=1, max_detections=asked)
+        assert len(finder.detections([look], options)) == count
 
 
 @pytest.mark.parametrize("name", ["yolo", "rows", "detr"])

@@ -163,7 +163,7 @@ def test_a_box_is_no_better_than_a_pixel_of_the_input() -> None:
 def merged(*rows: tuple[float, int, int, tuple[int, ...]], iou: float = 0.5) -> list[int]:
     """Of rows of score, class, look and box."""
     scores, classes, looks, found = map(np.array, zip(*rows, strict=True))
-    return suppress(found, scores, classes, iou, looks=looks).tolist()
+    return [int(row) for row in suppress(found, scores, classes, iou, looks=looks)]
 
 
 def test_of_one_object_the_best_look_stays() -> None:
