@@ -87,18 +87,6 @@ def test_an_int8_input_of_another_range_tells_nothing() -> None:
     assert told.scaling == CHOICES["-1..1"]
 
 
-def test_zero_points_are_shared_by_no_two_weights(files: Path) -> None:
-    """onnxruntime does not load a model where they are, if it makes weights unsigned."""
-    graph = litert.load(files / "int8.tflite").graph.graph
-    constants = {tensor.name for tensor in graph.initializer}
-    zeros = [
-        node.input[2]
-        for node in graph.node
-        if node.op_type == "DequantizeLinear" and {node.input[0], node.input[2]} <= constants
-    ]
-    assert len(set(zeros)) == len(zeros) > 2
-
-
 def test_labels_packed_into_a_file_are_found(files: Path, tmp_path: Path) -> None:
     """LiteRT's metadata append an archive; of several lists none can be told to be the labels."""
     path = tmp_path / "packed.tflite"
