@@ -8,7 +8,7 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -18,17 +18,30 @@ from crossrun_export.backend import keras, tf2onnx
 from crossrun_export.backend import tensorflow as tf
 from crossrun_export.errors import ExportError
 from crossrun_export.options import InputDtype
-from crossrun_export.scaling import Scaling
-
-if TYPE_CHECKING:
-    from crossrun_export.sources import Source
+from crossrun_export.scaling import Preprocessing, Scaling
 
 OPSET = 17
 MOST_WORDS = 400  # characters of another library's error
 INPUT, OUTPUT = "image", "probabilities"
 
 
-def to_onnx(source: "Source", input_dtype: InputDtype) -> onnx.ModelProto:
+class Network(Protocol):
+    """A Keras model, and what has to be known to convert it."""
+
+    @property
+    def model(self) -> keras.Model:
+        """Of one input."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of that, pixels."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What it takes of pixels."""
+
+
+def to_onnx(source: Network, input_dtype: InputDtype) -> onnx.ModelProto:
     """Convert a classifier.
 
     Args:
@@ -51,7 +64,7 @@ def to_onnx(source: "Source", input_dtype: InputDtype) -> onnx.ModelProto:
 
 
 def convert(
-    source: "Source", input_dtype: InputDtype, answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+    source: Network, input_dtype: InputDtype, answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]
 ) -> onnx.ModelProto:
     """Convert a function of the Keras model's input that has several outputs.
 

@@ -4,16 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from crossrun_export.backend import keras, tensorflow, tf2onnx
 from crossrun_export.foreign.source import ForeignSource
 from crossrun_export.scaling import Preprocessing
 
-if TYPE_CHECKING:
-    from crossrun_export.sources import Source
-
-KERAS = "model.keras"
 # What converts and asks models of other runtimes, where it is installed.
 TOOLS = ("tensorflow", "tensorflow-cpu", "tf2onnx", "ai-edge-litert")
 
@@ -27,25 +22,6 @@ class Provenance:
     source: Mapping[str, Any]  # crossrun.source; "sha256" is that of the original
     versions: Mapping[str, str]  # of what converted it, by name
     save: Callable[[Path], None]  # puts the original, as it is, into a folder
-
-
-def of_keras(source: "Source") -> Provenance:
-    """That of a Keras model."""
-    return Provenance(
-        preprocessing=source.preprocessing,
-        labels=source.labels,
-        source={
-            "model": source.model.name,
-            "weights": source.weights,
-            "sha256": source.sha256,
-        },
-        versions={
-            "keras": keras.__version__,
-            "tensorflow": tensorflow.__version__,
-            "tf2onnx": tf2onnx.__version__,
-        },
-        save=lambda folder: source.model.save(folder / KERAS),
-    )
 
 
 def of_foreign(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from crossrun_export import convert, provenance, publish, release, runtime
+from crossrun_export import convert, publish, release, runtime
 from crossrun_export.detector import check, detector_proof, measure, suppress
 from crossrun_export.detector.check import Parity, Price
 from crossrun_export.detector.data import Example, Pixels
@@ -72,7 +72,7 @@ def export(
         tell("converting and verifying the detector")
         made = _made(subject, tell)
         versions = [_version(one, subject) for one in made]
-        written = release.write(versions, provenance.of_keras(source), options, folder)
+        written = release.write(versions, source.made_from(), options, folder)
     return list(zip(written, made, strict=True))
 
 
