@@ -25,23 +25,23 @@ MOST_WORDS = 400  # characters of another library's error
 INPUT, OUTPUT = "image", "probabilities"
 
 
-class Convertible(Protocol):
-    """A Keras model of pictures, as far as a conversion has to know it."""
+class Network(Protocol):
+    """A Keras model, and what has to be known to convert it."""
 
     @property
     def model(self) -> keras.Model:
-        """The model itself."""
+        """Of one input."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of its input, pixels."""
+        """Height and width of that, pixels."""
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How it takes pixels."""
+        """What it takes of pixels."""
 
 
-def to_onnx(source: Convertible, input_dtype: InputDtype) -> onnx.ModelProto:
+def to_onnx(source: Network, input_dtype: InputDtype) -> onnx.ModelProto:
     """Convert a classifier.
 
     Args:
@@ -64,9 +64,7 @@ def to_onnx(source: Convertible, input_dtype: InputDtype) -> onnx.ModelProto:
 
 
 def convert(
-    source: Convertible,
-    input_dtype: InputDtype,
-    answer: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    source: Network, input_dtype: InputDtype, answer: Callable[[tf.Tensor], dict[str, tf.Tensor]]
 ) -> onnx.ModelProto:
     """Convert a function of the Keras model's input that has several outputs.
 

@@ -6,11 +6,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from crossrun_export.backend import keras, tensorflow, tf2onnx
 from crossrun_export.foreign.source import ForeignSource
 from crossrun_export.scaling import Preprocessing
 
-KERAS = "model.keras"
 # What converts and asks models of other runtimes, where it is installed.
 TOOLS = ("tensorflow", "tensorflow-cpu", "tf2onnx", "ai-edge-litert")
 
@@ -24,26 +22,6 @@ class Provenance:
     source: Mapping[str, Any]  # crossrun.source; "sha256" is that of the original
     versions: Mapping[str, str]  # of what converted it, by name
     save: Callable[[Path], None]  # puts the original, as it is, into a folder
-
-
-def of_keras(
-    model: keras.Model,
-    preprocessing: Preprocessing,
-    labels: tuple[str, ...],
-    about: Mapping[str, str],
-) -> Provenance:
-    """That of a Keras model; `about` has its weights and their sha256."""
-    return Provenance(
-        preprocessing=preprocessing,
-        labels=labels,
-        source={"model": model.name, **about},
-        versions={
-            "keras": keras.__version__,
-            "tensorflow": tensorflow.__version__,
-            "tf2onnx": tf2onnx.__version__,
-        },
-        save=lambda folder: model.save(folder / KERAS),
-    )
 
 
 def of_foreign(

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from crossrun_export import convert, dtypes, label_file, loading, provenance, train
-from crossrun_export.backend import keras
+from crossrun_export import convert, dtypes, label_file, loading, train
+from crossrun_export.backend import keras, tensorflow, tf2onnx
 from crossrun_export.errors import ExportError
 from crossrun_export.options import Computes, InputDtype, Loading
 from crossrun_export.preprocessing import assume
@@ -24,6 +24,7 @@ from crossrun_export.runtime import BATCH, Scores
 from crossrun_export.scaling import CHOICES, Preprocessing, Scaling
 from crossrun_export.scenes import CLASSES
 
+KERAS = "model.keras"  # beside an exported model
 # The weights that Keras publishes: https://keras.io/api/applications/mobilenet/
 IMAGENET_ALPHAS = {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"}
 IMAGENET_SIZES = (128, 160, 192, 224)
@@ -86,8 +87,14 @@ class Source:
 
     def made_from(self) -> Provenance:
         """What is kept of it."""
-        about = {"weights": self.weights, "sha256": self.sha256}
-        return provenance.of_keras(self.model, self.preprocessing, self.labels, about)
+        packages = {"keras": keras, "tensorflow": tensorflow, "tf2onnx": tf2onnx}
+        return Provenance(
+            preprocessing=self.preprocessing,
+            labels=self.labels,
+            source={"model": self.name, "weights": self.weights, "sha256": self.sha256},
+            versions={name: package.__version__ for name, package in packages.items()},
+            save=lambda folder: self.model.save(folder / KERAS),
+        )
 
 
 def mobilenet(

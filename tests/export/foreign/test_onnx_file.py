@@ -139,13 +139,14 @@ def test_a_quantized_file_says_so(tmp_path: Path) -> None:
 def test_zero_points_are_shared_by_no_two_weights(tmp_path: Path) -> None:
     """onnxruntime does not load a model where they are, if it makes weights unsigned."""
     model = brightness()
-    constants = {"step": np.array(0.1, np.float32), "zero": np.array(0, np.int8)}
-    for name in ("one", "other", "third"):
-        constants[name] = np.ones(4, np.int8)
+    names = ("one", "other", "third")
+    weights: dict[str, np.ndarray[Any, Any]] = {name: np.ones(4, np.int8) for name in names}
+    weights |= {"step": np.array(0.1, np.float32), "zero": np.array(0, np.int8)}
+    for name in names:
         node = helper.make_node("DequantizeLinear", [name, "step", "zero"], [f"{name}_real"])
         model.graph.node.append(node)
     model.graph.initializer.extend(
-        onnx.numpy_helper.from_array(value, name) for name, value in constants.items()
+        onnx.numpy_helper.from_array(value, name) for name, value in weights.items()
     )
     graph = onnx_file.load(saved(model, tmp_path)).graph.graph
     values = {it.name: onnx.numpy_helper.to_array(it) for it in graph.initializer}
