@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from crossrun_bench.measurements.detection.result import Box, Detection, DetectionResult
 from crossrun_bench.models.boxes import OVERLAP, overlaps
@@ -90,6 +89,8 @@ def _apart(one: Box, other: Box) -> float:
 
 def _likes(one: Sequence[Detection], other: Sequence[Detection]) -> Iterator[tuple[int, int]]:
     """Pairs of positions, chosen so that all boxes together overlap the most."""
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - takes a while to import
+
     if not one or not other:
         return
     shares = overlaps(_boxes(one)[:, None], _boxes(other)[None])
