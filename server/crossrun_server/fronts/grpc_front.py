@@ -58,19 +58,27 @@ async def serving(
 
 
 def _hang_up(port: int) -> None:
-    """Close the connections of a port as the end of the process would, which is UNAVAILABLE.
+    """Close a port and its connections as the end of the process would, which is UNAVAILABLE.
 
     gRPC answers what comes during its own stop with CANCELLED, which no client tries again:
-    https://github.com/grpc/grpc/issues/41785.
+    https://github.com/grpc/grpc/issues/41785. The port goes first, or who has lost a connection
+    makes another.
     """
-    for file in OPEN_FILES.iterdir() if OPEN_FILES.exists() else ():
-        with suppress(OSError):  # it is no socket, or has no connection
-            one = socket.socket(fileno=int(file.name))
-            try:
-                if one.getpeername() and one.getsockname()[1:2] == (port,):
-                    one.shutdown(socket.SHUT_RDWR)
-            finally:
-                one.detach()
+    for listens in (True, False):
+        for file in OPEN_FILES.iterdir() if OPEN_FILES.exists() else ():
+            with suppress(OSError):  # it is no socket
+                _shut(int(file.name), port, listens=listens)
+
+
+def _shut(file: int, port: int, *, listens: bool) -> None:
+    """Shut a socket of a port, one that listens or one that is connected."""
+    one = socket.socket(fileno=file)
+    try:
+        is_listening = bool(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        if one.getsockname()[1:2] == (port,) and is_listening == listens:
+            one.shutdown(socket.SHUT_RDWR)
+    finally:
+        one.detach()
 
 
 def secure(pem: Pem) -> grpc.ServerCertificateConfiguration:
