@@ -62,7 +62,7 @@ def _hang_up(port: int) -> None:
 
     gRPC answers what comes during its own stop with CANCELLED, which no client tries again:
     https://github.com/grpc/grpc/issues/41785. The port goes first, or who has lost a connection
-    makes another.
+    makes another; gRPC logs that it accepts no more.
     """
     for listens in (True, False):
         for file in OPEN_FILES.iterdir() if OPEN_FILES.exists() else ():
