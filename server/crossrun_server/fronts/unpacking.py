@@ -13,6 +13,7 @@ BEGINNINGS = (b"\x1f\x8b", b"\x78")
 EITHER = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
 SHORT = 4096  # bytes that are unpacked here; more are on a thread
 AT_ONCE = 4  # threads, each of which may hold as much as a message may be
+PIECE = 16 << 10  # bytes, of which at most 17 MB are made: no thread holds the others up for long
 
 
 class Unpacker:
@@ -32,11 +33,22 @@ class Unpacker:
 
 
 def unpacked(message: bytes, most: int) -> bytes:
-    """Unpack a message up to one byte over a limit; one that is not packed stays what it is."""
-    work = zlib.decompressobj(EITHER)
+    """Unpack a message; one that is not packed stays what it is.
+
+    Returns:
+        What it holds. If that is over the limit, zeros: one byte more than the limit.
+    """
+    work, parts, left = zlib.decompressobj(EITHER), list[bytes](), most + 1
+    pieces = (message[start : start + PIECE] for start in range(0, len(message), PIECE))
     try:
-        found = work.decompress(message, most + 1)
+        for piece in pieces:
+            parts.append(work.decompress(piece, left))
+            left -= len(parts[-1])
+            if work.eof or not left:
+                break
     except zlib.error:
         return message
-    whole = work.eof and not work.unused_data
-    return found if whole or len(found) > most else message
+    if not left:
+        return bytes(most + 1)
+    whole = work.eof and not work.unused_data and not any(pieces)
+    return b"".join(parts) if whole else message
