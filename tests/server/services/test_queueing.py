@@ -45,13 +45,14 @@ def with_parameters(message: pb.ModelInferRequest, **parameters: int) -> pb.Mode
 def until_waiting(stub: Stub, message: pb.ModelInferRequest) -> Any:
     """Send a request and come back once it fills its queue, which holds one.
 
-    It is sent again if the queue still holds one whose caller has left a moment ago.
+    It is sent again if the queue still holds one whose caller has left a moment ago. Two probes are
+    refused one after the other: the answer to the first may overtake that to the request.
     """
     while True:
         call = stub.ModelInfer.future(message)
         while not call.done():
-            probe = code_of(stub.ModelInfer.future(message, timeout=0.2))
-            if probe == StatusCode.RESOURCE_EXHAUSTED and not call.done():
+            probes = {code_of(stub.ModelInfer.future(message, timeout=0.2)) for _ in range(2)}
+            if probes == {StatusCode.RESOURCE_EXHAUSTED} and not call.done():
                 return call
         assert call.code() == StatusCode.RESOURCE_EXHAUSTED
 
