@@ -19,6 +19,7 @@ from crossrun_server.vision.boxes import RESIZES, Resize, Size
 from crossrun_server.vision.images import Pixels
 
 EXAMPLE = Size(224, 224)  # in the text of an error
+OTHERWISE = "use ModelInfer, or let crossrun-export onnx make it a model of pictures"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def describe(model: Model, longest: int = 0) -> ImageInput:
     if spec.datatype == "FP32" and "scale" not in preprocessing:
         raise InvalidRequest(
             f"{model.name!r} takes FP32 and its file does not say how pixels are scaled "
-            "(metadata crossrun.preprocessing); use ModelInfer"
+            f"(metadata crossrun.preprocessing); {OTHERWISE}"
         )
     return ImageInput(
         model,
@@ -166,7 +167,7 @@ def _image_spec(model: Model) -> TensorSpec:
     given = ", ".join(f"{spec.name!r} {spec.datatype} {list(spec.shape)}" for spec in required)
     raise InvalidRequest(
         f"{model.name!r} takes no pictures: expected one UINT8 or FP32 input "
-        f"[batch, height, width, 3], the channels last, and it takes {given}; use ModelInfer"
+        f"[batch, height, width, 3], the channels last, and it takes {given}; {OTHERWISE}"
     )
 
 

@@ -192,6 +192,7 @@ def test_channels_that_come_first_are_told(stub: VisionStub) -> None:
     assert (
         "[batch, height, width, 3], the channels last, and it takes 'image' UINT8 [1, 3," in details
     )
+    assert details.endswith("or let crossrun-export onnx make it a model of pictures")
 
 
 def test_what_gives_no_detections_is_told_with_what_it_gives(stub: VisionStub) -> None:
