@@ -1,0 +1,1 @@
+"""The command that operates a server, over gRPC: knows the stubs, and no server from inside."""
