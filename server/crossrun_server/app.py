@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +69,8 @@ class Config:
     models: Path
     host: str = "127.0.0.1"
     port: int = 8001
+    http: bool = True
+    http_port: int = 8000
     front: FrontName = FrontName.AUTO
     limits: Limits = field(default_factory=Limits)
     tls: TlsOptions = field(default_factory=TlsOptions)
@@ -306,11 +308,40 @@ async def listening(server: Server) -> AsyncIterator[str]:
     serving = front.serving(
         served, config.host, config.port, shared_port=shared, last_words=LAST_WORDS
     )
-    async with serving as port:
+    async with serving as port, _http(server, served):
         log.info("front end: %s (%s)", front.name, front.version)
         for name in ("", *reflection.services(SERVED)):
             server.health.set(name, True)
         yield f"{config.host}:{port}"
+
+
+@asynccontextmanager
+async def _http(server: Server, served: Served) -> AsyncIterator[None]:
+    """Serve HTTP until the block ends, if the configuration wants it.
+
+    Raises:
+        ServingError: its port cannot be bound.
+    """
+    config, coordination = server.config, server.coordination
+    if not config.http:
+        yield
+        return
+    from crossrun_server.rest import serving  # noqa: PLC0415 - 0.2 s and 20 MB, for those who want it
+
+    edge = server.edge.of_made_messages()
+    served = replace(served, interceptors=(edge, *coordination.interceptors))
+    shared = coordination.shares_port
+    async with serving.serving(
+        served,
+        server.gate,
+        config.host,
+        config.http_port,
+        shared_port=shared,
+        last_words=LAST_WORDS,
+    ) as port:
+        scheme = "https" if served.certificates else "http"
+        log.info("HTTP on %s://%s:%d", scheme, config.host, port)
+        yield
 
 
 def _direct(server: Server) -> dict[str, Direct]:

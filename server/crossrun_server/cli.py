@@ -35,6 +35,10 @@ def command(
     models: Annotated[Path, typer.Argument(help="Model repository: NAME/1/model.onnx …")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = Config.host,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free port.")] = Config.port,
+    allow_http: Annotated[bool, typer.Option(help="Serve REST and the page.")] = Config.http,
+    http_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of REST and the page; 0 picks a free port.")
+    ] = Config.http_port,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that serve on the port together; Linux only.")
     ] = 1,
@@ -287,6 +291,8 @@ def command(
         models=models,
         host=host,
         port=port,
+        http=allow_http,
+        http_port=http_port,
         front=front,
         limits=limits,
         tls=tls,

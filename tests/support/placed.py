@@ -20,7 +20,14 @@ CPU, CUDA, OPENVINO = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "O
 def refused(repository: Path, *options: str, environment: Path = BIN) -> str:
     """Start a server that must not start; gives the last line it wrote."""
     ended = run_command(
-        [str(environment / "crossrun-serve"), str(repository), "--port", "0", *options]
+        [
+            str(environment / "crossrun-serve"),
+            str(repository),
+            "--port",
+            "0",
+            "--no-allow-http",
+            *options,
+        ]
     )
     assert ended.returncode == 1, ended.stdout
     assert ended.stdout == ""

@@ -23,6 +23,8 @@ from tests.support.forked import Forked
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 MATERIAL = ROOT.parent / "shared"
+HTTP = ("--http-port", "0")
+WITHOUT_HTTP = ("--no-allow-http",)
 ON_CPU = ServerContext(providers.parse("cpu"))
 
 
@@ -43,6 +45,13 @@ class Server:
         """The URL of its metrics."""
         found = re.search(r"metrics on ([^\s\"]+)", self.log.read_text())
         assert found, "it serves no metrics"
+        return found[1]
+
+    @property
+    def http(self) -> str:
+        """The URL of its REST, such as http://127.0.0.1:40000; only with the options `HTTP`."""
+        found = re.search(r"HTTP on ([^\s\"]+)", self.log.read_text())
+        assert found, "it serves no HTTP"
         return found[1]
 
     def stop(self) -> int:
@@ -66,7 +75,7 @@ def serving(
 ) -> Iterator[Server]:
     """Run crossrun-serve on a port of its choice until the block ends."""
     command = [str(environment / "crossrun-serve"), str(repository), "--port", "0"]
-    command += ["--metrics-port", "0", *options]
+    command += ["--metrics-port", "0", *(() if HTTP[0] in options else WITHOUT_HTTP), *options]
     reading, writing = os.pipe()
     with os.fdopen(reading) as stdout, log.open("w") as stderr:
         with os.fdopen(writing, "w") as written:

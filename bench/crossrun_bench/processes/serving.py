@@ -56,7 +56,7 @@ def serve_command(
     """The command of our server with its defaults and one model, on one provider."""
     command = [sibling("crossrun-serve", "cpu", python), str(models)]
     command += ["--model-control-mode", "explicit", "--load-model", name]
-    command += ["--port", "0", "--no-metrics", "--provider", provider.name]
+    command += ["--port", "0", "--no-metrics", "--no-allow-http", "--provider", provider.name]
     for key, value in provider.options.items():
         command += ["--provider-option", f"{provider.name}.{key}={value}"]
     return command

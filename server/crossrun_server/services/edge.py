@@ -58,6 +58,7 @@ READERS = {
     for name in ("ModelInfer", "ModelStreamInfer")
 }
 Parse = Callable[[Any], Any]
+ReadBy = Callable[[str, Any], Parse]  # of a method's path and handler
 Read = Callable[[Any, Context], Any]  # makes a request of a message, if its sender may send it
 
 
@@ -78,13 +79,29 @@ class Edge(grpc.aio.ServerInterceptor):
         gate: lets calls in.
         log: is told of the calls that control the server.
         failures: where calls that fail are noted.
+        in_flight: counts calls, those of other edges too.
+        read_by: returns what makes a method's requests of its messages.
     """
 
-    def __init__(self, gate: Gate, log: Audit, failures: Failures) -> None:
-        self.in_flight = InFlight()
+    def __init__(
+        self,
+        gate: Gate,
+        log: Audit,
+        failures: Failures,
+        in_flight: InFlight | None = None,
+        read_by: ReadBy | None = None,
+    ) -> None:
+        self.in_flight = in_flight or InFlight()
         self._gate = gate
         self._audit = log
         self._failures = failures
+        self._read_by = read_by or _read_bytes
+
+    def of_made_messages(self) -> "Edge":
+        """Return an edge beside this one, whose callers send what makes a message, not bytes."""
+        return Edge(
+            self._gate, self._audit, self._failures, self.in_flight, lambda *_: lambda make: make()
+        )
 
     async def intercept_service(
         self,
@@ -96,7 +113,7 @@ class Edge(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method = handler_call_details.method
-        parse = READERS.get(method) or wire.reader(handler.request_deserializer.__self__)
+        parse = self._read_by(method, handler)
         read = self._gate.reading(method, parse)
         how = {"response_serializer": handler.response_serializer}
         if handler.unary_unary:
@@ -221,6 +238,10 @@ class Edge(grpc.aio.ServerInterceptor):
 
         writes = inspect.iscoroutinefunction(behaviour)
         return self._wrap(talk, method) if writes else self._iterating(talk, method)
+
+
+def _read_bytes(method: str, handler: Any) -> Parse:
+    return READERS.get(method) or wire.reader(handler.request_deserializer.__self__)
 
 
 async def _abort(context: Context, error: Exception, explained: Explained) -> None:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -74,14 +74,20 @@ async def serve(config: Config, workers: int, announce: Callable[[str], None]) -
     shown = app.secured(config, front)
     with (
         reserved(config.host, config.port) as port,
+        _http_port(config) as http_port,
         tempfile.TemporaryDirectory(prefix="crossrun-") as folder,
     ):
-        crew = Crew(replace(config, port=port), workers, Path(folder), process_log)
+        own = replace(config, port=port, http_port=http_port)
+        crew = Crew(own, workers, Path(folder), process_log)
         stop = app.stop_on_signal(crew.abandon)
         async with answering(crew.folder / SUPERVISOR, crew.functions):
             with app.exporting(config, front, shown, gate, crew.read):
                 await crew.run(stop, lambda: announce(f"{config.host}:{port}"))
     log.info("stopped")
+
+
+def _http_port(config: Config) -> AbstractContextManager[int]:
+    return reserved(config.host, config.http_port) if config.http else nullcontext(0)
 
 
 class Crew:

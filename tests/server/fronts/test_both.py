@@ -207,7 +207,16 @@ def test_a_port_in_use_is_told(
 ) -> None:
     """It is no share of somebody else's requests."""
     port = served.address.rpartition(":")[2]
-    words = [str(tiny_models), "--port", port, "--no-metrics", "--front", front, *workers]
+    words = [
+        str(tiny_models),
+        "--port",
+        port,
+        "--no-metrics",
+        "--no-allow-http",
+        "--front",
+        front,
+        *workers,
+    ]
     done = run_command([str(BIN / "crossrun-serve"), *words])
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (

@@ -117,7 +117,16 @@ def test_a_file_that_cannot_be_written_is_an_error_at_the_start(
     """And not once the first client has loaded a model."""
     for workers in ("1", "2"):
         file = tmp_path / "nowhere" / "state.json"
-        options = (*EXPLICIT, "--state-file", file, "--workers", workers, "--port", 0)
+        options = (
+            *EXPLICIT,
+            "--state-file",
+            file,
+            "--workers",
+            workers,
+            "--port",
+            0,
+            "--no-allow-http",
+        )
         failed = run("crossrun-serve", root, "--no-metrics", *options)
         assert failed.returncode == 1
         said = f"--state-file {file} cannot be written: No such file or directory"

@@ -203,7 +203,9 @@ def test_a_metrics_port_in_use_is_one_line(tmp_path: Path, run: Command) -> None
     models.write(tmp_path, "gather", models.gather())
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = run("crossrun-serve", tmp_path, "--port", 0, "--metrics-port", port)
+        ended = run(
+            "crossrun-serve", tmp_path, "--port", 0, "--no-allow-http", "--metrics-port", port
+        )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.splitlines()[-1] == (
         f"crossrun-serve: cannot listen on 127.0.0.1:{port} for metrics: is the port in use? "

@@ -369,7 +369,9 @@ def test_a_model_that_is_broken_on_disk(explicit: Server, repository: Path) -> N
 def test_a_start_that_fails_is_one_line(tmp_path: Path, run: Command) -> None:
     """However many workers fail, the server prints the same line as a single process."""
     models.write(tmp_path / "m", "broken", models.gather(), "platform: 'tensorrt_plan'")
-    failed = run("crossrun-serve", tmp_path / "m", "--port", 0, "--no-metrics", *TWO)
+    failed = run(
+        "crossrun-serve", tmp_path / "m", "--port", 0, "--no-metrics", "--no-allow-http", *TWO
+    )
     assert (failed.returncode, failed.stdout) == (1, "")
     (line,) = failed.stderr.splitlines()
     assert line.startswith("crossrun-serve: failed to load 'broken': ")
@@ -438,7 +440,15 @@ def test_the_port_is_not_shared_with_strangers(
     """Others cannot listen on the port, and the workers do not join others on theirs."""
     port = plain.address.rpartition(":")[2]
     for options in (TWO, ()):
-        refused = run("crossrun-serve", repository, "--port", port, "--no-metrics", *options)
+        refused = run(
+            "crossrun-serve",
+            repository,
+            "--port",
+            port,
+            "--no-metrics",
+            "--no-allow-http",
+            *options,
+        )
         assert refused.returncode == 1
         assert f"cannot listen on 127.0.0.1:{port}" in refused.stderr.splitlines()[-1]
     with socket.socket() as stranger:
@@ -446,6 +456,8 @@ def test_the_port_is_not_shared_with_strangers(
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
         port = str(stranger.getsockname()[1])
-        refused = run("crossrun-serve", repository, "--port", port, "--no-metrics", *TWO)
+        refused = run(
+            "crossrun-serve", repository, "--port", port, "--no-metrics", "--no-allow-http", *TWO
+        )
     (line,) = refused.stderr.splitlines()
     assert line == f"crossrun-serve: cannot listen on 127.0.0.1:{port}: is the port in use?"
