@@ -8,6 +8,7 @@ Servers are forked off a process without TensorFlow, which no server has; all el
 """
 
 import atexit
+import gc
 import json
 import os
 import socket
@@ -26,9 +27,16 @@ from tests.support.haste import ROOT, hasten
 
 LARGEST = 1 << 20  # bytes of one order
 
+LATE = ("typer._adapters", "pydantic.json_schema", "encodings.idna")  # imported at the first use
 # What is imported before anything is forked; what is not installed is left out.
-SERVER = ("crossrun_server.cli", "pydantic", "crossrun_server.fronts.native_front")
+SERVER = (
+    "crossrun_server.cli",
+    "crossrun_server.fronts.native_front",
+    "crossrun_server.rest.serving",
+    *LATE,
+)
 OTHERS = (
+    *LATE,
     "crossrun_export.pipeline",
     "crossrun_export.detector.pipeline",
     "crossrun_bench.cli",
@@ -162,6 +170,7 @@ def main(imported: Sequence[str]) -> None:
             import_module(name)
     if imported is SERVER:
         hasten()
+    gc.freeze()  # or a collection in a forked process would copy every page
     orders = socket.socket(fileno=int(sys.argv[1]))
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, LARGEST, 4)
