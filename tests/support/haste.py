@@ -19,6 +19,7 @@ HASTE = {
     "plans.race.SECONDS": 0.2,
     "fronts.certificates.INTERVAL": 0.1,
     "access.tokens.LOOK": 0.1,
+    "telemetry.metrics.LOOK": 0.02,
     "workers.supervisor.COMMAND": (sys.executable, "-P", "-c", WORKER),
 }
 

@@ -29,6 +29,8 @@ from crossrun_server.telemetry.metrics_http import (
 )
 from crossrun_server.telemetry.readings import Snapshot
 
+LOOK = 0.5  # seconds between two looks whether the block has ended
+
 
 class FrontEnd(NamedTuple):
     """Which front end serves, and what it is made of."""
@@ -65,7 +67,7 @@ def exporting(
             f"cannot listen on {host}:{port} for metrics: is the port in use? "
             "--metrics-port chooses another, --no-metrics none"
         ) from error
-    thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread = Thread(target=server.serve_forever, args=(LOOK,), name="metrics", daemon=True)
     thread.start()
     try:
         yield f"http{'s' if entrance.secure else ''}://{host}:{server.server_port}{PATH}"
