@@ -165,6 +165,8 @@ def _forking(python: Path, packages: str, imported: str) -> socket.socket:
 
 def main(imported: Sequence[str]) -> None:
     """Fork a process for each order, and return in each of them once it has ended."""
+    # OpenVINO reports that it was imported, by a process that forked ones would take for their own.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     for name in imported:
         with suppress(ImportError):
             import_module(name)
