@@ -307,7 +307,7 @@ def test_a_config_field_without_effect_is_logged(tmp_path: Path) -> None:
 def test_a_server_without_stderr_starts(tiny_models: Path, tmp_path: Path) -> None:
     """A server whose stderr is closed serves, and logs nothing."""
     shutil.copytree(tiny_models / "simple", tmp_path / "simple")
-    command = f"exec {BIN}/crossrun-serve {tmp_path} --port 0 --no-metrics 2>&-"
+    command = f"exec {BIN}/crossrun-serve {tmp_path} --port 0 --no-metrics --no-allow-http 2>&-"
     with subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline().startswith("crossrun: serving on ")
