@@ -8,6 +8,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from crossrun.oip import grpc_service_pb2 as oip
 from crossrun.v1 import providers_pb2, vision_pb2
+from crossrun_server.services import reflection
 from tests.support.pictures import encoded, plain, scene
 from tests.support.requests import raw, simple
 
@@ -16,7 +17,7 @@ FILES = (
     vision_pb2.DESCRIPTOR,
     providers_pb2.DESCRIPTOR,
     health_pb2.DESCRIPTOR,
-    reflection_pb2.DESCRIPTOR,
+    *reflection.FILES,
 )
 # Path → whether its requests and its answers are streams.
 METHODS = {
@@ -130,8 +131,9 @@ MESSAGES: dict[str, list[Message]] = {
     ],
     "/grpc.health.v1.Health/Check": [health_pb2.HealthCheckRequest(service="simple")],
     "/grpc.health.v1.Health/Watch": [health_pb2.HealthCheckRequest(service="simple")],
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": [
+}
+for reflecting in reflection.services(reflection.FILES):
+    MESSAGES[f"/{reflecting}/ServerReflectionInfo"] = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol="crossrun.v1.Vision"),
-    ],
-}
+    ]

@@ -43,7 +43,8 @@ def _control(protocol: str, model: str = "") -> Rule:
 
 _INFERENCE = "inference.GRPCInferenceService"
 _VISION, _PROVIDERS = "crossrun.v1.Vision", "crossrun.v1.Providers"
-_HEALTH, _REFLECTION = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"
+_HEALTH = "grpc.health.v1.Health"
+_REFLECTIONS = tuple(f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha"))
 
 _OIP = {
     "ServerLive": Rule(HEALTH, None, opened=HEALTH),
@@ -78,7 +79,8 @@ _OTHERS = {
     ),
     f"{_HEALTH}/Check": Rule(HEALTH, None, "service", unnamed=True, opened=HEALTH),
     f"{_HEALTH}/Watch": Rule(HEALTH, None, "service", unnamed=True, opened=HEALTH),
-    f"{_REFLECTION}/ServerReflectionInfo": Rule("metadata", None, opened=REFLECTION),
+} | {
+    f"{one}/ServerReflectionInfo": Rule("metadata", None, opened=REFLECTION) for one in _REFLECTIONS
 }
 # By the path of the RPC.
 RULES = {f"/{_INFERENCE}/{name}": rule for name, rule in _OIP.items()} | {

@@ -77,6 +77,7 @@ def test_only_health_and_reflection_can_be_opened() -> None:
     opened = {path.split("/")[1] for path, rule in rules.RULES.items() if rule.opened}
     assert opened == {
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         "inference.GRPCInferenceService",
     }
