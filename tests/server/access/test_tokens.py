@@ -161,8 +161,11 @@ def test_a_name_that_is_left_out_is_not_permitted(channel: grpc.Channel) -> None
     """Where the server would choose, or would name the models that there are."""
     request = vision_pb2.ClassifyRequest(images=[plain(255, 0, 0)])
     vision = VisionStub(channel)
-    assert refusal(vision.Classify, request, metadata=SOME)[0] == DENIED
-    assert "several" in refusal(vision.Classify, request, metadata=bearer("infer"))[1]
+    detect = vision_pb2.DetectRequest(images=request.images)
+    for call, one in ((vision.Classify, request), (vision.Detect, detect)):
+        refused = refusal(call, one, metadata=SOME)
+        assert refused == (DENIED, "token 'some' may not use the model ''")
+    assert vision.Classify(request, metadata=bearer("infer")).model == "colours"
     every = pb.TraceSettingRequest()
     assert refusal(Stub(channel).TraceSetting, every, metadata=SOME)[0] == DENIED
 
