@@ -121,6 +121,16 @@ class Repository:
         names = {*layout.models(self.root), *self._entries}
         return [line for name in sorted(names) for line in self._indexed(name)]
 
+    def status(self, name: str) -> list[IndexEntry]:
+        """List the versions of one model as the index does, oldest first.
+
+        Raises:
+            UnknownModel: no such name.
+        """
+        if name not in self._entries and not layout.has_model(self.root, name):
+            raise UnknownModel(f"{UNKNOWN} {name!r} is not found")
+        return list(self._indexed(name))
+
     def expect(self, names: Iterable[str]) -> None:
         """Tell the listener about models that are known but not ready."""
         for name in names:

@@ -104,7 +104,7 @@ def find(repository: Repository, request: Request) -> Model:
 def _only(request: Request, loaded: Sequence[Model]) -> Model:
     """Choose among several models; a single one says best itself why it does not fit."""
     describe, does = TASKS[type(request)]
-    fit = loaded if len(loaded) == 1 else [one for one in loaded if _fits(describe, one)]
+    fit = loaded if len(loaded) == 1 else [one for one in loaded if fits(describe, one)]
     if len(fit) == 1:
         return fit[0]
     which = f" of version {request.version!r}" if request.version else ""
@@ -115,7 +115,8 @@ def _only(request: Request, loaded: Sequence[Model]) -> Model:
     raise UnknownModel(f"the request names no model, and {there}: {names}")
 
 
-def _fits(describe: Callable[[Model], object], model: Model) -> bool:
+def fits(describe: Callable[[Model], object], model: Model) -> bool:
+    """Whether a model can do what is found out of it."""
     try:
         describe(model)
     except InvalidRequest:

@@ -19,6 +19,8 @@ SERVICES = {
     "inference.GRPCInferenceService",
     "crossrun.v1.Vision",
     "crossrun.v1.Providers",
+    "tensorflow.serving.PredictionService",
+    "tensorflow.serving.ModelService",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
