@@ -63,7 +63,7 @@ def shared() -> oip.ModelInferRequest:
     for one in (message.inputs[0], message.outputs[0]):
         one.parameters["shared_memory_region"].string_param = "memory"
         one.parameters["shared_memory_byte_size"].int64_param = 8
-        tensor.parameters["shared_memory_offset"].int64_param = 0
+        one.parameters["shared_memory_offset"].int64_param = 0
     return message
 
 
