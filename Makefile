@@ -39,9 +39,11 @@ environments: setup $(BUILDS:%=.venv-%/front)
 	python3 -m venv .uv
 	.uv/bin/pip install --quiet --disable-pip-version-check uv
 
-.venv/ready: requirements.lock pyproject.toml | $(filter .uv/bin/uv,$(UV))
+SERVING_API := tests/environments/tensorflow-serving-api.txt
+.venv/ready: requirements.lock $(SERVING_API) pyproject.toml | $(filter .uv/bin/uv,$(UV))
 	$(venv) .venv
 	$(UV) pip sync --quiet --require-hashes requirements.lock
+	$(UV) pip install --quiet --no-deps --require-hashes --requirement $(SERVING_API)
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 

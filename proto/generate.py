@@ -6,11 +6,13 @@ pool of their descriptors; crossrun/_pool.py says why.
 """
 
 import sys
+from importlib import resources
 from pathlib import Path
 
 from grpc_tools import protoc
 
 SOURCE = Path(__file__).resolve().parent
+WELL_KNOWN = resources.files("grpc_tools") / "_proto"  # google/protobuf/*.proto
 GENERATORS = ("python", "pyi", "grpc_python")
 # What protoc writes once in each *_pb2.py → what stands there in ours.
 OWN_POOL = {
@@ -26,7 +28,8 @@ def generate(output: Path) -> int:
     """Write the stubs of every .proto into `output`; return the exit code of protoc."""
     protos = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.proto"))
     outputs = [f"--{generator}_out={output}" for generator in GENERATORS]
-    failed = int(protoc.main(["protoc", f"--proto_path={SOURCE}", *outputs, *protos]))
+    paths = [f"--proto_path={folder}" for folder in (SOURCE, WELL_KNOWN)]
+    failed = int(protoc.main(["protoc", *paths, *outputs, *protos]))
     if not failed:
         for proto in protos:
             _use_own_pool((output / proto).with_name(f"{Path(proto).stem}_pb2.py"))

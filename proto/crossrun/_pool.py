@@ -8,10 +8,13 @@ In a pool of their own ours share a process with any of them. `generate.py` has 
 from importlib import util
 from types import ModuleType
 
+from google.protobuf import any_pb2, wrappers_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.symbol_database import SymbolDatabase
 
 POOL = DescriptorPool()
+for imported in (any_pb2, wrappers_pb2):  # by files of ours
+    POOL.AddSerializedFile(imported.DESCRIPTOR.serialized_pb)
 
 
 def _builder() -> ModuleType:

@@ -18,6 +18,12 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2, grpc_service_pb2_grpc
+from crossrun.tfserving import (
+    model_service_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+)
 from crossrun.v1 import providers_pb2, providers_pb2_grpc, vision_pb2, vision_pb2_grpc
 from crossrun_server.access import audit
 from crossrun_server.access.gate import AccessConfig, Gate
@@ -42,6 +48,8 @@ from crossrun_server.services.health import HealthService
 from crossrun_server.services.protocol import ProtocolService
 from crossrun_server.services.providers import ProvidersService
 from crossrun_server.services.statistics import ReadCounters, read_counters
+from crossrun_server.services.tfserving.model_status import ModelService
+from crossrun_server.services.tfserving.prediction import PredictionService
 from crossrun_server.services.vision import VisionService
 from crossrun_server.telemetry import logs, metrics, trace_settings, tracing
 from crossrun_server.telemetry.failures import Failures
@@ -56,7 +64,16 @@ from crossrun_server.vision.picture_limits import PictureLimits
 log = logging.getLogger(__name__)
 
 SCRAPE = 10.0  # seconds that a scrape of the metrics waits for the event loop
-SERVED = (grpc_service_pb2.DESCRIPTOR, vision_pb2.DESCRIPTOR, providers_pb2.DESCRIPTOR)
+SERVED = tuple(
+    stub.DESCRIPTOR
+    for stub in (
+        grpc_service_pb2,
+        vision_pb2,
+        providers_pb2,
+        prediction_service_pb2,
+        model_service_pb2,
+    )
+)
 LAST_WORDS = 1.0  # seconds that open streams, such as Watch, have after the last answer
 
 T = TypeVar("T")
@@ -403,6 +420,9 @@ def _add_services(server: Server, grpc_server: Any) -> None:
     grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(server.protocol, grpc_server)
     vision_pb2_grpc.add_VisionServicer_to_server(vision, grpc_server)
     providers_pb2_grpc.add_ProvidersServicer_to_server(ProvidersService(models), grpc_server)
+    predicting = PredictionService(models, vision)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(predicting, grpc_server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(models), grpc_server)
     health_pb2_grpc.add_HealthServicer_to_server(server.health, grpc_server)
     reflection.add([*SERVED, health_pb2.DESCRIPTOR], grpc_server)
 

@@ -7,16 +7,21 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from crossrun.oip import grpc_service_pb2 as oip
+from crossrun.tfserving import model_service_pb2, prediction_service_pb2, tensorflow_pb2
 from crossrun.v1 import providers_pb2, vision_pb2
+from crossrun_server.services import reflection
 from tests.support.pictures import encoded, plain, scene
+from tests.support.predicting import examples, predict, tensor
 from tests.support.requests import raw, simple
 
 FILES = (
     oip.DESCRIPTOR,
     vision_pb2.DESCRIPTOR,
     providers_pb2.DESCRIPTOR,
+    prediction_service_pb2.DESCRIPTOR,
+    model_service_pb2.DESCRIPTOR,
     health_pb2.DESCRIPTOR,
-    reflection_pb2.DESCRIPTOR,
+    *reflection.FILES,
 )
 # Path → whether its requests and its answers are streams.
 METHODS = {
@@ -25,6 +30,7 @@ METHODS = {
     for service in file.services_by_name.values()
     for method in service.methods
 }
+PREDICTION = "/tensorflow.serving.PredictionService"
 OIP = "/inference.GRPCInferenceService"
 SPARE = "spare"  # the model that is loaded and unloaded
 
@@ -54,10 +60,10 @@ def shared() -> oip.ModelInferRequest:
     message = oip.ModelInferRequest(model_name="identity_fp32")
     message.inputs.add(name="x", datatype="FP32", shape=[1, 2])
     message.outputs.add(name="y")
-    for tensor in (message.inputs[0], message.outputs[0]):
-        tensor.parameters["shared_memory_region"].string_param = "memory"
-        tensor.parameters["shared_memory_byte_size"].int64_param = 8
-        tensor.parameters["shared_memory_offset"].int64_param = 0
+    for one in (message.inputs[0], message.outputs[0]):
+        one.parameters["shared_memory_region"].string_param = "memory"
+        one.parameters["shared_memory_byte_size"].int64_param = 8
+        one.parameters["shared_memory_offset"].int64_param = 0
     return message
 
 
@@ -128,10 +134,36 @@ MESSAGES: dict[str, list[Message]] = {
             model="finder", images=PICTURES, tiles=vision_pb2.Tiles(columns=2, rows=3, overlap=0.1)
         ),
     ],
+    f"{PREDICTION}/Predict": [
+        predict("identity_fp32", x=tensor(tensorflow_pb2.DT_FLOAT, (1, 2), float_val=[1.5, -2])),
+        predict("identity_bytes", x=tensor(tensorflow_pb2.DT_STRING, (1, 2), string_val=[b"a"])),
+        predict(
+            "identity_int64",
+            ["y"],
+            x=tensor(tensorflow_pb2.DT_INT64, (1, 2), tensor_content=bytes(16)),
+        ),
+    ],
+    f"{PREDICTION}/Classify": [
+        prediction_service_pb2.ClassificationRequest(
+            model_spec=prediction_service_pb2.ModelSpec(name="colours"), input=examples(*PICTURES)
+        )
+    ],
+    f"{PREDICTION}/GetModelMetadata": [
+        prediction_service_pb2.GetModelMetadataRequest(
+            model_spec=prediction_service_pb2.ModelSpec(name="colours"),
+            metadata_field=["signature_def"],
+        )
+    ],
+    "/tensorflow.serving.ModelService/GetModelStatus": [
+        model_service_pb2.GetModelStatusRequest(
+            model_spec=prediction_service_pb2.ModelSpec(name="counted")
+        )
+    ],
     "/grpc.health.v1.Health/Check": [health_pb2.HealthCheckRequest(service="simple")],
     "/grpc.health.v1.Health/Watch": [health_pb2.HealthCheckRequest(service="simple")],
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": [
+}
+for reflecting in reflection.services(reflection.FILES):
+    MESSAGES[f"/{reflecting}/ServerReflectionInfo"] = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol="crossrun.v1.Vision"),
-    ],
-}
+    ]

@@ -1,6 +1,7 @@
 """Our stubs beside others that describe the same packages, in one process, in either order."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ OIP = "crossrun.oip.grpc_service_pb2"
 COPIES = {
     "model_config.proto": "oip/model_config.proto",
     "dataplane.proto": "oip/grpc_service.proto",
-    "tensorflow_serving/apis/predict.proto": "tfserving/prediction_service.proto",
+    "tensorflow.proto": "tfserving/tensorflow.proto",
+    "predict.proto": "tfserving/prediction_service.proto",
     "vision.proto": "v1/vision.proto",
 }
 
@@ -37,7 +39,7 @@ PAIRS = {
     "dataplane": Pair(OIP, "dataplane_pb2", *INFER),
     "tensorflow_serving": Pair(
         "crossrun.tfserving.prediction_service_pb2",
-        "tensorflow_serving.apis.predict_pb2",
+        "predict_pb2",
         "PredictRequest",
         "model_spec { name: 'm' } inputs { key: 'x' value { dtype: 1 } }",
     ),
@@ -68,7 +70,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of modules that protoc made of COPIES."""
     folder = tmp_path_factory.mktemp("copies")
     for copy, source in COPIES.items():
-        text = (PROTO / source).read_text().replace("crossrun/oip/", "")
+        text = re.sub("crossrun/(oip|tfserving)/", "", (PROTO / source).read_text())
         (folder / copy).parent.mkdir(parents=True, exist_ok=True)
         (folder / copy).write_text(text)
     protoc = [sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"--python_out={folder}"]

@@ -162,9 +162,9 @@ def run_here(words: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
-def run_client(name: str, address: str) -> None:
+def run_client(name: str, address: str, *arguments: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", f"tests.support.{name}", address],
+        [sys.executable, "-m", f"tests.support.{name}", address, *arguments],
         capture_output=True,
         text=True,
         check=False,

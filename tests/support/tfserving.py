@@ -6,6 +6,7 @@ import grpc
 import numpy as np
 
 from crossrun.tfserving import prediction_service_pb2 as tfs
+from crossrun.tfserving import tensorflow_pb2 as tf
 from crossrun_bench.models.model import Model
 from crossrun_bench.pictures.pictures import Batch
 from tests.support import fakes
@@ -22,7 +23,7 @@ def signature(taken: tuple[str, list[int]], outputs: int = 1) -> Method:
         tensors: list[tuple[Any, str, list[int]]] = [(default.inputs["input_layer"], *taken)]
         tensors += [(default.outputs[f"output_{i}"], "DT_FLOAT", [-1, 3]) for i in range(outputs)]
         for tensor, datatype, shape in tensors:
-            tensor.dtype = tfs.DataType.Value(datatype)
+            tensor.dtype = tf.DataType.Value(datatype)
             for size in shape:
                 tensor.tensor_shape.dim.add(size=size)
         reply = tfs.GetModelMetadataResponse()
@@ -39,13 +40,13 @@ def predict(model: Model, datatype: str, raw: bool) -> Method:
     def answer(request: Any, _: grpc.ServicerContext) -> Any:
         assert (request.model_spec.name, list(request.inputs)) == ("colours", ["input_layer"])
         tensor = request.inputs["input_layer"]
-        assert tfs.DataType.Name(tensor.dtype) == datatype
+        assert tf.DataType.Name(tensor.dtype) == datatype
         given = np.frombuffer(tensor.tensor_content, dtype)
         image = given.reshape([dim.size for dim in tensor.tensor_shape.dim]) * factor
         found = fakes.expected(model, Batch(image.round().astype(np.uint8), ()))
         reply = tfs.PredictResponse()
         output = reply.outputs["output_0"]
-        output.dtype = tfs.DT_FLOAT
+        output.dtype = tf.DT_FLOAT
         for size in found.shape:
             output.tensor_shape.dim.add(size=size)
         if raw:

@@ -21,9 +21,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from crossrun.tfserving import tensorflow_pb2 as crossrun_dot_tfserving_dot_tensorflow__pb2
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
+from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb2
 
 
-DESCRIPTOR = _pool.AddSerializedFile(b'\n+crossrun/tfserving/prediction_service.proto\x12\x12tensorflow.serving\"1\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0esignature_name\x18\x03 \x01(\t\"\xd3\x01\n\x0ePredictRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12>\n\x06inputs\x18\x02 \x03(\x0b\x32..tensorflow.serving.PredictRequest.InputsEntry\x1aN\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.tensorflow.serving.TensorProto:\x02\x38\x01\"\xa5\x01\n\x0fPredictResponse\x12\x41\n\x07outputs\x18\x01 \x03(\x0b\x32\x30.tensorflow.serving.PredictResponse.OutputsEntry\x1aO\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.tensorflow.serving.TensorProto:\x02\x38\x01\"d\n\x17GetModelMetadataRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xb2\x01\n\x18GetModelMetadataResponse\x12L\n\x08metadata\x18\x02 \x03(\x0b\x32:.tensorflow.serving.GetModelMetadataResponse.MetadataEntry\x1aH\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tensorflow.serving.Any:\x02\x38\x01\"&\n\x03\x41ny\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"\xb6\x01\n\x0fSignatureDefMap\x12L\n\rsignature_def\x18\x01 \x03(\x0b\x32\x35.tensorflow.serving.SignatureDefMap.SignatureDefEntry\x1aU\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .tensorflow.serving.SignatureDef:\x02\x38\x01\"\xab\x02\n\x0cSignatureDef\x12<\n\x06inputs\x18\x01 \x03(\x0b\x32,.tensorflow.serving.SignatureDef.InputsEntry\x12>\n\x07outputs\x18\x02 \x03(\x0b\x32-.tensorflow.serving.SignatureDef.OutputsEntry\x1aM\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.tensorflow.serving.TensorInfo:\x02\x38\x01\x1aN\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.tensorflow.serving.TensorInfo:\x02\x38\x01\"u\n\nTensorInfo\x12+\n\x05\x64type\x18\x02 \x01(\x0e\x32\x1c.tensorflow.serving.DataType\x12:\n\x0ctensor_shape\x18\x03 \x01(\x0b\x32$.tensorflow.serving.TensorShapeProto\"\xa1\x01\n\x0bTensorProto\x12+\n\x05\x64type\x18\x01 \x01(\x0e\x32\x1c.tensorflow.serving.DataType\x12:\n\x0ctensor_shape\x18\x02 \x01(\x0b\x32$.tensorflow.serving.TensorShapeProto\x12\x16\n\x0etensor_content\x18\x04 \x01(\x0c\x12\x11\n\tfloat_val\x18\x05 \x03(\x02\"t\n\x10TensorShapeProto\x12\x35\n\x03\x64im\x18\x02 \x03(\x0b\x32(.tensorflow.serving.TensorShapeProto.Dim\x12\x14\n\x0cunknown_rank\x18\x03 \x01(\x08\x1a\x13\n\x03\x44im\x12\x0c\n\x04size\x18\x01 \x01(\x03*6\n\x08\x44\x61taType\x12\x0e\n\nDT_INVALID\x10\x00\x12\x0c\n\x08\x44T_FLOAT\x10\x01\x12\x0c\n\x08\x44T_UINT8\x10\x04\x32\xd6\x01\n\x11PredictionService\x12R\n\x07Predict\x12\".tensorflow.serving.PredictRequest\x1a#.tensorflow.serving.PredictResponse\x12m\n\x10GetModelMetadata\x12+.tensorflow.serving.GetModelMetadataRequest\x1a,.tensorflow.serving.GetModelMetadataResponseb\x06proto3')
+DESCRIPTOR = _pool.AddSerializedFile(b'\n+crossrun/tfserving/prediction_service.proto\x12\x12tensorflow.serving\x1a#crossrun/tfserving/tensorflow.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xe2\x01\n\x0ePredictRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12>\n\x06inputs\x18\x02 \x03(\x0b\x32..tensorflow.serving.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1a\x46\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tensorflow.TensorProto:\x02\x38\x01\"\xd0\x01\n\x0fPredictResponse\x12\x41\n\x07outputs\x18\x01 \x03(\x0b\x32\x30.tensorflow.serving.PredictResponse.OutputsEntry\x12\x31\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x1aG\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tensorflow.TensorProto:\x02\x38\x01\"4\n\x0b\x45xampleList\x12%\n\x08\x65xamples\x18\x01 \x03(\x0b\x32\x13.tensorflow.Example\"e\n\x16\x45xampleListWithContext\x12%\n\x08\x65xamples\x18\x01 \x03(\x0b\x32\x13.tensorflow.Example\x12$\n\x07\x63ontext\x18\x02 \x01(\x0b\x32\x13.tensorflow.Example\"\x99\x01\n\x05Input\x12\x37\n\x0c\x65xample_list\x18\x01 \x01(\x0b\x32\x1f.tensorflow.serving.ExampleListH\x00\x12O\n\x19\x65xample_list_with_context\x18\x02 \x01(\x0b\x32*.tensorflow.serving.ExampleListWithContextH\x00\x42\x06\n\x04kind\"t\n\x15\x43lassificationRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12(\n\x05input\x18\x02 \x01(\x0b\x32\x19.tensorflow.serving.Input\"%\n\x05\x43lass\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\"=\n\x0f\x43lassifications\x12*\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\x19.tensorflow.serving.Class\"T\n\x14\x43lassificationResult\x12<\n\x0f\x63lassifications\x18\x01 \x03(\x0b\x32#.tensorflow.serving.Classifications\"\x85\x01\n\x16\x43lassificationResponse\x12\x38\n\x06result\x18\x01 \x01(\x0b\x32(.tensorflow.serving.ClassificationResult\x12\x31\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\"p\n\x11RegressionRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12(\n\x05input\x18\x02 \x01(\x0b\x32\x19.tensorflow.serving.Input\"\x1b\n\nRegression\x12\r\n\x05value\x18\x01 \x01(\x02\"G\n\x10RegressionResult\x12\x33\n\x0bregressions\x18\x01 \x03(\x0b\x32\x1e.tensorflow.serving.Regression\"}\n\x12RegressionResponse\x12\x34\n\x06result\x18\x01 \x01(\x0b\x32$.tensorflow.serving.RegressionResult\x12\x31\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\"W\n\rInferenceTask\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12\x13\n\x0bmethod_name\x18\x02 \x01(\t\"s\n\x15MultiInferenceRequest\x12\x30\n\x05tasks\x18\x01 \x03(\x0b\x32!.tensorflow.serving.InferenceTask\x12(\n\x05input\x18\x02 \x01(\x0b\x32\x19.tensorflow.serving.Input\"\xdc\x01\n\x0fInferenceResult\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12I\n\x15\x63lassification_result\x18\x02 \x01(\x0b\x32(.tensorflow.serving.ClassificationResultH\x00\x12\x41\n\x11regression_result\x18\x03 \x01(\x0b\x32$.tensorflow.serving.RegressionResultH\x00\x42\x08\n\x06result\"N\n\x16MultiInferenceResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.tensorflow.serving.InferenceResult\"d\n\x17GetModelMetadataRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xe2\x01\n\x18GetModelMetadataResponse\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12L\n\x08metadata\x18\x02 \x03(\x0b\x32:.tensorflow.serving.GetModelMetadataResponse.MetadataEntry\x1a\x45\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"\xae\x01\n\x0fSignatureDefMap\x12L\n\rsignature_def\x18\x01 \x03(\x0b\x32\x35.tensorflow.serving.SignatureDefMap.SignatureDefEntry\x1aM\n\x11SignatureDefEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.tensorflow.SignatureDef:\x02\x38\x01\x32\xfc\x03\n\x11PredictionService\x12\x61\n\x08\x43lassify\x12).tensorflow.serving.ClassificationRequest\x1a*.tensorflow.serving.ClassificationResponse\x12X\n\x07Regress\x12%.tensorflow.serving.RegressionRequest\x1a&.tensorflow.serving.RegressionResponse\x12R\n\x07Predict\x12\".tensorflow.serving.PredictRequest\x1a#.tensorflow.serving.PredictResponse\x12g\n\x0eMultiInference\x12).tensorflow.serving.MultiInferenceRequest\x1a*.tensorflow.serving.MultiInferenceResponse\x12m\n\x10GetModelMetadata\x12+.tensorflow.serving.GetModelMetadataRequest\x1a,.tensorflow.serving.GetModelMetadataResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,48 +41,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._loaded_options = None
   _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_options = b'8\001'
-  _globals['_SIGNATUREDEF_INPUTSENTRY']._loaded_options = None
-  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._loaded_options = None
-  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_DATATYPE']._serialized_start=1711
-  _globals['_DATATYPE']._serialized_end=1765
-  _globals['_MODELSPEC']._serialized_start=67
-  _globals['_MODELSPEC']._serialized_end=116
-  _globals['_PREDICTREQUEST']._serialized_start=119
-  _globals['_PREDICTREQUEST']._serialized_end=330
-  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_start=252
-  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_end=330
-  _globals['_PREDICTRESPONSE']._serialized_start=333
-  _globals['_PREDICTRESPONSE']._serialized_end=498
-  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=419
-  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=498
-  _globals['_GETMODELMETADATAREQUEST']._serialized_start=500
-  _globals['_GETMODELMETADATAREQUEST']._serialized_end=600
-  _globals['_GETMODELMETADATARESPONSE']._serialized_start=603
-  _globals['_GETMODELMETADATARESPONSE']._serialized_end=781
-  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=709
-  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=781
-  _globals['_ANY']._serialized_start=783
-  _globals['_ANY']._serialized_end=821
-  _globals['_SIGNATUREDEFMAP']._serialized_start=824
-  _globals['_SIGNATUREDEFMAP']._serialized_end=1006
-  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_start=921
-  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_end=1006
-  _globals['_SIGNATUREDEF']._serialized_start=1009
-  _globals['_SIGNATUREDEF']._serialized_end=1308
-  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_start=1151
-  _globals['_SIGNATUREDEF_INPUTSENTRY']._serialized_end=1228
-  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_start=1230
-  _globals['_SIGNATUREDEF_OUTPUTSENTRY']._serialized_end=1308
-  _globals['_TENSORINFO']._serialized_start=1310
-  _globals['_TENSORINFO']._serialized_end=1427
-  _globals['_TENSORPROTO']._serialized_start=1430
-  _globals['_TENSORPROTO']._serialized_end=1591
-  _globals['_TENSORSHAPEPROTO']._serialized_start=1593
-  _globals['_TENSORSHAPEPROTO']._serialized_end=1709
-  _globals['_TENSORSHAPEPROTO_DIM']._serialized_start=1690
-  _globals['_TENSORSHAPEPROTO_DIM']._serialized_end=1709
-  _globals['_PREDICTIONSERVICE']._serialized_start=1768
-  _globals['_PREDICTIONSERVICE']._serialized_end=1982
+  _globals['_MODELSPEC']._serialized_start=164
+  _globals['_MODELSPEC']._serialized_end=304
+  _globals['_PREDICTREQUEST']._serialized_start=307
+  _globals['_PREDICTREQUEST']._serialized_end=533
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_start=463
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_end=533
+  _globals['_PREDICTRESPONSE']._serialized_start=536
+  _globals['_PREDICTRESPONSE']._serialized_end=744
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=673
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=744
+  _globals['_EXAMPLELIST']._serialized_start=746
+  _globals['_EXAMPLELIST']._serialized_end=798
+  _globals['_EXAMPLELISTWITHCONTEXT']._serialized_start=800
+  _globals['_EXAMPLELISTWITHCONTEXT']._serialized_end=901
+  _globals['_INPUT']._serialized_start=904
+  _globals['_INPUT']._serialized_end=1057
+  _globals['_CLASSIFICATIONREQUEST']._serialized_start=1059
+  _globals['_CLASSIFICATIONREQUEST']._serialized_end=1175
+  _globals['_CLASS']._serialized_start=1177
+  _globals['_CLASS']._serialized_end=1214
+  _globals['_CLASSIFICATIONS']._serialized_start=1216
+  _globals['_CLASSIFICATIONS']._serialized_end=1277
+  _globals['_CLASSIFICATIONRESULT']._serialized_start=1279
+  _globals['_CLASSIFICATIONRESULT']._serialized_end=1363
+  _globals['_CLASSIFICATIONRESPONSE']._serialized_start=1366
+  _globals['_CLASSIFICATIONRESPONSE']._serialized_end=1499
+  _globals['_REGRESSIONREQUEST']._serialized_start=1501
+  _globals['_REGRESSIONREQUEST']._serialized_end=1613
+  _globals['_REGRESSION']._serialized_start=1615
+  _globals['_REGRESSION']._serialized_end=1642
+  _globals['_REGRESSIONRESULT']._serialized_start=1644
+  _globals['_REGRESSIONRESULT']._serialized_end=1715
+  _globals['_REGRESSIONRESPONSE']._serialized_start=1717
+  _globals['_REGRESSIONRESPONSE']._serialized_end=1842
+  _globals['_INFERENCETASK']._serialized_start=1844
+  _globals['_INFERENCETASK']._serialized_end=1931
+  _globals['_MULTIINFERENCEREQUEST']._serialized_start=1933
+  _globals['_MULTIINFERENCEREQUEST']._serialized_end=2048
+  _globals['_INFERENCERESULT']._serialized_start=2051
+  _globals['_INFERENCERESULT']._serialized_end=2271
+  _globals['_MULTIINFERENCERESPONSE']._serialized_start=2273
+  _globals['_MULTIINFERENCERESPONSE']._serialized_end=2351
+  _globals['_GETMODELMETADATAREQUEST']._serialized_start=2353
+  _globals['_GETMODELMETADATAREQUEST']._serialized_end=2453
+  _globals['_GETMODELMETADATARESPONSE']._serialized_start=2456
+  _globals['_GETMODELMETADATARESPONSE']._serialized_end=2682
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=2613
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=2682
+  _globals['_SIGNATUREDEFMAP']._serialized_start=2685
+  _globals['_SIGNATUREDEFMAP']._serialized_end=2859
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_start=2782
+  _globals['_SIGNATUREDEFMAP_SIGNATUREDEFENTRY']._serialized_end=2859
+  _globals['_PREDICTIONSERVICE']._serialized_start=2862
+  _globals['_PREDICTIONSERVICE']._serialized_end=3370
 # @@protoc_insertion_point(module_scope)

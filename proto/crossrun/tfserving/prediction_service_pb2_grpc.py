@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PredictionServiceStub(object):
-    """Answers by models that were saved by TensorFlow.
+    """Answers by models.
     """
 
     def __init__(self, channel):
@@ -35,10 +35,25 @@ class PredictionServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.Classify = channel.unary_unary(
+                '/tensorflow.serving.PredictionService/Classify',
+                request_serializer=crossrun_dot_tfserving_dot_prediction__service__pb2.ClassificationRequest.SerializeToString,
+                response_deserializer=crossrun_dot_tfserving_dot_prediction__service__pb2.ClassificationResponse.FromString,
+                _registered_method=True)
+        self.Regress = channel.unary_unary(
+                '/tensorflow.serving.PredictionService/Regress',
+                request_serializer=crossrun_dot_tfserving_dot_prediction__service__pb2.RegressionRequest.SerializeToString,
+                response_deserializer=crossrun_dot_tfserving_dot_prediction__service__pb2.RegressionResponse.FromString,
+                _registered_method=True)
         self.Predict = channel.unary_unary(
                 '/tensorflow.serving.PredictionService/Predict',
                 request_serializer=crossrun_dot_tfserving_dot_prediction__service__pb2.PredictRequest.SerializeToString,
                 response_deserializer=crossrun_dot_tfserving_dot_prediction__service__pb2.PredictResponse.FromString,
+                _registered_method=True)
+        self.MultiInference = channel.unary_unary(
+                '/tensorflow.serving.PredictionService/MultiInference',
+                request_serializer=crossrun_dot_tfserving_dot_prediction__service__pb2.MultiInferenceRequest.SerializeToString,
+                response_deserializer=crossrun_dot_tfserving_dot_prediction__service__pb2.MultiInferenceResponse.FromString,
                 _registered_method=True)
         self.GetModelMetadata = channel.unary_unary(
                 '/tensorflow.serving.PredictionService/GetModelMetadata',
@@ -48,11 +63,32 @@ class PredictionServiceStub(object):
 
 
 class PredictionServiceServicer(object):
-    """Answers by models that were saved by TensorFlow.
+    """Answers by models.
     """
+
+    def Classify(self, request, context):
+        """Says which classes examples show.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Regress(self, request, context):
+        """Gives a number for each example.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def Predict(self, request, context):
         """Runs one signature of a model once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MultiInference(self, request, context):
+        """Runs several signatures on the same examples.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -68,10 +104,25 @@ class PredictionServiceServicer(object):
 
 def add_PredictionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Classify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Classify,
+                    request_deserializer=crossrun_dot_tfserving_dot_prediction__service__pb2.ClassificationRequest.FromString,
+                    response_serializer=crossrun_dot_tfserving_dot_prediction__service__pb2.ClassificationResponse.SerializeToString,
+            ),
+            'Regress': grpc.unary_unary_rpc_method_handler(
+                    servicer.Regress,
+                    request_deserializer=crossrun_dot_tfserving_dot_prediction__service__pb2.RegressionRequest.FromString,
+                    response_serializer=crossrun_dot_tfserving_dot_prediction__service__pb2.RegressionResponse.SerializeToString,
+            ),
             'Predict': grpc.unary_unary_rpc_method_handler(
                     servicer.Predict,
                     request_deserializer=crossrun_dot_tfserving_dot_prediction__service__pb2.PredictRequest.FromString,
                     response_serializer=crossrun_dot_tfserving_dot_prediction__service__pb2.PredictResponse.SerializeToString,
+            ),
+            'MultiInference': grpc.unary_unary_rpc_method_handler(
+                    servicer.MultiInference,
+                    request_deserializer=crossrun_dot_tfserving_dot_prediction__service__pb2.MultiInferenceRequest.FromString,
+                    response_serializer=crossrun_dot_tfserving_dot_prediction__service__pb2.MultiInferenceResponse.SerializeToString,
             ),
             'GetModelMetadata': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModelMetadata,
@@ -87,8 +138,62 @@ def add_PredictionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PredictionService(object):
-    """Answers by models that were saved by TensorFlow.
+    """Answers by models.
     """
+
+    @staticmethod
+    def Classify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tensorflow.serving.PredictionService/Classify',
+            crossrun_dot_tfserving_dot_prediction__service__pb2.ClassificationRequest.SerializeToString,
+            crossrun_dot_tfserving_dot_prediction__service__pb2.ClassificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Regress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tensorflow.serving.PredictionService/Regress',
+            crossrun_dot_tfserving_dot_prediction__service__pb2.RegressionRequest.SerializeToString,
+            crossrun_dot_tfserving_dot_prediction__service__pb2.RegressionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Predict(request,
@@ -107,6 +212,33 @@ class PredictionService(object):
             '/tensorflow.serving.PredictionService/Predict',
             crossrun_dot_tfserving_dot_prediction__service__pb2.PredictRequest.SerializeToString,
             crossrun_dot_tfserving_dot_prediction__service__pb2.PredictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MultiInference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tensorflow.serving.PredictionService/MultiInference',
+            crossrun_dot_tfserving_dot_prediction__service__pb2.MultiInferenceRequest.SerializeToString,
+            crossrun_dot_tfserving_dot_prediction__service__pb2.MultiInferenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

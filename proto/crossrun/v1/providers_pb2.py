@@ -23,7 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _pool.AddSerializedFile(b'\n\x1b\x63rossrun/v1/providers.proto\x12\x0b\x63rossrun.v1\"\x16\n\x14ListProvidersRequest\"^\n\x15ListProvidersResponse\x12(\n\tproviders\x18\x01 \x03(\x0b\x32\x15.crossrun.v1.Provider\x12\x1b\n\x13onnxruntime_version\x18\x02 \x01(\t\"\x85\x01\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nshort_name\x18\x02 \x01(\t\x12#\n\x06origin\x18\x03 \x01(\x0e\x32\x13.crossrun.v1.Origin\x12\x11\n\tavailable\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x06 \x03(\t\"7\n\x15ListPlacementsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"D\n\x16ListPlacementsResponse\x12*\n\nplacements\x18\x01 \x03(\x0b\x32\x16.crossrun.v1.Placement\"\xf0\x01\n\tPlacement\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\trequested\x18\x03 \x01(\t\x12\'\n\x07running\x18\x04 \x03(\x0b\x32\x16.crossrun.v1.NodeCount\x12\x34\n\x07skipped\x18\x05 \x03(\x0b\x32#.crossrun.v1.Placement.SkippedEntry\x12!\n\x05proof\x18\x06 \x01(\x0b\x32\x12.crossrun.v1.Proof\x1a.\n\x0cSkippedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf7\x01\n\x05Proof\x12)\n\treference\x18\x01 \x01(\x0e\x32\x16.crossrun.v1.Reference\x12\x1f\n\x12largest_difference\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tagreement\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\ttolerance\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\tprecision\x18\x05 \x01(\t\x12\x17\n\x0f\x61sked_precision\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\tB\x15\n\x13_largest_differenceB\x0c\n\n_agreementB\x0c\n\n_tolerance\"?\n\tNodeCount\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05nodes\x18\x02 \x01(\r\x12\x11\n\tprecision\x18\x03 \x01(\t*E\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x10\n\x0cORIGIN_BUILD\x10\x01\x12\x11\n\rORIGIN_PLUGIN\x10\x02*i\n\tReference\x12\x19\n\x15REFERENCE_UNSPECIFIED\x10\x00\x12\x19\n\x15REFERENCE_PHOTOGRAPHS\x10\x01\x12\x13\n\x0fREFERENCE_DRAWN\x10\x02\x12\x11\n\rREFERENCE_CPU\x10\x03\x32\xbe\x01\n\tProviders\x12V\n\rListProviders\x12!.crossrun.v1.ListProvidersRequest\x1a\".crossrun.v1.ListProvidersResponse\x12Y\n\x0eListPlacements\x12\".crossrun.v1.ListPlacementsRequest\x1a#.crossrun.v1.ListPlacementsResponseb\x06proto3')
+DESCRIPTOR = _pool.AddSerializedFile(b'\n\x1b\x63rossrun/v1/providers.proto\x12\x0b\x63rossrun.v1\"\x16\n\x14ListProvidersRequest\"^\n\x15ListProvidersResponse\x12(\n\tproviders\x18\x01 \x03(\x0b\x32\x15.crossrun.v1.Provider\x12\x1b\n\x13onnxruntime_version\x18\x02 \x01(\t\"\x85\x01\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nshort_name\x18\x02 \x01(\t\x12#\n\x06origin\x18\x03 \x01(\x0e\x32\x13.crossrun.v1.Origin\x12\x11\n\tavailable\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x06 \x03(\t\"7\n\x15ListPlacementsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"D\n\x16ListPlacementsResponse\x12*\n\nplacements\x18\x01 \x03(\x0b\x32\x16.crossrun.v1.Placement\"\x9f\x02\n\tPlacement\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\trequested\x18\x03 \x01(\t\x12\'\n\x07running\x18\x04 \x03(\x0b\x32\x16.crossrun.v1.NodeCount\x12\x34\n\x07skipped\x18\x05 \x03(\x0b\x32#.crossrun.v1.Placement.SkippedEntry\x12!\n\x05proof\x18\x06 \x01(\x0b\x32\x12.crossrun.v1.Proof\x12\x0c\n\x04lane\x18\x07 \x01(\r\x12\x0e\n\x06places\x18\x08 \x01(\r\x12\x0f\n\x07threads\x18\t \x01(\r\x1a.\n\x0cSkippedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf7\x01\n\x05Proof\x12)\n\treference\x18\x01 \x01(\x0e\x32\x16.crossrun.v1.Reference\x12\x1f\n\x12largest_difference\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tagreement\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\ttolerance\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\tprecision\x18\x05 \x01(\t\x12\x17\n\x0f\x61sked_precision\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\tB\x15\n\x13_largest_differenceB\x0c\n\n_agreementB\x0c\n\n_tolerance\"?\n\tNodeCount\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05nodes\x18\x02 \x01(\r\x12\x11\n\tprecision\x18\x03 \x01(\t*E\n\x06Origin\x12\x16\n\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x10\n\x0cORIGIN_BUILD\x10\x01\x12\x11\n\rORIGIN_PLUGIN\x10\x02*i\n\tReference\x12\x19\n\x15REFERENCE_UNSPECIFIED\x10\x00\x12\x19\n\x15REFERENCE_PHOTOGRAPHS\x10\x01\x12\x13\n\x0fREFERENCE_DRAWN\x10\x02\x12\x11\n\rREFERENCE_CPU\x10\x03\x32\xbe\x01\n\tProviders\x12V\n\rListProviders\x12!.crossrun.v1.ListProvidersRequest\x1a\".crossrun.v1.ListProvidersResponse\x12Y\n\x0eListPlacements\x12\".crossrun.v1.ListPlacementsRequest\x1a#.crossrun.v1.ListPlacementsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,10 +32,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PLACEMENT_SKIPPEDENTRY']._loaded_options = None
   _globals['_PLACEMENT_SKIPPEDENTRY']._serialized_options = b'8\001'
-  _globals['_ORIGIN']._serialized_start=985
-  _globals['_ORIGIN']._serialized_end=1054
-  _globals['_REFERENCE']._serialized_start=1056
-  _globals['_REFERENCE']._serialized_end=1161
+  _globals['_ORIGIN']._serialized_start=1032
+  _globals['_ORIGIN']._serialized_end=1101
+  _globals['_REFERENCE']._serialized_start=1103
+  _globals['_REFERENCE']._serialized_end=1208
   _globals['_LISTPROVIDERSREQUEST']._serialized_start=44
   _globals['_LISTPROVIDERSREQUEST']._serialized_end=66
   _globals['_LISTPROVIDERSRESPONSE']._serialized_start=68
@@ -47,13 +47,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPLACEMENTSRESPONSE']._serialized_start=357
   _globals['_LISTPLACEMENTSRESPONSE']._serialized_end=425
   _globals['_PLACEMENT']._serialized_start=428
-  _globals['_PLACEMENT']._serialized_end=668
-  _globals['_PLACEMENT_SKIPPEDENTRY']._serialized_start=622
-  _globals['_PLACEMENT_SKIPPEDENTRY']._serialized_end=668
-  _globals['_PROOF']._serialized_start=671
-  _globals['_PROOF']._serialized_end=918
-  _globals['_NODECOUNT']._serialized_start=920
-  _globals['_NODECOUNT']._serialized_end=983
-  _globals['_PROVIDERS']._serialized_start=1164
-  _globals['_PROVIDERS']._serialized_end=1354
+  _globals['_PLACEMENT']._serialized_end=715
+  _globals['_PLACEMENT_SKIPPEDENTRY']._serialized_start=669
+  _globals['_PLACEMENT_SKIPPEDENTRY']._serialized_end=715
+  _globals['_PROOF']._serialized_start=718
+  _globals['_PROOF']._serialized_end=965
+  _globals['_NODECOUNT']._serialized_start=967
+  _globals['_NODECOUNT']._serialized_end=1030
+  _globals['_PROVIDERS']._serialized_start=1211
+  _globals['_PROVIDERS']._serialized_end=1401
 # @@protoc_insertion_point(module_scope)

@@ -70,7 +70,7 @@ class ListPlacementsResponse(_message.Message):
     def __init__(self, placements: _Optional[_Iterable[_Union[Placement, _Mapping]]] = ...) -> None: ...
 
 class Placement(_message.Message):
-    __slots__ = ("model", "version", "requested", "running", "skipped", "proof")
+    __slots__ = ("model", "version", "requested", "running", "skipped", "proof", "lane", "places", "threads")
     class SkippedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -84,13 +84,19 @@ class Placement(_message.Message):
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_FIELD_NUMBER: _ClassVar[int]
     PROOF_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    THREADS_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     requested: str
     running: _containers.RepeatedCompositeFieldContainer[NodeCount]
     skipped: _containers.ScalarMap[str, str]
     proof: Proof
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., requested: _Optional[str] = ..., running: _Optional[_Iterable[_Union[NodeCount, _Mapping]]] = ..., skipped: _Optional[_Mapping[str, str]] = ..., proof: _Optional[_Union[Proof, _Mapping]] = ...) -> None: ...
+    lane: int
+    places: int
+    threads: int
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., requested: _Optional[str] = ..., running: _Optional[_Iterable[_Union[NodeCount, _Mapping]]] = ..., skipped: _Optional[_Mapping[str, str]] = ..., proof: _Optional[_Union[Proof, _Mapping]] = ..., lane: _Optional[int] = ..., places: _Optional[int] = ..., threads: _Optional[int] = ...) -> None: ...
 
 class Proof(_message.Message):
     __slots__ = ("reference", "largest_difference", "agreement", "tolerance", "precision", "asked_precision", "description")

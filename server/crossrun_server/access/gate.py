@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -197,7 +198,7 @@ def _may(caller: Caller, rule: Rule) -> bool:
 
 def _check_model(caller: Caller, rule: Rule, request: Any) -> None:
     # A ModelInferRequest comes with its raw tensors beside it.
-    name = getattr(getattr(request, "message", request), rule.model)
+    name = attrgetter(rule.model)(getattr(request, "message", request))
     if (not name and rule.unnamed) or (rule.protocol == HEALTH and name in SERVICES):
         return
     if caller is UNKNOWN:

@@ -27,7 +27,7 @@ class Rule:
 
     protocol: str  # Triton's group
     scope: Scope | None  # None: any that is known
-    model: str = ""  # the field of the request that names a model; empty: there is none
+    model: str = ""  # the field of the request that names a model, or its path; empty: none does
     unnamed: bool = False  # whether a caller of some models may leave the name out
     listing: Listing | None = None  # entries of other models are left out of the answer
     opened: str = ""  # by which word of OPENABLE it needs no caller
@@ -43,7 +43,9 @@ def _control(protocol: str, model: str = "") -> Rule:
 
 _INFERENCE = "inference.GRPCInferenceService"
 _VISION, _PROVIDERS = "crossrun.v1.Vision", "crossrun.v1.Providers"
-_HEALTH, _REFLECTION = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"
+_TFSERVING, _SPEC = "tensorflow.serving", "model_spec.name"
+_HEALTH = "grpc.health.v1.Health"
+_REFLECTIONS = tuple(f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha"))
 
 _OIP = {
     "ServerLive": Rule(HEALTH, None, opened=HEALTH),
@@ -76,9 +78,17 @@ _OTHERS = {
     f"{_PROVIDERS}/ListPlacements": _read(
         "metadata", "model", unnamed=True, listing=Listing("placements", "model")
     ),
+    f"{_TFSERVING}.PredictionService/Predict": Rule("inference", Scope.INFER, _SPEC),
+    f"{_TFSERVING}.PredictionService/Classify": Rule("inference", Scope.INFER, _SPEC),
+    f"{_TFSERVING}.PredictionService/Regress": Rule("inference", Scope.INFER, _SPEC),
+    f"{_TFSERVING}.PredictionService/MultiInference": Rule("inference", Scope.INFER),
+    f"{_TFSERVING}.PredictionService/GetModelMetadata": _read("metadata", _SPEC),
+    f"{_TFSERVING}.ModelService/GetModelStatus": _read("model-repository", _SPEC),
+    f"{_TFSERVING}.ModelService/HandleReloadConfigRequest": _control("model-repository"),
     f"{_HEALTH}/Check": Rule(HEALTH, None, "service", unnamed=True, opened=HEALTH),
     f"{_HEALTH}/Watch": Rule(HEALTH, None, "service", unnamed=True, opened=HEALTH),
-    f"{_REFLECTION}/ServerReflectionInfo": Rule("metadata", None, opened=REFLECTION),
+} | {
+    f"{one}/ServerReflectionInfo": Rule("metadata", None, opened=REFLECTION) for one in _REFLECTIONS
 }
 # By the path of the RPC.
 RULES = {f"/{_INFERENCE}/{name}": rule for name, rule in _OIP.items()} | {

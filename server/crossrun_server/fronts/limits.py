@@ -13,6 +13,7 @@ _INFERENCE = "/inference.GRPCInferenceService/"
 LARGE = frozenset(
     {f"{_INFERENCE}{name}" for name in ("ModelInfer", "ModelStreamInfer", "RepositoryModelLoad")}
     | {f"/crossrun.v1.Vision/{name}" for name in ("Classify", "Detect")}
+    | {f"/tensorflow.serving.PredictionService/{name}" for name in ("Classify", "Predict")}
 )
 SHORT = 1 << 20  # bytes
 

@@ -54,7 +54,7 @@ class Model:
         labels: names of the classes, by output.
         metadata: the ONNX file's own.
         scheduler: runs it, and tells the statistics of each run.
-        assignments: what computes it, for each session.
+        assignments: what computes it, for each lane.
         instruments: what watches it.
     """
 

@@ -71,13 +71,16 @@ def prepare(version: Version, wanted: SessionConfig) -> Prepared:
     answers = _warm_up(opened, served, version.folder)
     labels.check_answers(named, served, answers)
     evidence = answer_check.check(file, opened, version.tolerance)
-    pairs = zip(opened.sessions, evidence, strict=True)
+    parts = zip(opened.sessions, opened.lanes, evidence, strict=True)
     return Prepared(
         folder=version.folder,
         opened=opened,
         served=_with_doubts(served, answers),
         labels=named,
-        assignments=tuple(replace(session.assignment, evidence=one) for session, one in pairs),
+        assignments=tuple(
+            replace(session.assignment, places=lane.places, evidence=one)
+            for session, lane, one in parts
+        ),
         probe=probe.find(opened, served, version.folder, answers),
     )
 

@@ -103,17 +103,14 @@ class Repository:
             return [self.find(name, version)]
         return [self.find(name, version) for version in self.versions(self.find(name).name)]
 
-    def only(self) -> str:
-        """Return the name of the only model that is loaded.
-
-        Raises:
-            UnknownModel: there are several, or none.
-        """
-        loaded = [name for name, entry in self._entries.items() if entry.is_loaded]
-        if len(loaded) != 1:
-            there = f"there are several: {', '.join(loaded)}" if loaded else "none is loaded"
-            raise UnknownModel(f"the request names no model and {there}")
-        return loaded[0]
+    def each(self, version: str = "") -> list[Model]:
+        """Return every model that is loaded, in its newest version; or those with that version."""
+        loaded = [entry for entry in list(self._entries.values()) if entry.is_loaded]
+        found = []
+        for entry in loaded:
+            with suppress(UnknownModel, ModelUnavailable):
+                found.append(entry.find(version))
+        return found
 
     def count_without(self, name: str) -> int:
         """Count the models that are loaded, but for the named one."""
@@ -123,6 +120,16 @@ class Repository:
         """List every version that was ever loaded or tried, and every model on disk."""
         names = {*layout.models(self.root), *self._entries}
         return [line for name in sorted(names) for line in self._indexed(name)]
+
+    def status(self, name: str) -> list[IndexEntry]:
+        """List the versions of one model as the index does, oldest first.
+
+        Raises:
+            UnknownModel: no such name.
+        """
+        if name not in self._entries and not layout.has_model(self.root, name):
+            raise UnknownModel(f"{UNKNOWN} {name!r} is not found")
+        return list(self._indexed(name))
 
     def expect(self, names: Iterable[str]) -> None:
         """Tell the listener about models that are known but not ready."""

@@ -19,6 +19,8 @@ class Assignment:
     precisions: Mapping[str, str] = field(default_factory=dict)
     on_card: bool = False  # whether a graphics card computes any node
     evidence: Evidence = field(default_factory=Evidence)  # of how far off its answers are
+    threads: int = 1  # of the CPU, for each run
+    places: int = 1  # how many runs there are at once
 
     @property
     def provider(self) -> str:
@@ -39,7 +41,7 @@ class Assignment:
 
 
 def assigned(
-    request: ProviderRequest, nodes: dict[str, int], skipped: dict[str, str]
+    request: ProviderRequest, nodes: dict[str, int], skipped: dict[str, str], threads: int
 ) -> Assignment:
     """Describe what computes a session, and in which precision.
 
@@ -47,6 +49,7 @@ def assigned(
         request: the providers that were asked for.
         nodes: numbers of nodes of the graph, by provider.
         skipped: provider → why it does not run.
+        threads: of the CPU, for each run.
     """
     running = [provider for provider in request.providers if provider.name in nodes]
     precisions = {provider.name: defaults.described_precision(provider) for provider in running}
@@ -57,6 +60,7 @@ def assigned(
         skipped=skipped,
         precisions=precisions,
         on_card=on_card,
+        threads=threads,
     )
 
 

@@ -63,7 +63,8 @@ class Session:
     ) -> None:
         self.request = request
         self._session, skipped = _open(model, request, threads or Threads())
-        self.assignment = assigned(request, _nodes(self._session), skipped)
+        count = self._session.get_session_options().intra_op_num_threads
+        self.assignment = assigned(request, _nodes(self._session), skipped, count)
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
         self.overridable = tuple(_overridable(self._session))

@@ -137,7 +137,7 @@ async def infer(
         ServingError: it cannot be answered.
     """
     with _model(repository, request) as model:
-        asked = await _done(request.size, partial(_read, model, regions, request))
+        asked = await done(request.size, partial(_read, model, regions, request))
         reply = await model.infer(
             asked.inputs,
             list(asked.outputs),
@@ -149,10 +149,10 @@ async def infer(
             patience=patience,
         )
         size = sum(array.nbytes for array in reply.outputs.values())
-        return await _done(size, partial(respond, asked, reply)), reply
+        return await done(size, partial(respond, asked, reply)), reply
 
 
-async def _done(size: int, work: Callable[[], T]) -> T:
+async def done(size: int, work: Callable[[], T]) -> T:
     """Do what so many bytes need: here, or on a thread if they are many."""
     return work() if size <= LARGE else await asyncio.to_thread(work)
 

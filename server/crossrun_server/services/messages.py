@@ -248,10 +248,11 @@ def _typed(tensor: Tensor, shape: tuple[int, ...]) -> Array:
         raise ValueError(f"{list(shape)} needs {math.prod(shape)} values, got {len(values)}")
     if tensor.datatype == "BYTES":
         return as_strings(values).reshape(shape)
-    return _numbers(values, DTYPES[tensor.datatype]).reshape(shape)
+    return numbers(values, DTYPES[tensor.datatype]).reshape(shape)
 
 
-def _numbers(values: Sequence[float], dtype: np.dtype[Any]) -> Array:
+def numbers(values: Sequence[float], dtype: np.dtype[Any]) -> Array:
+    """Make an array [values] of a list; OverflowError if one is none of that dtype."""
     array = np.empty(len(values), dtype)
     for at in range(0, len(values), PIECE):
         array[at : at + PIECE] = values[at : at + PIECE]

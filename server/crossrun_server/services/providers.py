@@ -65,7 +65,7 @@ def _provider(status: ProviderStatus) -> pb.Provider:
 
 def _placements(models: Iterable[Model]) -> Iterable[pb.Placement]:
     for model in models:
-        for assignment in model.assignments:
+        for lane, assignment in enumerate(model.assignments):
             yield pb.Placement(
                 model=model.name,
                 version=model.version,
@@ -78,6 +78,9 @@ def _placements(models: Iterable[Model]) -> Iterable[pb.Placement]:
                 ],
                 skipped=assignment.skipped,
                 proof=_proof(assignment.evidence),
+                lane=lane,
+                places=assignment.places,
+                threads=assignment.threads,
             )
 
 

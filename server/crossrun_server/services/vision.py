@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from crossrun.v1 import vision_pb2 as pb
 from crossrun.v1.vision_pb2_grpc import VisionServicer
-from crossrun_server.errors import InvalidRequest
+from crossrun_server.errors import InvalidRequest, UnknownModel
 from crossrun_server.models.model import Model
 from crossrun_server.models.repository import Repository
 from crossrun_server.scheduling.turns import Turns
@@ -36,6 +36,13 @@ RESIZE: dict[int, Resize | None] = {
     pb.RESIZE_STRETCH: "stretch",
     pb.RESIZE_CROP: "crop",
     pb.RESIZE_LETTERBOX: "letterbox",
+}
+
+
+# Type of a request → what finds out how a model does it, or raises InvalidRequest, and the verb.
+TASKS: dict[type[Request], tuple[Callable[[Model], object], str]] = {
+    pb.ClassifyRequest: (classifier.describe, "classify pictures"),
+    pb.DetectRequest: (detector.describe, "detect objects"),
 }
 
 
@@ -85,12 +92,36 @@ class VisionService(VisionServicer):
 
 
 def find(repository: Repository, request: Request) -> Model:
-    """Return the model that a request asks.
+    """Return the model that a request asks; without a name the only one that can do it.
 
     Raises:
-        UnknownModel, ModelUnavailable: see Repository.get.
+        UnknownModel, ModelUnavailable: see Repository.get; or none is named, and not just one fits.
     """
-    return repository.get(request.model or repository.only(), request.version)
+    name = request.model or _only(request, repository.each(request.version)).name
+    return repository.get(name, request.version)
+
+
+def _only(request: Request, loaded: Sequence[Model]) -> Model:
+    """Choose among several models; a single one says best itself why it does not fit."""
+    describe, does = TASKS[type(request)]
+    fit = loaded if len(loaded) == 1 else [one for one in loaded if fits(describe, one)]
+    if len(fit) == 1:
+        return fit[0]
+    which = f" of version {request.version!r}" if request.version else ""
+    if not loaded:
+        raise UnknownModel(f"the request names no model, and none{which} is loaded")
+    there = f"several{which} {does}" if fit else f"none of these{which} {does}"
+    names = ", ".join(one.name for one in fit or loaded)
+    raise UnknownModel(f"the request names no model, and {there}: {names}")
+
+
+def fits(describe: Callable[[Model], object], model: Model) -> bool:
+    """Whether a model can do what is found out of it."""
+    try:
+        describe(model)
+    except InvalidRequest:
+        return False
+    return True
 
 
 def tiles_of(request: Request) -> Tiles:

@@ -123,7 +123,7 @@ def _check(data: Data, held: Held) -> None:
             if fields > MOST_FIELDS or numbers > MOST_NUMBERS:
                 raise InvalidRequest(
                     f"the request holds more than {MOST_FIELDS} fields or {MOST_NUMBERS} numbers; "
-                    "tensors of more are sent in raw_input_contents"
+                    "tensors of more are sent in raw_input_contents, or in tensor_content"
                 )
 
 

@@ -18,9 +18,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from crossrun_server.errors import InvalidRequest
-from crossrun_server.vision import tiles
+from crossrun_server.vision import tiles, unidentified
 from crossrun_server.vision.boxes import Resize, Size, View
 from crossrun_server.vision.tiles import WHOLE, Fit, Tiles
+from crossrun_server.vision.unidentified import PICTURES
 
 Pixels = NDArray[np.uint8]
 
@@ -42,7 +43,6 @@ UPRIGHT = {
 }
 TURNING = (5, 6, 7, 8)  # orientations that swap height and width
 
-SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 Room = Callable[[Size], float]  # size of a picture, upright → pixels that a side of it keeps
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow only warns at its own limit; ours refuses
@@ -98,7 +98,7 @@ def looks(data: bytes, input_: Size | Fit, resize: Resize, cut: Tiles) -> list[P
 def pixels(data: bytes) -> int:
     """Return how many pixels a file says that it has; 0 if its header cannot be read."""
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(SIGNATURES)) as image:
+        with Image.open(io.BytesIO(data), formats=tuple(PICTURES)) as image:
             return image.width * image.height
     except Exception:  # noqa: BLE001 - as in `_decoded`, which tells what is wrong
         return 0
@@ -106,7 +106,7 @@ def pixels(data: bytes) -> int:
 
 def _decoded(data: bytes, room: Room) -> Stored:
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(SIGNATURES)) as image:
+        with Image.open(io.BytesIO(data), formats=tuple(PICTURES)) as image:
             _check_size(image)
             return _stored(image, room)
     except UnidentifiedImageError:
@@ -118,10 +118,11 @@ def _decoded(data: bytes, room: Room) -> Stored:
 
 
 def _unidentified(data: bytes) -> str:
-    for name, signature in SIGNATURES.items():
+    for name, signature in PICTURES.items():
         if data.startswith(signature):
             return f"cannot be decoded: it begins as a {name}, but its header is damaged"
-    return "neither JPEG nor PNG"
+    looks_like = unidentified.told(data)
+    return f"neither JPEG nor PNG: {looks_like}" if looks_like else "neither JPEG nor PNG"
 
 
 def _check_size(image: Image.Image) -> None:

@@ -240,12 +240,22 @@ def test_another_signature_is_told(
         runner_for(Task("tfserving", model, pictures, address))
 
 
-def test_a_server_of_another_protocol_is_told(
+def test_our_server_is_asked_as_tensorflow_serving_is(
     server: Server, model: Model, pictures: Pictures
 ) -> None:
+    """It has that service, too."""
+    batch = pictures.batch(0, 4)
+    answer = runner_for(Task("tfserving", model, pictures, server.address)).run(batch)
+    assert np.allclose(answer, fakes.expected(model, batch), atol=1e-6)
+
+
+def test_a_server_of_another_protocol_is_told(model: Model, pictures: Pictures) -> None:
     """A status and the address, not a hang."""
-    with pytest.raises(BenchError, match=f"^{server.address}: UNIMPLEMENTED"):
-        runner_for(Task("tfserving", model, pictures, server.address))
+    with (
+        fakes.services() as address,
+        pytest.raises(BenchError, match=f"^{address}: UNIMPLEMENTED"),
+    ):
+        runner_for(Task("tfserving", model, pictures, address))
 
 
 @pytest.mark.parametrize(

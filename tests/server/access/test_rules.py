@@ -16,7 +16,7 @@ RPCS = {
 }
 NAMES = ("model_name", "model", "name", "service")  # of fields that name a model
 # Parts of an answer that have a name, which is no other model's than the one asked for.
-OTHERS = {"inputs", "outputs", "providers", "config"}
+OTHERS = {"inputs", "outputs", "providers", "config", "model_spec"}
 # RPCs whose field `name` names a region of shared memory.
 REGIONS = [path for path, rule in rules.RULES.items() if rule.protocol == "shared-memory"]
 
@@ -41,6 +41,8 @@ def test_what_nobody_listed_needs_the_most() -> None:
 def test_a_rule_finds_the_model(path: str) -> None:
     """If a request names a model, its rule says in which field."""
     named = [name for name in fields(RPCS[path].input_type) if name in NAMES]
+    if "model_spec" in fields(RPCS[path].input_type):  # TensorFlow Serving's
+        named = ["model_spec.name"]
     expected = [] if path in REGIONS else named
     assert [rules.RULES[path].model] == (expected or [""])
 
@@ -77,6 +79,7 @@ def test_only_health_and_reflection_can_be_opened() -> None:
     opened = {path.split("/")[1] for path, rule in rules.RULES.items() if rule.opened}
     assert opened == {
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         "inference.GRPCInferenceService",
     }

@@ -12,6 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
+from crossrun.tfserving import model_service_pb2, prediction_service_pb2
+from crossrun.tfserving.model_service_pb2_grpc import ModelServiceStub
+from crossrun.tfserving.prediction_service_pb2_grpc import PredictionServiceStub
 from crossrun.v1 import providers_pb2, vision_pb2
 from crossrun.v1.providers_pb2_grpc import ProvidersStub
 from crossrun.v1.vision_pb2_grpc import VisionStub
@@ -19,11 +22,13 @@ from crossrun_server.access.rules import HEALTH, RULES
 from tests.fuzz.seeds import METHODS
 from tests.support.access import FOREIGN, Metadata, bearer
 from tests.support.pictures import plain
+from tests.support.predicting import predict
 from tests.support.requests import gather, refusal, simple
 from tests.support.running import Server
 
 UNAUTHENTICATED, DENIED = StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED
 OPEN = [path for path, rule in RULES.items() if rule.opened == HEALTH]
+COLOURS = prediction_service_pb2.ModelSpec(name="colours")
 CLOSED = [path for path in RULES if path not in OPEN]
 SOME = bearer("some")
 
@@ -116,6 +121,19 @@ def test_a_model_is_for_those_it_was_given_to(channel: grpc.Channel) -> None:
             ProvidersStub(channel).ListPlacements,
             providers_pb2.ListPlacementsRequest(model="simple"),
         ),
+        (PredictionServiceStub(channel).Predict, predict("simple")),
+        (
+            PredictionServiceStub(channel).GetModelMetadata,
+            prediction_service_pb2.GetModelMetadataRequest(model_spec=COLOURS),
+        ),
+        (
+            PredictionServiceStub(channel).Classify,
+            prediction_service_pb2.ClassificationRequest(model_spec=COLOURS),
+        ),
+        (
+            ModelServiceStub(channel).GetModelStatus,
+            model_service_pb2.GetModelStatusRequest(model_spec=COLOURS),
+        ),
         (health(channel).Check, health_pb2.HealthCheckRequest(service="simple")),
     ]
     for call, request in calls:
@@ -161,8 +179,11 @@ def test_a_name_that_is_left_out_is_not_permitted(channel: grpc.Channel) -> None
     """Where the server would choose, or would name the models that there are."""
     request = vision_pb2.ClassifyRequest(images=[plain(255, 0, 0)])
     vision = VisionStub(channel)
-    assert refusal(vision.Classify, request, metadata=SOME)[0] == DENIED
-    assert "several" in refusal(vision.Classify, request, metadata=bearer("infer"))[1]
+    detect = vision_pb2.DetectRequest(images=request.images)
+    for call, one in ((vision.Classify, request), (vision.Detect, detect)):
+        refused = refusal(call, one, metadata=SOME)
+        assert refused == (DENIED, "token 'some' may not use the model ''")
+    assert vision.Classify(request, metadata=bearer("infer")).model == "colours"
     every = pb.TraceSettingRequest()
     assert refusal(Stub(channel).TraceSetting, every, metadata=SOME)[0] == DENIED
 

@@ -104,8 +104,8 @@ def test_bytes_that_are_no_message_are_the_callers_mistake(channel: grpc.Channel
 
 
 def test_an_empty_request_names_no_model(channel: grpc.Channel) -> None:
-    """Of several that it might mean; a message without a byte is one all the same."""
-    call: Callable[..., object] = channel.unary_unary("/crossrun.v1.Vision/Classify")
+    """And none here detects; a message without a byte is one all the same."""
+    call: Callable[..., object] = channel.unary_unary("/crossrun.v1.Vision/Detect")
     assert refusal(call, b"")[0] == StatusCode.NOT_FOUND
 
 

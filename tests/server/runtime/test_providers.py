@@ -122,7 +122,22 @@ def test_each_instance_has_a_session_of_its_own(tmp_path: Path) -> None:
         placed = ProvidersStub(channel).ListPlacements(request).placements
         config = config_of(server.address, "conv")
     assert [running(one) for one in placed] == [{CPU: 3}, {CPU: 3}]
+    assert [(one.lane, one.places) for one in placed] == [(0, 1), (1, 1)]
+    assert placed[0].threads == placed[1].threads > 0
     assert [(g.name, g.count) for g in config.instance_group] == [("pair", 2)]
+
+
+def test_the_lanes_of_a_plan_are_told_apart(tmp_path: Path) -> None:
+    """Each says which it is, how many requests it runs at once, and with how many threads."""
+    plan = 'max_batch_size: 4 parameters { key: "plan" value { string_value: "1x2,3x1" } }'
+    models.write(tmp_path / "m", "conv", models.conv(), plan)
+    with (
+        serving(tmp_path / "m", tmp_path / "log") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        request = providers_pb2.ListPlacementsRequest()
+        placed = ProvidersStub(channel).ListPlacements(request).placements
+    assert [(one.lane, one.places, one.threads) for one in placed] == [(0, 1, 2), (1, 3, 1)]
 
 
 # --- A GPU, where there is one ---------------------------------------------------------------

@@ -91,6 +91,7 @@ def test_a_stream_counts_too(channel: grpc.Channel) -> None:
     "path",
     [
         "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     ],
 )

@@ -9,13 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message_factory import GetMessageClass
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
-    ProtoReflectionDescriptorDatabase,
-)
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
@@ -41,34 +36,6 @@ def test_health_knows_the_server_and_each_model(channel: grpc.Channel) -> None:
         health.Check(health_pb2.HealthCheckRequest(service="nobody"))
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() == StatusCode.NOT_FOUND
-
-
-def test_reflection_lists_the_services(channel: grpc.Channel) -> None:
-    """A client without our .proto can find out what there is."""
-    found = ProtoReflectionDescriptorDatabase(channel)
-    assert set(found.get_services()) == {
-        "inference.GRPCInferenceService",
-        "crossrun.v1.Vision",
-        "crossrun.v1.Providers",
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1alpha.ServerReflection",
-    }
-
-
-def test_reflection_describes_the_services(channel: grpc.Channel) -> None:
-    """A client that has nothing but the address calls with messages made of what it is told."""
-    pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
-    for name in ProtoReflectionDescriptorDatabase(channel).get_services():
-        assert pool.FindServiceByName(name).methods
-    method = pool.FindMethodByName("inference.GRPCInferenceService.ModelConfig")
-    request, response = map(GetMessageClass, (method.input_type, method.output_type))
-    call = channel.unary_unary(
-        f"/{method.containing_service.full_name}/{method.name}",
-        request.SerializeToString,
-        response.FromString,
-    )
-    answer: Any = call(request(name="simple"))
-    assert answer.config.max_batch_size == 8
 
 
 def test_the_server_tells_the_name_it_was_given(tmp_path: Path, channel: grpc.Channel) -> None:

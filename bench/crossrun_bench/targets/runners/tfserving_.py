@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 
 from crossrun.tfserving import prediction_service_pb2 as serving
+from crossrun.tfserving import tensorflow_pb2
 from crossrun.tfserving.prediction_service_pb2_grpc import PredictionServiceStub
 from crossrun_bench.errors import BenchError
 from crossrun_bench.models.model import Model, Probabilities, scaled
@@ -20,7 +21,7 @@ from crossrun_bench.targets.runners.grpc_ import answered
 from crossrun_bench.targets.task import Task
 
 _SIGNATURE, _FIELD = "serving_default", "signature_def"
-_TYPES = {number: name for name, number in serving.DataType.items()}
+_TYPES = {number: name for name, number in tensorflow_pb2.DataType.items()}
 
 
 class Predict:
@@ -51,7 +52,7 @@ class Signature:
 
     def request(self, pixels: Pixels) -> serving.PredictRequest:
         """The request for uint8 pixels [batch, H, W, 3]."""
-        raw = self.type == serving.DT_UINT8
+        raw = self.type == tensorflow_pb2.DT_UINT8
         image = pixels if raw else scaled(self.model, pixels)
         request = serving.PredictRequest(model_spec=_spec(self.model))
         tensor = request.inputs[self.input]
