@@ -18,7 +18,13 @@ from tests.support.pictures import encoded, scene
 from tests.support.running import ROOT, Server, serving
 
 # Each with the command that examples/build.sh needs to build it.
-LANGUAGES = {"go": "go", "rust": "cargo"}
+LANGUAGES = {
+    "go": "go",
+    "rust": "cargo",
+    "java": "mvn",
+    "node": "npm",
+    "cpp": "grpc_cpp_plugin",
+}
 GOLDEN = ROOT / "proto" / "golden"
 TOKEN = "a-token-of-the-examples"
 LABELS = ["red", "green", "blue", "cyan", "magenta", "golden yellow"]
