@@ -143,6 +143,7 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	proto/check.sh
 	$(FRONT) cargo fmt --all --check
 	$(FRONT) cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
 	@if command -v cargo-deny > /dev/null; then $(FRONT) cargo deny --log-level error check licenses bans sources; \
