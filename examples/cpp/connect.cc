@@ -34,12 +34,14 @@ std::string Read(const std::string& path) {
 std::shared_ptr<grpc::ChannelCredentials> Credentials() {
   const char* roots = std::getenv("CROSSRUN_ROOTS");
   const char* token = std::getenv("CROSSRUN_TOKEN");
+  if (token != nullptr && roots == nullptr)
+    throw std::runtime_error("CROSSRUN_TOKEN needs TLS: set CROSSRUN_ROOTS, too");
   if (roots == nullptr) return grpc::InsecureChannelCredentials();
   grpc::SslCredentialsOptions options;
   options.pem_root_certs = Read(roots);
   auto tls = grpc::SslCredentials(options);
   if (token == nullptr) return tls;
-  // Sent as "authorization: Bearer TOKEN". gRPC refuses it without TLS, where anybody can read it.
+  // Sent as "authorization: Bearer TOKEN".
   return grpc::CompositeChannelCredentials(tls, grpc::AccessTokenCredentials(token));
 }
 

@@ -13,8 +13,9 @@ namespace client {
 // less than five minutes as an attack, so no client may ask more often.
 constexpr std::chrono::seconds kKeepalive{300};
 
-// Opens a channel: with TLS if CROSSRUN_ROOTS names the PEM file of an authority; then
-// CROSSRUN_TOKEN goes with every call.
+// Opens a channel: with TLS if CROSSRUN_ROOTS names the PEM file of an authority, and with a
+// token in every call if CROSSRUN_TOKEN is set. Throws std::runtime_error for a token without TLS,
+// where anybody could read it.
 std::shared_ptr<grpc::Channel> Connect(const std::string& address);
 
 // The status of an ended call as the protocol spells it, such as NOT_FOUND.

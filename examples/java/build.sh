@@ -4,7 +4,7 @@ set -eu
 output=$1
 cd "$(dirname "$0")"
 
-mvn --quiet --batch-mode process-classes -Doutput="$output"
+mvn --quiet --batch-mode -Dstyle.color=never process-classes -Doutput="$output"
 for program in Classify Tour Golden; do
 	script=$output/$(echo "$program" | tr '[:upper:]' '[:lower:]')
 	# The names of a folder's classes and jars: java expands the star.

@@ -40,14 +40,14 @@ const OPTIONS: grpc.ClientOptions = {
   'grpc.max_receive_message_length': 64 << 20,
 };
 
-/** TLS if CROSSRUN_ROOTS names the PEM file of an authority; then CROSSRUN_TOKEN goes with every call. */
+/** TLS if CROSSRUN_ROOTS names the PEM file of an authority, and a token if CROSSRUN_TOKEN is set. */
 function credentials(): grpc.ChannelCredentials {
-  if (!CROSSRUN_ROOTS) return grpc.credentials.createInsecure();
-  const tls = grpc.credentials.createSsl(readFileSync(CROSSRUN_ROOTS));
-  return CROSSRUN_TOKEN ? grpc.credentials.combineChannelCredentials(tls, bearer(CROSSRUN_TOKEN)) : tls;
+  const { createInsecure, createSsl, combineChannelCredentials } = grpc.credentials;
+  const transport = CROSSRUN_ROOTS ? createSsl(readFileSync(CROSSRUN_ROOTS)) : createInsecure();
+  return CROSSRUN_TOKEN ? combineChannelCredentials(transport, bearer(CROSSRUN_TOKEN)) : transport;
 }
 
-/** gRPC refuses these without TLS, so the token is on no connection that anybody can read. */
+/** Goes with every call. gRPC refuses it without TLS, where anybody could read it. */
 function bearer(token: string): grpc.CallCredentials {
   const metadata = new grpc.Metadata();
   metadata.set('authorization', `Bearer ${token}`);
@@ -80,10 +80,8 @@ export function answer<T>(call: (done: grpc.requestCallback<T>) => unknown): Pro
 /** A failed call's status as the protocol spells it, such as NOT_FOUND. */
 export const code = (error: grpc.ServiceError) => grpc.status[error.code];
 
-/** Prints a failed call in one line. Any other error goes on. */
-export function fail(error: unknown): void {
-  if (!(error instanceof Error && 'details' in error)) throw error;
-  const failed = error as grpc.ServiceError;
-  console.error(`${code(failed)}: ${failed.details}`);
+/** Prints what failed in one line: a call with its status. */
+export function fail(error: Error | grpc.ServiceError): void {
+  console.error('details' in error ? `${code(error)}: ${error.details}` : String(error));
   process.exitCode = 1;
 }

@@ -45,11 +45,16 @@ final class Channels {
                       "backoffMultiplier", 2.0,
                       "retryableStatusCodes", List.of("UNAVAILABLE")))));
 
+  private static final String ROOTS = System.getenv("CROSSRUN_ROOTS");
+  private static final String TOKEN = System.getenv("CROSSRUN_TOKEN");
+
   private Channels() {}
 
   /**
-   * Opens a channel: with TLS if CROSSRUN_ROOTS names the PEM file of an authority; then
-   * CROSSRUN_TOKEN goes with every call.
+   * Opens a channel: with TLS if CROSSRUN_ROOTS names the PEM file of an authority, and with a
+   * token in every call if CROSSRUN_TOKEN is set.
+   *
+   * @throws IOException the file can't be read, or there is a token and no TLS
    */
   static ManagedChannel to(String address) throws IOException {
     var builder =
@@ -57,32 +62,34 @@ final class Channels {
             .defaultServiceConfig(SERVICE_CONFIG)
             .maxInboundMessageSize(LARGEST_ANSWER)
             .keepAliveTime(KEEPALIVE.toSeconds(), TimeUnit.SECONDS);
-    String token = System.getenv("CROSSRUN_TOKEN");
-    // Without TLS anybody could read the token.
-    if (token != null && System.getenv("CROSSRUN_ROOTS") != null) {
-      builder.intercept(bearer(token));
+    if (TOKEN != null) {
+      builder.intercept(bearer());
     }
     return builder.build();
   }
 
   private static ChannelCredentials credentials() throws IOException {
-    String roots = System.getenv("CROSSRUN_ROOTS");
-    return roots == null
+    if (TOKEN != null && ROOTS == null) { // anybody could read it
+      throw new IOException("CROSSRUN_TOKEN needs TLS: set CROSSRUN_ROOTS, too");
+    }
+    return ROOTS == null
         ? InsecureChannelCredentials.create()
-        : TlsChannelCredentials.newBuilder().trustManager(new File(roots)).build();
+        : TlsChannelCredentials.newBuilder().trustManager(new File(ROOTS)).build();
   }
 
-  private static ClientInterceptor bearer(String token) {
+  private static ClientInterceptor bearer() {
     Metadata metadata = new Metadata();
     metadata.put(
-        Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + token);
+        Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + TOKEN);
     return MetadataUtils.newAttachHeadersInterceptor(metadata);
   }
 
-  /** Prints a failed call in one line, such as "NOT_FOUND: why", and ends the program. */
-  static void fail(StatusException error) {
-    var status = error.getStatus();
-    System.err.println(status.getCode() + ": " + status.getDescription());
+  /** Prints what failed in one line, a call as "NOT_FOUND: why", and ends the program. */
+  static void fail(Exception error) {
+    System.err.println(
+        error instanceof StatusException failed
+            ? failed.getStatus().getCode() + ": " + failed.getStatus().getDescription()
+            : error);
     System.exit(1);
   }
 }

@@ -30,7 +30,7 @@ public final class Classify {
     }
   }
 
-  public static void main(String[] words) throws IOException {
+  public static void main(String[] words) {
     if (words.length < 2) {
       System.err.println("usage: classify ADDRESS PHOTO [MODEL]");
       System.exit(2);
@@ -40,7 +40,7 @@ public final class Classify {
       for (var best : classify(words[0], Path.of(words[1]), model).getResults(0).getClassesList()) {
         System.out.printf("%.4f %s%n", best.getScore(), best.getLabel());
       }
-    } catch (StatusException error) {
+    } catch (IOException | StatusException error) {
       Channels.fail(error);
     }
   }

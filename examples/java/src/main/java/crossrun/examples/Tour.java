@@ -131,14 +131,14 @@ public final class Tour {
     }
   }
 
-  public static void main(String[] words) throws Exception {
+  public static void main(String[] words) {
     if (words.length != 2) {
       System.err.println("usage: tour ADDRESS MODEL");
       System.exit(2);
     }
     try {
       tour(words[0], words[1]);
-    } catch (StatusException error) {
+    } catch (Exception error) {
       Channels.fail(error);
     }
   }
