@@ -39,6 +39,7 @@ build() {
 		echo "$1: built"
 	else
 		mkdir -p "$output"
+		rm -f "$output/built"
 		"examples/$1/build.sh" "$output"
 		touch "$output/built"
 		echo "$1: built anew"
@@ -47,5 +48,5 @@ build() {
 
 [ $# -gt 0 ] || set -- go rust java node cpp
 for language; do
-	[ ! -d "examples/$language" ] || build "$language"
+	if [ -d "examples/$language" ]; then build "$language"; fi
 done
