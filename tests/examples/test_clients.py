@@ -163,6 +163,16 @@ def test_without_a_token_a_client_is_told_so(
     assert done.stderr.startswith("UNAUTHENTICATED: ")
 
 
+def test_a_token_is_not_sent_where_anybody_can_read_it(
+    client: Client, server: Server, photo: Path
+) -> None:
+    """Without TLS the client says so in a line, and asks nothing."""
+    done = client("classify", server.address, photo, CROSSRUN_TOKEN=TOKEN)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_tour_shows_each_step(client: Client, server: Server) -> None:
     """A watched model, a raw tensor, a deadline, a call given up, one tried again, keepalive."""
     with flaky(refusals=2) as (address, unavailable):
