@@ -11,5 +11,4 @@ ${PROTOC:-protoc} -I "$protos" --go_out=. --go-grpc_out=. \
 	--plugin="$output/generators/protoc-gen-go" --plugin="$output/generators/protoc-gen-go-grpc" \
 	crossrun/v1/vision.proto crossrun/v1/providers.proto \
 	crossrun/oip/model_config.proto crossrun/oip/grpc_service.proto
-go vet ./classify ./tour ./golden ./connect
 go build -o "$output/" ./classify ./tour ./golden

@@ -122,11 +122,13 @@ def best_five(server: Server, photo: Path) -> list[tuple[float, str]]:
     return [(best.score, best.label) for best in reply.results[0].classes]
 
 
-def shown(output: str) -> list[tuple[float, str]]:
-    """The lines SCORE LABEL that a client prints."""
+def assert_shows(output: str, expected: list[tuple[float, str]]) -> None:
+    """The lines SCORE LABEL, in order, each score with four decimals."""
     lines = [line.split(" ", 1) for line in output.splitlines()]
+    assert [label for _, label in lines] == [label for _, label in expected]
     assert all(re.fullmatch(r"\d\.\d{4}", score) for score, _ in lines), output
-    return [(pytest.approx(float(score), abs=1e-3), label) for score, label in lines]
+    scores = [score for score, _ in expected]
+    assert [float(score) for score, _ in lines] == pytest.approx(scores, abs=1e-3)
 
 
 def test_a_photo_is_named_as_our_own_client_names_it(
@@ -136,7 +138,7 @@ def test_a_photo_is_named_as_our_own_client_names_it(
     done = client("classify", server.address, photo)
     assert done.returncode == 0, done.stderr
     assert len(best_five) == 5
-    assert shown(done.stdout) == best_five
+    assert_shows(done.stdout, best_five)
 
 
 def test_an_unknown_model_is_told_in_a_line(client: Client, server: Server, photo: Path) -> None:
@@ -157,7 +159,7 @@ def test_a_token_and_tls_let_a_client_in(
     """With the authority's certificate and a token the answer is the same."""
     done = client("classify", secured.address, photo, CROSSRUN_TOKEN=TOKEN, **trusting)
     assert done.returncode == 0, done.stderr
-    assert shown(done.stdout) == best_five
+    assert_shows(done.stdout, best_five)
 
 
 def test_without_a_token_a_client_is_told_so(
@@ -167,6 +169,16 @@ def test_without_a_token_a_client_is_told_so(
     done = client("classify", secured.address, photo, **trusting)
     assert done.returncode == 1
     assert done.stderr.startswith("UNAUTHENTICATED: ")
+
+
+def test_a_token_is_not_sent_where_anybody_can_read_it(
+    client: Client, server: Server, photo: Path
+) -> None:
+    """Without TLS the client says so in a line, and asks nothing."""
+    done = client("classify", server.address, photo, CROSSRUN_TOKEN=TOKEN)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_tour_shows_each_step(client: Client, server: Server) -> None:

@@ -33,6 +33,11 @@ pub type Connection = InterceptedService<Channel, fn(Request<()>) -> Result<Requ
 /// token in every call if CROSSRUN_TOKEN is set.
 pub fn connect(address: &str) -> Result<Connection, Status> {
     let roots = std::env::var("CROSSRUN_ROOTS").ok();
+    if roots.is_none() && std::env::var("CROSSRUN_TOKEN").is_ok() {
+        return Err(unusable(
+            "CROSSRUN_TOKEN needs TLS: set CROSSRUN_ROOTS, too",
+        ));
+    }
     let scheme = if roots.is_some() { "https" } else { "http" };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
         .map_err(unusable)?
