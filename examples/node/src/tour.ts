@@ -54,9 +54,9 @@ function floats(raw: Buffer): Float32Array {
   return new Float32Array(new Uint8Array(raw).buffer);
 }
 
-/** Gives the server no time. */
+/** Asks for an answer by a time that is over. */
 function deadline({ inference }: Clients, request: ModelInferRequest): Promise<string> {
-  return ended(done => inference.modelInfer(request, { deadline: Date.now() }, done));
+  return ended(done => inference.modelInfer(request, { deadline: Date.now() - 1000 }, done));
 }
 
 /** Gives up a call that is under way. */
