@@ -2,6 +2,8 @@
 # make test   all tests        make check   lint, types, architecture
 # make setup  the environment alone, in .venv
 # make environments  also those with other builds of onnxruntime, in .venv-*
+# make examples  the clients in other languages, in build/examples
+# make clients  the same, and each against a server
 # make audit  what is known against the locked packages and crates; a bill of materials
 # make trust  what hostile requests, overload, damaged messages and time do to a server; half an hour
 # make peers [PEERS=mlserver]  other servers for crossrun-bench load, in build/peers
@@ -31,7 +33,7 @@ endef
 # Other builds of onnxruntime, each in an environment of its own, for tests and crossrun-bench.
 BUILDS := openvino plugin
 
-.PHONY: setup environments peers demo test check audit trust lock clean
+.PHONY: setup environments peers demo test examples clients check audit trust lock clean
 setup: .venv/front
 environments: setup $(BUILDS:%=.venv-%/front)
 
@@ -128,7 +130,13 @@ demo: setup
 	$(BIN)/crossrun-bench report build/latency.json build/accuracy.json build/detection.json \
 		--pictures build/detected --output build/report.html
 
-test: environments
+examples: setup
+	examples/build.sh
+
+clients: examples
+	$(BIN)/pytest -v --numprocesses 2 --dist worksteal tests/examples
+
+test: environments examples
 	$(FRONT) cargo test --quiet --locked --workspace --exclude crossrun-front
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
@@ -137,6 +145,7 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	proto/check.sh
 	$(FRONT) cargo fmt --all --check
 	$(FRONT) cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
 	@if command -v cargo-deny > /dev/null; then $(FRONT) cargo deny --log-level error check licenses bans sources; \
