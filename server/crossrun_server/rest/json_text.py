@@ -5,6 +5,7 @@ arrays are written in pieces, and others have their turn after each.
 """
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from crossrun_server.tensors.tensor_spec import Array
 
 MOST_VALUES = 1_000_000  # of a document: read in 50 ms, and made an array in as long
 PIECE = 50_000  # numbers
+SLOWER = 4  # times that Python's json needs
+TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+UNWRITABLE = re.compile(rb"NaN|Infinity")
 
 
 def read(body: bytes, most: int = MOST_VALUES) -> dict[str, Any]:
@@ -35,10 +39,44 @@ def read(body: bytes, most: int = MOST_VALUES) -> dict[str, Any]:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the body is no JSON: {error}") from None
+        found = _with_unwritable(body, most, error)
     if not isinstance(found, dict):
         raise InvalidRequest("the JSON is no object, which begins with {")
+    if TEXT.sub(b"", body).count(b":") != _members(found):
+        raise InvalidRequest("the JSON has a key twice in one object")
     return found
+
+
+def _with_unwritable(body: bytes, most: int, error: orjson.JSONDecodeError) -> Any:
+    """Read JSON with NaN or Infinity, which Python's and Triton's clients write.
+
+    Raises:
+        InvalidRequest: it is no such JSON.
+    """
+    if not UNWRITABLE.search(body):
+        raise InvalidRequest(f"the body is no JSON: {error}") from None
+    if body.count(b",") > most // SLOWER:
+        raise InvalidRequest(
+            f"the JSON has NaN or Infinity among more than {most // SLOWER} values; "
+            "more are sent as binary tensors"
+        )
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # Python's own words tell less
+        raise InvalidRequest(f"the body is no JSON: {error}") from None
+
+
+def _members(found: Any) -> int:
+    """Count the members of all objects; a list that begins with a number or a text has none."""
+    count, open_ = 0, [found]
+    while open_:
+        value = open_.pop()
+        if isinstance(value, dict):
+            count += len(value)
+            open_.extend(value.values())
+        elif isinstance(value, list) and value and isinstance(value[0], dict | list):
+            open_.extend(value)
+    return count
 
 
 def check_keys(found: dict[str, Any], known: tuple[str, ...]) -> None:

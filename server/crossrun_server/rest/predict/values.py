@@ -10,6 +10,8 @@ from crossrun_server.errors import InvalidRequest
 from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 
 B64 = "b64"
+UNEQUAL = "the lists are not equally long, or nested too deeply"
+MOST_DEEP = 64  # lists in each other: numpy's
 EXPECTED = {"b": "true or false", "i": "whole numbers", "u": "whole numbers", "f": "numbers"}
 FITTING = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}  # kinds of numpy that may become another
 
@@ -27,7 +29,7 @@ def tensor(value: Any, spec: TensorSpec) -> Array:
     if spec.datatype == "BF16":
         raise InvalidRequest(f"input {spec.name!r} is BF16, which JSON has no numbers for")
     if spec.datatype == "BYTES":
-        return _array(_texts(value, spec.name), spec, np.dtype(np.object_))
+        return _of_texts(_array(_texts(value, spec.name), spec, np.dtype(np.object_)), spec.name)
     found = _array(value, spec, None)
     wanted = DTYPES[spec.datatype]
     if found.dtype.kind not in FITTING[wanted.kind] and spec.datatype == "UINT64":
@@ -45,9 +47,7 @@ def _array(value: Any, spec: TensorSpec, dtype: np.dtype[Any] | None) -> Array:
     try:
         return np.array(value, dtype)
     except (ValueError, OverflowError):
-        raise InvalidRequest(
-            f"input {spec.name!r}: the lists are not equally long, or nested too deeply"
-        ) from None
+        raise InvalidRequest(f"input {spec.name!r}: {UNEQUAL}") from None
 
 
 def _large(value: Any, spec: TensorSpec) -> Array:
@@ -73,9 +73,17 @@ def _converted(found: Array, wanted: np.dtype[Any], spec: TensorSpec) -> Array:
     return made
 
 
-def _texts(value: Any, name: str) -> Any:
+def _of_texts(found: Array, name: str) -> Array:
+    if not all(isinstance(one, str) for one in found.flat):  # numpy keeps lists of other lengths
+        raise InvalidRequest(f"input {name!r}: {UNEQUAL}")
+    return found
+
+
+def _texts(value: Any, name: str, depth: int = 0) -> Any:
     if isinstance(value, list):
-        return [_texts(one, name) for one in value]
+        if depth == MOST_DEEP:
+            raise InvalidRequest(f"input {name!r}: {UNEQUAL}")
+        return [_texts(one, name, depth + 1) for one in value]
     if isinstance(value, dict) and list(value) == [B64]:
         return _decoded(value[B64], name)
     if not isinstance(value, str):
