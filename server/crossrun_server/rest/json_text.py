@@ -43,7 +43,7 @@ def read(body: bytes, most: int = MOST_VALUES) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidRequest("the JSON is no object, which begins with {")
     if TEXT.sub(b"", body).count(b":") != _members(found):
-        raise InvalidRequest("the JSON has a key twice in one object")
+        raise InvalidRequest("the JSON has a key twice in one object, or objects among others")
     return found
 
 
@@ -67,16 +67,22 @@ def _with_unwritable(body: bytes, most: int, error: orjson.JSONDecodeError) -> A
 
 
 def _members(found: Any) -> int:
-    """Count the members of all objects; a list that begins with a number or a text has none."""
+    """Count the members of all objects; a list that does not begin with one has none."""
     count, open_ = 0, [found]
     while open_:
         value = open_.pop()
         if isinstance(value, dict):
             count += len(value)
             open_.extend(value.values())
-        elif isinstance(value, list) and value and isinstance(value[0], dict | list):
+        elif isinstance(_first(value), dict):
             open_.extend(value)
     return count
+
+
+def _first(value: Any) -> Any:
+    while isinstance(value, list) and value:
+        value = value[0]
+    return value
 
 
 def check_keys(found: dict[str, Any], known: tuple[str, ...]) -> None:
