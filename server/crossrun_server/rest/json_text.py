@@ -5,6 +5,7 @@ arrays are written in pieces, and others have their turn after each.
 """
 
 import json
+import math
 import re
 from typing import Any
 
@@ -61,9 +62,16 @@ def _with_unwritable(body: bytes, most: int, error: orjson.JSONDecodeError) -> A
             "more are sent as binary tensors"
         )
     try:
-        return json.loads(body)
+        return json.loads(body, parse_float=_finite)
     except (ValueError, RecursionError):  # Python's own words tell less
         raise InvalidRequest(f"the body is no JSON: {error}") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError
+    return number
 
 
 def _members(found: Any) -> int:

@@ -52,7 +52,10 @@ def add_inputs(
                 f"input {name!r} has no 'data', {BINARY_SIZE!r} or {REGION!r} in its parameters"
             )
     if at != len(behind):
-        raise InvalidRequest(f"{len(behind) - at} bytes follow the JSON and its binary tensors")
+        names = ", ".join(tensor.name for tensor in message.inputs)
+        raise InvalidRequest(
+            f"{len(behind) - at} bytes are left behind the binary tensors of the inputs {names}"
+        )
 
 
 def check(sent: Any, where: str, keys: tuple[str, ...]) -> str:
