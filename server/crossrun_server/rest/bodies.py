@@ -98,6 +98,7 @@ class Bodies:
             if context.time_remaining() != 0:
                 context.status = TOO_SLOW
             raise DeadlineExceeded("the body of the request has not come in time") from None
+        context.whole = True
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _take(self, context: HttpContext, size: int, most: int) -> None:

@@ -18,6 +18,7 @@ from crossrun_server.errors import InvalidRequest
 from crossrun_server.models.model import Model
 from crossrun_server.rest import json_text
 from crossrun_server.rest.calls import Calls
+from crossrun_server.rest.describing import JSON, Schema, operation, path
 from crossrun_server.rest.predict import values
 from crossrun_server.rest.statuses import failed
 from crossrun_server.services.wire import WireRequest
@@ -28,8 +29,50 @@ METHOD = "/inference.GRPCInferenceService/ModelInfer"
 ROWS, COLUMNS = "instances", "inputs"
 SIGNATURE = "signature_name"
 SIGNATURES = ("", "serving_default")  # models here have no others
+OTHERS = ("classify", "regress")
 BINARY = "_bytes"  # with which the name of an output ends whose texts are written in base64
 Sent = dict[str, Any]
+
+_WANTED: Schema = {
+    "type": "object",
+    "properties": {
+        SIGNATURE: {"enum": list(SIGNATURES)},
+        ROWS: {"type": "array", "minItems": 1, "description": "One entry for each row."},
+        COLUMNS: {"description": "An object of inputs by name, or the only one."},
+    },
+    "oneOf": [{"required": [ROWS]}, {"required": [COLUMNS]}],
+    "additionalProperties": False,
+}
+_FOUND: Schema = {
+    "type": "object",
+    "properties": {
+        "predictions": {"type": "array", "description": "One entry for each of `instances`."},
+        "outputs": {"description": "An object of outputs by name, or the only one."},
+    },
+    "additionalProperties": False,
+}
+_MODEL, _VERSION = "/v1/models/{model}", "/v1/models/{model}/versions/{version}"
+
+
+def _described(model: str, name: str, *parts: str) -> dict[str, Any]:
+    how: Any = {"parameters": path(*parts), "body": {JSON: _WANTED}}
+    refused = "Takes tf.Example, which models here do not: 501"
+    return {
+        f"{model}:predict": {
+            "post": operation(name, "Run a model on numbers, as TensorFlow Serving", _FOUND, **how)
+        },
+        **{
+            f"{model}:{verb}": {
+                "post": operation(f"{name}{verb.title()}", refused, parameters=path(*parts))
+            }
+            for verb in OTHERS
+        },
+    }
+
+
+PATHS = _described(_MODEL, "predict", "model") | _described(
+    _VERSION, "predictVersion", "model", "version"
+)
 
 
 def routes(calls: Calls) -> list[Route]:
@@ -44,11 +87,11 @@ def routes(calls: Calls) -> list[Route]:
         read = partial(_read, calls, names, asked)
         return await calls.answer(request, METHOD, read, partial(_write, asked), names)
 
-    models = ("/v1/models/{model}", "/v1/models/{model}/versions/{version}")
+    models = (_MODEL, _VERSION)
     return [
-        *(Route(f"{path}:predict", predict, methods=["POST"]) for path in models),
-        *(Route(f"{path}:{verb}", _other, methods=["POST"])
-          for path in models for verb in ("classify", "regress")),
+        *(Route(f"{model}:predict", predict, methods=["POST"]) for model in models),
+        *(Route(f"{model}:{verb}", _other, methods=["POST"])
+          for model in models for verb in OTHERS),
     ]  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from starlette.routing import Route
 from crossrun_server.rest.calls import Calls
 from crossrun_server.rest.protocol import health
 
+PATHS = {**health.PATHS}
+
 
 def routes(calls: Calls) -> list[Route]:
     """Return all routes of the protocol."""

@@ -8,7 +8,25 @@ from starlette.routing import Route
 
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun_server.rest.calls import Calls
+from crossrun_server.rest.describing import operation, path
 
+_MODEL = "Whether a model takes requests"
+
+
+def _described(name: str, summary: str, *parts: str) -> dict[str, Any]:
+    told = operation(name, summary, parameters=path(*parts))
+    told["responses"]["503"] = {"description": "No."}
+    return {"get": told}
+
+
+PATHS = {
+    "/v2/health/live": _described("live", "Whether the server answers at all"),
+    "/v2/health/ready": _described("ready", "Whether the server takes requests"),
+    "/v2/models/{model}/ready": _described("modelReady", _MODEL, "model"),
+    "/v2/models/{model}/versions/{version}/ready": _described(
+        "versionReady", _MODEL, "model", "version"
+    ),
+}
 SERVICE = "/inference.GRPCInferenceService"
 
 
