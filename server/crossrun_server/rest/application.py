@@ -9,10 +9,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crossrun_server.rest import openapi, packing, reference
+from crossrun_server.rest import openapi, reference
 from crossrun_server.rest.calls import Calls
-from crossrun_server.rest.origins import Guard, Origins
-from crossrun_server.rest.packing import Packing
+from crossrun_server.rest.port import packing
+from crossrun_server.rest.port.origins import Guard, Origins
+from crossrun_server.rest.port.packing import Packing
 from crossrun_server.rest.statuses import failed
 
 log = logging.getLogger(__name__)

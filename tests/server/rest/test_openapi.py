@@ -8,7 +8,7 @@ from starlette.routing import Route
 from crossrun_server.access.gate import AccessConfig, Gate
 from crossrun_server.rest import application, openapi
 from crossrun_server.rest.calls import Calls
-from crossrun_server.rest.origins import Origins
+from crossrun_server.rest.port.origins import Origins
 from tests.fuzz import http
 from tests.support.access import write
 from tests.support.rest import ask
