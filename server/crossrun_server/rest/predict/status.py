@@ -105,7 +105,7 @@ def routes(calls: Calls) -> list[Route]:
         path = request.path_params
         asked = pb.ModelMetadataRequest(name=path["model"], version=path.get("version", ""))
         write = partial(_metadata, path.get("version", ""))
-        return await calls.answer(request, METADATA, lambda _: asked, write, asked)
+        return await calls.answer(request, METADATA, lambda _: asked, write, names=asked)
 
     return [
         Route("/v1/models", models),
