@@ -57,7 +57,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each case by every transport of the target."""
     if "target" in metafunc.fixturenames:
         address: str | None = metafunc.config.getoption("target")
-        transports = [_transport(address)] if address else ["grpc", "http"]
+        every = [pytest.param("grpc", id=pytest.HIDDEN_PARAM), "http"]
+        transports = [_transport(address)] if address else every
         metafunc.parametrize("target", transports, indirect=True, scope="session")
 
 

@@ -9,10 +9,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crossrun_server.rest import packing, predict, protocol, vision
+from crossrun_server.rest import openapi, reference
 from crossrun_server.rest.calls import Calls
-from crossrun_server.rest.origins import Guard, Origins
-from crossrun_server.rest.packing import Packing
+from crossrun_server.rest.port import packing
+from crossrun_server.rest.port.origins import Guard, Origins
+from crossrun_server.rest.port.packing import Packing
 from crossrun_server.rest.statuses import failed
 
 log = logging.getLogger(__name__)
@@ -23,9 +24,9 @@ EXPOSED = ("inference-header-content-length", "retry-after", "server-timing")
 
 def application(calls: Calls, origins: Origins) -> Starlette:
     """Put the application together."""
-    routes = [*protocol.routes(calls), *predict.routes(calls), *vision.routes(calls)]
+    routes = [route for room in openapi.ROOMS for route in room.routes(calls)]
     return Starlette(
-        routes=routes,
+        routes=[*routes, *openapi.routes(calls), *reference.routes()],
         middleware=[
             Middleware(Guard, origins=origins),
             *_cors(origins.pages),

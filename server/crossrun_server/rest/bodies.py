@@ -15,6 +15,7 @@ from crossrun_server.rest.context import HttpContext
 
 PACKINGS = ("gzip", "deflate")
 LEAST_RATE = 500  # bytes in a second, from the end of the time that every body has
+LARGE = 1 << 20  # bytes
 TOO_LARGE, TOO_SLOW = 413, 408
 
 
@@ -98,7 +99,11 @@ class Bodies:
             if context.time_remaining() != 0:
                 context.status = TOO_SLOW
             raise DeadlineExceeded("the body of the request has not come in time") from None
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        context.whole = True
+        if len(parts) == 1:
+            return parts[0]
+        # Of a large body this lets others go on meanwhile, on a thread.
+        return b"".join(parts) if context.held < LARGE else await asyncio.to_thread(b"".join, parts)
 
     def _take(self, context: HttpContext, size: int, most: int) -> None:
         self.hold(context, size)

@@ -58,8 +58,15 @@ class Calls:
     failures: Failures
     in_flight: InFlight
 
-    async def answer(
-        self, request: Request, method: str, read: Read, write: Write, names: Any = None
+    async def answer(  # noqa: PLR0913 - what the rooms differ in
+        self,
+        request: Request,
+        method: str,
+        read: Read,
+        write: Write,
+        *,
+        names: Any = None,
+        most: int | None = None,
     ) -> Response:
         """Answer a request by a call.
 
@@ -70,12 +77,13 @@ class Calls:
             write: makes the response of its answer.
             names: a message of the method that names the model, if the path does: who may not use
                 that is refused before `read` looks at it.
+            most: bytes of the body; None: as many as the method's messages may have.
         """
         context = HttpContext(request)
         with ExitStack() as held:
             held.enter_context(self.bodies.account(context))
             try:
-                make = await self._message(request, context, method, read, names)
+                make = await self._message(request, context, method, read, names, most)
                 held.enter_context(self.in_flight)
                 response = await self._answered(context, method, make, write)
             except ClientDisconnect:
@@ -86,14 +94,22 @@ class Calls:
             self.bodies.hold(context, len(response.body))
             return Answer(response, held.pop_all())
 
-    async def _message(
-        self, request: Request, context: HttpContext, method: str, read: Read, names: Any
+    async def _message(  # noqa: PLR0913, PLR0917 - as `answer`
+        self,
+        request: Request,
+        context: HttpContext,
+        method: str,
+        read: Read,
+        names: Any,
+        most: int | None,
     ) -> Callable[[], Any]:
         """Read a request; returns what returns its message, or raises why there is none."""
         try:
             self._let_in(method, names, context)
             context.read_deadline()
-            body = await self.bodies.whole(request, context, self.limits.message_size(method))
+            limit = self.limits.message_size(method)
+            size = limit if most is None else min(most, limit)
+            body = await self.bodies.whole(request, context, size)
             message = await done(len(body), partial(read, body))
         except ClientDisconnect:
             raise

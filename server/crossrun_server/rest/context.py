@@ -1,5 +1,6 @@
 """An HTTP request, as those who answer calls see it."""
 
+import asyncio
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,8 @@ class HttpContext:
     def __init__(self, request: Request) -> None:
         self.ending: tuple[grpc.StatusCode, str] | None = None  # of an abort
         self.headers: dict[str, str] = {}  # of the response
-        self.held = 0  # bytes of its request
+        self.held = 0  # bytes of its request, and of its answer
+        self.whole = False  # whether its request has been read to the end
         self.status: int | None = None  # of HTTP; None: that of the ending
         self._request = request
         self._gone = False
@@ -90,7 +92,9 @@ class HttpContext:
         raise grpc.aio.AbortError("the call is aborted")
 
     async def gone(self) -> None:
-        """Return once the client has gone; its request has been read."""
+        """Return once the client has gone; never, if its request has not been read to the end."""
+        if not self.whole:  # to listen would be to ask for more
+            await asyncio.Future()
         message: Any = {}
         while message.get("type") != "http.disconnect":
             message = await self._request.receive()

@@ -17,8 +17,8 @@ from crossrun_server.models.repository import Repository
 from crossrun_server.rest import application
 from crossrun_server.rest.bodies import Bodies
 from crossrun_server.rest.calls import Calls
-from crossrun_server.rest.door import Doors
-from crossrun_server.rest.origins import Origins
+from crossrun_server.rest.port.door import Doors
+from crossrun_server.rest.port.origins import Origins
 from crossrun_server.scheduling.in_flight import InFlight
 
 logging.getLogger("uvicorn").setLevel(

@@ -19,6 +19,16 @@ from crossrun.v1 import vision_pb2 as pb
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.rest import forms, json_text
 from crossrun_server.rest.calls import Calls
+from crossrun_server.rest.describing import (
+    JSON,
+    NUMBER,
+    SHARE,
+    TEXT,
+    WHOLE,
+    Schema,
+    operation,
+    query,
+)
 
 METHODS = {
     "classify": ("/crossrun.v1.Vision/Classify", pb.ClassifyRequest),
@@ -30,6 +40,91 @@ RESIZE = {
     name.removeprefix("RESIZE_").lower(): number
     for name, number in pb.Resize.items()
     if number != pb.RESIZE_UNSPECIFIED
+}
+
+_PICTURES: Schema = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
+        "required": ["b64"],
+        "additionalProperties": False,
+    },
+}
+_TILES: Schema = {
+    "type": "object",
+    "properties": {"columns": WHOLE, "rows": WHOLE, "overlap": NUMBER},
+    "required": ["columns", "rows"],
+    "additionalProperties": False,
+}
+_COMMON: dict[str, Schema] = {"model": TEXT, "version": TEXT, "resize": {"enum": list(RESIZE)}}
+FIELDS: dict[str, dict[str, Schema]] = {
+    "classify": _COMMON | {"top_k": WHOLE, "min_score": NUMBER},
+    "detect": _COMMON
+    | {
+        "min_score": SHARE,
+        "max_detections": WHOLE | {"minimum": 1},
+        "iou_threshold": SHARE,
+        "labels": {"type": "array", "items": TEXT},
+    },
+}
+_TIMES: Schema = {
+    "type": "object",
+    "properties": {name: {"type": "integer"} for name in ("decode_us", "queue_us", "compute_us")},
+}
+_CLASS = {"index": WHOLE, "label": TEXT, "score": NUMBER}
+_BOX: Schema = {
+    "type": "object",
+    "properties": dict.fromkeys(("ymin", "xmin", "ymax", "xmax"), NUMBER),
+}
+_RESULTS = {
+    "classify": {"classes": {"type": "array", "items": {"type": "object", "properties": _CLASS}}},
+    "detect": {
+        "detections": {
+            "type": "array",
+            "items": {"type": "object", "properties": _CLASS | {"box": _BOX}},
+        },
+        "width": WHOLE,
+        "height": WHOLE,
+    },
+}
+
+
+def _described(name: str, summary: str) -> dict[str, Any]:
+    fields, more = FIELDS[name], {"tiles": _TILES} if name == "detect" else {}
+    parts = ("columns", "rows", "overlap") if more else ()
+    flat = fields | {f"tiles.{part}": _TILES["properties"][part] for part in parts}
+    binary = {"type": "string", "format": "binary"}
+    form = flat | {"image": {"type": "array", "items": binary}}
+    sent = fields | more | {"images": _PICTURES}
+    result = {"type": "object", "properties": _RESULTS[name]}
+    answer = {"model": TEXT, "version": TEXT, "timings": _TIMES}
+    return operation(
+        name,
+        summary,
+        {
+            "type": "object",
+            "properties": answer | {"results": {"type": "array", "items": result}},
+            "required": ["model", "version", "results", "timings"],
+        },
+        parameters=tuple(query(*one, "As in crossrun.v1.Vision") for one in flat.items()),
+        body={
+            "image/jpeg": binary,
+            "image/png": binary,
+            forms.TYPE: {"type": "object", "properties": form, "required": ["image"]},
+            JSON: {
+                "type": "object",
+                "properties": sent,
+                "required": ["images"],
+                "additionalProperties": False,
+            },
+        },
+    )
+
+
+PATHS = {
+    "/v1/vision/classify": {"post": _described("classify", "Say what each picture shows")},
+    "/v1/vision/detect": {"post": _described("detect", "Find the objects in each picture")},
 }
 
 Message = pb.ClassifyRequest | pb.DetectRequest

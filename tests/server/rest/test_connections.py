@@ -112,13 +112,15 @@ def test_what_follows_a_refusal_is_not_read_for_ever() -> None:
 
 def test_an_answer_that_nobody_reads_is_let_go() -> None:
     """With what it holds, which counts until then."""
-    what = served(Limits(keepalive_timeout=200))
+    what = served(Limits(keepalive_timeout=1000))
 
     def ask(port: int) -> int:
         with connected(port) as client:
             client.sendall(BEGUN + b"content-length: 1\r\n\r\nx")
             while what.load.bytes_in_flight() < 10 * MEGABYTE:
                 time.sleep(0.01)
+            told(port, LIVE[:-2] + b"connection: close\r\n\r\n")
+            assert what.load.bytes_in_flight() > 10 * MEGABYTE
             while what.load.bytes_in_flight():
                 time.sleep(0.01)
             return len(until_end(client))

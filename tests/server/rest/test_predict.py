@@ -88,8 +88,18 @@ def test_what_is_not_understood_is_told(resting: Server, model: str, body: Any, 
 
 
 def test_json_that_is_damaged_is_told(resting: Server) -> None:
-    """And JSON that is none, such as NaN."""
-    for body in (b"", b"{", b"[1]", b'{"instances": [[NaN]]}', b"\xff", b'{"instances": [[1]]} x'):
+    """And JSON that is none, or has a key twice."""
+    twice = b'{"instances": [[1]], "instances": [[2]]}'
+    for body in (
+        b"",
+        b"{",
+        b"[1]",
+        twice,
+        b"{NaN",
+        b'{"instances": [[NaN, 1e999]]}',
+        b"\xff",
+        b'{"instances": [[1]]} x',
+    ):
         answer = predict(resting, "identity_fp32", body)
         assert answer.status == 400
         assert "JSON" in answer.json["error"]

@@ -18,6 +18,7 @@ from crossrun_server.errors import InvalidRequest
 from crossrun_server.models.model import Model
 from crossrun_server.rest import json_text
 from crossrun_server.rest.calls import Calls
+from crossrun_server.rest.describing import JSON, Schema, operation, path
 from crossrun_server.rest.predict import values
 from crossrun_server.rest.statuses import failed
 from crossrun_server.services.wire import WireRequest
@@ -28,8 +29,50 @@ METHOD = "/inference.GRPCInferenceService/ModelInfer"
 ROWS, COLUMNS = "instances", "inputs"
 SIGNATURE = "signature_name"
 SIGNATURES = ("", "serving_default")  # models here have no others
+OTHERS = ("classify", "regress")
 BINARY = "_bytes"  # with which the name of an output ends whose texts are written in base64
 Sent = dict[str, Any]
+
+_WANTED: Schema = {
+    "type": "object",
+    "properties": {
+        SIGNATURE: {"enum": list(SIGNATURES)},
+        ROWS: {"type": "array", "minItems": 1, "description": "One entry for each row."},
+        COLUMNS: {"description": "An object of inputs by name, or the only one."},
+    },
+    "oneOf": [{"required": [ROWS]}, {"required": [COLUMNS]}],
+    "additionalProperties": False,
+}
+_FOUND: Schema = {
+    "type": "object",
+    "properties": {
+        "predictions": {"type": "array", "description": "One entry for each of `instances`."},
+        "outputs": {"description": "An object of outputs by name, or the only one."},
+    },
+    "additionalProperties": False,
+}
+_MODEL, _VERSION = "/v1/models/{model}", "/v1/models/{model}/versions/{version}"
+
+
+def _described(model: str, name: str, *parts: str) -> dict[str, Any]:
+    how: Any = {"parameters": path(*parts), "body": {JSON: _WANTED}}
+    refused = "Takes tf.Example, which models here do not: 501"
+    return {
+        f"{model}:predict": {
+            "post": operation(name, "Run a model on numbers, as TensorFlow Serving", _FOUND, **how)
+        },
+        **{
+            f"{model}:{verb}": {
+                "post": operation(f"{name}{verb.title()}", refused, parameters=path(*parts))
+            }
+            for verb in OTHERS
+        },
+    }
+
+
+PATHS = _described(_MODEL, "predict", "model") | _described(
+    _VERSION, "predictVersion", "model", "version"
+)
 
 
 def routes(calls: Calls) -> list[Route]:
@@ -40,15 +83,16 @@ def routes(calls: Calls) -> list[Route]:
             model_name=request.path_params["model"],
             model_version=request.path_params.get("version", ""),
         )
-        asked: Sent = {}  # for the answer, whose form is that of the request
-        read = partial(_read, calls, names, asked)
-        return await calls.answer(request, METHOD, read, partial(_write, asked), names)
+        form: Sent = {}  # of the request, which is that of the answer
+        read, write = partial(_read, calls, names, form), partial(_write, form)
+        limit = json_text.MOST_BYTES
+        return await calls.answer(request, METHOD, read, write, names=names, most=limit)
 
-    models = ("/v1/models/{model}", "/v1/models/{model}/versions/{version}")
+    models = (_MODEL, _VERSION)
     return [
-        *(Route(f"{path}:predict", predict, methods=["POST"]) for path in models),
-        *(Route(f"{path}:{verb}", _other, methods=["POST"])
-          for path in models for verb in ("classify", "regress")),
+        *(Route(f"{model}:predict", predict, methods=["POST"]) for model in models),
+        *(Route(f"{model}:{verb}", _other, methods=["POST"])
+          for model in models for verb in OTHERS),
     ]  # fmt: skip
 
 
@@ -58,7 +102,7 @@ async def _other(_: Request) -> Response:
     return failed(501, f"{text}, and /v1/vision/classify pictures")
 
 
-def _read(calls: Calls, names: pb.ModelInferRequest, asked: Sent, body: bytes) -> WireRequest:
+def _read(calls: Calls, names: pb.ModelInferRequest, form: Sent, body: bytes) -> WireRequest:
     """Make a message of a request.
 
     Raises:
@@ -66,13 +110,14 @@ def _read(calls: Calls, names: pb.ModelInferRequest, asked: Sent, body: bytes) -
         UnknownModel, ModelUnavailable: see Repository.get.
     """
     model = calls.models.get(names.model_name, names.model_version)
-    asked |= json_text.read(body)
+    asked = json_text.read(body)
     json_text.check_keys(asked, (SIGNATURE, ROWS, COLUMNS))
     if asked.get(SIGNATURE, "") not in SIGNATURES:
         raise InvalidRequest(f"{SIGNATURE} is {asked[SIGNATURE]!r}, expected serving_default")
     if (ROWS in asked) == (COLUMNS in asked):
         raise InvalidRequest(f"the JSON has to have one of {ROWS!r} and {COLUMNS!r}")
     sent = _rows(asked[ROWS], model) if ROWS in asked else _columns(asked[COLUMNS], model)
+    form |= {ROWS: len(asked[ROWS])} if ROWS in asked else {COLUMNS: None}
     message, raw = pb.ModelInferRequest(), list[bytes]()
     message.CopyFrom(names)
     for name, value in sent.items():
@@ -119,7 +164,7 @@ def _only(model: Model) -> str:
     return needed[0]
 
 
-def _write(asked: Sent, answer: pb.ModelInferResponse) -> Response:
+def _write(form: Sent, answer: pb.ModelInferResponse) -> Response:
     """Write the outputs in the form of the request; one that is alone comes without its name.
 
     Raises:
@@ -127,10 +172,10 @@ def _write(asked: Sent, answer: pb.ModelInferResponse) -> Response:
     """
     pairs = zip(answer.outputs, answer.raw_output_contents, strict=True)
     found = {output.name: _output(output, raw) for output, raw in pairs}
-    if COLUMNS in asked:
+    if COLUMNS in form:
         columns: Any = {name: json_text.array(one) for name, one in found.items()}
         return json_text.response({"outputs": _alone(columns)})
-    many = len(asked[ROWS])
+    many = form[ROWS]
     if strays := [name for name, one in found.items() if not one.ndim or len(one) != many]:
         raise InvalidRequest(f"output {strays[0]!r} has no row for each instance; send {COLUMNS!r}")
     if len(found) == 1:

@@ -18,6 +18,7 @@ from crossrun_server.errors import UnknownModel
 from crossrun_server.models.states import State
 from crossrun_server.rest import json_text
 from crossrun_server.rest.calls import Calls
+from crossrun_server.rest.describing import OBJECT, TEXT, Schema, operation, path
 
 SERVICE = "/inference.GRPCInferenceService"
 INDEX = f"{SERVICE}/RepositoryIndex"
@@ -35,6 +36,53 @@ TYPES = {
     "INT64": "DT_INT64", "FP16": "DT_HALF", "FP32": "DT_FLOAT", "FP64": "DT_DOUBLE",
     "BF16": "DT_BFLOAT16", "BYTES": "DT_STRING",
 }  # fmt: skip
+
+_STATUS: Schema = {
+    "type": "object",
+    "properties": {
+        "name": TEXT,
+        "ready": {"type": "boolean"},
+        "model_version_status": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "version": TEXT,
+                    "state": {"enum": list(STATES.values())},
+                    "status": {
+                        "type": "object",
+                        "properties": {"error_code": TEXT, "error_message": TEXT},
+                    },
+                },
+                "required": ["version", "state", "status"],
+            },
+        },
+    },
+    "required": ["name", "ready", "model_version_status"],
+}
+_NAMES: Schema = {
+    "type": "object",
+    "properties": {"models": {"type": "array", "items": TEXT}},
+    "required": ["models"],
+}
+_MODEL, _VERSION = "/v1/models/{model}", "/v1/models/{model}/versions/{version}"
+
+
+def _described(model: str, name: str, *parts: str) -> dict[str, Any]:
+    how: Any = {"parameters": path(*parts)}
+    return {
+        model: {"get": operation(f"{name}Status", "The state of a model", _STATUS, **how)},
+        f"{model}/metadata": {
+            "get": operation(f"{name}Metadata", "What a model takes and returns", OBJECT, **how)
+        },
+    }
+
+
+PATHS = (
+    {"/v1/models": {"get": operation("models", "The models that are ready", _NAMES)}}
+    | _described(_MODEL, "model", "model")
+    | _described(_VERSION, "version", "model", "version")
+)
 
 Version = pb.RepositoryIndexResponse.ModelIndex
 Tensor = pb.ModelMetadataResponse.TensorMetadata
@@ -57,15 +105,12 @@ def routes(calls: Calls) -> list[Route]:
         path = request.path_params
         asked = pb.ModelMetadataRequest(name=path["model"], version=path.get("version", ""))
         write = partial(_metadata, path.get("version", ""))
-        return await calls.answer(request, METADATA, lambda _: asked, write, asked)
+        return await calls.answer(request, METADATA, lambda _: asked, write, names=asked)
 
-    model = "/v1/models/{model}"
     return [
         Route("/v1/models", models),
-        Route(model, status),
-        Route(f"{model}/metadata", metadata),
-        Route(f"{model}/versions/{{version}}", status),
-        Route(f"{model}/versions/{{version}}/metadata", metadata),
+        *(Route(model, status) for model in (_MODEL, _VERSION)),
+        *(Route(f"{model}/metadata", metadata) for model in (_MODEL, _VERSION)),
     ]
 
 

@@ -12,6 +12,7 @@ from crossrun_server.tensors.tensor_spec import DTYPES, Array, TensorSpec
 B64 = "b64"
 UNEQUAL = "the lists are not equally long, or nested too deeply"
 MOST_DEEP = 64  # lists in each other: numpy's
+ROWS = 1000  # that are read at once; others have their turn after each
 EXPECTED = {"b": "true or false", "i": "whole numbers", "u": "whole numbers", "f": "numbers"}
 FITTING = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}  # kinds of numpy that may become another
 
@@ -45,7 +46,12 @@ def tensor(value: Any, spec: TensorSpec) -> Array:
 
 def _array(value: Any, spec: TensorSpec, dtype: np.dtype[Any] | None) -> Array:
     try:
-        return np.array(value, dtype)
+        if not isinstance(value, list):
+            return np.array(value, dtype)
+        return np.concatenate(
+            [np.array(value[at : at + ROWS], dtype) for at in range(0, len(value), ROWS)]
+            or [np.array(value, dtype)]
+        )
     except (ValueError, OverflowError):
         raise InvalidRequest(f"input {spec.name!r}: {UNEQUAL}") from None
 

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.rest import json_text
 from crossrun_server.rest.calls import Calls
+from crossrun_server.rest.describing import JSON, OBJECT, Schema, operation, path
 
 SERVICE = "/inference.GRPCInferenceService"
 MOST_VALUES = 50_000  # of JSON, as protobuf's messages may have
@@ -36,6 +37,7 @@ class Endpoint(NamedTuple):
     write: Callable[[Any], Response]  # makes the response of an answer
     told: str  # what it does
     fill: Callable[[Any, Sent], None] | None = None  # puts the JSON of a body into the message
+    answer: Schema | str = OBJECT
 
     def started(self, parts: Mapping[str, str]) -> Any:
         """Return a message that has what the path says."""
@@ -49,7 +51,7 @@ def route(calls: Calls, endpoint: Endpoint) -> Route:
         names = endpoint.started(request.path_params)
         read = partial(_read, endpoint, request)
         method = f"{SERVICE}/{endpoint.rpc}"
-        return await calls.answer(request, method, read, endpoint.write, names)
+        return await calls.answer(request, method, read, endpoint.write, names=names)
 
     return Route(endpoint.path, answer, methods=[endpoint.verb])
 
@@ -68,6 +70,17 @@ def _read(endpoint: Endpoint, request: Request, body: bytes) -> Any:
         except (ValueError, UnicodeError) as error:  # protobuf's: too large, or no text
             raise InvalidRequest(f"the JSON does not fit {endpoint.rpc}: {error}") from None
     return message
+
+
+def described(endpoint: Endpoint) -> Schema:
+    """Return what OpenAPI says of an endpoint; no other has its name."""
+    parts = [name for name in endpoint.fields if f"{{{name}}}" in endpoint.path]
+    name = endpoint.verb.lower() + endpoint.rpc + "".join(map(str.title, parts))
+    body = {JSON: OBJECT} if endpoint.fill else None
+    how = operation(name, endpoint.told, endpoint.answer, parameters=path(*parts), body=body)
+    if body:
+        how["requestBody"]["required"] = False
+    return how
 
 
 def member(sent: Sent, name: str, kind: type[Any], otherwise: Any = None) -> Any:

@@ -19,18 +19,40 @@ from crossrun.oip import grpc_service_pb2 as pb
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.rest import json_text
 from crossrun_server.rest.calls import Calls
+from crossrun_server.rest.describing import JSON, OBJECT, operation, path
 from crossrun_server.rest.protocol import tensors, whole_body
 from crossrun_server.rest.protocol.endpoints import SERVICE, member, plain
 from crossrun_server.services.parameters import REGION
 from crossrun_server.services.wire import WireRequest
 
 METHOD = f"{SERVICE}/ModelInfer"
-PATHS = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
+_MODEL, _VERSION = "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"
+BYTES = "application/octet-stream"
 HEAD_SIZE = "inference-header-content-length"  # bytes of the JSON before the binary tensors
 SIZE = re.compile(r"\d{1,18}", re.ASCII)
 BINARY, ALL_BINARY = "binary_data", "binary_data_output"
 KEYS = ("id", "parameters", "inputs", "outputs")
 MOST_TENSORS = 10_000  # of a request: a message of them is made in 50 ms
+
+
+def _described(name: str, *parts: str) -> dict[str, Any]:
+    body = {JSON: OBJECT, BYTES: {}}
+    told = "Run a model on tensors, in JSON or behind it"
+    how = operation(name, told, OBJECT, parameters=(*path(*parts), _HEAD), body=body)
+    how["responses"]["200"]["content"][BYTES] = {}
+    return {"post": how}
+
+
+_HEAD = {
+    "name": HEAD_SIZE,
+    "in": "header",
+    "description": "Bytes of the JSON, if tensors follow it; 0: the body is one tensor.",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+}
+PATHS = {
+    _MODEL: _described("modelInfer", "model"),
+    _VERSION: _described("versionInfer", "model", "version"),
+}
 
 
 @dataclass
@@ -55,9 +77,9 @@ def routes(calls: Calls) -> list[Route]:
         )
         form = Form()  # for the answer
         read = partial(_read, calls, request.headers.get(HEAD_SIZE), names, form)
-        return await calls.answer(request, METHOD, read, partial(_write, form), names)
+        return await calls.answer(request, METHOD, read, partial(_write, form), names=names)
 
-    return [Route(path, infer, methods=["POST"]) for path in PATHS]
+    return [Route(path, infer, methods=["POST"]) for path in (_MODEL, _VERSION)]
 
 
 def _read(
@@ -76,6 +98,11 @@ def _read(
         form.all = True
         raw = whole_body.add_input(message, calls.models, body)
         return WireRequest(message, (raw,), len(body))
+    if size > json_text.MOST_BYTES:
+        raise InvalidRequest(
+            f"the JSON has {size} bytes, expected {json_text.MOST_BYTES} at most; "
+            "larger tensors are sent as binary ones"
+        )
     try:
         raws = _fill(message, json_text.read(body[:size]), form, memoryview(body)[size:])
     except UnicodeError as error:
@@ -141,7 +168,7 @@ def _write(form: Form, answer: pb.ModelInferResponse) -> Response:
         return json_text.response(named | head | {"outputs": outputs})
     text = orjson.dumps(named | head | {"outputs": outputs})
     headers = {HEAD_SIZE: str(len(text))}
-    return Response(b"".join((text, *behind)), 200, headers, "application/octet-stream")
+    return Response(b"".join((text, *behind)), 200, headers, BYTES)
 
 
 def _output(

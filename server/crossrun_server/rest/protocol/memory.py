@@ -8,6 +8,7 @@ from starlette.responses import Response
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.rest import json_text
+from crossrun_server.rest.describing import LIST, NOTHING
 from crossrun_server.rest.protocol.endpoints import Endpoint, Sent, done, member, plain
 
 REGION = {"region": "name"}
@@ -40,20 +41,23 @@ def _register_cuda(message: pb.CudaSharedMemoryRegisterRequest, sent: Sent) -> N
 
 ENDPOINTS = (
     *(Endpoint("GET", path, "SystemSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest,
-               REGION, _status, "The regions that are registered")
+               REGION, _status, "The regions that are registered", answer=LIST)
       for path in (f"{SYSTEM}/status", f"{SYSTEM}/region/{{region}}/status")),
     Endpoint("POST", f"{SYSTEM}/region/{{region}}/register", "SystemSharedMemoryRegister",
-             pb.SystemSharedMemoryRegisterRequest, REGION, done, "Register a region", _register),
+             pb.SystemSharedMemoryRegisterRequest, REGION, done, "Register a region",
+             _register, NOTHING),
     *(Endpoint("POST", path, "SystemSharedMemoryUnregister",
-               pb.SystemSharedMemoryUnregisterRequest, REGION, done, "Forget regions")
+               pb.SystemSharedMemoryUnregisterRequest, REGION, done, "Forget regions",
+               answer=NOTHING)
       for path in (f"{SYSTEM}/unregister", f"{SYSTEM}/region/{{region}}/unregister")),
     *(Endpoint("GET", path, "CudaSharedMemoryStatus", pb.CudaSharedMemoryStatusRequest,
-               REGION, _status, "The regions of CUDA, of which there are none")
+               REGION, _status, "The regions of CUDA, of which there are none", answer=LIST)
       for path in (f"{CUDA}/status", f"{CUDA}/region/{{region}}/status")),
     Endpoint("POST", f"{CUDA}/region/{{region}}/register", "CudaSharedMemoryRegister",
              pb.CudaSharedMemoryRegisterRequest, REGION, done, "Refuse a region of CUDA",
-             _register_cuda),
+             _register_cuda, answer=NOTHING),
     *(Endpoint("POST", path, "CudaSharedMemoryUnregister",
-               pb.CudaSharedMemoryUnregisterRequest, REGION, done, "Forget regions of CUDA")
+               pb.CudaSharedMemoryUnregisterRequest, REGION, done, "Forget regions of CUDA",
+               answer=NOTHING)
       for path in (f"{CUDA}/unregister", f"{CUDA}/region/{{region}}/unregister")),
 )  # fmt: skip

@@ -11,13 +11,6 @@ _MODEL = "/v2/models/{model}"
 _VERSION = f"{_MODEL}/versions/{{version}}"
 
 
-def _server(path: str) -> Endpoint:
-    return Endpoint(
-        "GET", path, "ServerMetadata", pb.ServerMetadataRequest, {}, written,
-        "The server's name, its version and its extensions",
-    )  # fmt: skip
-
-
 def _about(path: str) -> tuple[Endpoint, ...]:
     """Return what answers about a model or a version."""
     return (
@@ -35,8 +28,8 @@ def _config(answer: pb.ModelConfigResponse) -> Response:
 
 
 ENDPOINTS = (
-    _server("/v2"),
-    _server("/v2/"),
+    Endpoint("GET", "/v2", "ServerMetadata", pb.ServerMetadataRequest, {}, written,
+             "The server's name, its version and its extensions"),
     Endpoint("GET", "/v2/models/stats", "ModelStatistics", pb.ModelStatisticsRequest, {}, written,
              "What all models have done"),
     *_about(_MODEL),

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.rest import json_text
+from crossrun_server.rest.describing import LIST, NOTHING
 from crossrun_server.rest.protocol.endpoints import Endpoint, Sent, done, member, plain
 from crossrun_server.services.control import FILE
 
@@ -64,11 +65,12 @@ def _endpoints(root: str) -> tuple[Endpoint, ...]:
     model = f"{root}/models/{{model}}"
     return (
         Endpoint("POST", f"{root}/index", "RepositoryIndex", pb.RepositoryIndexRequest, FIELDS,
-                 _index, "The models of the repository, and their states", _ask),
+                 _index, "The models of the repository, and their states", _ask, LIST),
         Endpoint("POST", f"{model}/load", "RepositoryModelLoad", pb.RepositoryModelLoadRequest,
-                 FIELDS, done, "Load a model, or load it again", _load),
+                 FIELDS, done, "Load a model, or load it again", _load, answer=NOTHING),
         Endpoint("POST", f"{model}/unload", "RepositoryModelUnload",
-                 pb.RepositoryModelUnloadRequest, FIELDS, done, "Unload a model", _unload),
+                 pb.RepositoryModelUnloadRequest, FIELDS, done, "Unload a model", _unload,
+                 NOTHING),
     )  # fmt: skip
 
 

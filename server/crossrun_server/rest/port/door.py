@@ -10,8 +10,8 @@ from uvicorn.server import ServerState
 from crossrun_server.fronts.certificates import Certificates
 from crossrun_server.fronts.handlers import Served
 from crossrun_server.fronts.limits import SECOND, Limits
-from crossrun_server.rest.connection import Connection
-from crossrun_server.rest.strangers import Strangers
+from crossrun_server.rest.port.connection import Connection
+from crossrun_server.rest.port.strangers import Strangers
 
 
 class Doors:

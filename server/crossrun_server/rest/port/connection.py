@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 from crossrun_server.fronts.handlers import Served
 from crossrun_server.fronts.limits import NEVER, SECOND
 from crossrun_server.rest.context import CLIENT_NAMES
-from crossrun_server.rest.strangers import Strangers
+from crossrun_server.rest.port.strangers import Strangers
 
 MOST_HEAD = 64 << 10  # bytes of a request's line and headers, as the native front end has them
 OVERHEAD = 4  # bytes of a header beside its name and its value
