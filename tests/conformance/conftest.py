@@ -16,6 +16,7 @@ EVERYTHING = (
     "--shared-memory", "--model-control-mode", "explicit", "--load-model", "*",
     "--allow-model-upload",
 )  # fmt: skip
+TRANSPORTS = {"grpc": pytest.HIDDEN_PARAM, "http": "http"}  # and what a case's name says of each
 TARGET = pytest.StashKey[Target]()
 
 
@@ -57,9 +58,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each case by every transport of the target."""
     if "target" in metafunc.fixturenames:
         address: str | None = metafunc.config.getoption("target")
-        every = [pytest.param("grpc", id=pytest.HIDDEN_PARAM), "http"]
-        transports = [_transport(address)] if address else every
-        metafunc.parametrize("target", transports, indirect=True, scope="session")
+        transports = [_transport(address)] if address else list(TRANSPORTS)
+        ids = [TRANSPORTS[one] for one in transports]
+        metafunc.parametrize("target", transports, ids=ids, indirect=True, scope="session")
 
 
 def pytest_configure(config: pytest.Config) -> None:
