@@ -88,6 +88,7 @@ class Config:
     port: int = 8001
     http: bool = True
     http_port: int = 8000
+    http_cors: tuple[str, ...] = ()  # origins of pages that may ask
     front: FrontName = FrontName.AUTO
     limits: Limits = field(default_factory=Limits)
     tls: TlsOptions = field(default_factory=TlsOptions)
@@ -347,10 +348,13 @@ async def _http(server: Server, served: Served) -> AsyncIterator[None]:
 
     edge = server.edge.of_made_messages()
     served = replace(served, interceptors=(edge, *coordination.interceptors))
+    inner = serving.Inner(
+        server.gate, server.control.repository, server.edge.in_flight, config.http_cors
+    )
     shared = coordination.shares_port
     async with serving.serving(
         served,
-        server.gate,
+        inner,
         config.host,
         config.http_port,
         shared_port=shared,

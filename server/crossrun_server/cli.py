@@ -39,6 +39,14 @@ def command(
     http_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of REST and the page; 0 picks a free port.")
     ] = Config.http_port,
+    http_cors: Annotated[
+        list[str],
+        typer.Option(
+            help="Repeatable: origin of web pages that may ask, such as https://example.org; "
+            "'*' is any.",
+            show_default=False,
+        ),
+    ] = list(Config.http_cors),  # noqa: B006 - typer copies it
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that serve on the port together; Linux only.")
     ] = 1,
@@ -293,6 +301,7 @@ def command(
         port=port,
         http=allow_http,
         http_port=http_port,
+        http_cors=tuple(http_cors),
         front=front,
         limits=limits,
         tls=tls,

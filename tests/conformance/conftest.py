@@ -1,12 +1,13 @@
 """The target of the suite, who is skipped, and the line at the end that says so."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.conformance import options
+from tests.conformance.http_target import HttpTarget
 from tests.conformance.target import Target
 
 FOLDER = Path(__file__).parent
@@ -15,25 +16,35 @@ EVERYTHING = (
     "--shared-memory", "--model-control-mode", "explicit", "--load-model", "*",
     "--allow-model-upload",
 )  # fmt: skip
+TRANSPORTS = {"grpc": pytest.HIDDEN_PARAM, "http": "http"}  # and what a case's name says of each
 TARGET = pytest.StashKey[Target]()
 
 
 @pytest.fixture(scope="session")
 def target(
-    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Target]:
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, addresses: Mapping[str, str]
+) -> Target:
     """The server under test: --target, or ours on the suite's models."""
+    complete = pytestconfig.getoption("target") is None
+    return _connect(pytestconfig, addresses[request.param], complete=complete)
+
+
+@pytest.fixture(scope="session")
+def addresses(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, str]]:
+    """Where the server under test is, by the transport."""
     address: str | None = pytestconfig.getoption("target")
     if address:
-        yield _connect(pytestconfig, address, complete=False)
+        yield {_transport(address): address}
         return
     from tests.conformance import models
-    from tests.support.running import serving
+    from tests.support.running import HTTP, serving
 
     repository = models.write_all(tmp_path_factory.mktemp("conformance"))
     log = tmp_path_factory.mktemp("log") / "server.log"
-    with serving(repository, log, *EVERYTHING) as running:
-        yield _connect(pytestconfig, running.address, complete=True)
+    with serving(repository, log, *HTTP, *EVERYTHING) as running:
+        yield {"grpc": running.address, "http": running.http}
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +52,15 @@ def _announced(request: pytest.FixtureRequest) -> None:
     """Skip the cases of an extension that the target does not announce."""
     if marker := request.node.get_closest_marker("extension"):
         request.getfixturevalue("target").need_extension(marker.args[0])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each case by every transport of the target."""
+    if "target" in metafunc.fixturenames:
+        address: str | None = metafunc.config.getoption("target")
+        transports = [_transport(address)] if address else list(TRANSPORTS)
+        ids = [TRANSPORTS[one] for one in transports]
+        metafunc.parametrize("target", transports, ids=ids, indirect=True, scope="session")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -74,6 +94,10 @@ def pytest_terminal_summary(
         terminalreporter.line(f"  {count} {reason}")
 
 
+def _transport(address: str) -> str:
+    return "http" if address.startswith("http://") else "grpc"
+
+
 def _prefix(config: pytest.Config) -> str:
     return FOLDER.relative_to(config.rootpath).as_posix()
 
@@ -84,7 +108,8 @@ def _name(target: Target) -> str:
 
 
 def _connect(config: pytest.Config, address: str, complete: bool) -> Target:
-    target = Target(address, complete, options.same_host(config, address))
+    kind = HttpTarget if _transport(address) == "http" else Target
+    target = kind(address, complete, options.same_host(config, address))
     if not target.answers():
         pytest.exit(f"no server answers at {address}", returncode=pytest.ExitCode.USAGE_ERROR)
     config.stash[TARGET] = target

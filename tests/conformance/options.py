@@ -10,7 +10,9 @@ LOOPBACK = ("localhost", "127.", "[::1]")
 def add(parser: pytest.Parser) -> None:
     """Add --target and --same-host."""
     group = parser.getgroup("conformance", "conformance to the Open Inference Protocol")
-    group.addoption("--target", metavar="HOST:PORT", help="server to check (default: our own)")
+    group.addoption(
+        "--target", metavar="[http://]HOST:PORT", help="server to check (default: our own)"
+    )
     group.addoption(
         "--same-host",
         action=argparse.BooleanOptionalAction,
@@ -21,4 +23,4 @@ def add(parser: pytest.Parser) -> None:
 def same_host(config: pytest.Config, address: str) -> bool:
     """Whether the target shares this machine's memory."""
     said: bool | None = config.getoption("same_host")
-    return address.startswith(LOOPBACK) if said is None else said
+    return address.removeprefix("http://").startswith(LOOPBACK) if said is None else said

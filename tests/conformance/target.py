@@ -34,10 +34,17 @@ class Target:
     def __init__(self, address: str, complete: bool, same_host: bool) -> None:
         self.address = address
         self.same_host = same_host
-        self.channel = self.connect()
         self._complete = complete
         self._served: dict[str, bool] = {}
-        self._stub: Any = Stub(self.channel)
+
+    @cached_property
+    def channel(self) -> grpc.Channel:
+        """The connection of all cases that need none of their own."""
+        return self.connect()
+
+    @cached_property
+    def _stub(self) -> Any:
+        return Stub(self.channel)
 
     def connect(self) -> grpc.Channel:
         """Open a channel of its own to the target."""
@@ -142,8 +149,7 @@ class Target:
         try:
             self.call(rpc, message)
         except grpc.RpcError as error:
-            assert isinstance(error, grpc.Call)  # noqa: PT017 - grpc's errors are its calls
-            if error.code() == StatusCode.UNIMPLEMENTED and "disabled" in (error.details() or ""):
+            if code_of(error) == StatusCode.UNIMPLEMENTED and "disabled" in _details(error):
                 pytest.skip(f"the target has {rpc} switched off")
 
     def check_health(self) -> None:
@@ -179,15 +185,18 @@ def failure(call: Callable[[], object], otherwise: str) -> tuple[StatusCode, str
     try:
         call()
     except grpc.RpcError as error:
-        assert isinstance(error, grpc.Call)  # noqa: PT017 - grpc's errors are its calls
-        return error.code(), error.details() or ""
+        return code_of(error), _details(error)
     pytest.fail(otherwise)
 
 
 def code_of(error: grpc.RpcError) -> StatusCode:
     """The status code of a failed call."""
-    assert isinstance(error, grpc.Call)
-    return error.code()
+    code: StatusCode = error.code()
+    return code
+
+
+def _details(error: grpc.RpcError) -> str:
+    return error.details() or ""
 
 
 def _names(text: str, name: str) -> bool:

@@ -54,6 +54,11 @@ class Gate:
         self._restrictions = restrictions.parse(config.restricted)
         self._anybody = FROM_AFAR if remote and not config.remote_control else ANYBODY
 
+    @property
+    def asks(self) -> bool:
+        """Whether callers have to say who they are."""
+        return self._tokens is not None
+
     def warn(self, host: str) -> None:
         """Log what is open to everybody who can reach a host, if others than this machine can."""
         if not self._remote or self._tokens:

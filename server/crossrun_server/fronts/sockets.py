@@ -70,7 +70,8 @@ def _here(family: int, address: str, port: int, bind: Bind) -> socket.socket | N
     """Bind a socket; returns None for an address that this machine does not have, such as ::1."""
     one = None
     try:
-        one = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends small answers at once (TCP_NODELAY) if the protocol is named.
+        one = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bind(one, address, port)

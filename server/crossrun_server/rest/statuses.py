@@ -19,7 +19,7 @@ HTTP_STATUS = {
     StatusCode.UNAVAILABLE: 503,
     StatusCode.DEADLINE_EXCEEDED: 504,
 }
-TOO_LARGE = 413  # a body
+GONE = 499  # as nginx calls it when a client has left; nobody sees it
 
 
 def failed(status: int, text: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -1,47 +1,28 @@
-"""Whether the server and its models are live and ready."""
+"""Whether the server and its models are live and ready: by the status, and in JSON, for KServe."""
 
-from typing import Any
-
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from crossrun.oip import grpc_service_pb2 as pb
-from crossrun_server.rest.calls import Calls
+from crossrun_server.rest import json_text
+from crossrun_server.rest.protocol.endpoints import Endpoint, plain
+from crossrun_server.rest.protocol.metadata import MODEL
 
-SERVICE = "/inference.GRPCInferenceService"
-
-
-def routes(calls: Calls) -> list[Route]:
-    """Return the routes of this room."""
-
-    async def live(request: Request) -> Response:
-        return await calls.answer(
-            request, f"{SERVICE}/ServerLive", lambda _: pb.ServerLiveRequest(), _live
-        )
-
-    async def ready(request: Request) -> Response:
-        return await calls.answer(
-            request, f"{SERVICE}/ServerReady", lambda _: pb.ServerReadyRequest(), _ready
-        )
-
-    async def model_ready(request: Request) -> Response:
-        asked = pb.ModelReadyRequest(
-            name=request.path_params["model"], version=request.path_params.get("version", "")
-        )
-        return await calls.answer(request, f"{SERVICE}/ModelReady", lambda _: asked, _ready)
-
-    return [
-        Route("/v2/health/live", live),
-        Route("/v2/health/ready", ready),
-        Route("/v2/models/{model}/ready", model_ready),
-        Route("/v2/models/{model}/versions/{version}/ready", model_ready),
-    ]
+UNREADY = 503
 
 
-def _live(answer: Any) -> Response:
-    return Response(status_code=200 if answer.live else 503)
+def _told(answer: pb.ServerLiveResponse | pb.ServerReadyResponse) -> Response:
+    found = plain(answer)
+    response = json_text.response(found)
+    response.status_code = 200 if all(found.values()) else UNREADY
+    return response
 
 
-def _ready(answer: Any) -> Response:
-    return Response(status_code=200 if answer.ready else 503)
+ENDPOINTS = (
+    Endpoint("GET", "/v2/health/live", "ServerLive", pb.ServerLiveRequest, {}, _told,
+             "Whether the server answers at all"),
+    Endpoint("GET", "/v2/health/ready", "ServerReady", pb.ServerReadyRequest, {}, _told,
+             "Whether the server takes requests"),
+    *(Endpoint("GET", path, "ModelReady", pb.ModelReadyRequest, MODEL, _told,
+               "Whether a model takes requests")
+      for path in ("/v2/models/{model}/ready", "/v2/models/{model}/versions/{version}/ready")),
+)  # fmt: skip
