@@ -9,10 +9,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crossrun_server.rest import packing, predict, protocol, vision
+from crossrun_server.rest import packing, predict, protocol, providers, vision
 from crossrun_server.rest.calls import Calls
 from crossrun_server.rest.origins import Guard, Origins
 from crossrun_server.rest.packing import Packing
+from crossrun_server.rest.page import static
 from crossrun_server.rest.statuses import failed
 
 log = logging.getLogger(__name__)
@@ -21,11 +22,12 @@ log = logging.getLogger(__name__)
 EXPOSED = ("inference-header-content-length", "retry-after", "server-timing")
 
 
-def application(calls: Calls, origins: Origins) -> Starlette:
-    """Put the application together."""
-    routes = [*protocol.routes(calls), *predict.routes(calls), *vision.routes(calls)]
+def application(calls: Calls, origins: Origins, page: int | None) -> Starlette:
+    """Put the application together; for `page` see `static.routes`."""
+    rooms = protocol, predict, vision, providers
+    routes = [route for room in rooms for route in room.routes(calls)]
     return Starlette(
-        routes=routes,
+        routes=[*routes, *static.routes(page)],
         middleware=[
             Middleware(Guard, origins=origins),
             *_cors(origins.pages),
