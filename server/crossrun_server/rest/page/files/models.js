@@ -77,7 +77,7 @@ function card(model) {
   const made = element("li", "card", element("div", "row between", title, state));
   if (model.reason) made.append(element("p", "error", model.reason));
   if (model.sessions.length) made.append(element("p", "runs", runs(model.sessions)));
-  if (model.config) made.append(element("p", "live quiet row", element("span", "figures", "no requests yet"), sparkline([])));
+  if (model.config) made.append(element("p", "live quiet", element("span", "figures", "no requests yet"), sparkline([])));
   return made;
 }
 
@@ -107,7 +107,7 @@ function live(model, stats, now) {
 }
 
 function figures(rate, requests, stats, grown) {
-  if (!requests) return `${stats.success.count} requests so far, none just now`;
+  if (!requests) return stats.success.count ? `idle · ${stats.success.count} requests so far` : "no requests yet";
   const mean = (name) => `${milliseconds(grown(name, "ns") / 1000 / Math.max(1, grown(name, "count")))}`;
   return `${rate.toFixed(1)} requests/s · queue ${mean("queue")} · compute ${mean("compute_infer")}`;
 }
@@ -118,9 +118,10 @@ function sparkline(rates) {
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
   const top = Math.max(...rates, 1);
-  const at = (rate, i) => `${KEPT - rates.length + i},${19 - (18 * rate) / top}`;
+  const drawn = rates.length === 1 ? [rates[0], rates[0]] : rates; // a line has two ends
+  const at = (rate, i) => `${KEPT - drawn.length + i},${19 - (18 * rate) / top}`;
   const line = document.createElementNS(svg.namespaceURI, "polyline");
-  line.setAttribute("points", rates.map(at).join(" "));
+  line.setAttribute("points", drawn.map(at).join(" "));
   svg.append(line);
   return svg;
 }
