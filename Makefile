@@ -4,6 +4,7 @@
 # make environments  also those with other builds of onnxruntime, in .venv-*
 # make examples  the clients in other languages, in build/examples
 # make clients  the same, and each against a server
+# make browser  Debian's Chromium, where CI is root
 # make audit  what is known against the locked packages and crates; a bill of materials
 # make trust  what hostile requests, overload, damaged messages and time do to a server; half an hour
 # make peers [PEERS=mlserver]  other servers for crossrun-bench load, in build/peers
@@ -33,7 +34,7 @@ endef
 # Other builds of onnxruntime, each in an environment of its own, for tests and crossrun-bench.
 BUILDS := openvino plugin
 
-.PHONY: setup environments peers demo test examples clients check audit trust lock clean
+.PHONY: setup environments peers browser demo test examples clients check audit trust lock clean
 setup: .venv/front
 environments: setup $(BUILDS:%=.venv-%/front)
 
@@ -136,7 +137,15 @@ examples: setup
 clients: examples
 	$(BIN)/pytest -v --numprocesses 2 --dist worksteal tests/examples
 
-test: environments examples
+# Debian's Chromium, in which the page is tested; CI installs it, elsewhere tests skip without it.
+browser:
+	@if command -v chromium > /dev/null; then :; \
+	elif [ -n "$${CI:-}" ] && [ "$$(id -u)" = 0 ]; then apt-get update --quiet=2 && \
+		DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --no-install-recommends \
+		chromium fonts-dejavu-core > /dev/null; \
+	else echo "chromium is not installed: tests of the page skip (apt-get install chromium)"; fi
+
+test: environments examples browser
 	$(FRONT) cargo test --quiet --locked --workspace --exclude crossrun-front
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 

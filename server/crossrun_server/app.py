@@ -89,6 +89,7 @@ class Config:
     http: bool = True
     http_port: int = 8000
     http_cors: tuple[str, ...] = ()  # origins of pages that may ask
+    page: bool = True  # at / of HTTP
     front: FrontName = FrontName.AUTO
     limits: Limits = field(default_factory=Limits)
     tls: TlsOptions = field(default_factory=TlsOptions)
@@ -326,7 +327,7 @@ async def listening(server: Server) -> AsyncIterator[str]:
     serving = front.serving(
         served, config.host, config.port, shared_port=shared, last_words=LAST_WORDS
     )
-    async with serving as port, _http(server, served):
+    async with serving as port, _http(server, served, port):
         log.info("front end: %s (%s)", front.name, front.version)
         for name in ("", *reflection.services(SERVED)):
             server.health.set(name, True)
@@ -334,7 +335,7 @@ async def listening(server: Server) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _http(server: Server, served: Served) -> AsyncIterator[None]:
+async def _http(server: Server, served: Served, grpc_port: int) -> AsyncIterator[None]:
     """Serve HTTP until the block ends, if the configuration wants it.
 
     Raises:
@@ -349,7 +350,11 @@ async def _http(server: Server, served: Served) -> AsyncIterator[None]:
     edge = server.edge.of_made_messages()
     served = replace(served, interceptors=(edge, *coordination.interceptors))
     inner = serving.Inner(
-        server.gate, server.control.repository, server.edge.in_flight, config.http_cors
+        server.gate,
+        server.control.repository,
+        server.edge.in_flight,
+        config.http_cors,
+        grpc_port if config.page else None,
     )
     shared = coordination.shares_port
     async with serving.serving(

@@ -47,6 +47,7 @@ def command(
             show_default=False,
         ),
     ] = list(Config.http_cors),  # noqa: B006 - typer copies it
+    page: Annotated[bool, typer.Option(help="Serve the page at / of REST.")] = Config.page,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that serve on the port together; Linux only.")
     ] = 1,
@@ -302,6 +303,7 @@ def command(
         http=allow_http,
         http_port=http_port,
         http_cors=tuple(http_cors),
+        page=page,
         front=front,
         limits=limits,
         tls=tls,

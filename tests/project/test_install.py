@@ -105,15 +105,15 @@ def by_newest() -> dict[str, list[str]]:
 
 
 def test_the_wheel_is_what_the_documents_install(tmp_path: Path) -> None:
-    """It has the name that stands there, and all four packages in it."""
+    """It has the name that stands there, and all five packages in it."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.iterdir()
     assert f"dist/{wheel.name}[cpu]" in INSTALLING.read_text()
     with zipfile.ZipFile(wheel) as packed:
         top = {name.partition("/")[0] for name in packed.namelist()}
-    packages = {"crossrun", "crossrun_export", "crossrun_server", "crossrun_bench"}
-    assert top == {*packages, f"crossrun_inference-{PROJECT['version']}.dist-info"}
+    areas = {"crossrun_export", "crossrun_server", "crossrun_client", "crossrun_bench"}
+    assert top == {"crossrun", *areas, f"crossrun_inference-{PROJECT['version']}.dist-info"}
 
 
 # --- What is missing -------------------------------------------------------------------------

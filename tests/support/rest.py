@@ -100,7 +100,7 @@ def asked(served: Served, ask: Callable[[int], T]) -> T:
         edge = Edge(gate, audit.Audit(), served.failures).of_made_messages()
         mine = replace(served, interceptors=(edge,))
         models: Repository = None  # type: ignore[assignment]  # no room here asks it
-        inner = serving.Inner(gate, models, edge.in_flight, ())
+        inner = serving.Inner(gate, models, edge.in_flight, (), None)
         opened = serving.serving(mine, inner, "127.0.0.1", 0, shared_port=False, last_words=1.0)
         async with opened as port:
             return await asyncio.to_thread(ask, port)

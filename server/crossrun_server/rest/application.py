@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from crossrun_server.rest import openapi, reference
 from crossrun_server.rest.calls import Calls
+from crossrun_server.rest.page import static
 from crossrun_server.rest.port import packing
 from crossrun_server.rest.port.origins import Guard, Origins
 from crossrun_server.rest.port.packing import Packing
@@ -22,11 +23,11 @@ log = logging.getLogger(__name__)
 EXPOSED = ("inference-header-content-length", "retry-after", "server-timing")
 
 
-def application(calls: Calls, origins: Origins) -> Starlette:
-    """Put the application together."""
+def application(calls: Calls, origins: Origins, page: int | None) -> Starlette:
+    """Put the application together; for `page` see `static.routes`."""
     routes = [route for room in openapi.ROOMS for route in room.routes(calls)]
     return Starlette(
-        routes=[*routes, *openapi.routes(calls), *reference.routes()],
+        routes=[*routes, *openapi.routes(calls), *reference.routes(), *static.routes(page)],
         middleware=[
             Middleware(Guard, origins=origins),
             *_cors(origins.pages),

@@ -8,11 +8,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from crossrun_server import distribution
-from crossrun_server.rest import describing, json_text, predict, protocol, vision
+from crossrun_server.rest import describing, json_text, predict, protocol, providers, vision
 from crossrun_server.rest.calls import Calls
 
 PATH = "/openapi.json"
-ROOMS = (protocol, predict, vision)  # each has routes and PATHS
+ROOMS = (protocol, predict, vision, providers)  # each has routes and PATHS
 PATHS = {
     PATH: {"get": describing.operation("describe", "This document", describing.OBJECT)},
     "/docs": {

@@ -35,12 +35,14 @@ class Inner:
         models: knows what models take.
         in_flight: counts requests; the stop waits for them.
         cors: the origins of pages that may ask.
+        page: the port of gRPC, which the page names; None: there is no page.
     """
 
     gate: Gate
     models: Repository
     in_flight: InFlight
     cors: tuple[str, ...]
+    page: int | None
 
 
 class _Server(uvicorn.Server):
@@ -75,7 +77,9 @@ async def serving(  # noqa: PLR0913 - those of every front end, and what is insi
         failures=served.failures,
         in_flight=inner.in_flight,
     )
-    app = application.application(calls, Origins(host, inner.cors, asks=inner.gate.asks))
+    app = application.application(
+        calls, Origins(host, inner.cors, asks=inner.gate.asks), inner.page
+    )
     bind = sockets.listen_together if shared_port else sockets.listen
     with sockets.bound(host, port, bind) as ours:
         server = _Server(_config(app, served, last_words))
