@@ -107,7 +107,7 @@ def test_a_model_of_ones_own_is_exported_and_served(red: Path, tmp_path: Path) -
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=ENVIRONMENT | {"PORT": "0", "MODELS": str(tmp_path / "models")},
+            env=ENVIRONMENT | {"PORT": "0", "HTTP_PORT": "0", "MODELS": str(tmp_path / "models")},
             start_new_session=True,  # so that what the shell started ends with it
         ) as process,
     ):
