@@ -20,7 +20,6 @@ MOST_VALUES = 500_000  # of a document: read in 50 ms; three pictures of 224 x 2
 MOST_BYTES = 16 << 20  # of a document
 PIECE = 50_000  # numbers
 SLOWER = 4  # times that Python's json needs
-TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 UNWRITABLE = re.compile(rb"NaN|Infinity")
 
 
@@ -47,7 +46,7 @@ def read(body: bytes, most: int = MOST_VALUES) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidRequest("the JSON is no object, which begins with {")
     # More bytes than that are a model's file, which only who controls the server may send.
-    if len(body) <= MOST_BYTES and TEXT.sub(b"", body).count(b":") != _members(found):
+    if len(body) <= MOST_BYTES and _colons(body) != _members(found):
         raise InvalidRequest("the JSON has a key twice in one object, or objects among others")
     return found
 
@@ -76,6 +75,12 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError
     return number
+
+
+def _colons(body: bytes) -> int:
+    """Count the colons outside texts."""
+    parts = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+    return sum(part.count(b":") for part in parts[::2])
 
 
 def _members(found: Any) -> int:
