@@ -1,7 +1,7 @@
 # make demo   export, verify, serve, classify, detect, measure, report
 # make test   all tests        make check   lint, types, architecture
 # make setup  the environment alone, in .venv
-# make environments  also those with other builds of onnxruntime, in .venv-*
+# make environments  also those with other builds of onnxruntime and with KServe, in .venv-*
 # make examples  the clients in other languages, in build/examples
 # make clients  the same, and each against a server
 # make browser  Debian's Chromium, where CI is root
@@ -36,7 +36,7 @@ BUILDS := openvino plugin
 
 .PHONY: setup environments peers browser demo test examples clients check audit trust lock clean
 setup: .venv/front
-environments: setup $(BUILDS:%=.venv-%/front)
+environments: setup $(BUILDS:%=.venv-%/front) .venv-kserve/ready
 
 .uv/bin/uv:
 	python3 -m venv .uv
@@ -54,6 +54,12 @@ SERVING_API := tests/environments/tensorflow-serving-api.txt
 	$(venv) .venv-$*
 	$(UV) pip sync --quiet --require-hashes --python .venv-$*/bin/python $<
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv-$*/bin/python --editable .
+	touch $@
+
+# KServe's own clients, for tests; they cannot share a process with Triton's.
+.venv-kserve/ready: tests/environments/kserve.lock | $(filter .uv/bin/uv,$(UV))
+	$(venv) .venv-kserve
+	$(UV) pip sync --quiet --require-hashes --python .venv-kserve/bin/python $<
 	touch $@
 
 # The native front end: the same wheel for all environments, where cargo can build it.
@@ -188,6 +194,7 @@ lock: $(filter .uv/bin/uv,$(UV))
 		--output-file tests/environments/openvino.lock pyproject.toml
 	$(COMPILE) --extra cpu --extra openvino-plugin --group build \
 		--output-file tests/environments/plugin.lock pyproject.toml
+	$(COMPILE) --output-file tests/environments/kserve.lock tests/environments/kserve.in
 
 clean:
 	rm -rf .venv .venv-* .uv build

@@ -17,6 +17,7 @@ from tests.support.pictures import ORIENTATION, boxes, encoded, plain, scene
 from tests.support.rest import ask
 from tests.support.running import HTTP, Server, serving
 
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 SIZE = (640, 480)
 SCENE = encoded(scene(SIZE))
 EVIL = "<img src=x onerror=document.title='harmed'>"
@@ -270,7 +271,7 @@ def test_token_is_asked_for_and_the_stop_is_told(
 def test_page_is_switched_off(repository: Path, tmp_path: Path) -> None:
     """With --no-page there is REST and no page."""
     with serving(repository, tmp_path / "log", *HTTP, "--no-page") as without:
-        refused = ask(without, "GET", "/")
+        refused = ask(without, "GET", "/", headers=BROWSER)
         assert refused.status == 404
         assert "--no-page" in refused.json["error"]
         assert ask(without, "GET", "/page/main.js").status == 404
@@ -280,15 +281,27 @@ def test_page_is_switched_off(repository: Path, tmp_path: Path) -> None:
 def test_files_are_sent_once_and_say_what_they_may(server: Server) -> None:
     """A file that a browser has is not sent again; each says that nothing foreign may run."""
     for path in ("/", "/page/main.js", "/page/page.css", "/page/icon.svg"):
-        sent = ask(server, "GET", path)
+        sent = ask(server, "GET", path, headers=BROWSER)
         assert sent.status == 200
         assert "default-src 'none'" in sent.headers["content-security-policy"]
         assert "frame-ancestors 'none'" in sent.headers["content-security-policy"]
         assert sent.headers["x-content-type-options"] == "nosniff"
         assert sent.headers["referrer-policy"] == "no-referrer"
-        known = {"if-none-match": sent.headers["etag"]}
+        known = BROWSER | {"if-none-match": sent.headers["etag"]}
         again = ask(server, "GET", path, headers=known)
         assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.parametrize("options", [(), ("--no-page",)])
+def test_clients_that_want_no_page_are_told_that_the_server_is_alive(
+    repository: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """As KServe's first protocol does at /; a cache keeps it apart from the page."""
+    with serving(repository, tmp_path / "log", *HTTP, *options) as running:
+        for accept in ({}, {"accept": "*/*"}):
+            told = ask(running, "GET", "/", headers=accept)
+            assert (told.status, told.json) == (200, {"status": "alive"})
+            assert "accept" in told.headers["vary"].lower()
 
 
 def test_providers_over_http(server: Server) -> None:

@@ -37,6 +37,8 @@ def one(data: Any, **more: Any) -> dict[str, Any]:
         ({"inputs": [1]}, "inputs[0] is no object"),
         ({"colour": 1}, "'colour'"),
         ({"id": 1}, "'id' is 1"),
+        (one([1]) | {"model_name": "simple"}, "'simple', expected 'identity_fp32'"),
+        (one([1]) | {"model_name": None}, "'model_name' is None, expected a text"),
         (one([1.5], datatype="INT32"), "'x' is INT32, expected whole numbers"),
         (one([1, 2]), "[1, 1] needs 1 values, got 2"),
         (one([[[1]]]), "the lists have the shape [1, 1, 1]"),

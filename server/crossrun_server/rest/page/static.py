@@ -1,6 +1,7 @@
 """The files of the page, with headers that keep everything foreign out of it."""
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from importlib import resources
 from pathlib import PurePath
 
@@ -46,7 +47,7 @@ def routes(grpc_port: int | None) -> list[Route]:
         grpc_port: is named in the commands that the page shows; None: there is no page.
     """
     if grpc_port is None:
-        return [Route("/", _switched_off)]
+        return [_root(_switched_off)]
 
     async def server(_: Request) -> Response:
         return json_text.response({"grpc_port": grpc_port})
@@ -74,4 +75,16 @@ def _route(name: str, content: bytes) -> Route:
             return Response(status_code=304, headers=headers)
         return Response(content, headers=headers, media_type=kind)
 
-    return Route("/" if name == "index.html" else f"/page/{name}", file)
+    return _root(file) if name == "index.html" else Route(f"/page/{name}", file)
+
+
+def _root(page: Callable[[Request], Awaitable[Response]]) -> Route:
+    """Return the route of /: the page for browsers, for others what KServe's v1 asks there."""
+
+    async def root(request: Request) -> Response:
+        browser = "text/html" in request.headers.get("accept", "")
+        response = await page(request) if browser else json_text.response({"status": "alive"})
+        response.headers["vary"] = "accept"
+        return response
+
+    return Route("/", root)

@@ -31,7 +31,7 @@ BYTES = "application/octet-stream"
 HEAD_SIZE = "inference-header-content-length"  # bytes of the JSON before the binary tensors
 SIZE = re.compile(r"\d{1,18}", re.ASCII)
 BINARY, ALL_BINARY = "binary_data", "binary_data_output"
-KEYS = ("id", "parameters", "inputs", "outputs")
+KEYS = ("id", "model_name", "parameters", "inputs", "outputs")
 MOST_TENSORS = 10_000  # of a request: a message of them is made in 50 ms
 
 
@@ -124,12 +124,21 @@ def _fill(
     """Put a request into a message; returns the raw contents of its inputs."""
     json_text.check_keys(sent, KEYS)
     message.id = member(sent, "id", str, otherwise="")
+    _check_model(member(sent, "model_name", str, otherwise=message.model_name), message)
     given = tensors.parameters(sent, "the request")
     form.all = _truth(given, ALL_BINARY, otherwise=False)
     tensors.fill(message.parameters, given, "the request")
     inputs, outputs = _tensors(sent, "inputs"), _tensors(sent, "outputs")
     _add_outputs(message, outputs, form)
     return tuple(tensors.add_inputs(message, inputs, behind))
+
+
+def _check_model(named: str, message: pb.ModelInferRequest) -> None:
+    """Hold the name that KServe's client writes into the JSON, too, to the one in the path."""
+    if named != message.model_name:
+        raise InvalidRequest(
+            f"'model_name' is {named!r:.80}, expected {message.model_name!r:.80}, as in the path"
+        )
 
 
 def _tensors(sent: Mapping[str, Any], name: str) -> list[Any]:
