@@ -1,7 +1,7 @@
 """Says what data looks like that is no picture, so that callers find their mistake."""
 
 import base64
-import binascii
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 
 PICTURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}  # what is decoded
@@ -38,6 +38,7 @@ TEXTS = {
     "b'": "bytes as Python prints them",
     'b"': "bytes as Python prints them",
 }
+URL_SAFE = str.maketrans("-_", "+/")  # base64's other alphabet
 ENDINGS = (".jpg", ".jpeg", ".png")  # of files' names
 LOOK = 4096  # bytes that are looked at
 LONGEST_PATH = 1024  # characters
@@ -60,8 +61,8 @@ def _guesses(data: bytes) -> Iterator[str]:
         brand = data[8:12]
         yield next((name for start, name in BRANDS.items() if brand.startswith(start)), "a video")
     yield from (name for start, name in BEGINNINGS.items() if data.startswith(start))
-    try:
-        yield from _texts(data.decode("ascii").strip())
+    try:  # the last character may be cut off
+        yield from _texts(getincrementaldecoder("utf-8-sig")().decode(data).strip())
     except UnicodeDecodeError:
         return
 
@@ -76,12 +77,14 @@ def _texts(text: str) -> Iterator[str]:
     for name, start in PICTURES.items():
         if _from_base64(text).startswith(start):
             yield f"base64 text of a {name}"
-    if text and text.isprintable():
+        if small.startswith(start.hex()):
+            yield f"hexadecimal text of a {name}"
+    if text and all(one.isprintable() or one.isspace() for one in text):
         yield "text"
 
 
 def _from_base64(text: str) -> bytes:
     try:
-        return base64.b64decode("".join(text[:24].split())[:16], validate=True)
-    except binascii.Error:
+        return base64.b64decode("".join(text[:24].split())[:16].translate(URL_SAFE), validate=True)
+    except ValueError:
         return b""

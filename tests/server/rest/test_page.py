@@ -141,6 +141,13 @@ def test_camera_takes_a_picture(page: Page) -> None:
     assert page.evaluate("document.querySelector('video').srcObject") is None
 
 
+def test_who_has_no_picture_takes_the_drawn_one(page: Page) -> None:
+    """One click asks the model about a picture that comes with the page."""
+    page.locator(".pane select").first.select_option("colours")
+    page.get_by_role("button", name="Use a drawn one").click()
+    expect(page.locator(".found li").first).to_be_visible()
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_boxes_lie_on_the_objects(page: Page, server: Server, width: int) -> None:
     """Boxes lie where Detect says, and where the objects are, on a wide and a narrow screen."""

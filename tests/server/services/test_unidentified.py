@@ -60,6 +60,7 @@ SENT = {
     "JSON": b'{"image": "photo"}',
     "bytes as Python prints them": repr(JPEG).encode(),
     "text": b"no picture at all",
+    "hexadecimal text of a PNG": PNG.hex().encode(),
     "the beginning of a JPEG, cut off": JPEG[:2],
 }
 
@@ -75,6 +76,22 @@ def test_what_was_sent_instead_of_a_picture_is_named(channel: grpc.Channel, what
     )
 
 
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (base64.urlsafe_b64encode(JPEG), "base64 text of a JPEG"),
+        ("# Schöne Grüße\n".encode() * 300, "text"),  # whose last character is cut off
+        ("\ufeffkein Bild".encode(), "text"),
+    ],
+)
+def test_texts_of_other_alphabets_are_named_too(
+    channel: grpc.Channel, data: bytes, what: str
+) -> None:
+    """Base64 for URLs, and text beyond ASCII."""
+    _, details = refusal(lambda: classify(channel, PNG, data))
+    assert f"it looks like {what}; " in details
+
+
 def test_a_picture_in_disguise_is_still_one(channel: grpc.Channel) -> None:
     """Only what cannot be decoded is looked at."""
     picture = encoded(Image.new("RGB", (9, 9)), "JPEG") + b"<html>"
@@ -83,6 +100,6 @@ def test_a_picture_in_disguise_is_still_one(channel: grpc.Channel) -> None:
 
 def test_what_looks_like_nothing_is_called_nothing(channel: grpc.Channel) -> None:
     """There are no guesses then."""
-    for data in (bytes(range(64)), b"\xfe" * 9, "é".encode() * 9):
+    for data in (bytes(range(64)), b"\xfe" * 9):
         details = refusal(lambda data=data: classify(channel, data))[1]
         assert details == "images[0]: neither JPEG nor PNG"

@@ -17,6 +17,7 @@ TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
+    ".jpg": "image/jpeg",  # what the bundled models know: `crossrun-export pictures` drew it
 }
 POLICY = {
     "default-src": "'none'",

@@ -1,4 +1,4 @@
-// Where pictures come from: dropped, pasted, chosen, or taken by the camera.
+// Where pictures come from: dropped, pasted, chosen, taken by the camera, or the drawn one.
 
 import { byId } from "./dom.js";
 
@@ -20,6 +20,10 @@ export function intake(take) {
   byId("file").addEventListener("change", ({ target }) => {
     first(target.files);
     target.value = ""; // the same file may be chosen again
+  });
+  byId("drawn").addEventListener("click", async () => {
+    const blob = await (await fetch("/page/drawn.jpg")).blob();
+    take(new File([blob], "drawn.jpg", { type: blob.type }));
   });
   camera(take);
 }
