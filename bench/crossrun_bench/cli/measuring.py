@@ -180,8 +180,8 @@ def load(
     server: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=HOST:PORT of a running server, NAME=tfserving://HOST:PORT of a TensorFlow "
-            "Serving; may be repeated."
+            help="NAME=HOST:PORT of a running server, NAME=http://HOST:PORT to ask it by REST, "
+            "NAME=tfserving://HOST:PORT of a TensorFlow Serving; may be repeated."
         ),
     ] = None,
     processes: Annotated[

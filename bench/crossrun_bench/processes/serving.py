@@ -1,6 +1,7 @@
 """A server as a child process while it is measured. Knows only crossrun-serve's command line."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,9 @@ from crossrun_bench.processes.piped import last_line
 from crossrun_bench.providers import CPU, Provider
 
 START_S, STOP_S = 120.0, 10.0
+WITH_HTTP = ("--allow-http", "--http-port", "0")  # beside what `serve_command` says
 _ANNOUNCED = "serving on "
+_HTTP = re.compile(r"HTTP on ([^\s\"]+)")  # in the log, before the line above
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Server:
     address: str  # host:port
     pid: int
     startup_ns: int  # from the start of its process until it was ready
+    http: str = ""  # URL of its REST, if it has any
 
 
 @contextmanager
@@ -78,7 +82,8 @@ def running(name: str, command: Sequence[str], patience: float = START_S) -> Ite
     ):
         try:
             address = _address(process, name, log, patience)
-            yield Server(address, process.pid, time.monotonic_ns() - begin)
+            startup = time.monotonic_ns() - begin
+            yield Server(address, process.pid, startup, _http(log))
         finally:
             _stop(process)
 
@@ -96,6 +101,13 @@ def _address(process: subprocess.Popen[str], name: str, log: IO[str], patience: 
         said = line.strip() or said
     late.cancel()
     raise BenchError(f"{name} did not start: {said or last_line(log)}")
+
+
+def _http(log: IO[str]) -> str:
+    """Where the server says that it speaks HTTP; read without moving where it writes."""
+    written = os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0)
+    found = _HTTP.search(written.decode(errors="replace"))
+    return found[1] if found else ""
 
 
 def _drain(output: IO[str]) -> None:

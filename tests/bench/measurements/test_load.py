@@ -96,25 +96,26 @@ def test_load_of_a_server_beside_onnxruntime_alone(
 
 
 def test_our_server_is_asked_in_every_form(colours: Path, tmp_path: Path, run: Command) -> None:
-    """Bytes, numbers, shared memory, JPEG: a target each, all answered right; nothing is left.
+    """Bytes, numbers, shared memory, JPEG, REST: a target each, all right; nothing is left.
 
     Of a JPEG the server tells how long it took to decode.
     """
     out = tmp_path / "l.json"
-    options = ["--form", "raw,typed,shm,jpeg", "--clients", 2, "--rounds", 1, "--seconds", 0.1]
+    forms = ["raw", "typed", "shm", "jpeg", "rest-binary", "rest-json"]
+    options = ["--form", ",".join(forms), "--clients", 2, "--rounds", 1, "--seconds", 0.1]
     done = run("crossrun-bench", "load", colours, "--model", "colours", *options, "--output", out)
     assert done.returncode == 0, done.stderr
     result = store.read(out)
     assert isinstance(result, LoadResult)
     served = [target for target in result.targets if not target.in_process]
-    names = ["crossrun", "crossrun typed", "crossrun shm", "crossrun jpeg"]
+    names = ["crossrun", *(f"crossrun {form}" for form in forms[1:])]
     assert [target.target for target in served] == names
     for target in served:
         assert all(turn.us and not turn.errors for turn in target.turns)
-    jpeg = served[-1].turns[0]
-    assert len(jpeg.decode_us) == len(jpeg.compute_us) == len(jpeg.us)
-    assert all(jpeg.decode_us)
-    assert not any(turn.decode_us for target in served[:-1] for turn in target.turns)
+        assert all(len(turn.compute_us) == len(turn.us) for turn in target.turns)
+    decoding = {t.target: turn.decode_us for t in served for turn in t.turns if turn.decode_us}
+    assert decoding.keys() == {"crossrun jpeg"}
+    assert all(decoding["crossrun jpeg"])
     assert not list(shared_memory.FOLDER.glob("crossrun-bench-*"))
 
 
@@ -123,7 +124,8 @@ def test_an_unknown_form_is_refused(colours: Path, run: Command) -> None:
     done = run("crossrun-bench", "load", colours, "--model", "colours", "--form", "raw,smoke")
     assert done.returncode == 1
     assert done.stderr == (
-        "crossrun-bench: --form 'raw,smoke': expected some of raw, typed, shm, jpeg\n"
+        "crossrun-bench: --form 'raw,smoke': expected some of raw, typed, shm, jpeg, rest-binary, "
+        "rest-json\n"
     )
 
 

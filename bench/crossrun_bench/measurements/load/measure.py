@@ -21,7 +21,7 @@ from crossrun_bench.machine import machine
 from crossrun_bench.measurements.load import servers as load_servers
 from crossrun_bench.measurements.load import slo
 from crossrun_bench.measurements.load import turns as load_turns
-from crossrun_bench.measurements.load.plan import OF_DETECTORS, Load, LoadPlan, Time
+from crossrun_bench.measurements.load.plan import OF_DETECTORS, REST, Load, LoadPlan, Time
 from crossrun_bench.measurements.load.result import LoadResult, LoadTarget, LoadTurn
 from crossrun_bench.measurements.load.servers import Served
 from crossrun_bench.measurements.load.turns import Running
@@ -176,7 +176,8 @@ def _started(server: Served, ready: _Ready) -> Iterator[Take]:
         address, pid = server.address, None
         if server.command:
             started = stack.enter_context(running(server.name, server.command))
-            address, pid = started.address, started.pid
+            address = started.http if server.form in REST else started.address
+            pid = started.pid
         asked = Running(server.name, address, pid, server.form)
         yield partial(load_turns.taken, ready.generators, asked)
 

@@ -9,7 +9,8 @@ from crossrun_bench.measurements.load import slo
 from crossrun_bench.measurements.load.result import Objective
 from crossrun_bench.targets.targets import IN_PROCESS
 
-FORMS = ("raw", "typed", "shm", "jpeg")  # of requests
+REST = ("rest-binary", "rest-json")
+FORMS = ("raw", "typed", "shm", "jpeg", *REST)  # of requests
 OF_DETECTORS = ("raw", "typed")
 WARM_S = 0.5  # before a turn is counted, or half of the turn where that is shorter
 SPARE = 1.2  # times the requests that a probe needs, for arrivals are random

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.load.plan import LoadPlan
+from crossrun_bench.measurements.load.plan import REST, LoadPlan
 from crossrun_bench.measurements.tasks import Session
 from crossrun_bench.models.model import Model
-from crossrun_bench.processes.serving import serve_command
+from crossrun_bench.processes.serving import WITH_HTTP, serve_command
 from crossrun_bench.targets.environments import ROOT
 from crossrun_bench.targets.targets import label
 
 PEERS = ("mlserver", "kserve", "litserve", "rayserve", "triton")
 SCRIPTS, ENVIRONMENTS = ROOT / "bench" / "peers", ROOT / "build" / "peers"
 SHORT_SPIN_US = 10
-TFSERVING = "tfserving://"
+TFSERVING, HTTP = "tfserving://", "http://"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Served:
     name: str
     command: Sequence[str] = ()
     address: str = ""
-    form: str = "raw"  # of requests, see `forms`
+    form: str = "raw"  # of requests, see `forms` and `posting`
 
 
 def sessions(plan: LoadPlan, model: Model, pixels: str, cores: int) -> list[Session]:
@@ -55,16 +55,19 @@ def servers(plan: LoadPlan, model: Model, cores: int) -> list[Served]:
 
 
 def _running(name: str, address: str) -> Served:
-    """Of the Open Inference Protocol, unless its address names another."""
-    plain = address.removeprefix(TFSERVING)
-    return Served(name, address=plain, form="raw" if plain == address else "predict")
+    """Of the Open Inference Protocol over gRPC, unless its address says otherwise."""
+    if address.startswith(TFSERVING):
+        return Served(name, address=address.removeprefix(TFSERVING), form="predict")
+    return Served(name, address=address, form=REST[0] if address.startswith(HTTP) else "raw")
 
 
 def _ours(plan: LoadPlan, form: str) -> Served:
-    """With its defaults; shared memory has to be allowed."""
+    """With its defaults; shared memory has to be allowed, and HTTP to be on."""
     command = serve_command(plan.models, plan.name)
     if form == "shm":
         command.append("--shared-memory")
+    if form in REST:
+        command += WITH_HTTP
     return Served("crossrun" if form == "raw" else f"crossrun {form}", command, form=form)
 
 

@@ -25,7 +25,7 @@ class Running:
     name: str
     address: str
     pid: int | None
-    form: str = "raw"  # of requests, see `forms`
+    form: str = "raw"  # of requests, see `forms` and `posting`
 
 
 def taken(

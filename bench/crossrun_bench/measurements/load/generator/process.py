@@ -7,16 +7,13 @@
     {… , "form": "jpeg"}: one of `forms` instead of raw
 
 The request is serialized once. Replies are not parsed, except the first of each turn, which has to
-be right. An address that begins with http:// gets the tensor's bytes in a POST.
+be right. An address that begins with http:// gets a POST, see `posting`.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import partial
-from http.client import HTTPConnection, HTTPException
 from typing import Any
-from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
@@ -24,12 +21,12 @@ from numpy.typing import NDArray
 
 from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
-from crossrun_bench.measurements.load.generator import loops
+from crossrun_bench.measurements.load.generator import loops, posting
 from crossrun_bench.measurements.load.generator.counting import Call, Failed
 from crossrun_bench.measurements.load.generator.forms import JPEG, MAKERS
 from crossrun_bench.measurements.tasks import Request
 from crossrun_bench.models import heads
-from crossrun_bench.models.model import Model, as_input
+from crossrun_bench.models.model import Model
 from crossrun_bench.processes.driven import Reply, commands, driven
 from crossrun_bench.targets.channels import channel
 
@@ -37,7 +34,6 @@ Answer = NDArray[np.float32]
 Read = Callable[[Any], Answer]
 Opened = AbstractContextManager[tuple[Sequence[Call], Read]]
 
-_HEADERS = {"Content-Type": "application/octet-stream"}
 TOLERANCE = 1e-3  # of any probability, compared with onnxruntime in process
 
 
@@ -58,7 +54,7 @@ def _serve(first_line: Any, reply: Reply) -> None:
 
 def _opened(request: Request, address: str, form: str, clients: int) -> Opened:
     if address.startswith("http://"):
-        return _http(address, clients, as_input(request.model, np.load(request.pixels)).tobytes())
+        return _http(request, address, form, clients)
     return _grpc(request, address, form, clients)
 
 
@@ -104,33 +100,12 @@ def _told(metadata: Sequence[tuple[str, str]]) -> str:
 
 
 @contextmanager
-def _http(address: str, clients: int, body: bytes) -> Iterator[tuple[Sequence[Call], Read]]:
-    """Callers that each keep a connection."""
-    parts = urlsplit(address)
-    connections = [HTTPConnection(parts.netloc) for _ in range(clients)]
-    try:
-        calls = [partial(_post, connection, parts.path, body) for connection in connections]
-        yield calls, _http_answer
-    finally:
-        for connection in connections:
-            connection.close()
-
-
-def _post(connection: HTTPConnection, path: str, body: bytes) -> tuple[object, str]:
-    try:
-        connection.request("POST", path, body, _HEADERS)
-        response = connection.getresponse()
-        reply = response.read()
-    except (OSError, HTTPException) as error:
-        connection.close()
-        raise Failed("UNAVAILABLE") from error
-    if response.status != 200:
-        raise Failed(f"HTTP {response.status}")
-    return reply, response.headers.get("server-timing", "")
-
-
-def _http_answer(reply: bytes) -> Answer:
-    return np.frombuffer(reply, np.float32)
+def _http(
+    request: Request, address: str, form: str, clients: int
+) -> Iterator[tuple[Sequence[Call], Read]]:
+    post = posting.MAKERS[form](request)
+    with posting.callers(address, clients, post) as calls:
+        yield calls, post.read
 
 
 if __name__ == "__main__":
