@@ -1,12 +1,12 @@
 """A server that loads what it is asked for, and the command to ask it."""
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-import grpc
 import pytest
 
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
@@ -62,7 +62,5 @@ def answer(ask: Ask) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def nowhere() -> str:
     """An address where nobody listens."""
-    free = grpc.server(None)
-    port = free.add_insecure_port("127.0.0.1:0")
-    free.stop(None)
-    return f"127.0.0.1:{port}"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"127.0.0.1:{taken.getsockname()[1]}"

@@ -120,7 +120,7 @@ def test_models_are_loaded_and_unloaded(root: Path, stub: Stub, answer: Answer) 
 
 
 def test_a_load_may_bring_a_configuration(
-    root: Path, tmp_path: Path, stub: Stub, ask: Ask, answer: Answer
+    root: Path, tmp_path: Path, ask: Ask, answer: Answer
 ) -> None:
     """From a file, which has to be one."""
     models.write(root, "configured", models.scale(2))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from crossrun_server.fronts.certificates import Files
 from tests.support import access, certificates
 from tests.support.running import BIN, Command, Server, serving
 
@@ -26,8 +27,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def served(files: Path, colours: Path, *, mutual: bool) -> list[str]:
-    named = certificates.Files(files / "server.pem", files / "server.key", files / "roots.pem")
+def served(files: Path, *, mutual: bool) -> list[str]:
+    named = Files(files / "server.pem", files / "server.key", files / "roots.pem")
     return certificates.options(named, mutual=mutual)
 
 
@@ -35,7 +36,7 @@ def served(files: Path, colours: Path, *, mutual: bool) -> list[str]:
 def encrypted(colours: Path, files: Path) -> Iterator[Server]:
     """A server with TLS, which wants a token."""
     tokens = access.write(files / "tokens.toml", access.entry("reader", "read"))
-    options = [*served(files, colours, mutual=False), "--auth-tokens", str(tokens)]
+    options = [*served(files, mutual=False), "--auth-tokens", str(tokens)]
     with serving(colours, files / "log", *options) as running:
         yield running
 
@@ -43,7 +44,7 @@ def encrypted(colours: Path, files: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def mutual(colours: Path, files: Path) -> Iterator[Server]:
     """A server that wants certificates of its clients."""
-    with serving(colours, files / "log2", *served(files, colours, mutual=True)) as running:
+    with serving(colours, files / "log2", *served(files, mutual=True)) as running:
         yield running
 
 
@@ -66,14 +67,13 @@ def test_files_and_a_token_open_the_door(
 
 
 def test_each_reason_is_one_line(
-    encrypted: Server, mutual: Server, server: Server, files: Path, nowhere: str, run: Command
+    encrypted: Server, mutual: Server, server: Server, files: Path, run: Command
 ) -> None:
     """That says what to do where something can be done."""
     roots, strange = ("--tls-roots", files / "roots.pem"), ("--tls-roots", files / "strange.pem")
     secret, plain = ("--address", encrypted.address), ("--address", server.address)
     lost = f"cannot connect to {encrypted.address}: "
     for words, told in (
-        (("--address", nowhere), f"cannot connect to {nowhere}: nobody listens there"),
         (("--address", "no.invalid:1"), "cannot connect to no.invalid:1: there is no such host"),
         (secret, f"{lost}it ended the connection; a server with TLS does so: --tls-roots FILE"),
         ((*secret, *strange), f"{lost}its certificate is of no authority that is known here"),

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_client import swap
 from tests.client.conftest import Ask
 from tests.support import detectors, models
-from tests.support.control import index, load, multiply, product, until
+from tests.support.control import index, load, multiply, product
 from tests.support.open_loop import open_loop
 from tests.support.pictures import RED, rectangle
 from tests.support.running import BIN, Command, Server, build, serving
@@ -32,7 +33,8 @@ def parameters(stub: Stub, name: str) -> dict[str, str]:
 
 def written(root: Path, stub: Stub, name: str, *later: float) -> None:
     """Load a model that multiplies by 1; `later` are the factors of versions 2, 3 … on the disk."""
-    models.write(root, name, models.scale(1))
+    if not (root / name).exists():
+        models.write(root, name, models.scale(1))
     load(stub, name).result()
     for version, factor in enumerate(later, 2):
         models.write(root, name, models.scale(factor), version=version)
@@ -141,15 +143,13 @@ def colours(white: float, *channels: int) -> onnx.ModelProto:
     return model
 
 
-@pytest.fixture
-def precise(root: Path, stub: Stub) -> str:
+@pytest.fixture(scope="session")
+def precise(root: Path) -> str:
     """A classifier, in int8 with slightly other scores, and in fp16 with other classes."""
-    for name, model in (
-        ("precise", colours(255)), ("precise-int8", colours(257)), ("precise-fp16", colours(255, 1, 2, 0)),
-    ):  # fmt: skip
+    nets = {"": colours(255), "-int8": colours(257), "-fp16": colours(255, 1, 2, 0)}
+    for ending, net in nets.items():
         config, labels = models.COLOURS_CONFIG, ["red", "green", "blue"]
-        models.write(root, name, model, config, labels=labels)
-    load(stub, "precise").result()
+        models.write(root, f"precise{ending}", net, config, labels=labels)
     return "precise"
 
 
@@ -157,6 +157,7 @@ def test_another_precision_has_to_name_the_same_classes(
     precise: str, stub: Stub, ask: Ask, answer: Answer
 ) -> None:
     """Scores may move as those of int8 do; and back it goes to fp32."""
+    load(stub, precise).result()
     told = answer("swap", precise, "--precision", "int8")
     assert told["asked"] == "16 drawn pictures"
     assert 1e-3 < told["largest_difference"] < 0.01
@@ -174,6 +175,7 @@ def test_pictures_of_ones_own_are_asked_about(
     precise: str, tmp_path: Path, ask: Ask, answer: Answer
 ) -> None:
     """A folder of them; of what takes none, that is said before anything changes."""
+    assert ask("load", precise).returncode == 0
     for number in range(3):
         rectangle((10, 10, 40, 40), RED).save(tmp_path / f"{number}.png")
     told = answer("swap", precise, "--precision", "int8", "--images", tmp_path)
@@ -253,9 +255,10 @@ def slow(root: Path, stub: Stub) -> Iterator[Callable[[int], int]]:
         'model_warmup { name: "turns" inputs { key: "turns" value { data_type: TYPE_INT64 dims: 1 '
         'input_data_file: "turns" } } }'
     )
-    models.write(root, "slow", models.slow(), config)
     file = root / "slow" / "warmup" / "turns"
-    file.parent.mkdir(exist_ok=True)
+    if not file.exists():
+        models.write(root, "slow", models.slow(), config)
+        file.parent.mkdir()
 
     def take(turns: int) -> int:
         return file.write_bytes(turns.to_bytes(8, "little"))
@@ -277,7 +280,10 @@ def test_an_interrupted_swap_goes_back(
     with subprocess.Popen(
         [*map(str, words), "--address", explicit.address], stderr=subprocess.PIPE, text=True
     ) as process:
-        until(stub, "slow", "1", "LOADING")
+        assert process.stderr
+        while "loading it beside" not in process.stderr.readline():
+            pass
+        time.sleep(0.2)  # until the server is at it; the way back is the same if it is not
         slow(1)
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
@@ -298,12 +304,14 @@ def test_a_server_that_is_lost_leaves_no_doubt_unsaid(
     models.write(tmp_path / "models", "m", models.scale(1))
     explicit = ("--model-control-mode", "explicit", "--load-model", "*")
     with serving(tmp_path / "models", tmp_path / "log", *explicit) as server:
+        real = swap.changed
 
-        def dies(*_: object) -> None:
+        def dying(*given: Any) -> Any:
             server.process.kill()
             server.process.wait()
+            return real(*given)
 
-        monkeypatch.setattr(swap, "changed", lambda *_, real=swap.changed: dies() or real(*_))
+        monkeypatch.setattr(swap, "changed", dying)
         done = run("crossrun", "swap", "m", *CPU_PLAN, "--address", server.address)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
