@@ -220,16 +220,17 @@ def drawings(small: "Source", tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run() -> Command:
     """Run one of the project's commands to its end.
 
-    crossrun-bench runs in this process, and whatever it measures has processes of its own. A
-    suite's steps write to the real stderr, so that it has one. All else is forked off a process
-    that has imported it.
+    crossrun and crossrun-bench run in this process, and whatever is measured has processes of its
+    own. A suite's steps write to the real stderr, so that it has one. All else is forked off a
+    process that has imported it.
     """
 
     def run_one(
         name: str, *arguments: object, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         words = [str(BIN / name), *map(str, arguments)]
-        if name == "crossrun-bench" and arguments[0] != "run" and env is None:
+        here = name == "crossrun" or (name == "crossrun-bench" and arguments[0] != "run")
+        if here and env is None:
             return run_here(words)
         return run_command(words, os.environ | (env or {}))
 

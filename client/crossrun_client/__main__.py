@@ -1,9 +1,10 @@
 """The command `crossrun`."""
 
+import os
 
-def main() -> None:
-    """Run the command."""
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # errors are told in one line
 
+from crossrun_client.cli import main
 
 if __name__ == "__main__":
     main()

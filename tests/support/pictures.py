@@ -17,6 +17,14 @@ def plain(red: int, green: int, blue: int, kind: str = "PNG") -> bytes:
     return encoded(Image.new("RGB", (20, 10), (red, green, blue)), kind)
 
 
+def rectangle(box: tuple[int, int, int, int] | None, colour: tuple[int, int, int]) -> Image.Image:
+    """128 x 96 pixels, grey, with a rectangle (left, top, right, bottom)."""
+    image = Image.new("RGB", (128, 96), (90, 90, 90))
+    if box:
+        image.paste(colour, box)
+    return image
+
+
 def halves() -> Image.Image:
     """Left half red, right half blue."""
     image = Image.new("RGB", (40, 20), (255, 0, 0))

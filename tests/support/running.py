@@ -142,8 +142,9 @@ def build(name: str) -> Path:
 
 
 def run_here(words: list[str]) -> subprocess.CompletedProcess[str]:
-    """crossrun-bench or crossrun-export in this process."""
-    package = Path(words[0]).name.replace("-", "_")
+    """crossrun, crossrun-bench or crossrun-export in this process."""
+    name = Path(words[0]).name
+    package = "crossrun_client" if name == "crossrun" else name.replace("-", "_")
     main = import_module(f"{package}.cli").main
     out, err, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
     status: object = 0

@@ -1,1 +1,1 @@
-"""Pictures to a running server, labels and objects back."""
+"""Videos and a camera to a running server, objects back."""

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 # Keys of `parameters`: the owner's word that rows are independent, and what the server found.
 ROWS_INDEPENDENT, ROWS = "rows_independent", "crossrun.rows"
+# Key of `parameters`: which of the precisions that the export writes side by side is served.
+PRECISION = "precision"
+FULL, REDUCED = "fp32", ("int8", "fp16")
 
 
 def read(folder: Path) -> pb.ModelConfig | None:
@@ -60,6 +63,21 @@ def from_json(text: str, name: str) -> pb.ModelConfig:
     bounds.check(proto)
     sent_options.check(proto)
     return _checked(proto, name, "config")
+
+
+def precision(proto: pb.ModelConfig | None) -> str:
+    """Return the reduced precision that a model is to be served in; empty for its own files.
+
+    Raises:
+        LoadError: there is no such precision.
+    """
+    if proto is None or PRECISION not in proto.parameters:
+        return ""
+    asked = proto.parameters[PRECISION].string_value
+    if asked not in (FULL, *REDUCED):
+        known = ", ".join((FULL, *REDUCED))
+        raise LoadError(f"parameters {PRECISION!r} is {asked!r}, expected one of {known}")
+    return asked.removeprefix(FULL)
 
 
 def _checked(proto: pb.ModelConfig, name: str, source: str) -> pb.ModelConfig:
@@ -106,7 +124,7 @@ def _check_format(entry: pb.ModelInput, source: str) -> None:
 
 
 def _unused_parameters(proto: pb.ModelConfig) -> Iterator[str]:
-    ours = {ROWS_INDEPENDENT, ROWS}
+    ours = {ROWS_INDEPENDENT, ROWS, PRECISION}
     others = (session_config.understands, detection_outputs.understands, scores.understands)
     known = (ours.__contains__, *others)
     return (f"parameters.{key}" for key in proto.parameters if not any(k(key) for k in known))

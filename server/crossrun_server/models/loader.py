@@ -9,7 +9,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crossrun.oip import model_config_pb2 as pb
@@ -68,9 +68,9 @@ def load(
     failed = f"failed to load {source.name!r}"
     try:
         with _opened(source) as folder:
-            stamp = layout.stamp(folder)
             declared = _declared(source)
-            files = _wanted(declared, _versions(folder, declared), folder)
+            stamp = _stamp(folder, declared)
+            files = _wanted(folder, declared)
             announce(list(files))
             kept = _unchanged(previous or LoadedVersions(), stamp)
             loaded = LoadedVersions(_load_versions(folder, files, declared, context, kept), stamp)
@@ -92,7 +92,7 @@ def newest(source: ModelSource, context: ServerContext) -> Iterator[tuple[Versio
     """
     with _opened(source) as folder:
         declared = _declared(source)
-        *_, file = _wanted(declared, _versions(folder, declared), folder).values()
+        *_, file = _wanted(folder, declared).values()
         yield version_loader.asked(folder, file, declared, context)
 
 
@@ -131,6 +131,23 @@ def _declared(source: ModelSource) -> pb.ModelConfig | None:
     return config.from_json(source.config, source.name)
 
 
+def _home(folder: Path, declared: pb.ModelConfig | None) -> Path:
+    """Find the folder of the versions: the model's, or that of a precision beside it."""
+    precision = config.precision(declared)
+    if not precision:
+        return folder
+    beside = folder.with_name(f"{folder.name}-{precision}")
+    if not layout.has_model(beside.parent, beside.name):
+        raise LoadError(f"parameters 'precision' is {precision!r}, but there is no {beside.name}")
+    layout.require_inside(beside)
+    return beside
+
+
+def _stamp(folder: Path, declared: pb.ModelConfig | None) -> layout.Stamp:
+    home = _home(folder, declared)
+    return replace(layout.stamp(folder), versions=layout.stamp(home).versions)
+
+
 def _versions(folder: Path, declared: pb.ModelConfig | None) -> dict[int, Path]:
     """Find the file of each version, oldest first."""
     name = (declared.default_model_filename if declared else "") or "model.onnx"
@@ -141,9 +158,10 @@ def _versions(folder: Path, declared: pb.ModelConfig | None) -> dict[int, Path]:
     return found
 
 
-def _wanted(
-    declared: pb.ModelConfig | None, found: dict[int, Path], folder: Path
-) -> dict[int, Path]:
+def _wanted(folder: Path, declared: pb.ModelConfig | None) -> dict[int, Path]:
+    """Find the file of each version that the version policy asks for."""
+    home = _home(folder, declared)
+    found = _versions(home, declared)
     policy = declared.version_policy if declared else pb.ModelVersionPolicy()
     if policy.HasField("all"):
         return found
@@ -153,7 +171,7 @@ def _wanted(
             raise LoadError("version_policy.specific names no version")
         if missing := set(wanted) - set(found):
             names = ", ".join(map(str, sorted(missing)))
-            raise LoadError(f"{folder.name} has no version {names}")
+            raise LoadError(f"{home.name} has no version {names}")
     else:
         wanted = list(found)[-(policy.latest.num_versions or 1) :]
     return {version: found[version] for version in wanted}

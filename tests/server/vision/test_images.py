@@ -17,6 +17,7 @@ from PIL import Image
 
 from crossrun_bench.errors import BenchError
 from crossrun_bench.pictures import decoding
+from crossrun_client.pictures import upright
 from crossrun_export.errors import ExportError
 from crossrun_server.errors import InvalidRequest
 from crossrun_server.vision import images
@@ -128,7 +129,7 @@ def test_the_bench_sees_the_same_picture(data: bytes, tmp_path: Path) -> None:
     """What is measured and shown is what the server sees."""
     file = tmp_path / "picture"
     file.write_bytes(data)
-    assert np.array_equal(np.asarray(decoding.upright(decoding.loaded(file))), ours(data))
+    assert np.array_equal(np.asarray(upright(decoding.loaded(file))), ours(data))
 
 
 @pytest.mark.parametrize("case", TURNING)

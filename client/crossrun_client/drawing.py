@@ -11,7 +11,7 @@ from itertools import product
 
 from PIL import Image, ImageDraw, ImageFont
 
-from crossrun_bench.client.colours import BLACK, Colour, colour, ink
+from crossrun_client.colours import BLACK, Colour, colour, ink
 
 Edges = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
