@@ -17,7 +17,7 @@ from crossrun_client.connection import Connection
 from crossrun_client.errors import Refused
 from crossrun_client.statistics import Counters, counters
 
-READY = "READY"
+READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 _FRONT = "front("
 _SUFFIX = "ExecutionProvider"
 
@@ -101,7 +101,7 @@ def models(connection: Connection, names: Sequence[str] = ()) -> list[ModelState
         ModelState(
             line.name,
             line.version,
-            line.state or READY,  # a server need not say so of what serves
+            line.state or (READY if line.version else UNAVAILABLE),  # never loaded: no version
             line.reason,
             placed.get((line.name, line.version)),
             _plan(connection, line),

@@ -36,6 +36,7 @@ INSTALLING = ROOT / "docs" / "installing.md"
 # The rows of its table: | `cpu` | … | 3.11 to 3.14 |
 FRONT = ROOT / "server" / "front"
 WITH_CARGO = "server/front/with-cargo.sh"
+LOCKS = ("requirements.lock", "tests/environments/tensorflow-serving-api.txt")
 ROW = re.compile(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|.*\| 3\.11 to (3\.\d+) \|$", re.M)
 # `crossrun` with an extra, or installed by name: that is somebody else's.
 STRANGERS = re.compile(r"(?<![\w-])crossrun\[|install\s+(-\S+\s+)*['\"]?crossrun(?![\w-])")
@@ -205,7 +206,7 @@ def checkout(tmp_path: Path, uv: str) -> Path:
     """A folder to call make in; beside it `bin`: a python3 of 3.14, a uv that installs nothing."""
     made = tmp_path / "checkout"
     made.mkdir()
-    for name in ("Makefile", "pyproject.toml", "requirements.lock", WITH_CARGO):
+    for name in ("Makefile", "pyproject.toml", *LOCKS, WITH_CARGO):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, made / name)
     (tmp_path / "bin").mkdir()

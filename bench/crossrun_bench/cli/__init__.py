@@ -6,7 +6,6 @@ import sys
 from crossrun_bench.cli import measuring, showing
 from crossrun_bench.cli.app import app
 from crossrun_bench.errors import BenchError
-from crossrun_client.errors import ClientError
 
 __all__ = ["app", "main", "measuring", "showing"]
 
@@ -17,6 +16,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
-    except (BenchError, ClientError) as error:
+    except BenchError as error:
         print(f"crossrun-bench: {error}", file=sys.stderr)  # noqa: T201 - the command's own output
         sys.exit(1)

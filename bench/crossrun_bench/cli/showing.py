@@ -1,4 +1,4 @@
-"""The commands that show, compare and detect, and the one that runs all others."""
+"""The commands that show, compare, classify and detect, and the one that runs all others."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,10 +141,29 @@ def _conditions(texts: Sequence[str]) -> list[Condition]:
 
 
 @app.command()
+def classify(
+    images: Annotated[list[Path], typer.Argument(help="JPEG or PNG files, or folders of them.")],
+    target: Address = "127.0.0.1:8001",
+    name: OnlyModel = "",
+    top_k: Annotated[int, typer.Option(min=1, help="Classes for each picture.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a running server what pictures show."""
+    from crossrun_bench.client.classify import named
+    from crossrun_bench.report import terminal
+
+    answers = named(images, target, name, top_k)
+    if as_json:
+        print_json({str(file): classes for file, classes in answers.items()})
+    else:
+        terminal.show_classes(answers)
+
+
+@app.command()
 def detect(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Videos, or folders of them.", show_default=False),
+        typer.Argument(help="JPEG or PNG files, videos, or folders of them.", show_default=False),
     ] = None,
     camera: Annotated[
         str | None,
@@ -175,17 +194,17 @@ def detect(
         ),
     ] = "",
     save: Annotated[
-        Path | None, typer.Option(help="Folder for copies with boxes drawn on them.")
+        Path | None, typer.Option(help="Folder for the pictures with boxes drawn on them.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a running server what videos or a camera show; `crossrun detect` is for pictures."""
+    """Ask a running server which objects pictures, videos or a camera show, and where."""
     from dataclasses import asdict
 
+    from crossrun_bench.client.asking import Question
     from crossrun_bench.client.detect import detect as detect_
     from crossrun_bench.client.detect import record
     from crossrun_bench.report import detections, terminal
-    from crossrun_client.vision import Question
 
     if bool(files) == (camera is not None):
         raise typer.BadParameter("expected files, or --camera without files")
@@ -201,4 +220,4 @@ def detect(
     else:
         terminal.show_tables(detections.tables(found))
         if save:
-            print_line(f"videos: {save}")
+            print_line(f"pictures: {save}")

@@ -1,1 +1,1 @@
-"""Videos and a camera to a running server, objects back."""
+"""Pictures to a running server, labels and objects back."""

@@ -11,14 +11,15 @@ from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
-from crossrun_client.saving import QUALITY
-from crossrun_client.vision import Seen
+from crossrun_bench.client.asking import Seen
 
 Ask = Callable[[bytes], Seen]
 Keep = Callable[[Image.Image, Seen], None]
 Tell = Callable[[Seen], None]
 P = ParamSpec("P")
 T = TypeVar("T")
+
+QUALITY = 95  # of the JPEGs that are sent or kept
 
 
 @dataclass(frozen=True)

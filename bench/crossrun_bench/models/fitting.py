@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crossrun_bench.models.model import Model
-from crossrun_client.pictures import upright
+from crossrun_bench.pictures.decoding import upright
 
 _GREY = (114, 114, 114)
 _CROP = 0.875  # of the largest box with the input's aspect, as the server has it

@@ -10,11 +10,10 @@ import numpy as np
 from PIL import Image
 
 from crossrun_bench.errors import BenchError
-from crossrun_bench.pictures.decoding import loaded
+from crossrun_bench.pictures.decoding import loaded, upright
 from crossrun_bench.pictures.folders import found
 from crossrun_bench.pictures.pictures import Pictures
 from crossrun_bench.progress import Step
-from crossrun_client.pictures import upright
 
 ENCODED = {".jpg", ".jpeg", ".png"}
 

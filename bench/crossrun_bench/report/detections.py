@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+from crossrun_bench.client.asking import Thing
 from crossrun_bench.client.detect import Found
 from crossrun_bench.client.frames import Times
 from crossrun_bench.view import figures
 from crossrun_bench.view.table import Row, Table
-from crossrun_client.vision import Thing
 
+PICTURES = ("Picture", "Label", "Score", "ymin", "xmin", "ymax", "xmax")
 VIDEOS = ("Video", "Label", "Frames", "Most at once", "Best score")
 SPEED = ("Video", "Frames", "Frames/s", "Decode, ms", "Detect, ms", "Draw, ms")
 SPEED_NOTE = (
@@ -18,24 +19,48 @@ NOTHING = "nothing found"
 
 
 def tables(found: Sequence[Found]) -> list[Table]:
-    """What videos show, and how fast that was found out."""
-    groups = [_videos(one) for one in found]
-    return [_grouped(VIDEOS, groups), *of_speed(found)]
+    """What pictures show, what videos show, and how fast that was found out."""
+    return [*of_pictures(found), *of_videos(found), *of_speed(found)]
+
+
+def of_pictures(found: Sequence[Found]) -> Iterator[Table]:
+    """A row for each object, best first; nothing without a picture."""
+    groups = [_pictures(one) for one in found if not one.is_video]
+    if groups:
+        notes = ("Boxes are in pixels of the picture.",)
+        yield _grouped(PICTURES, groups, notes)
+
+
+def of_videos(found: Sequence[Found]) -> Iterator[Table]:
+    """A row for each label of each video, most frames first; nothing without a video."""
+    groups = [_videos(one) for one in found if one.is_video]
+    if groups:
+        yield _grouped(VIDEOS, groups, ())
 
 
 def of_speed(found: Sequence[Found]) -> Iterator[Table]:
-    """A row for each video that has frames; nothing without one."""
-    rows = tuple(_speed(one.name, len(one.frames), one.times) for one in found if one.frames)
+    """A row for each video; nothing without a video."""
+    rows = tuple(
+        _speed(one.name, len(one.frames), one.times) for one in found if one.times and one.frames
+    )
     if rows:
         yield Table("", SPEED, rows, (SPEED_NOTE,))
 
 
-def _grouped(columns: Row, groups: Sequence[list[Row]]) -> Table:
+def _grouped(columns: Row, groups: Sequence[list[Row]], notes: tuple[str, ...]) -> Table:
     """The name of a file stands in the first of its rows alone."""
     rows = tuple(
         (row[0] if i == 0 else "", *row[1:]) for group in groups for i, row in enumerate(group)
     )
-    return Table("", columns, rows, (), tuple(map(len, groups)))
+    return Table("", columns, rows, notes, tuple(map(len, groups)))
+
+
+def _pictures(one: Found) -> list[Row]:
+    things = one.frames[0].detections
+    rows = [
+        (one.name, t.label, f"{t.score:.3f}", *(f"{edge:,.1f}" for edge in t.box)) for t in things
+    ]
+    return rows or [(one.name, NOTHING, *[figures.NONE] * 5)]
 
 
 def _videos(one: Found) -> list[Row]:

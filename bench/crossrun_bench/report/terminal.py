@@ -1,6 +1,7 @@
 """The report's tables on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -35,6 +36,16 @@ def show_warnings(chapter: Chapter) -> None:
 def _warn(console: Console, table: Table) -> None:
     for warning in table.warnings:
         console.print(f"[bold yellow]Warning:[/] {escape(warning)}", highlight=False)
+
+
+def show_classes(answers: Mapping[Path, Sequence[tuple[str, float]]]) -> None:
+    """Print what each picture shows."""
+    rows = tuple(
+        (file.name if i == 0 else "", name, f"{score:.3f}")
+        for file, classes in answers.items()
+        for i, (name, score) in enumerate(classes)
+    )
+    _console().print(_grid(Table("", ("Picture", "Class", "Score"), rows)))
 
 
 def _console() -> Console:

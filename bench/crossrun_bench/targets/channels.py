@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 import grpc
 
 from crossrun_bench.errors import BenchError
-from crossrun_client.connection import TLS, Target
 
+TLS = "grpcs://"
 # The authorities that are trusted, and what this client shows if it is asked who it is.
 ROOTS, CERTIFICATE, KEY = FILES = ("sslrootcert", "sslcert", "sslkey")
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -26,33 +26,16 @@ def channel(address: str) -> grpc.Channel:
     if not address.startswith(TLS):
         return grpc.insecure_channel(address, _UNLIMITED)
     parts = urlsplit(address)
-    files = {name: _read(_known(name), file) for name, file in parse_qsl(parts.query, True)}
+    files = {name: _read(name, file) for name, file in parse_qsl(parts.query, True)}
     credentials = grpc.ssl_channel_credentials(
         files.get(ROOTS), files.get(KEY), files.get(CERTIFICATE)
     )
     return grpc.secure_channel(parts.netloc, credentials, _UNLIMITED)
 
 
-def target(address: str) -> Target:
-    """The same server for `crossrun_client`.
-
-    Raises:
-        BenchError: the address names something unknown.
-    """
-    if not address.startswith(TLS):
-        return Target(address)
-    parts = urlsplit(address)
-    files = {_known(name): Path(file) for name, file in parse_qsl(parts.query, True)}
-    return Target(TLS + parts.netloc, files.get(ROOTS), files.get(CERTIFICATE), files.get(KEY))
-
-
-def _known(name: str) -> str:
+def _read(name: str, file: str) -> bytes:
     if name not in FILES:
         raise BenchError(f"'{name}' in an address: expected {', '.join(FILES)}")
-    return name
-
-
-def _read(name: str, file: str) -> bytes:
     try:
         return Path(file).read_bytes()
     except OSError as error:

@@ -1,6 +1,5 @@
 """What commands print on a terminal."""
 
-import os
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -19,11 +18,9 @@ _STYLES = {READY: "green", "LOADING": "yellow", "UNLOADING": "yellow"}
 
 
 def console() -> Console:
-    """As wide as the terminal; without a terminal, as wide as COLUMNS says, or 140."""
+    """As wide as the terminal; where there is none, wide enough for every table."""
     found = Console(highlight=False)
-    if found.is_terminal or "COLUMNS" in os.environ:
-        return found
-    return Console(width=_WIDTH, highlight=False)
+    return found if found.is_terminal else Console(width=_WIDTH, highlight=False)
 
 
 def show(what: RenderableType) -> None:
@@ -38,7 +35,8 @@ def of_server(now: ServerState, before: ServerState | None = None) -> Renderable
     line = Text(f"{now.name} {now.version} at {now.address}{front}, {ready}")
     if now.models is None:
         return Group(line, Text("it does not list its models; name some: crossrun status NAME"))
-    return Group(line, _of_states(now, before))
+    reasons = (Text(f"{one.name} {one.version}: {one.reason}") for one in now.models if one.reason)
+    return Group(line, _of_states(now, before), *reasons)
 
 
 def _of_states(now: ServerState, before: ServerState | None) -> Table:
@@ -60,7 +58,7 @@ def _what_runs(one: ModelState) -> Iterable[Text]:
     precision = (placed.precision or placed.computes_in) if placed else ""
     yield Text(f"{one.name} {one.version}".strip())
     yield _state(one)
-    yield Text(str(placed) if placed else one.reason or NONE)
+    yield Text(str(placed) if placed else NONE)
     yield Text(precision or NONE)
     yield Text(one.plan or NONE)
 
@@ -132,7 +130,7 @@ def _state(one: ModelState) -> Text:
 def _table(*left: str, right: Iterable[str] = ()) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for title in left:
-        table.add_column(title)
+        table.add_column(title, no_wrap=title == left[0], overflow="fold")
     for title in right:
         table.add_column(title, justify="right")
     return table

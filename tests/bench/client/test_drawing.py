@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossrun_client.colours import BLACK, colour, contrast, difference, ink
-from crossrun_client.drawing import Edges, Mark, Plate, draw, plates
+from crossrun_bench.client.colours import BLACK, colour, contrast, difference, ink
+from crossrun_bench.client.drawing import Edges, Mark, Plate, draw, plates
 
 
 def marks(size: tuple[int, int], count: int) -> list[Mark]:

@@ -77,7 +77,6 @@ def test_json_has_pictures_in_base64(resting: Server) -> None:
 @pytest.mark.parametrize(
     ("query", "body", "headers", "told"),
     [
-        ("", RED, {}, "model"),
         ("?model=missing", RED, {}, "Request for unknown model"),
         ("?model=colours&top_k=x", RED, {}, "top_k is not understood"),
         ("?model=colours&top_k=-1", RED, {}, "top_k is not understood"),

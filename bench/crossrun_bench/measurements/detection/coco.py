@@ -13,11 +13,10 @@ from crossrun_bench.codec import decode
 from crossrun_bench.errors import BenchError
 from crossrun_bench.measurements.detection.result import Truth
 from crossrun_bench.models.labels import by_name, normal
-from crossrun_bench.pictures.decoding import loaded
+from crossrun_bench.pictures.decoding import loaded, upright
 from crossrun_bench.pictures.folders import hidden
 from crossrun_bench.pictures.prepare import ENCODED
 from crossrun_bench.targets.examples import calibrated, examples
-from crossrun_client.pictures import upright
 
 _ANNOTATIONS = "annotations"  # COCO's own folder of JSON files, beside those of pictures
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
+from crossrun_bench.client.drawing import Mark, draw
 from crossrun_bench.measurements.detection.curve import best
 from crossrun_bench.measurements.detection.likeness import together
 from crossrun_bench.measurements.detection.plots import LINES, by_score
@@ -22,7 +23,6 @@ from crossrun_bench.targets.targets import label
 from crossrun_bench.view import figures
 from crossrun_bench.view.headline import Headline
 from crossrun_bench.view.section import FOUND, Picture, Section, plain
-from crossrun_client.drawing import Mark, draw
 
 _SIDE, _GAP = 320, 12  # pixels: of a picture's longer side, and between two
 
