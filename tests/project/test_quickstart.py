@@ -82,21 +82,21 @@ def test_five_commands_lead_to_a_swapped_provider_and_to_boxes(
         "PYTHONPATH": str(ROOT),  # for the visitor
         "BROWSER": visit,
     }
-    running = subprocess.Popen(
-        ["bash", "-e", "-c", found[1]],
-        cwd=checkout,
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        status = running.wait(240)
-    finally:
-        os.killpg(running.pid, signal.SIGKILL)
-    assert running.stdout
-    output = running.stdout.read()
+    log = tmp_path / "log"
+    with log.open("w") as written:
+        running = subprocess.Popen(
+            ["bash", "-e", "-c", found[1]],
+            cwd=checkout,
+            env=variables,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = running.wait(240)
+        finally:
+            os.killpg(running.pid, signal.SIGKILL)
+    output = log.read_text()
     assert status == 0, output
     assert "OpenVINOExecutionProvider" in output
     assert len(told.read_text().splitlines()) > 2, output
