@@ -15,6 +15,7 @@ def main() -> None:
     with browsing() as browser:
         page = browser.new_page()
         page.goto(url)
+        page.locator(".pane select").first.select_option("detector")
         page.get_by_role("button", name="Use a drawn one").click()
         page.locator(".box").first.wait_for()
         Path(told).write_text("\n".join(page.locator(".box").all_inner_texts()))

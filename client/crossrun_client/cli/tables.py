@@ -90,7 +90,10 @@ def of_swap(one: Swapped) -> RenderableType:
     ):
         table.add_row(title, *map(Text, cells))
     verdict = "same answers" if one.alike else "other answers"
-    return Group(table, Text(f"{verdict} to {one.what}: {described(one)}"))
+    placed = one.after.loaded.placed
+    skipped = placed.skipped.items() if placed else ()
+    left_out = (Text(f"{name} was left out: {' '.join(why.split())}") for name, why in skipped)
+    return Group(table, Text(f"{verdict} to {one.what}: {described(one)}"), *left_out)
 
 
 def _of_side(one: Side) -> Sequence[str]:
