@@ -1,6 +1,7 @@
 """A server that loads what it is asked for, and the command to ask it."""
 
 import json
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,3 +65,8 @@ def nowhere() -> str:
     """An address where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def heed_interrupts() -> None:
+    """Heed Ctrl-C, in a child that is about to start: what runs in the background may not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

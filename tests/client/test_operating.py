@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
-from tests.client.conftest import Ask
+from tests.client.conftest import Ask, heed_interrupts
 from tests.support import broken_oip, models
 from tests.support.control import load, multiply
 from tests.support.requests import gather, infer, simple
@@ -71,7 +71,12 @@ def test_status_goes_on_on_a_terminal(two: Server) -> None:
     words = [BIN / "crossrun", "status", "--every", "0.1", "--address", two.address]
     environment = os.environ | {"COLUMNS": "140", "LINES": "40", "TERM": "xterm"}
     with subprocess.Popen(
-        list(map(str, words)), stdout=theirs, stderr=theirs, stdin=theirs, env=environment
+        list(map(str, words)),
+        stdout=theirs,
+        stderr=theirs,
+        stdin=theirs,
+        env=environment,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 - it takes no lock
     ) as process:
         os.close(theirs)
         shown = b""

@@ -14,7 +14,7 @@ import pytest
 from crossrun.oip import grpc_service_pb2 as pb
 from crossrun.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub as Stub
 from crossrun_client import swap
-from tests.client.conftest import Ask
+from tests.client.conftest import Ask, heed_interrupts
 from tests.support import detectors, models
 from tests.support.control import index, load, multiply, product
 from tests.support.open_loop import open_loop
@@ -278,7 +278,10 @@ def test_an_interrupted_swap_goes_back(
     slow(TURNS)
     words = [BIN / "crossrun", "swap", "slow", "--parameter", "plan=2x1"]
     with subprocess.Popen(
-        [*map(str, words), "--address", explicit.address], stderr=subprocess.PIPE, text=True
+        [*map(str, words), "--address", explicit.address],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 - it takes no lock
     ) as process:
         assert process.stderr
         while "loading it beside" not in process.stderr.readline():

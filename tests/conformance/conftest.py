@@ -23,10 +23,12 @@ TARGET = pytest.StashKey[Target]()
 @pytest.fixture(scope="session")
 def target(
     request: pytest.FixtureRequest, pytestconfig: pytest.Config, addresses: Mapping[str, str]
-) -> Target:
+) -> Iterator[Target]:
     """The server under test: --target, or ours on the suite's models."""
     complete = pytestconfig.getoption("target") is None
-    return _connect(pytestconfig, addresses[request.param], complete=complete)
+    target = _connect(pytestconfig, addresses[request.param], complete=complete)
+    yield target
+    target.close()
 
 
 @pytest.fixture(scope="session")

@@ -93,7 +93,14 @@ class HttpTarget(Target):
     def __init__(self, address: str, complete: bool, same_host: bool) -> None:
         super().__init__(address, complete, same_host)
         self._local = local()
+        self._connections: list[HTTPConnection] = []  # of all threads
         self._threads = ThreadPoolExecutor(AT_ONCE)
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        self._threads.shutdown()
+        for connection in self._connections:
+            connection.close()
 
     def connect(self) -> NoReturn:
         """Skip the case."""
@@ -137,6 +144,7 @@ class HttpTarget(Target):
         if not hasattr(self._local, "connection"):
             place = urlsplit(self.address)
             self._local.connection = HTTPConnection(place.netloc, timeout=LIMIT)
+            self._connections.append(self._local.connection)
         connection: HTTPConnection = self._local.connection
         return connection
 

@@ -52,6 +52,11 @@ class Target:
             self.address, (*UNLIMITED, ("grpc.use_local_subchannel_pool", 1))
         )
 
+    def close(self) -> None:
+        """Close what is open."""
+        if "channel" in self.__dict__:  # it has been asked for
+            self.channel.close()
+
     def answers(self) -> bool:
         """Whether there is a server at all."""
         try:
